@@ -1,0 +1,2 @@
+//! The `ingle` command.
+fn main() {}

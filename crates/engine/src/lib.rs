@@ -1,0 +1,1 @@
+//! Time: mapped files, sessions, sampling, events.

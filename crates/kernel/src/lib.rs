@@ -1,0 +1,1 @@
+//! Numbers: block formats, SIMD tiers, matrix products, attention, thread pool.
