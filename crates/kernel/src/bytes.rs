@@ -1,0 +1,72 @@
+//! Bytes someone else keeps alive: a window into a mapped file, a static or a buffer.
+//!
+//! Weights are used where they lie. `Bytes` is a shared owner plus a range, so a matrix can be a view of a mapped
+//! file without a lifetime travelling through every type above it. Cloning is a reference count; nothing is copied.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// A cheaply cloned, immutable window into memory that an owner keeps alive and unchanged.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// All of what `owner` holds. The owner must return the same slice each time it is asked.
+    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let len = owner.as_ref().len();
+        Self { owner: Arc::new(owner), range: 0..len }
+    }
+
+    /// The sub-window `range`, or `None` when it does not lie inside this one.
+    pub fn get(&self, range: Range<usize>) -> Option<Self> {
+        if range.start > range.end || range.end > self.len() {
+            return None;
+        }
+        let start = self.range.start + range.start;
+        Some(Self { owner: self.owner.clone(), range: start..start + range.len() })
+    }
+
+    /// Number of bytes in the window.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether the window is empty.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_nest_and_refuse_what_lies_outside() {
+        let all = Bytes::new(vec![0u8, 1, 2, 3, 4, 5]);
+        let mid = all.get(1..5).unwrap();
+        assert_eq!(&*mid.get(1..3).unwrap(), &[2, 3]);
+        assert!(mid.get(3..5).is_none());
+        #[expect(clippy::reversed_empty_ranges, reason = "a hostile range")]
+        let backwards = mid.get(3..2);
+        assert!(backwards.is_none());
+    }
+}
