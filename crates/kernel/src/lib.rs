@@ -1,10 +1,17 @@
 //! Numbers: block formats, SIMD tiers, matrix products, attention, thread pool.
 //!
-//! Reading order: [`quant`] says what a weight is, [`acts`] what it is multiplied with, [`ops`] what happens between the
-//! matrices. This crate knows no model, no file and no tensor name.
+//! Reading order: [`quant`] says what a weight is, [`acts`] what it is multiplied with, [`mat`] and [`gemm`] how,
+//! [`attn`] and [`ops`] what happens between the matrices, [`simd`] which CPU tier does it and [`par`] on how many
+//! threads. This crate knows no model, no file and no tensor name.
+#![expect(unsafe_code, reason = "SIMD loads and stores, and the disjoint writes of the pool's threads")]
 
 pub mod acts;
+pub mod attn;
 pub mod bytes;
+pub mod gemm;
 pub mod half;
+pub mod mat;
 pub mod ops;
+pub mod par;
 pub mod quant;
+pub mod simd;

@@ -1,0 +1,67 @@
+//! Matrix products: activations of n tokens times one or several weight matrices.
+//!
+//! Work is split over tiles of rows, never over the inner dimension, so threads meet only at the end and no sum depends on
+//! their number. A tile of weights is read once from memory and used for all tokens of the step: first from memory, then
+//! from cache. The tile itself is one call of the tier's kernel.
+
+use crate::acts::Acts;
+use crate::mat::Mat;
+use crate::par::{Disjoint, Pool};
+
+/// Rows per tile: 16 rows of a 4-bit matrix of 2048 columns are 18 KB, well inside L1 and L2.
+pub const TILE_ROWS: usize = 16;
+/// Tokens per kernel call, so that a tile's results fit a small buffer on the stack.
+pub const TILE_TOKENS: usize = 32;
+
+/// One product of a step: `out` `(n_tokens, mat.rows())` = activations `(n_tokens, mat.cols())` x `mat` transposed.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// The weights.
+    pub mat: &'a Mat,
+    /// Where the results go. `(n_tokens, rows)`
+    pub out: &'a mut [f32],
+}
+
+/// Multiplies `acts` with one matrix.
+pub fn matmul(pool: &Pool, acts: &Acts, mat: &Mat, out: &mut [f32]) {
+    matmul_all(pool, acts, [Product { mat, out }]);
+}
+
+/// Multiplies `acts` with several matrices that share it (q, k, v; gate, up) in one parallel loop.
+///
+/// # Panics
+/// When a shape does not fit, or when a matrix takes another form of activations than `acts` holds.
+pub fn matmul_all<const N: usize>(pool: &Pool, acts: &Acts, products: [Product<'_>; N]) {
+    let n_tokens = acts.n_tokens();
+    let mut tiles_before = [0; N];
+    let mut n_tiles = 0;
+    let products: [(&Mat, Disjoint<'_, f32>); N] = {
+        let mut i = 0;
+        products.map(|p| {
+            assert_eq!(acts.dim(), p.mat.cols(), "activations of {} for {} inputs", acts.dim(), p.mat.cols());
+            assert_eq!(acts.act(), p.mat.kernel().act, "activations in the form the matrix takes");
+            assert_eq!(p.out.len(), n_tokens * p.mat.rows());
+            tiles_before[i] = n_tiles;
+            n_tiles += p.mat.rows().div_ceil(TILE_ROWS);
+            i += 1;
+            (p.mat, Disjoint::new(p.out))
+        })
+    };
+    pool.run(n_tiles, |tile, _| {
+        let which = tiles_before.iter().rposition(|&before| before <= tile).expect("the first starts at 0");
+        let (mat, out) = &products[which];
+        let first = (tile - tiles_before[which]) * TILE_ROWS;
+        let n_rows = TILE_ROWS.min(mat.rows() - first);
+        let weights = mat.row_range(first..first + n_rows);
+        let mut sums = [0f32; TILE_ROWS * TILE_TOKENS];
+        for token in (0..n_tokens).step_by(TILE_TOKENS) {
+            let tokens = token..n_tokens.min(token + TILE_TOKENS);
+            let sums = &mut sums[..tokens.len() * n_rows];
+            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, tokens.clone(), sums);
+            for (t, sums) in tokens.zip(sums.chunks_exact(n_rows)) {
+                // SAFETY: rows `first..first + n_rows` of token `t` belong to this tile alone.
+                unsafe { out.part(t * mat.rows() + first, n_rows) }.copy_from_slice(sums);
+            }
+        }
+    });
+}

@@ -1,0 +1,95 @@
+//! The table of kernels: what each CPU tier brings, and which one runs here.
+//!
+//! A tier is a file with one [`Tier`]: how to detect it, its builds of the small operations, and its tile kernels by
+//! format. What a tier does not bring falls back to scalar. The choice is made once, by detection or by name, and a matrix
+//! keeps its kernel; nothing is dispatched inside a tile. To add a tier write its file and one line in [`TIERS`].
+//!
+//! Besides the tiers there is `exact`: f32 arithmetic on dequantised weights, whatever their format, for measuring what
+//! integer arithmetic costs in accuracy.
+
+mod exact;
+mod scalar;
+
+use std::ops::Range;
+
+use crate::acts::{Act, Acts};
+use crate::ops::Ops;
+use crate::quant::Format;
+
+/// What one kind of CPU brings.
+#[derive(Debug)]
+pub struct Tier {
+    /// The name that `--tier` takes.
+    pub name: &'static str,
+    /// Whether this CPU has what the tier needs.
+    pub detect: fn() -> bool,
+    /// Its builds of the small operations.
+    pub ops: Ops,
+    /// Its tile kernels, by format name; others fall back to scalar.
+    pub tiles: &'static [(&'static str, RowKernel)],
+}
+
+/// All tiers this program was built with, slowest first. The last one the CPU has is the default.
+pub static TIERS: &[&Tier] = &[&scalar::TIER];
+
+/// Multiplies a tile: `(format, weights, n_rows, acts, tokens, out)` with `n_rows` rows of weights, the rows `tokens` of
+/// `acts` and `out` `(tokens.len(), n_rows)`. `tokens.len()` is at most [`crate::gemm::TILE_TOKENS`].
+pub type TileFn = fn(&Format, &[u8], usize, &Acts, Range<usize>, &mut [f32]);
+
+/// How a tier multiplies one format.
+#[derive(Debug, Clone, Copy)]
+pub struct RowKernel {
+    /// The form of activations it takes.
+    pub act: Act,
+    /// The product of a tile.
+    pub tile: TileFn,
+}
+
+/// The kernels of one run: a tier, or `exact`.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels {
+    tier: &'static Tier,
+    exact: bool,
+}
+
+impl Kernels {
+    /// The fastest tier this CPU has.
+    pub fn detect() -> Self {
+        let tier = TIERS.iter().copied().rfind(|t| (t.detect)()).expect("scalar runs everywhere");
+        Self { tier, exact: false }
+    }
+
+    /// The tier called `name`, or `exact`; `None` when there is none or the CPU lacks it.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == "exact" {
+            return Some(Self { exact: true, ..Self::detect() });
+        }
+        let tier = TIERS.iter().copied().find(|t| t.name == name && (t.detect)())?;
+        Some(Self { tier, exact: false })
+    }
+
+    /// Every name [`Kernels::named`] takes on this CPU.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TIERS.iter().filter(|t| (t.detect)()).map(|t| t.name).chain(["exact"])
+    }
+
+    /// The name of the tier, or `exact`.
+    pub fn name(&self) -> &'static str {
+        if self.exact { "exact" } else { self.tier.name }
+    }
+
+    /// The small operations.
+    pub fn ops(&self) -> &'static Ops {
+        &self.tier.ops
+    }
+
+    /// The kernel for matrices of `format` with rows of `cols` weights.
+    pub fn row_kernel(&self, format: &'static Format, cols: usize) -> RowKernel {
+        // Activations are quantised in whole blocks; a format with smaller blocks may have rows that don't fill one.
+        if self.exact || !cols.is_multiple_of(format.act.block()) {
+            return exact::KERNEL;
+        }
+        let tile = self.tier.tiles.iter().find(|(name, _)| *name == format.name);
+        tile.map_or(RowKernel { act: format.act, tile: scalar::tile }, |(_, kernel)| *kernel)
+    }
+}

@@ -1,0 +1,42 @@
+//! The truth: plain Rust, on every CPU.
+
+use std::ops::Range;
+
+use super::Tier;
+use crate::acts::{self, Acts};
+use crate::attn;
+use crate::ops::{self, Ops};
+use crate::quant::Format;
+
+/// Runs everywhere.
+pub static TIER: Tier = Tier {
+    name: "scalar",
+    detect: || true,
+    ops: Ops {
+        rms_norm: ops::rms_norm,
+        silu_mul: ops::silu_mul,
+        rope_halves: ops::rope_halves,
+        rope_interleaved: ops::rope_interleaved,
+        quantize: acts::quantize,
+        attend_block: attn::block,
+    },
+    tiles: &[],
+};
+
+/// Any format's tile, one dot product at a time.
+pub fn tile(
+    format: &Format,
+    weights: &[u8],
+    n_rows: usize,
+    acts: &Acts,
+    tokens: Range<usize>,
+    out: &mut [f32],
+) {
+    let row_bytes = weights.len() / n_rows;
+    for (t, out) in tokens.zip(out.chunks_exact_mut(n_rows)) {
+        let row = acts.row(t);
+        for (out, weights) in out.iter_mut().zip(weights.chunks_exact(row_bytes)) {
+            *out = (format.dot)(weights, row);
+        }
+    }
+}
