@@ -7,6 +7,8 @@
 //! Besides the tiers there is `exact`: f32 arithmetic on dequantised weights, whatever their format, for measuring what
 //! integer arithmetic costs in accuracy.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod exact;
 mod scalar;
 
@@ -16,7 +18,7 @@ use crate::acts::{Act, Acts};
 use crate::ops::Ops;
 use crate::quant::Format;
 
-/// What one kind of CPU brings.
+/// What one kind of CPU brings. Its functions may need that CPU, so they are reached through [`Kernels`] only.
 #[derive(Debug)]
 pub struct Tier {
     /// The name that `--tier` takes.
@@ -24,13 +26,17 @@ pub struct Tier {
     /// Whether this CPU has what the tier needs.
     pub detect: fn() -> bool,
     /// Its builds of the small operations.
-    pub ops: Ops,
+    pub(crate) ops: Ops,
     /// Its tile kernels, by format name; others fall back to scalar.
-    pub tiles: &'static [(&'static str, RowKernel)],
+    pub(crate) tiles: &'static [(&'static str, RowKernel)],
 }
 
 /// All tiers this program was built with, slowest first. The last one the CPU has is the default.
-pub static TIERS: &[&Tier] = &[&scalar::TIER];
+pub static TIERS: &[&Tier] = &[
+    &scalar::TIER,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::TIER,
+];
 
 /// Multiplies a tile: `(format, weights, n_rows, acts, tokens, out)` with `n_rows` rows of weights, the rows `tokens` of
 /// `acts` and `out` `(tokens.len(), n_rows)`. `tokens.len()` is at most [`crate::gemm::TILE_TOKENS`].

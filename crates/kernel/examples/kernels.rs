@@ -1,0 +1,72 @@
+//! Speed of every tile kernel on one thread: `cargo run --release -p ingle-kernel --example kernels [tier] [format]`.
+//!
+//! One token shows the rate at which weights are read (from memory: the matrices exceed the caches), more tokens the
+//! rate of multiplications.
+
+use std::time::Instant;
+
+use ingle_kernel::acts::Acts;
+use ingle_kernel::bytes::Bytes;
+use ingle_kernel::gemm::matmul;
+use ingle_kernel::mat::Mat;
+use ingle_kernel::par::Pool;
+use ingle_kernel::quant::FORMATS;
+use ingle_kernel::simd::Kernels;
+
+const COLS: usize = 2048;
+const N_BYTES: usize = 64 << 20;
+const TOKENS: [usize; 5] = [1, 2, 4, 8, 32];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = |name: &str, other: bool| wanted.iter().all(|w| w == name || other);
+    let pool = Pool::new(1);
+    println!(
+        "{:8} {:6} {:>8} {}",
+        "tier",
+        "format",
+        "GB/s @1",
+        TOKENS.map(|n| format!("{:>9}", format!("GMAC/s @{n}"))).join(" ")
+    );
+    for tier in Kernels::names() {
+        let kernels = Kernels::named(tier).expect("listed");
+        for &format in FORMATS {
+            let is_tier = |w: &str| Kernels::names().any(|n| n == w);
+            let skip = wanted
+                .iter()
+                .any(|w| if is_tier(w) { w != tier } else { !w.eq_ignore_ascii_case(format.name) });
+            if skip || !chosen(tier, true) {
+                continue;
+            }
+            let rows = N_BYTES / format.row_bytes(COLS) / 16 * 16;
+            // Any bytes do, as long as the scales are finite: 0x11 makes small numbers in every format.
+            let mat = Mat::new(
+                &kernels,
+                format,
+                rows,
+                COLS,
+                Bytes::new(vec![0x11u8; rows * format.row_bytes(COLS)]),
+            );
+            print!("{tier:8} {:6}", format.name);
+            for (i, n) in TOKENS.into_iter().enumerate() {
+                let part =
+                    mat.rows_view(0..if n == 1 { rows } else { (rows / n).next_multiple_of(16).min(rows) });
+                let mut acts = Acts::with_capacity(n, COLS);
+                let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
+                acts.set(mat.kernel().act, &x, COLS, kernels.ops().quantize);
+                let mut out = vec![0.0; n * part.rows()];
+                let (begin, mut seconds) = (Instant::now(), f64::INFINITY);
+                while begin.elapsed().as_secs_f64() < 0.3 {
+                    let start = Instant::now();
+                    matmul(&pool, &acts, &part, &mut out);
+                    seconds = seconds.min(start.elapsed().as_secs_f64());
+                }
+                if i == 0 {
+                    print!(" {:8.1}", part.n_bytes() as f64 / seconds / 1e9);
+                }
+                print!(" {:9.1} ", (n * part.rows() * COLS) as f64 / seconds / 1e9);
+            }
+            println!();
+        }
+    }
+}

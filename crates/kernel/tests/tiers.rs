@@ -1,0 +1,196 @@
+//! Every tier this CPU has, on every format: integer formats agree with scalar to the bit, float formats within rounding,
+//! and no result depends on what else is in the tile.
+
+use ingle_kernel::acts::{Act, Acts};
+use ingle_kernel::bytes::Bytes;
+use ingle_kernel::gemm::matmul;
+use ingle_kernel::mat::Mat;
+use ingle_kernel::par::Pool;
+use ingle_kernel::quant::{FORMATS, Format};
+use ingle_kernel::simd::{Kernels, TIERS};
+
+const N_TOKENS_MAX: usize = 33;
+const N_ROWS_MAX: usize = 19;
+
+/// Names of the tiers that run here, without `exact`.
+fn tiers() -> impl Iterator<Item = &'static str> {
+    TIERS.iter().map(|t| t.name).filter(|name| Kernels::named(name).is_some())
+}
+
+/// Random numbers; xorshift.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 24
+    }
+
+    /// Uniform in -1..1.
+    fn float(&mut self) -> f32 {
+        (self.next() & 0xff_ffff) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// Blocks of random bytes, every third one of equal bytes, redrawn until all values are finite and moderate.
+fn weights(format: &Format, n_values: usize, noise: &mut Noise) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut values = vec![0.0; format.block];
+    while bytes.len() < format.row_bytes(n_values) {
+        let corner = [0x00, 0x80, 0x7f, 0xff][noise.next() as usize % 4];
+        let is_corner = noise.next().is_multiple_of(3);
+        // Exponents as in real files, by keeping the bytes that hold scales inside a small range.
+        let block: Vec<u8> =
+            (0..format.bytes).map(|_| if is_corner { corner } else { noise.next() as u8 }).collect();
+        for at in 0..format.bytes - 1 {
+            let mut block = block.clone();
+            if format.block > 1 {
+                // Small positive or negative f16 at the two places scales are found in: head and tail.
+                let scales = [noise.next() as u8, 0x20 | noise.next() as u8 & 0x83];
+                let place = if at % 2 == 0 { 0 } else { format.bytes - 2 };
+                block[place..place + 2].copy_from_slice(&scales);
+                if at % 3 == 0 && format.bytes > 4 {
+                    block[2..4].copy_from_slice(&scales);
+                }
+            }
+            (format.dequantize)(&block, &mut values);
+            if values.iter().all(|v| v.abs() < 100.0) {
+                bytes.extend_from_slice(&block);
+                break;
+            }
+        }
+    }
+    bytes
+}
+
+/// Activations of every size, with rows of zeros and of equal extremes among them.
+fn inputs(cols: usize, noise: &mut Noise) -> Vec<f32> {
+    let mut x = Vec::new();
+    for t in 0..N_TOKENS_MAX {
+        let size = [1.0, 1e-3, 50.0][t % 3];
+        x.extend((0..cols).map(|i| match t {
+            5 => 0.0,
+            6 => 127.0,
+            7 if i % 2 == 0 => -127.0,
+            _ => noise.float() * size,
+        }));
+    }
+    x
+}
+
+fn product(kernels: &Kernels, mat: &Mat, x: &[f32], n_threads: usize) -> Vec<f32> {
+    let mut acts = Acts::default();
+    acts.set(mat.kernel().act, x, mat.cols(), kernels.ops().quantize);
+    let mut out = vec![f32::NAN; x.len() / mat.cols() * mat.rows()];
+    matmul(&Pool::new(n_threads), &acts, mat, &mut out);
+    out
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+#[test]
+fn tiers_agree_and_no_result_depends_on_its_neighbours() {
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    for format in FORMATS {
+        let step = format.block.max(format.act.block());
+        for cols in [step, 3 * step, 8 * step, if step == 1 { 77 } else { 11 * step }] {
+            let x = inputs(cols, &mut noise);
+            let bytes = Bytes::new(weights(format, N_ROWS_MAX * cols, &mut noise));
+            let scalar = Kernels::named("scalar").expect("runs everywhere");
+            let truth = product(&scalar, &Mat::new(&scalar, format, N_ROWS_MAX, cols, bytes.clone()), &x, 1);
+            for tier in tiers() {
+                let kernels = Kernels::named(tier).expect("listed");
+                let what = format!("{tier} {} {cols} columns", format.name);
+                let mat = Mat::new(&kernels, format, N_ROWS_MAX, cols, bytes.clone());
+                let all = product(&kernels, &mat, &x, 2);
+                if format.act == Act::F32 {
+                    close(format, &bytes, &x, cols, &truth, &all, &what);
+                } else {
+                    assert!(same_bits(&all, &truth), "{what}");
+                }
+                for n_tokens in [1, 2, 3, 7, 8, N_TOKENS_MAX] {
+                    for rows in [0..1, 0..7, 3..11, 1..10, 2..N_ROWS_MAX] {
+                        let first_token = N_TOKENS_MAX - n_tokens;
+                        let out =
+                            product(&kernels, &mat.rows_view(rows.clone()), &x[first_token * cols..], 1);
+                        for (t, out) in out.chunks(rows.len()).enumerate() {
+                            let all = &all[(first_token + t) * N_ROWS_MAX..][rows.clone()];
+                            assert!(same_bits(out, all), "{what}: rows {rows:?}, {n_tokens} tokens");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A sum in 16 lanes makes `cols / 16 + 4` additions and as many roundings of products, each at most half a unit in the last
+/// place of the sum of magnitudes; two such sums differ by twice that.
+fn close(format: &Format, bytes: &[u8], x: &[f32], cols: usize, truth: &[f32], out: &[f32], what: &str) {
+    let mut w = vec![0.0; N_ROWS_MAX * cols];
+    (format.dequantize)(bytes, &mut w);
+    for (i, (a, b)) in truth.iter().zip(out).enumerate() {
+        let (t, r) = (i / N_ROWS_MAX, i % N_ROWS_MAX);
+        let row = w[r * cols..][..cols].iter().zip(&x[t * cols..]);
+        let magnitude: f64 = row.map(|(w, x)| f64::from(w * x).abs()).sum();
+        let tolerance = 2.0 * (cols as f64 / 8.0 + 8.0) * 2f64.powi(-24) * magnitude + 1e-40;
+        assert!((f64::from(*a) - f64::from(*b)).abs() <= tolerance, "{what}: {a} {b} ({tolerance:e})");
+    }
+}
+
+#[test]
+fn nan_and_infinity_reach_the_result_in_every_tier() {
+    let mut noise = Noise(7);
+    for format in FORMATS {
+        let cols = 512;
+        let bytes = Bytes::new(weights(format, 3 * cols, &mut noise));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
+            let mut x = vec![0.25; 2 * cols];
+            x[cols + 300] = bad;
+            for tier in tiers() {
+                let kernels = Kernels::named(tier).expect("listed");
+                let out = product(&kernels, &Mat::new(&kernels, format, 3, cols, bytes.clone()), &x, 1);
+                assert!(out[..3].iter().all(|v| v.is_finite()), "{tier} {} {out:?}", format.name);
+                assert!(out[3..].iter().any(|v| !v.is_finite()), "{tier} {} {out:?}", format.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn small_operations_are_the_same_bits_in_every_tier() {
+    let mut noise = Noise(11);
+    let x: Vec<f32> = (0..1003).map(|_| noise.float() * 9.0).collect();
+    let y: Vec<f32> = (0..1003).map(|_| noise.float()).collect();
+    let run = |tier: &str| {
+        let kernels = Kernels::named(tier).expect("listed");
+        let ops = kernels.ops();
+        let mut norm = vec![0.0; x.len()];
+        (ops.rms_norm)(&x, &y, 1e-6, &mut norm);
+        let mut gate = x.clone();
+        (ops.silu_mul)(&mut gate, &y);
+        let (mut halves, mut pairs) = (x[..960].to_vec(), x[..960].to_vec());
+        (ops.rope_halves)(&mut halves, 80, &y[..40], &y[40..80]);
+        (ops.rope_interleaved)(&mut pairs, 80, &y[..36], &y[40..76]);
+        let mut quantized = Vec::new();
+        for act in [Act::Q8x32, Act::Q8x256] {
+            let (mut q, mut d, mut sums) =
+                (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / act.sum_block()]);
+            (ops.quantize)(act, &x[..768], &mut q, &mut d, &mut sums);
+            quantized.push((q, d, sums));
+        }
+        ([norm, gate, halves, pairs], quantized)
+    };
+    let (floats, quantized) = run("scalar");
+    for tier in tiers() {
+        let (f, q) = run(tier);
+        for (i, (a, b)) in f.iter().zip(&floats).enumerate() {
+            assert!(same_bits(a, b), "{tier} operation {i}");
+        }
+        assert_eq!(q, quantized, "{tier}");
+    }
+}
