@@ -6,5 +6,6 @@
 
 pub mod error;
 pub mod file;
+pub mod token;
 
 pub use error::{Error, Result};
