@@ -69,3 +69,41 @@ fn texts_come_back_as_they_were() {
         }
     }
 }
+
+/// Prints how long a vocabulary takes to load and how fast English text becomes ids.
+#[test]
+#[ignore = "a measurement: cargo test --release -p ingle-model --test tokenizers speed -- --ignored --nocapture"]
+fn speed() {
+    let Some(folder) = golden("tokenizers") else { return };
+    let Ok(text) = std::fs::read_to_string(folder.join("../../data/text/wiki.test.raw")) else { return };
+    for name in REFERENCES {
+        let bytes = std::fs::read(folder.join(format!("ggml-vocab-{name}.gguf"))).unwrap();
+        let file = Gguf::parse(Bytes::new(bytes)).unwrap();
+        let best = |mut work: Box<dyn FnMut() + '_>| {
+            let times = (0..7).map(|_| {
+                let start = std::time::Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            });
+            times.fold(f64::INFINITY, f64::min)
+        };
+        let load = best(Box::new(|| drop(Tokenizer::from_gguf(&file).unwrap())));
+        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+        let mut ids = Vec::new();
+        let encode = best(Box::new(|| {
+            ids.clear();
+            tokenizer.encode(&text, Parse::Text, &mut ids);
+        }));
+        let mut back = String::new();
+        let decode = best(Box::new(|| back = tokenizer.decode(&ids, Render::Text)));
+        assert_eq!(back, text, "{name}");
+        let megabytes = text.len() as f64 / 1e6;
+        eprintln!(
+            "{name}: load {:.1} ms, encode {:.1} MB/s ({} ids), decode {:.0} MB/s",
+            load * 1e3,
+            megabytes / encode,
+            ids.len(),
+            megabytes / decode
+        );
+    }
+}

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::merge::{Join, NO_TOKEN, Scratch, Symbol, merge};
 use super::splitters::{self, Splitter, WholePieces, split};
-use super::vocab::{Kind, PROBES_MAX, Vocab, mix};
+use super::table::{Table, VALUES_MAX, mix};
+use super::vocab::{Kind, Vocab};
 use super::{Encoder, Model, PIECE_BYTES_MAX, Tokens};
 use crate::error::{Error, Result};
 use crate::file::gguf::Gguf;
@@ -109,17 +110,20 @@ impl Bpe {
     }
 }
 
-/// Two ids to a [`Join`], with linear probing. Power-of-two length; a `left` of [`NO_TOKEN`] marks a slot that is not taken.
+/// The ids of two neighbours to the rank of their merge and the id it makes.
 #[derive(Debug)]
 struct Merges {
-    slots: Vec<Slot>,
+    /// By rank; two of [`NO_TOKEN`] where a merge can't apply.
+    merges: Vec<Merge>,
+    /// Ranks by both ids.
+    index: Table,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+struct Merge {
     left: u32,
     right: u32,
-    join: Join,
+    made: u32,
 }
 
 impl Merges {
@@ -129,11 +133,11 @@ impl Merges {
             .strings("tokenizer.ggml.merges")?
             .ok_or_else(|| Error::malformed(KEY, "nothing", "the merges of a gpt2 tokenizer"))?;
         let n = lines.len();
-        if u32::try_from(n).is_err() {
-            return Err(Error::malformed(KEY, format!("{n} merges"), "fewer than 2^32"));
+        if n > VALUES_MAX {
+            return Err(Error::malformed(KEY, format!("{n} merges"), format!("at most {VALUES_MAX}")));
         }
-        let free = Slot { left: NO_TOKEN, right: 0, join: Join { rank: 0, id: 0 } };
-        let mut merges = Self { slots: vec![free; (n * 2).next_power_of_two().max(2)] };
+        let mut merges = Vec::with_capacity(n);
+        let mut index = Table::with_room_for(n);
         let mut both = Vec::new();
         let mut made = 0;
         for (rank, line) in (0u32..).zip(lines) {
@@ -153,58 +157,43 @@ impl Merges {
             let middle = both.len();
             write_raw(right, raw, &mut both);
             // Files list merges in the order of the tokens they make, some of them several times in a row.
-            let next = [made, made + 1].into_iter().find(|&id| {
-                (id as usize) < vocab.len() && vocab.bytes(id) == both && vocab.find(&both) == Some(id)
-            });
-            // A merge of, or to, what is no token can never apply.
-            if let (Some(left), Some(right), Some(id)) =
-                (vocab.find(&both[..middle]), vocab.find(&both[middle..]), next.or_else(|| vocab.find(&both)))
-            {
-                made = id;
-                merges.insert(Slot { left, right, join: Join { rank, id } })?;
-            }
+            let guess = [made, made + 1].into_iter().find(|&id| vocab.is_text(id, &both));
+            let ids = (
+                guess.or_else(|| vocab.find(&both)),
+                vocab.find(&both[..middle]),
+                vocab.find(&both[middle..]),
+            );
+            let (Some(id), Some(left), Some(right)) = ids else {
+                // A merge of, or to, what is no token can never apply.
+                merges.push(Merge { left: NO_TOKEN, right: NO_TOKEN, made: NO_TOKEN });
+                continue;
+            };
+            made = id;
+            merges.push(Merge { left, right, made });
+            // Of two merges of the same pair the first counts.
+            let same =
+                |other: u32| (merges[other as usize].left, merges[other as usize].right) == (left, right);
+            index
+                .insert(pair_hash(left, right), rank, same)
+                .map_err(|_| Error::malformed(KEY, "merges made to collide", "a real tokenizer's"))?;
         }
-        Ok(merges)
-    }
-
-    /// Of two merges of the same pair the first counts.
-    fn insert(&mut self, new: Slot) -> Result<()> {
-        let mut at = self.start(new.left, new.right);
-        for _ in 0..PROBES_MAX {
-            let slot = &mut self.slots[at];
-            if slot.left == NO_TOKEN {
-                *slot = new;
-                return Ok(());
-            }
-            if (slot.left, slot.right) == (new.left, new.right) {
-                return Ok(());
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        Err(Error::malformed("metadata tokenizer.ggml.merges", "merges made to collide", "a real tokenizer"))
+        Ok(Self { merges, index })
     }
 
     fn find(&self, left: u32, right: u32) -> Option<Join> {
         if left == NO_TOKEN || right == NO_TOKEN {
             return None;
         }
-        let mut at = self.start(left, right);
-        for _ in 0..PROBES_MAX {
-            let slot = &self.slots[at];
-            if (slot.left, slot.right) == (left, right) {
-                return Some(slot.join);
-            }
-            if slot.left == NO_TOKEN {
-                return None;
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        None
+        let merge = |rank: u32| &self.merges[rank as usize];
+        let rank = self
+            .index
+            .find(pair_hash(left, right), |rank| (merge(rank).left, merge(rank).right) == (left, right))?;
+        Some(Join { rank, id: merge(rank).made })
     }
+}
 
-    fn start(&self, left: u32, right: u32) -> usize {
-        mix(u64::from(left) << 32 | u64::from(right)) as usize & (self.slots.len() - 1)
-    }
+fn pair_hash(left: u32, right: u32) -> u64 {
+    mix(u64::from(left) << 32 | u64::from(right))
 }
 
 /// GPT-2 writes a byte as the character of the same number where that one is printable, and the 68 others, in order, as the

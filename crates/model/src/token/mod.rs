@@ -11,6 +11,7 @@ mod detokenize;
 mod merge;
 pub mod splitters;
 mod spm;
+mod table;
 mod vocab;
 
 pub use detokenize::{Detokenizer, Place, Render};

@@ -4,6 +4,7 @@
 //! found through an open-addressing table of ids whose keys stay in the arena, and the few special ones through a list
 //! sorted by text, which is also the trie that finds them inside a prompt.
 
+use super::table::{Table, VALUES_MAX, hash};
 use crate::error::{Error, Result};
 
 /// `tokenizer.ggml.token_type`.
@@ -37,8 +38,6 @@ impl Kind {
     }
 }
 
-/// Ids are positions in the file's list; more than this is no vocabulary.
-const TOKENS_MAX: usize = 1 << 24;
 /// Special tokens are names; a longer one would make the search for them slow.
 const SPECIAL_BYTES_MAX: usize = 1024;
 
@@ -49,7 +48,8 @@ pub struct Vocab {
     /// Where token `i` ends in the arena, at `i + 1`.
     ends: Vec<u32>,
     kinds: Vec<Kind>,
-    index: Index,
+    /// Ids by what they write.
+    index: Table,
     /// Control, unknown and user-defined tokens, sorted by text.
     special: Special,
     /// The user-defined ones alone.
@@ -59,11 +59,11 @@ pub struct Vocab {
 impl Vocab {
     /// An empty vocabulary with room for `n_tokens`.
     pub fn with_capacity(n_tokens: usize, n_bytes: usize) -> Result<Self> {
-        if n_tokens > TOKENS_MAX || u32::try_from(n_bytes).is_err() {
+        if n_tokens > VALUES_MAX || u32::try_from(n_bytes).is_err() {
             return Err(Error::malformed(
                 "metadata tokenizer.ggml.tokens",
                 format!("{n_tokens} tokens of {n_bytes} bytes"),
-                format!("at most {TOKENS_MAX} tokens of 4 GiB"),
+                format!("at most {VALUES_MAX} tokens of 4 GiB"),
             ));
         }
         let mut ends = Vec::with_capacity(n_tokens + 1);
@@ -72,7 +72,7 @@ impl Vocab {
             arena: Vec::with_capacity(n_bytes),
             ends,
             kinds: Vec::with_capacity(n_tokens),
-            index: Index::default(),
+            index: Table::default(),
             special: Special::default(),
             user_defined: Special::default(),
         })
@@ -87,10 +87,17 @@ impl Vocab {
 
     /// Builds the index over the tokens that `writes_text` accepts. Of two with the same bytes the first is found.
     pub fn index(&mut self, writes_text: impl Fn(Kind) -> bool) -> Result<()> {
-        let mut index = Index::for_tokens(self.len());
+        let mut index = Table::with_room_for(self.len());
         for id in 0..self.len() as u32 {
             if writes_text(self.kinds[id as usize]) && !self.bytes(id).is_empty() {
-                index.insert(id, |id| self.bytes(id))?;
+                let bytes = self.bytes(id);
+                index.insert(hash(bytes), id, |other| self.bytes(other) == bytes).map_err(|_| {
+                    Error::malformed(
+                        "metadata tokenizer.ggml.tokens",
+                        "tokens made to collide",
+                        "a vocabulary",
+                    )
+                })?;
             }
         }
         self.index = index;
@@ -99,9 +106,10 @@ impl Vocab {
 
     /// Makes `ids` control tokens, whatever the file calls them.
     pub fn make_control(&mut self, ids: &[u32]) -> Result<()> {
-        for &id in ids {
-            self.kinds[id as usize] = Kind::Control;
+        if ids.iter().all(|&id| self.kind(id) == Kind::Control) {
+            return Ok(());
         }
+        ids.iter().for_each(|&id| self.kinds[id as usize] = Kind::Control);
         self.index_special()
     }
 
@@ -147,7 +155,14 @@ impl Vocab {
 
     /// The indexed token that writes exactly `bytes`. Control tokens are never found.
     pub fn find(&self, bytes: &[u8]) -> Option<u32> {
-        self.index.find(bytes, |id| self.bytes(id)).filter(|&id| self.kind(id) != Kind::Control)
+        self.index
+            .find(hash(bytes), |id| self.bytes(id) == bytes)
+            .filter(|&id| self.kind(id) != Kind::Control)
+    }
+
+    /// Whether `id` is a normal token that writes exactly `bytes`.
+    pub fn is_text(&self, id: u32, bytes: &[u8]) -> bool {
+        (id as usize) < self.len() && self.kind(id) == Kind::Normal && self.bytes(id) == bytes
     }
 
     /// The special token written exactly so.
@@ -212,79 +227,6 @@ impl Default for Special {
     fn default() -> Self {
         Self { ids: Vec::new(), starts: [false; 256] }
     }
-}
-
-/// The most slots a search may visit. At half load a good hash stays under 100; more is a vocabulary made to collide.
-pub const PROBES_MAX: usize = 1024;
-
-/// Ids by the hash of their bytes, with linear probing.
-#[derive(Debug, Default)]
-struct Index {
-    /// High half of the hash and id; [`FREE`] marks a slot that is not taken. Power-of-two length.
-    slots: Vec<(u32, u32)>,
-}
-
-const FREE: u32 = u32::MAX;
-
-impl Index {
-    fn for_tokens(n: usize) -> Self {
-        Self { slots: vec![(0, FREE); (n * 2).next_power_of_two().max(2)] }
-    }
-
-    fn insert<'a>(&mut self, id: u32, bytes: impl Fn(u32) -> &'a [u8]) -> Result<()> {
-        let key = bytes(id);
-        let (tag, mut at) = self.start(key);
-        for _ in 0..PROBES_MAX {
-            let (slot_tag, slot_id) = self.slots[at];
-            if slot_id == FREE {
-                self.slots[at] = (tag, id);
-                return Ok(());
-            }
-            if slot_tag == tag && bytes(slot_id) == key {
-                return Ok(());
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        Err(Error::malformed("metadata tokenizer.ggml.tokens", "tokens made to collide", "a real vocabulary"))
-    }
-
-    fn find<'a>(&self, key: &[u8], bytes: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let (tag, mut at) = self.start(key);
-        for _ in 0..PROBES_MAX {
-            let (slot_tag, id) = self.slots[at];
-            if id == FREE {
-                return None;
-            }
-            if slot_tag == tag && bytes(id) == key {
-                return Some(id);
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        None
-    }
-
-    fn start(&self, key: &[u8]) -> (u32, usize) {
-        let hash = hash(key);
-        ((hash >> 32) as u32, hash as usize & (self.slots.len() - 1))
-    }
-}
-
-/// Multiply and fold, eight bytes at a time; cheap, not collision-proof, hence [`PROBES_MAX`].
-fn hash(bytes: &[u8]) -> u64 {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    let state = words.iter().fold(bytes.len() as u64, |state, &word| mix(state ^ u64::from_le_bytes(word)));
-    mix(state ^ u64::from_le_bytes(last))
-}
-
-/// The two halves of a 128-bit product, folded.
-pub fn mix(word: u64) -> u64 {
-    let product = u128::from(word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
-    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]
