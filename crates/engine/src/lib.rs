@@ -1,1 +1,3 @@
 //! Time: mapped files, sessions, sampling, events.
+
+pub mod sample;
