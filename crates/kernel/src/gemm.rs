@@ -27,29 +27,34 @@ pub fn matmul(pool: &Pool, acts: &Acts, mat: &Mat, out: &mut [f32]) {
     matmul_all(pool, acts, [Product { mat, out }]);
 }
 
-/// Multiplies `acts` with several matrices that share it (q, k, v; gate, up) in one parallel loop.
+/// Multiplies `acts` with several matrices that share it (q, k, v; gate, up) in one parallel loop and hands
+/// their results back.
 ///
 /// # Panics
 /// When a shape does not fit, or when a matrix takes another form of activations than `acts` holds.
-pub fn matmul_all<const N: usize>(pool: &Pool, acts: &Acts, products: [Product<'_>; N]) {
+pub fn matmul_all<'a, const N: usize>(
+    pool: &Pool,
+    acts: &Acts,
+    mut products: [Product<'a>; N],
+) -> [&'a mut [f32]; N] {
     let n_tokens = acts.n_tokens();
     let mut tiles_before = [0; N];
     let mut n_tiles = 0;
-    let products: [(&Mat, Disjoint<'_, f32>); N] = {
+    let shared: [(&Mat, Disjoint<'_, f32>); N] = {
         let mut i = 0;
-        products.map(|p| {
+        products.each_mut().map(|p| {
             assert_eq!(acts.dim(), p.mat.cols(), "activations of {} for {} inputs", acts.dim(), p.mat.cols());
             assert_eq!(acts.act(), p.mat.kernel().act, "activations in the form the matrix takes");
             assert_eq!(p.out.len(), n_tokens * p.mat.rows());
             tiles_before[i] = n_tiles;
             n_tiles += p.mat.rows().div_ceil(TILE_ROWS);
             i += 1;
-            (p.mat, Disjoint::new(p.out))
+            (p.mat, Disjoint::new(&mut *p.out))
         })
     };
     pool.run(n_tiles, |tile, _| {
         let which = tiles_before.iter().rposition(|&before| before <= tile).expect("the first starts at 0");
-        let (mat, out) = &products[which];
+        let (mat, out) = &shared[which];
         let first = (tile - tiles_before[which]) * TILE_ROWS;
         let n_rows = TILE_ROWS.min(mat.rows() - first);
         let weights = mat.row_range(first..first + n_rows);
@@ -64,4 +69,5 @@ pub fn matmul_all<const N: usize>(pool: &Pool, acts: &Acts, products: [Product<'
             }
         }
     });
+    products.map(|p| p.out)
 }

@@ -129,6 +129,15 @@ impl Pool {
             resume_unwind(panic);
         }
     }
+
+    /// Calls `f(i, row)` for every row `i` of `data` `(rows, row_len)`.
+    pub fn for_rows<T: Send>(&self, data: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+        assert!(row_len > 0 && data.len().is_multiple_of(row_len));
+        let n_rows = data.len() / row_len;
+        let data = Disjoint::new(data);
+        // SAFETY: every task has a row of its own.
+        self.run(n_rows, |row, _| f(row, unsafe { data.part(row * row_len, row_len) }));
+    }
 }
 
 impl Drop for Pool {

@@ -1,10 +1,22 @@
 //! Meaning: bytes to weights, text to tokens, tokens to logits.
 //!
-//! Reading order: [`file`] turns bytes into metadata and named tensors, [`token`] text into ids and back, [`prompt`]
-//! conversations into text. This crate opens no file, reads no clock and starts no thread.
+//! Reading order: [`file`] turns bytes into metadata and named tensors, [`arch`] and [`config`] say what they mean,
+//! [`weights`] makes them canonical, [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`rope`] and [`kv`].
+//! This crate opens no file, reads no clock and starts no thread.
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod file;
+
+pub mod arch;
+pub mod config;
+pub mod rope;
+pub mod weights;
+
+pub mod decoder;
+pub mod ffn;
+pub mod kv;
+pub mod linear;
+pub mod mixer;
 
 pub use error::{Error, Result};

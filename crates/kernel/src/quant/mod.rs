@@ -8,10 +8,17 @@
 //! Every tier sums in this order, so that a result never depends on the tile, batch or thread it was computed in:
 //! - float formats ([`Act::F32`]): 16 partial sums, the value at index `k` goes to sum `k % 16` in rising `k`; then the
 //!   upper half is added onto the lower half until one is left (16, 8, 4, 2, 1);
-//! - block formats: integers are summed exactly inside a block (of 32 or 256), then one float per block is added in
-//!   rising block order with a separate multiplication and addition. Here all tiers agree to the bit.
+//! - block formats: with `d` and `d_a` the scales of a block (of 32 or 256) of weights and activations, the integers of the
+//!   block are summed exactly (group scales and offsets included) to `isum`, and `acc += isum as f32 * (d * d_a)` runs over
+//!   the blocks in rising order, multiplication and addition rounded each. Where a block has minima, `acc -= msum as f32 *
+//!   (dmin * d_a)` follows with `msum` the exact sum of group minimum times group sum of activations. Here all tiers agree to
+//!   the bit.
 
 mod float;
+pub(crate) mod q4_0;
+pub(crate) mod q4_k;
+pub(crate) mod q6_k;
+pub(crate) mod q8_0;
 
 use crate::acts::{Act, ActRow};
 
@@ -37,7 +44,8 @@ pub struct Format {
 }
 
 /// Every block format this build reads.
-pub static FORMATS: &[&Format] = &[&float::F32, &float::F16, &float::BF16];
+pub static FORMATS: &[&Format] =
+    &[&float::F32, &float::F16, &float::BF16, &q8_0::Q8_0, &q4_0::Q4_0, &q4_k::Q4_K, &q6_k::Q6_K];
 
 impl Format {
     /// Bytes of a row of `n` values; `n` must be a multiple of `block`.
@@ -66,4 +74,11 @@ pub fn by_name(name: &str) -> Option<&'static Format> {
 /// All names, in shelf order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FORMATS.iter().map(|f| f.name)
+}
+
+/// The value of largest magnitude, the first of equals; a NaN beats all.
+#[inline(always)]
+fn largest(x: &[f32]) -> f32 {
+    let magnitude = |v: f32| v.to_bits() & 0x7fff_ffff;
+    x.iter().fold(0.0, |best, &v| if magnitude(v) > magnitude(best) { v } else { best })
 }

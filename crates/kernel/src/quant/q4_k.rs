@@ -1,0 +1,117 @@
+//! q4_K: 256 four-bit numbers in 8 groups of 32, each group with a 6-bit scale and a 6-bit minimum.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16: the scale of the scales |
+//! | 2..4 | `dmin`, f16: the scale of the minima |
+//! | 4..16 | `sc[0..8]` and `m[0..8]`, packed: bytes 0..4 hold `sc[0..4]`, bytes 4..8 hold `m[0..4]` in their low 6 bits; |
+//! | | bytes 8..12 hold the low 4 bits of `sc[4..8]` (low half) and of `m[4..8]` (high half), |
+//! | | whose top 2 bits are the top 2 of bytes 0..4 and 4..8 |
+//! | 16..144 | `q`: the 32 bytes from `32 p` hold group `2 p` in their low halves and group `2 p + 1` in their high halves |
+//!
+//! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
+
+use super::Format;
+use crate::acts::{Act, ActRow};
+use crate::half::f16_to_f32;
+
+/// See the head of this file.
+pub static Q4_K: Format = Format {
+    name: "q4_K",
+    ggml_id: 12,
+    block: 256,
+    bytes: BYTES,
+    act: Act::Q8x256,
+    dequantize,
+    quantize: None,
+    dot,
+};
+
+pub(crate) const BYTES: usize = 2 + 2 + 12 + 128;
+const _: () = assert!(BYTES == 144, "ggml's size");
+
+/// A block with its scales unpacked.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub d: f32,
+    pub dmin: f32,
+    /// 6-bit scales.
+    pub sc: [u8; 8],
+    /// 6-bit minima.
+    pub m: [u8; 8],
+    pub q: &'a [u8; 128],
+}
+
+#[inline(always)]
+pub(crate) fn parts(block: &[u8; BYTES]) -> Parts<'_> {
+    let (head, q) = block.split_first_chunk::<16>().expect("16 of 144");
+    let half = |at: usize| f16_to_f32(u16::from_le_bytes([head[at], head[at + 1]]));
+    // Four bytes at a time, each in its own byte of a word.
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (low_sc, low_m, high) = (word(4), word(8), word(12));
+    let top2 = |low: u32| (low >> 2) & 0x3030_3030;
+    let join = |a: u32, b: u32| (u64::from(a & 0x3f3f_3f3f) | u64::from(b) << 32).to_le_bytes();
+    Parts {
+        d: half(0),
+        dmin: half(2),
+        sc: join(low_sc, (high & 0x0f0f_0f0f) | top2(low_sc)),
+        m: join(low_m, ((high >> 4) & 0x0f0f_0f0f) | top2(low_m)),
+        q: q.first_chunk().expect("128 of 128"),
+    }
+}
+
+fn dequantize(blocks: &[u8], out: &mut [f32]) {
+    for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+        let b = parts(block);
+        for (j, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, min) = (b.d * f32::from(b.sc[j]), b.dmin * f32::from(b.m[j]));
+            for (v, q) in out.iter_mut().zip(group(b.q, j)) {
+                *v = scale * f32::from(q) - min;
+            }
+        }
+    }
+}
+
+/// The 32 quants of group `j`.
+#[inline(always)]
+fn group(q: &[u8; 128], j: usize) -> [u8; 32] {
+    let bytes = &q.as_chunks::<32>().0[j / 2];
+    bytes.map(|b| (b >> (4 * (j % 2))) & 15)
+}
+
+fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
+    let mut acc = 0.0;
+    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<16>().0).zip(a.d);
+    for (block, ((a_q, a_sums), &a_d)) in w.as_chunks::<BYTES>().0.iter().zip(a_blocks) {
+        let b = parts(block);
+        let (mut isum, mut msum) = (0, 0);
+        for (j, a_q) in a_q.as_chunks::<32>().0.iter().enumerate() {
+            let dot: i32 = group(b.q, j).iter().zip(a_q).map(|(&q, &a)| i32::from(q) * i32::from(a)).sum();
+            isum += i32::from(b.sc[j]) * dot;
+            msum += i32::from(b.m[j]) * (i32::from(a_sums[2 * j]) + i32::from(a_sums[2 * j + 1]));
+        }
+        acc += isum as f32 * (b.d * a_d);
+        acc -= msum as f32 * (b.dmin * a_d);
+    }
+    acc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_of_the_packed_scales_has_one_place() {
+        for bit in 0..96 {
+            let mut block = [0; BYTES];
+            block[4 + bit / 8] = 1 << (bit % 8);
+            let b = parts(&block);
+            let set: u32 = b.sc.iter().chain(&b.m).map(|v| v.count_ones()).sum();
+            assert_eq!(set, 1, "bit {bit}");
+        }
+        let mut block = [0; BYTES];
+        (block[4 + 1], block[4 + 9]) = (0b1100_0001, 0b0010_1000);
+        let b = parts(&block);
+        assert_eq!((b.sc, b.m), ([0, 1, 0, 0, 0, 0b11_1000, 0, 0], [0, 0, 0, 0, 0, 0b00_0010, 0, 0]));
+    }
+}

@@ -1,0 +1,272 @@
+//! Every format on the shelf against another engine's numbers and against plain arithmetic.
+//!
+//! `tests/data` holds, per format, 512 values quantised by ggml (`NAME.bytes`) and what they decode to (`NAME.f32`);
+//! `source.f32` is what they were made from. A new format is tested by its line on the shelf and these two files. Where the
+//! larger reference data is at hand (`shared/golden` beside the repository) the same checks run on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ingle_kernel::acts::{Act, ActRow, Acts};
+use ingle_kernel::quant::{FORMATS, Format};
+
+/// What ggml made of a format's share of `source`.
+struct Golden {
+    source: Vec<f32>,
+    bytes: Vec<u8>,
+    values: Vec<f32>,
+}
+
+fn own() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+fn shared() -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden/quant");
+    if !dir.is_dir() {
+        eprintln!("skipped: no reference data at {}", dir.display());
+        return None;
+    }
+    Some(dir)
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn golden(dir: &Path, format: &Format) -> Golden {
+    // f32 is its own golden.
+    let name = if format.name == "f32" { "source.f32".into() } else { format!("{}.bytes", format.name) };
+    let decoded = if format.name == "f32" { "source.f32".into() } else { format!("{}.f32", format.name) };
+    Golden {
+        source: floats(&read(&dir.join("source.f32"))),
+        bytes: read(&dir.join(name)),
+        values: floats(&read(&dir.join(decoded))),
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
+fn decode(format: &Format, bytes: &[u8]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; bytes.len() / format.bytes * format.block];
+    (format.dequantize)(bytes, &mut out);
+    out
+}
+
+fn relative_rmse(truth: &[f32], other: &[f32]) -> f64 {
+    let error: f64 = truth.iter().zip(other).map(|(&t, &o)| (f64::from(t) - f64::from(o)).powi(2)).sum();
+    let power: f64 = truth.iter().map(|&t| f64::from(t).powi(2)).sum();
+    (error / power).sqrt()
+}
+
+/// xorshift; uniform in -1..1.
+fn noise(state: &mut u64) -> f32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// `n` values as blocks, drawn from the format's golden blocks in random order.
+fn row(format: &Format, n: usize, seed: u64) -> Vec<u8> {
+    let bytes = golden(&own(), format).bytes;
+    let blocks = bytes.len() / format.bytes;
+    let mut state = seed;
+    let mut row = Vec::with_capacity(format.row_bytes(n));
+    for _ in 0..n / format.block {
+        let at = ((noise(&mut state) * 0.5 + 0.5) * blocks as f32) as usize % blocks * format.bytes;
+        row.extend_from_slice(&bytes[at..at + format.bytes]);
+    }
+    row
+}
+
+/// The activation forms as they are defined, written apart from the library's own.
+fn quantize_row(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+    for (b, x) in x.chunks(act.block()).enumerate() {
+        d[b] = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
+        for (i, &v) in x.iter().enumerate() {
+            q[b * act.block() + i] = (v * (1.0 / d[b])).round_ties_even() as i8;
+        }
+    }
+    for (sum, q) in sums.iter_mut().zip(q.chunks(act.sum_block())) {
+        *sum = q.iter().map(|&q| i16::from(q)).sum();
+    }
+}
+
+fn acts(act: Act, n: usize, seed: u64) -> Acts {
+    let mut state = seed;
+    let x: Vec<f32> = (0..n).map(|_| noise(&mut state)).collect();
+    let mut acts = Acts::default();
+    acts.set(act, &x, n, quantize_row);
+    acts
+}
+
+fn plain(act: Act, a: ActRow<'_>) -> Vec<f64> {
+    match act {
+        Act::F32 => a.f.iter().map(|&v| f64::from(v)).collect(),
+        _ => a.q.iter().enumerate().map(|(k, &q)| f64::from(q) * f64::from(a.d[k / act.block()])).collect(),
+    }
+}
+
+fn decodes_like_the_reference(dir: &Path) {
+    for format in FORMATS {
+        let g = golden(dir, format);
+        let values = decode(format, &g.bytes);
+        assert_eq!(values.len(), g.values.len(), "{}", format.name);
+        for (k, (ours, theirs)) in values.iter().zip(&g.values).enumerate() {
+            assert_eq!(ours.to_bits(), theirs.to_bits(), "{}: value {k}: {ours} {theirs}", format.name);
+        }
+    }
+}
+
+/// Not worse than ggml's own quantiser by more than a hundredth.
+fn encodes_as_well_as_the_reference(dir: &Path) {
+    for format in FORMATS {
+        let Some(quantize) = format.quantize else { continue };
+        let g = golden(dir, format);
+        let mut bytes = vec![0; g.bytes.len()];
+        quantize(&g.source, &mut bytes);
+        let ours = relative_rmse(&g.source, &decode(format, &bytes));
+        let theirs = relative_rmse(&g.source, &g.values);
+        assert!(ours <= 1.01 * theirs, "{}: {ours} against {theirs}", format.name);
+    }
+}
+
+#[test]
+fn formats_decode_to_ggmls_bits() {
+    decodes_like_the_reference(&own());
+    if let Some(dir) = shared() {
+        decodes_like_the_reference(&dir);
+    }
+}
+
+#[test]
+fn formats_encode_as_well_as_ggml() {
+    encodes_as_well_as_the_reference(&own());
+    if let Some(dir) = shared() {
+        encodes_as_well_as_the_reference(&dir);
+    }
+}
+
+#[test]
+fn names_and_numbers_are_unique() {
+    for (i, a) in FORMATS.iter().enumerate() {
+        for b in &FORMATS[..i] {
+            assert!(!a.name.eq_ignore_ascii_case(b.name) && a.ggml_id != b.ggml_id, "{} {}", a.name, b.name);
+        }
+    }
+}
+
+#[test]
+fn an_encoded_value_decodes_and_encodes_to_itself() {
+    for format in FORMATS {
+        let Some(quantize) = format.quantize else { continue };
+        let once = decode(format, &golden(&own(), format).bytes);
+        let mut bytes = vec![0; format.row_bytes(once.len())];
+        quantize(&once, &mut bytes);
+        let error = relative_rmse(&once, &decode(format, &bytes));
+        // The scale is found again up to its own rounding to f16.
+        assert!(error <= 2f64.powi(-11), "{}: {error}", format.name);
+    }
+}
+
+#[test]
+fn a_nan_stays_a_nan_when_encoded() {
+    for format in FORMATS {
+        let Some(quantize) = format.quantize else { continue };
+        let mut x = vec![0.5; format.block];
+        x[format.block / 2] = f32::NAN;
+        let mut bytes = vec![0; format.bytes];
+        quantize(&x, &mut bytes);
+        assert!(decode(format, &bytes)[format.block / 2].is_nan(), "{}", format.name);
+    }
+}
+
+#[test]
+fn dot_is_the_sum_of_products() {
+    for format in FORMATS {
+        for (n, seed) in [(256, 1), (512, 2), (2048, 3)] {
+            let (w, a) = (row(format, n, seed), acts(format.act, n, seed + 10));
+            let (values, x) = (decode(format, &w), plain(format.act, a.row(0)));
+            let truth: f64 = values.iter().zip(&x).map(|(&w, x)| f64::from(w) * x).sum();
+            let dot = f64::from((format.dot)(&w, a.row(0)));
+            // Each of the additions, and the few roundings before it, errs by at most half a unit in the last place of a
+            // partial sum, which the sum of magnitudes bounds. With minima a weight is a difference of two terms, each at
+            // most twice the largest weight.
+            let additions = if format.block == 1 { n / 16 + 4 } else { n / format.block * 2 };
+            let largest = values.iter().fold(0f64, |m, &w| m.max(f64::from(w).abs()));
+            let magnitude: f64 = x.iter().map(|x| x.abs() * 4.0 * largest).sum();
+            let tolerance = (additions + 4) as f64 * 2f64.powi(-24) * magnitude;
+            assert!((dot - truth).abs() <= tolerance, "{} {n}: {dot} {truth} {tolerance:e}", format.name);
+        }
+    }
+}
+
+#[test]
+fn a_nan_in_any_scale_or_activation_reaches_the_dot() {
+    for format in FORMATS {
+        let n = 512;
+        let (w, mut a) = (row(format, n, 5), acts(format.act, n, 6));
+        for at in scale_places(format) {
+            let mut bad = w.clone();
+            bad[at..at + 2].copy_from_slice(&NAN16);
+            assert!((format.dot)(&bad, a.row(0)).is_nan(), "{} at {at}", format.name);
+        }
+        let mut x = vec![1.0; n];
+        x[n - 1] = f32::NAN;
+        a.set(format.act, &x, n, |act, x, q, d, sums| {
+            quantize_row(act, x, q, d, sums);
+            *d.last_mut().unwrap() = f32::NAN;
+        });
+        assert!((format.dot)(&w, a.row(0)).is_nan(), "{}", format.name);
+    }
+}
+
+#[test]
+fn nothing_overflows_at_the_corners_of_the_integers() {
+    for format in FORMATS.iter().filter(|f| f.block > 1) {
+        let n = 512;
+        let scales = scale_places(format);
+        for fill in [0x00, 0x7f, 0x80, 0x88, 0xff] {
+            let mut w = row(format, n, 7);
+            for (at, b) in w.iter_mut().enumerate() {
+                let in_scale = scales.iter().any(|&s| (s..s + 2).contains(&(at % format.bytes)));
+                *b = if in_scale { *b } else { fill };
+            }
+            let values = decode(format, &w);
+            for q in [-127i8, 127] {
+                let mut a = Acts::default();
+                a.set(format.act, &vec![f32::from(q); n], n, quantize_row);
+                let truth: f64 = values.iter().map(|&v| f64::from(v) * f64::from(q)).sum();
+                let dot = f64::from((format.dot)(&w, a.row(0)));
+                // As above, with some forty additions at most.
+                let magnitude: f64 = values.iter().map(|&v| f64::from(v).abs() * 127.0 * 4.0).sum();
+                assert!(
+                    (dot - truth).abs() <= magnitude * 40.0 * 2f64.powi(-24),
+                    "{} {fill:#x} {q}: {dot} {truth}",
+                    format.name
+                );
+            }
+        }
+    }
+}
+
+/// A NaN as f16, and as the upper half of f32 and bf16.
+const NAN16: [u8; 2] = [0xff, 0x7f];
+
+/// Where a block holds its f16 scales: the places at which a NaN makes it decode to NaNs.
+fn scale_places(format: &Format) -> Vec<usize> {
+    let block = row(format, format.block, 8);
+    let places: Vec<usize> = (0..format.bytes)
+        .step_by(2)
+        .filter(|&at| {
+            let mut bad = block.clone();
+            bad[at..at + 2].copy_from_slice(&NAN16);
+            decode(format, &bad).iter().any(|v| v.is_nan())
+        })
+        .collect();
+    assert!(!places.is_empty(), "{}", format.name);
+    places
+}

@@ -1,0 +1,2 @@
+//! Mixers: the half of a layer that looks across positions.
+pub mod attention;
