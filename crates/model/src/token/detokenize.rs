@@ -1,0 +1,165 @@
+//! Ids to text, one at a time, never half a character.
+//!
+//! A token may end inside a character; its bytes wait until the next token completes them. Bytes that can't become valid
+//! UTF-8 whatever follows come out as U+FFFD, the same number of them as `String::from_utf8_lossy` gives for the whole.
+
+use super::{Kind, Tokenizer};
+
+/// Whether control tokens show in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Render {
+    /// They write nothing.
+    Text,
+    /// They write their name: `<|im_end|>`.
+    Special,
+}
+
+/// Where the ids stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// They are a whole text: the space that encoding put before its first word goes again.
+    Start,
+    /// They continue another text.
+    Continuation,
+}
+
+/// A stream of ids becoming text. Allocates nothing itself.
+#[derive(Debug, Clone)]
+pub struct Detokenizer {
+    render: Render,
+    /// The next text loses one leading space.
+    trims: bool,
+    /// The beginning of a character, `held[..n_held]`.
+    held: [u8; 4],
+    n_held: usize,
+}
+
+impl Detokenizer {
+    /// A stream that has seen nothing yet.
+    pub fn new(render: Render, place: Place) -> Self {
+        Self { render, trims: place == Place::Start, held: [0; 4], n_held: 0 }
+    }
+
+    /// Appends what `id` completes. An id outside the vocabulary writes U+FFFD.
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: u32, out: &mut String) {
+        let bytes = match self.render {
+            Render::Text => tokenizer.token_bytes(id),
+            Render::Special => tokenizer.token_name(id),
+        };
+        let Some(mut bytes) = bytes else {
+            self.flush(out);
+            return out.push(char::REPLACEMENT_CHARACTER);
+        };
+        if self.trims && !bytes.is_empty() {
+            self.trims = false;
+            if tokenizer.adds_space() && tokenizer.kind(id) != Some(Kind::Control) {
+                bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
+            }
+        }
+        self.push_bytes(bytes, out);
+    }
+
+    /// Appends the text that `bytes` complete.
+    pub fn push_bytes(&mut self, mut bytes: &[u8], out: &mut String) {
+        while self.n_held > 0 {
+            let Some((&byte, rest)) = bytes.split_first() else { return };
+            self.held[self.n_held] = byte;
+            match std::str::from_utf8(&self.held[..=self.n_held]) {
+                Ok(text) => {
+                    out.push_str(text);
+                    self.n_held = 0;
+                }
+                Err(e) if e.error_len().is_none() => self.n_held += 1,
+                // What was held can't go on with this byte, which may itself begin a character.
+                Err(_) => {
+                    self.flush(out);
+                    break;
+                }
+            }
+            bytes = rest;
+        }
+        while !bytes.is_empty() {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => return out.push_str(text),
+                Err(e) => {
+                    let (valid, rest) = bytes.split_at(e.valid_up_to());
+                    out.push_str(std::str::from_utf8(valid).expect("it is valid up to there"));
+                    let Some(n_bad) = e.error_len() else {
+                        self.held[..rest.len()].copy_from_slice(rest);
+                        self.n_held = rest.len();
+                        return;
+                    };
+                    out.push(char::REPLACEMENT_CHARACTER);
+                    bytes = &rest[n_bad..];
+                }
+            }
+        }
+    }
+
+    /// Whether a character is waiting for its rest.
+    pub fn is_waiting(&self) -> bool {
+        self.n_held > 0
+    }
+
+    /// At the end: an unfinished character comes out as U+FFFD.
+    pub fn flush(&mut self, out: &mut String) {
+        if self.n_held > 0 {
+            out.push(char::REPLACEMENT_CHARACTER);
+            self.n_held = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+        let mut detokenizer = Detokenizer::new(Render::Text, Place::Continuation);
+        let mut out = String::new();
+        for part in parts {
+            detokenizer.push_bytes(part, &mut out);
+        }
+        detokenizer.flush(&mut out);
+        out
+    }
+
+    #[test]
+    fn splits_anywhere_give_the_whole() {
+        let text = "naïve 日本語 🙂 \u{10ffff} e\u{301}".as_bytes();
+        for i in 0..=text.len() {
+            assert_eq!(stream([&text[..i], &text[i..]]).as_bytes(), text);
+        }
+        assert_eq!(stream(text.chunks(1)).as_bytes(), text);
+    }
+
+    #[test]
+    fn never_emits_half_a_character() {
+        let mut detokenizer = Detokenizer::new(Render::Text, Place::Continuation);
+        let mut out = String::new();
+        for byte in &"🙂".as_bytes()[..3] {
+            detokenizer.push_bytes(&[*byte], &mut out);
+            assert_eq!(out, "");
+        }
+        detokenizer.push_bytes(&"🙂".as_bytes()[3..], &mut out);
+        assert_eq!(out, "🙂");
+    }
+
+    #[test]
+    fn broken_bytes_come_out_as_lossy_decoding_gives_them() {
+        // Bytes from the edges of UTF-8's table: continuations, leads, overlong and surrogate prefixes.
+        const EDGES: &[u8] = &[b'a', 0x80, 0xbf, 0xc2, 0xe0, 0xa0, 0xed, 0x9f, 0xf0, 0x90, 0xf4, 0x8f, 0xff];
+        let mut state = 3u64;
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..6)
+                .map(|_| {
+                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    EDGES[(state >> 40) as usize % EDGES.len()]
+                })
+                .collect();
+            let whole = String::from_utf8_lossy(&bytes);
+            assert_eq!(stream(bytes.chunks(1)), whole);
+            assert_eq!(stream(bytes.chunks(4)), whole);
+        }
+    }
+}
