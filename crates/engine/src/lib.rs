@@ -1,1 +1,4 @@
 //! Time: mapped files, sessions, sampling, events.
+
+pub mod sample;
+pub mod stop;

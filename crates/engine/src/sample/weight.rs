@@ -1,0 +1,79 @@
+//! Probabilities as integers: `exp` of a logit's distance from the best one, in units of 2^-40.
+//!
+//! Integer sums don't depend on their order, so cutting and drawing are exact. The best token weighs 2^40; a vocabulary of
+//! 2^23 tokens can't overflow the sum; what is less than 2^-41 as probable as the best weighs nothing.
+//! The exponential is our own so that it is the same on every machine (libraries differ in the last bit).
+
+use super::Candidate;
+
+/// Weight of the best token.
+const ONE: f64 = (1u64 << 40) as f64;
+
+/// The weight of a token `below` the best one's logit: `below <= 0`, minus infinity weighs 0.
+pub fn of(below: f32) -> u64 {
+    // The sum's low 52 bits are the rounded product: a conversion that vectorises without special instructions.
+    const ROUND: f64 = (1u64 << 52) as f64;
+    (f64::from(exp(below)) * ONE + ROUND).to_bits() - ROUND.to_bits()
+}
+
+/// Calls `f(candidate, weight)` for each of `list`, whose best logit is `max`, until `f` returns false.
+pub fn each<'a>(list: &'a [Candidate], max: f32, mut f: impl FnMut(&'a Candidate, u64) -> bool) {
+    const CHUNK: usize = 128;
+    let mut below = [0f32; CHUNK];
+    let mut weights = [0u64; CHUNK];
+    for chunk in list.chunks(CHUNK) {
+        // Separate loops, so that the middle one vectorises.
+        below.iter_mut().zip(chunk).for_each(|(b, c)| *b = c.logit - max);
+        weights.iter_mut().zip(&below).for_each(|(w, b)| *w = of(*b));
+        for (c, &w) in chunk.iter().zip(&weights) {
+            if !f(c, w) {
+                return;
+            }
+        }
+    }
+}
+
+/// `e^x` for `x <= 0`, within 2 units in the last place; 0 below -87.
+///
+/// Splits `x = n ln 2 + r` with `|r| <= ln 2 / 2`; a polynomial for `e^r` (Cephes), the exponent's bits for `2^n`.
+fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    const LN2_HI: f32 = 0.693_359_4;
+    const LN2_LO: f32 = -2.121_944_4e-4;
+    let shifted = x.max(-87.0) * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x.max(-87.0) - n * LN2_HI - n * LN2_LO;
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 0.5;
+    let e_r = p * (r * r) + r + 1.0;
+    let two_n = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
+    if x < -87.0 { 0.0 } else { e_r * two_n }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        for i in 0..=87_000 {
+            let x = -(i as f32) / 1000.0;
+            let (got, want) = (f64::from(exp(x)), f64::from(x).exp());
+            assert!((got / want - 1.0).abs() < 2.4e-7, "exp({x}) = {got}, expected {want}");
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(-100.0), 0.0);
+    }
+
+    #[test]
+    fn the_best_weighs_one_and_minus_infinity_nothing() {
+        assert_eq!(of(0.0), 1 << 40);
+        assert_eq!(of(-0.0), 1 << 40);
+        assert_eq!(of(f32::NEG_INFINITY), 0);
+        assert_eq!(of(-1e30), 0);
+    }
+}

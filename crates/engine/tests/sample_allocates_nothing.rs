@@ -1,0 +1,58 @@
+//! Choosing a token allocates nothing, whatever the parameters.
+#![expect(unsafe_code, reason = "a counting allocator is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ingle_engine::sample::{Params, Rng, Sampler};
+
+struct Counting;
+
+thread_local! {
+    static N_ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: hands every call on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        N_ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn choosing_a_token_allocates_nothing() {
+    let mut rng = Rng::new(1);
+    let row: Vec<f32> = (0..5000).map(|_| rng.below(1000) as f32 / 100.0).collect();
+    let all = Params {
+        temperature: 0.8,
+        top_k: 200,
+        top_p: 0.9,
+        min_p: 0.01,
+        repeat_penalty: 1.1,
+        presence_penalty: 0.1,
+        frequency_penalty: 0.1,
+        ..Params::GREEDY
+    };
+    for params in [Params { repeat_penalty: 1.1, ..Params::GREEDY }, Params { top_k: 0, ..all.clone() }, all]
+    {
+        let mut sampler = Sampler::new(params, row.len()).unwrap();
+        let mut copy = row.clone();
+        let before = N_ALLOCATIONS.with(Cell::get);
+        for _ in 0..200 {
+            copy.copy_from_slice(&row);
+            let id = sampler.sample(&mut copy).unwrap();
+            sampler.accept(id);
+        }
+        assert_eq!(N_ALLOCATIONS.with(Cell::get) - before, 0);
+    }
+}
