@@ -1,4 +1,17 @@
 //! Time: mapped files, sessions, sampling, events.
+//!
+//! Reading order: [`mmap`] and [`model_file`] bring a model in, [`session`] runs it over a sequence, [`sample`] and
+//! [`stop`] choose tokens and end texts, [`generate`] puts them together into one answer. This crate knows token ids and
+//! events; it does not know HTTP, terminals or the environment.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod error;
+pub mod generate;
+pub mod memory;
+pub mod mmap;
+pub mod model_file;
 pub mod sample;
+pub mod session;
 pub mod stop;
+
+pub use error::{Error, Result};

@@ -1,0 +1,171 @@
+//! Model files, mapped.
+//!
+//! A file is mapped read-only and used in place. Two things can then go wrong that reading would not have: the file can
+//! change under us, which [`Mapped::check_unchanged`] finds before each request, and it can shrink between two such looks,
+//! so that touching the lost pages raises SIGBUS. For that [`exit_when_a_file_shrinks`] installs a handler that says which
+//! file it was and ends the process. A shared lock keeps well-behaved writers away.
+#![expect(unsafe_code, reason = "mapping a file, and a signal handler")]
+
+use std::fs::File;
+use std::path::Path;
+
+use ingle_kernel::bytes::Bytes;
+use memmap2::Mmap;
+
+use crate::error::{Error, Result};
+
+/// An open, mapped file.
+#[derive(Debug)]
+pub struct Mapped {
+    name: String,
+    file: File,
+    len: u64,
+    bytes: Bytes,
+}
+
+impl Mapped {
+    /// Maps `path`. Costs a few system calls; pages are read when touched.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let io = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound { file: path.display().to_string() },
+            _ => Error::Io { file: path.display().to_string(), source },
+        };
+        let file = File::open(path).map_err(io)?;
+        let meta = file.metadata().map_err(io)?;
+        if !meta.is_file() {
+            let source = std::io::Error::other("not a regular file, expected a model file");
+            return Err(Error::Io { file: name, source });
+        }
+        // A courtesy to writers that ask; file systems without locks refuse, which costs only the courtesy.
+        let _ = file.try_lock_shared();
+        let len = meta.len();
+        let bytes = if len == 0 {
+            Bytes::new(Vec::new())
+        } else {
+            // SAFETY: the map is read-only; a file that changes or shrinks under it is found by `check_unchanged` or ends
+            // the process in the SIGBUS handler, and no code trusts the content twice without checking it once.
+            let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+            #[cfg(unix)]
+            shrunk::register(&map, &name);
+            Bytes::new(map)
+        };
+        Ok(Self { name, file, len, bytes })
+    }
+
+    /// The path as it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The content.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Compares the file's size with that at opening: cheap enough for every request.
+    pub fn check_unchanged(&self) -> Result<()> {
+        match self.file.metadata() {
+            Ok(meta) if meta.len() == self.len => Ok(()),
+            Ok(meta) => Err(Error::Changed { file: self.name.clone(), was: self.len, is: meta.len() }),
+            Err(source) => Err(Error::Io { file: self.name.clone(), source }),
+        }
+    }
+}
+
+/// From now on, touching a mapped file's lost pages prints one sentence and ends the process with `exit_code`.
+///
+/// For programs, not libraries: it takes over SIGBUS for the whole process. Does nothing where there is no SIGBUS.
+pub fn exit_when_a_file_shrinks(exit_code: i32) {
+    #[cfg(unix)]
+    shrunk::install(exit_code);
+    #[cfg(not(unix))]
+    let _ = exit_code;
+}
+
+#[cfg(unix)]
+mod shrunk {
+    use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::*};
+
+    /// Maps we can tell apart in a signal handler, which may neither lock nor allocate.
+    const MAPS_MAX: usize = 64;
+
+    struct Map {
+        start: AtomicUsize,
+        end: AtomicUsize,
+        sentence: AtomicPtr<u8>,
+        len: AtomicUsize,
+    }
+
+    static MAPS: [Map; MAPS_MAX] = [const {
+        Map {
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            sentence: AtomicPtr::new(std::ptr::null_mut()),
+            len: AtomicUsize::new(0),
+        }
+    }; MAPS_MAX];
+    static N_MAPS: AtomicUsize = AtomicUsize::new(0);
+    static EXIT_CODE: AtomicI32 = AtomicI32::new(1);
+
+    /// Remembers a map and what to say about it. The sentence lives as long as the process: some bytes per file opened.
+    pub(super) fn register(map: &[u8], name: &str) {
+        let slot = &MAPS[N_MAPS.fetch_add(1, SeqCst) % MAPS_MAX];
+        let sentence =
+            format!("error: {name}: the file shrank while in use, expected it to stay as it was\n");
+        let sentence = sentence.into_bytes().leak();
+        slot.end.store(0, SeqCst);
+        slot.len.store(0, SeqCst);
+        slot.sentence.store(sentence.as_mut_ptr(), SeqCst);
+        slot.len.store(sentence.len(), SeqCst);
+        slot.start.store(map.as_ptr() as usize, SeqCst);
+        slot.end.store(map.as_ptr() as usize + map.len(), SeqCst);
+    }
+
+    pub(super) fn install(exit_code: i32) {
+        EXIT_CODE.store(exit_code, SeqCst);
+        // SAFETY: an all-zero sigaction is a valid value of that C struct.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = on_sigbus as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        // SAFETY: `action` is initialised, and the handler does only what a handler may.
+        unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) };
+    }
+
+    extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: the kernel passes a valid siginfo to a SA_SIGINFO handler.
+        let info = unsafe { &*info };
+        // SAFETY: for SIGBUS the union holds the faulting address.
+        let address = unsafe { info.si_addr() } as usize;
+        let hit = MAPS.iter().find(|m| (m.start.load(SeqCst)..m.end.load(SeqCst)).contains(&address));
+        if let Some(map) = hit {
+            let (sentence, len) = (map.sentence.load(SeqCst), map.len.load(SeqCst));
+            // SAFETY: write(2) may be called in a handler; the sentence was leaked and is `len` bytes long.
+            unsafe { libc::write(2, sentence.cast(), len) };
+            // SAFETY: _exit may be called in a handler and does not return.
+            unsafe { libc::_exit(EXIT_CODE.load(SeqCst)) };
+        }
+        // Not ours: let the default action take the process down when the instruction faults again.
+        // SAFETY: signal(2) may be called in a handler.
+        unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_size_is_noticed() {
+        let path = std::env::temp_dir().join(format!("ingle-mmap-{}", std::process::id()));
+        std::fs::write(&path, [7; 100]).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        assert_eq!(&**mapped.bytes(), [7; 100]);
+        mapped.check_unchanged().unwrap();
+        std::fs::write(&path, [7; 40]).unwrap();
+        let error = mapped.check_unchanged().unwrap_err().to_string();
+        assert!(error.contains("from 100 to 40 bytes"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(Mapped::open(&path), Err(Error::NotFound { .. })));
+    }
+}

@@ -1,0 +1,203 @@
+//! One sequence over time: its tokens, its KV cache and the buffers of its steps.
+//!
+//! A session feeds tokens in chunks, keeps what it has been through, and can go back: giving it a new list of tokens costs
+//! only those after the common prefix. Chunk, threads and cache history change speed, never numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
+use ingle_model::kv::{self, Kv};
+
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::model_file::Loaded;
+
+/// The context a session gets when nobody asks for one: the smaller of the model's and this.
+pub const CTX_DEFAULT: usize = 8192;
+/// Tokens of a prompt that go through the layers together, when memory allows.
+const CHUNK_MAX: usize = 512;
+/// Bytes of scratch that the default chunk may take.
+const SCRATCH_BYTES: usize = 24 << 20;
+
+/// How much a session may hold and how it computes.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOptions<'a> {
+    /// Positions; `None` for the smaller of the model's context and [`CTX_DEFAULT`], less when memory is short.
+    pub ctx: Option<usize>,
+    /// Format of the KV cache, one of [`kv::FORMATS`].
+    pub kv: &'a str,
+    /// Prompt tokens per step; `None` for what fits a modest buffer. Changes speed and memory only.
+    pub chunk: Option<usize>,
+}
+
+/// One sequence.
+#[derive(Debug)]
+pub struct Session {
+    loaded: Arc<Loaded>,
+    kv: Kv,
+    scratch: Scratch,
+    /// The tokens whose keys and values the cache holds.
+    tokens: Vec<u32>,
+    /// Tokens of the last step, whose hidden states are in `scratch`.
+    n_last: usize,
+}
+
+impl Session {
+    /// An empty session on `loaded`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the cache and buffers are larger than what the system can give.
+    pub fn new(loaded: Arc<Loaded>, options: &SessionOptions<'_>) -> Result<Self> {
+        let config = &loaded.model.config;
+        let format = kv::format(config, options.kv).map_err(|e| loaded.file.model_error(e))?;
+        let per_token = Scratch::bytes_per_token(config);
+        let chunk =
+            options.chunk.unwrap_or((SCRATCH_BYTES / per_token).clamp(LOGITS_ROWS_MAX, CHUNK_MAX)).max(1);
+        let available = memory::available_bytes().unwrap_or(u64::MAX);
+        let needed = |ctx: usize| {
+            let scratch = (per_token as u64).saturating_mul(chunk.min(ctx) as u64);
+            kv::n_bytes(config, format, ctx).saturating_add(scratch)
+        };
+        let ctx = match options.ctx {
+            Some(ctx) => ctx,
+            None => {
+                let mut ctx = config.ctx_train.min(CTX_DEFAULT);
+                while ctx > 512 && needed(ctx) > available {
+                    ctx /= 2;
+                }
+                ctx
+            }
+        };
+        if ctx == 0 {
+            return Err(Error::Input("a context of 0 tokens, expected at least 1".into()));
+        }
+        if needed(ctx) > available {
+            let what = format!("{}: a context of {ctx} tokens", loaded.file.name());
+            return Err(Error::Memory { what, needed: needed(ctx), available });
+        }
+        let chunk = chunk.min(ctx);
+        Ok(Self {
+            kv: Kv::new(config, format, ctx),
+            scratch: Scratch::new(config, chunk, loaded.n_threads()),
+            tokens: Vec::with_capacity(ctx),
+            n_last: 0,
+            loaded,
+        })
+    }
+
+    /// The model.
+    pub fn loaded(&self) -> &Arc<Loaded> {
+        &self.loaded
+    }
+
+    /// Positions there is room for.
+    pub fn ctx(&self) -> usize {
+        self.kv.capacity()
+    }
+
+    /// The tokens this session has been through.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Prompt tokens per step.
+    pub fn chunk(&self) -> usize {
+        self.scratch.tokens_max()
+    }
+
+    /// Bytes of keys and values when the context is full.
+    pub fn kv_bytes(&self) -> u64 {
+        kv::n_bytes(&self.loaded.model.config, self.kv.format(), self.kv.capacity())
+    }
+
+    /// Goes back to the first `len` tokens. The next thing must be a feed: there are no logits until then.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        self.kv.truncate(len);
+        self.n_last = 0;
+    }
+
+    /// Appends `tokens` in chunks, telling `progress` after each how many are done. Stops between chunks when `cancel` is
+    /// raised, and returns whether all were fed.
+    ///
+    /// # Errors
+    /// When the model's file has changed, an id is outside the vocabulary, or the context is full.
+    pub fn feed(
+        &mut self,
+        tokens: &[u32],
+        cancel: &AtomicBool,
+        mut progress: impl FnMut(usize),
+    ) -> Result<bool> {
+        self.loaded.file.check_unchanged()?;
+        let mut done = 0;
+        for chunk in tokens.chunks(self.chunk()) {
+            if cancel.load(Relaxed) {
+                return Ok(false);
+            }
+            self.step(chunk)?;
+            done += chunk.len();
+            progress(done);
+        }
+        Ok(true)
+    }
+
+    /// Feeds `tokens` and hands the logits of each, with its index, to `each`.
+    pub fn feed_for_logits(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
+        self.loaded.file.check_unchanged()?;
+        let mut first = 0;
+        for chunk in tokens.chunks(self.chunk()) {
+            self.step(chunk)?;
+            for start in (0..chunk.len()).step_by(LOGITS_ROWS_MAX) {
+                let rows = start..chunk.len().min(start + LOGITS_ROWS_MAX);
+                let loaded = &self.loaded;
+                let logits = loaded.model.logits(&loaded.runtime(), rows, &mut self.scratch);
+                for (i, row) in logits.chunks_exact(loaded.model.config.vocab).enumerate() {
+                    each(first + start + i, row);
+                }
+            }
+            first += chunk.len();
+        }
+        Ok(())
+    }
+
+    /// How many tokens [`Session::set`] would find computed already.
+    pub fn reusable(&self, tokens: &[u32]) -> usize {
+        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        common.min(tokens.len().saturating_sub(1))
+    }
+
+    /// Makes the session's tokens equal `tokens`, feeding only what is not already there, and at least the last one so
+    /// that its logits are known. Returns how many were reused, or `None` when `cancel` was raised.
+    pub fn set(
+        &mut self,
+        tokens: &[u32],
+        cancel: &AtomicBool,
+        progress: impl FnMut(usize),
+    ) -> Result<Option<usize>> {
+        let reused = self.reusable(tokens);
+        self.truncate(reused);
+        Ok(self.feed(&tokens[reused..], cancel, progress)?.then_some(reused))
+    }
+
+    /// The logits after the last token fed, to be read or changed. `(vocab)`
+    ///
+    /// # Panics
+    /// When nothing was fed since the session was made or truncated.
+    pub fn last_logits(&mut self) -> &mut [f32] {
+        assert!(self.n_last > 0, "logits need a token");
+        let loaded = &self.loaded;
+        loaded.model.logits(&loaded.runtime(), self.n_last - 1..self.n_last, &mut self.scratch)
+    }
+
+    /// One step of the model. Allocates nothing.
+    fn step(&mut self, tokens: &[u32]) -> Result<()> {
+        let loaded = &self.loaded;
+        let span = Span { kv: &mut self.kv, tokens };
+        let stepped = loaded.model.forward(&loaded.runtime(), &mut [span], &mut self.scratch);
+        stepped.map_err(|source| loaded.file.model_error(source))?;
+        self.tokens.extend_from_slice(tokens);
+        self.n_last = tokens.len();
+        Ok(())
+    }
+}
