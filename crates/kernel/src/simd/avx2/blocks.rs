@@ -49,6 +49,7 @@ fn tile<const BYTES: usize, const STEPS: usize, const OFFSET: i32>(
     lanes::tile(n_rows, acts, tokens, out, |first, a, sums| {
         let rows = Rows::<BYTES>::new(weights, n_rows, first);
         for b in 0..rows.n_blocks() {
+            rows.prefetch(b);
             let (w, d) = load(&rows.block(b));
             let (a4, a1) = a.as_chunks::<TOKENS>();
             let (sums4, sums1) = sums.as_chunks_mut::<TOKENS>();

@@ -149,6 +149,7 @@ fn tile<const BYTES: usize, const STEPS: usize, const SECOND: u8>(
         let mut lanes =
             Lanes { w: [[int; 8]; 8], sc: [[int; 2]; 8], second: [int; 8], d: float, dmin: float };
         for b in 0..rows.n_blocks() {
+            rows.prefetch(b);
             load(&rows.block(b), &mut lanes);
             let (a4, a1) = a.as_chunks::<TOKENS>();
             let (sums4, sums1) = sums.as_chunks_mut::<TOKENS>();
