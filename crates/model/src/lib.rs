@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod file;
+pub mod prompt;
 pub mod token;
 
 pub use error::{Error, Result};
