@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod file;
+pub mod prompt;
 pub mod token;
 
 pub mod arch;
