@@ -7,6 +7,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::file::gguf::Gguf;
+use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::Tokenizer;
 
 use crate::error::{Error, Result};
@@ -63,6 +64,12 @@ impl ModelFile {
     /// Source of the chat template the file carries, if any.
     pub fn template_source(&self) -> Result<Option<&str>> {
         self.gguf.str("tokenizer.chat_template").map_err(|e| self.model_error(e))
+    }
+
+    /// The chat template the file carries, if any.
+    pub fn template(&self) -> Result<Option<ChatTemplate>> {
+        let source = self.template_source()?;
+        source.map(ChatTemplate::parse).transpose().map_err(|e| self.model_error(e))
     }
 
     /// An error of the model crate, with this file's name in front.
