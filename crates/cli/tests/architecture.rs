@@ -1,0 +1,87 @@
+//! The absences of ARCHITECTURE.md, checked by reading the sources and manifests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Rust files under `dir`, with their text up to the unit tests at their foot.
+fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            out.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let code = code.lines().filter(|l| !l.trim_start().starts_with("//"));
+            out.push((path, code.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    assert!(!out.is_empty(), "{}", dir.display());
+    out
+}
+
+fn refuse(dirs: &[&str], words: &[&str], except: &[&str]) {
+    for dir in dirs {
+        for (path, text) in sources(&root().join(dir)) {
+            let name = path.display().to_string();
+            if except.iter().any(|e| name.ends_with(e)) {
+                continue;
+            }
+            for word in words {
+                assert!(!text.contains(word), "{name} names {word:?}");
+            }
+        }
+    }
+}
+
+const KERNEL: &str = "crates/kernel/src";
+const MODEL: &str = "crates/model/src";
+const ENGINE: &str = "crates/engine/src";
+const DEMO: &str = "demo/src";
+const CLI: &str = "crates/cli/src";
+
+#[test]
+fn nothing_opens_a_connection() {
+    refuse(&[KERNEL, MODEL, ENGINE, DEMO, CLI], &["std::net", "TcpStream", "UdpSocket", "reqwest", "ureq"], &[]);
+}
+
+#[test]
+fn nothing_below_the_program_reads_the_environment_prints_or_exits() {
+    let words = ["std::env", "println!", "eprintln!", "print!(", "process::exit"];
+    refuse(&[KERNEL, MODEL, ENGINE, DEMO], &words, &[]);
+}
+
+#[test]
+fn the_model_does_no_io_and_starts_no_thread() {
+    refuse(&[MODEL], &["std::fs", "std::io", "std::time", "std::thread", "unsafe {"], &[]);
+    refuse(&[KERNEL], &["std::fs", "std::io", "std::time"], &[]);
+}
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    refuse(&[MODEL, DEMO, CLI], &["unsafe {", "unsafe fn", "unsafe impl"], &[]);
+    refuse(&[ENGINE], &["unsafe {", "unsafe fn", "unsafe impl"], &["mmap.rs"]);
+}
+
+#[test]
+fn crates_depend_only_downwards() {
+    let allowed: [(&str, &[&str]); 4] = [
+        ("crates/kernel", &[]),
+        ("crates/model", &["ingle-kernel"]),
+        ("crates/engine", &["ingle-kernel", "ingle-model"]),
+        ("demo", &[]),
+    ];
+    for (dir, allowed) in allowed {
+        let manifest = fs::read_to_string(root().join(dir).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+        for line in dependencies.lines().filter(|l| l.starts_with("ingle-")) {
+            let name = line.split(['.', ' ', '=']).next().unwrap();
+            assert!(allowed.contains(&name), "{dir} depends on {name}");
+        }
+    }
+}
