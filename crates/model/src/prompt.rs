@@ -31,11 +31,16 @@ const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// What one rendering may print, join and make by filters, together.
 const BUDGET_BYTES: u64 = 64 << 20;
 /// Instructions of one rendering; a message takes a few hundred.
-const FUEL_MAX: u64 = 2_000_000;
+const FUEL_MAX: u64 = 1_000_000;
 /// Fuel is less where stretches of plain text are so long that printing them on all of it would exceed this.
 const PLAIN_BYTES_MAX: u64 = 1 << 30;
 const RECURSION_MAX: usize = 100;
 const JSON_DEPTH_MAX: usize = 100;
+
+/// The stack that [`ChatTemplate::render`] may need for a hostile template: lists nested one in another as often as the
+/// instructions allow are dropped one inside another. A thread with such a stack costs address space, and memory only when
+/// it is used; published templates need a few kilobytes.
+pub const RENDER_STACK_BYTES: usize = 256 << 20;
 
 /// A template that compiles.
 #[derive(Debug, Clone)]
@@ -88,7 +93,8 @@ impl ChatTemplate {
         (name == "chatml").then(|| Self::parse(CHATML).expect("it is a template"))
     }
 
-    /// The prompt for a conversation.
+    /// The prompt for a conversation. For a template that is not trusted call it on a thread with a stack of
+    /// [`RENDER_STACK_BYTES`].
     ///
     /// # Errors
     /// [`Error::Template`] with the template's own words when it refuses the conversation (`raise_exception`), or what went
@@ -213,15 +219,13 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
     let m = meter.clone();
     env.set_unknown_method_callback(move |state, value, method, args| {
-        let grows = matches!(method, "replace" | "join" | "format");
-        if grows {
-            m.spend(growth(value, args)?)?;
+        if let Some(n) = growth(value, method, args)? {
+            m.spend(n)?;
         }
-        let made = match string_method(value, method, args) {
-            Some(made) => made?,
-            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)?,
-        };
-        if grows { Ok(made) } else { m.pass(made) }
+        match string_method(value, method, args) {
+            Some(made) => made,
+            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
+        }
     });
 
     let m = meter.clone();
@@ -232,16 +236,27 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
         m.spend(text.len())?;
         Ok(text)
     });
-    env.add_filter("string", |value: Value| match value.as_str() {
-        Some(_) => Ok(value),
-        None => python_str(&value).map(Value::from),
+    let m = meter.clone();
+    env.add_filter("string", move |value: Value| {
+        let text = python_str(&value)?;
+        m.spend(text.len())?;
+        Ok(text)
     });
+    for name in ["escape", "e"] {
+        let m = meter.clone();
+        env.add_filter(name, move |value: Value| {
+            let text = python_str(&value)?;
+            m.spend(text.len() * 5)?;
+            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            Ok(text.replace('\'', "&#39;").replace('"', "&#34;"))
+        });
+    }
     let m = meter.clone();
     env.add_filter("join", move |values: Value, separator: Option<String>| {
         let mut out = String::new();
         for (i, value) in values.try_iter()?.enumerate() {
             let separator = if i > 0 { separator.as_deref().unwrap_or("") } else { "" };
-            let text = value.as_str().map(str::to_owned).map_or_else(|| python_str(&value), Ok)?;
+            let text = python_str(&value)?;
             m.spend(separator.len() + text.len() + 1)?;
             out.push_str(separator);
             out.push_str(&text);
@@ -250,7 +265,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
     let m = meter.clone();
     env.add_filter("replace", move |value: Value, old: String, new: String| {
-        let text = value.as_str().map(str::to_owned).map_or_else(|| python_str(&value), Ok)?;
+        let text = python_str(&value)?;
         m.spend(replaced_bytes(&text, &old, &new))?;
         Ok(text.replace(&old, &new))
     });
@@ -259,13 +274,13 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     env.add_filter("list", move |value: Value| {
         let mut items = Vec::new();
         for item in value.try_iter()? {
-            m.spend(16)?;
+            m.spend(LIST_ITEM_BYTES)?;
             items.push(item);
         }
         Ok(Value::from(items))
     });
     // Their results can be far longer than what goes in, and no published template uses them.
-    for name in ["indent", "format", "pprint", "batch", "slice", "urlencode"] {
+    for name in ["indent", "format", "pprint", "batch", "slice", "urlencode", "split", "lines"] {
         env.remove_filter(name);
     }
 
@@ -282,27 +297,57 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     Ok(env)
 }
 
-/// At least what a growing method of `value` would make.
-fn growth(value: &Value, args: &[Value]) -> std::result::Result<usize, minijinja::Error> {
-    let text = value.as_str().unwrap_or("");
-    let arg = |i: usize| args.get(i).and_then(Value::as_str);
-    if let (Some(old), Some(new)) = (arg(0), arg(1)) {
-        return Ok(replaced_bytes(text, old, new));
-    }
-    let mut n = text.len();
-    for arg in args {
-        n = n.saturating_add(arg.as_str().map_or(0, |s| s.len().saturating_mul(text.len() + 1)));
-        if matches!(arg.kind(), ValueKind::Seq | ValueKind::Iterable) {
-            // What is joined; counted without making it, and not beyond the budget.
-            for item in arg.try_iter()? {
-                n = n.saturating_add(text.len() + 1 + item.as_str().map_or(16, str::len));
+/// At least what a method of a text would make that can make more than it was given; `None` for all other methods.
+fn growth(
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> std::result::Result<Option<usize>, minijinja::Error> {
+    let Some(text) = value.as_str() else { return Ok(None) };
+    let arg = |i: usize| args.get(i).and_then(Value::as_str).unwrap_or("");
+    Ok(Some(match method {
+        "replace" => replaced_bytes(text, arg(0), arg(1)),
+        "join" => {
+            let Some(values) = args.first() else { return Ok(None) };
+            let mut n = 0usize;
+            for item in values.try_iter()? {
+                n = n.saturating_add(text.len() + printed_bytes(&item)?);
                 if n as u64 > BUDGET_BYTES {
-                    return Ok(n);
+                    break;
                 }
             }
+            n
         }
-    }
-    Ok(n)
+        "format" => {
+            // Each place may take any argument, and a number may be a width.
+            let places = text.matches('{').count();
+            let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+            let widest = widths.map(|digits| digits.parse().unwrap_or(usize::MAX)).max().unwrap_or(0);
+            let mut longest = widest;
+            for arg in args {
+                longest = longest.max(printed_bytes(arg)?);
+            }
+            places.saturating_mul(longest).saturating_add(text.len())
+        }
+        "split" | "rsplit" | "splitlines" => {
+            let parts = match arg(0) {
+                "" => text.split_ascii_whitespace().count(),
+                separator => text.matches(separator).count() + 1,
+            };
+            parts.saturating_mul(LIST_ITEM_BYTES).saturating_add(text.len())
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// What an item of a list takes.
+const LIST_ITEM_BYTES: usize = 48;
+
+fn printed_bytes(value: &Value) -> std::result::Result<usize, minijinja::Error> {
+    Ok(match value.as_str() {
+        Some(text) => text.len(),
+        None => python_str(value)?.len(),
+    })
 }
 
 fn replaced_bytes(text: &str, old: &str, new: &str) -> usize {
