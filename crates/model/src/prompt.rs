@@ -8,7 +8,10 @@
 //! meter what is printed and what filters make, not what `~` and `+` join; [`prepare`] therefore rewrites `a ~ b` to
 //! `a|metered ~ b`, and what a join makes is never longer than what was metered and its last part.
 
-use std::fmt::Write as _;
+mod now;
+mod prepare;
+mod python;
+
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,10 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
+
+pub use now::Now;
+use prepare::{METERED, prepare};
+use python::{python_str, string_method, to_json};
 
 use crate::error::{Error, Result};
 
@@ -31,11 +38,15 @@ const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// What one rendering may print, join and make by filters, together.
 const BUDGET_BYTES: u64 = 64 << 20;
 /// Instructions of one rendering; a message takes a few hundred.
-const FUEL_MAX: u64 = 2_000_000;
+const FUEL_MAX: u64 = 1_000_000;
 /// Fuel is less where stretches of plain text are so long that printing them on all of it would exceed this.
 const PLAIN_BYTES_MAX: u64 = 1 << 30;
 const RECURSION_MAX: usize = 100;
-const JSON_DEPTH_MAX: usize = 100;
+
+/// The stack that [`ChatTemplate::render`] may need for a hostile template: lists nested one in another as often as the
+/// instructions allow are dropped one inside another. A thread with such a stack costs address space, and memory only when
+/// it is used; published templates need a few kilobytes.
+pub const RENDER_STACK_BYTES: usize = 256 << 20;
 
 /// A template that compiles.
 #[derive(Debug, Clone)]
@@ -88,7 +99,8 @@ impl ChatTemplate {
         (name == "chatml").then(|| Self::parse(CHATML).expect("it is a template"))
     }
 
-    /// The prompt for a conversation.
+    /// The prompt for a conversation. For a template that is not trusted call it on a thread with a stack of
+    /// [`RENDER_STACK_BYTES`].
     ///
     /// # Errors
     /// [`Error::Template`] with the template's own words when it refuses the conversation (`raise_exception`), or what went
@@ -213,15 +225,13 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
     let m = meter.clone();
     env.set_unknown_method_callback(move |state, value, method, args| {
-        let grows = matches!(method, "replace" | "join" | "format");
-        if grows {
-            m.spend(growth(value, args)?)?;
+        if let Some(n) = growth(value, method, args)? {
+            m.spend(n)?;
         }
-        let made = match string_method(value, method, args) {
-            Some(made) => made?,
-            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)?,
-        };
-        if grows { Ok(made) } else { m.pass(made) }
+        match string_method(value, method, args) {
+            Some(made) => made,
+            None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args),
+        }
     });
 
     let m = meter.clone();
@@ -232,16 +242,27 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
         m.spend(text.len())?;
         Ok(text)
     });
-    env.add_filter("string", |value: Value| match value.as_str() {
-        Some(_) => Ok(value),
-        None => python_str(&value).map(Value::from),
+    let m = meter.clone();
+    env.add_filter("string", move |value: Value| {
+        let text = python_str(&value)?;
+        m.spend(text.len())?;
+        Ok(text)
     });
+    for name in ["escape", "e"] {
+        let m = meter.clone();
+        env.add_filter(name, move |value: Value| {
+            let text = python_str(&value)?;
+            m.spend(text.len() * 5)?;
+            let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            Ok(text.replace('\'', "&#39;").replace('"', "&#34;"))
+        });
+    }
     let m = meter.clone();
     env.add_filter("join", move |values: Value, separator: Option<String>| {
         let mut out = String::new();
         for (i, value) in values.try_iter()?.enumerate() {
             let separator = if i > 0 { separator.as_deref().unwrap_or("") } else { "" };
-            let text = value.as_str().map(str::to_owned).map_or_else(|| python_str(&value), Ok)?;
+            let text = python_str(&value)?;
             m.spend(separator.len() + text.len() + 1)?;
             out.push_str(separator);
             out.push_str(&text);
@@ -250,7 +271,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
     let m = meter.clone();
     env.add_filter("replace", move |value: Value, old: String, new: String| {
-        let text = value.as_str().map(str::to_owned).map_or_else(|| python_str(&value), Ok)?;
+        let text = python_str(&value)?;
         m.spend(replaced_bytes(&text, &old, &new))?;
         Ok(text.replace(&old, &new))
     });
@@ -259,13 +280,13 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     env.add_filter("list", move |value: Value| {
         let mut items = Vec::new();
         for item in value.try_iter()? {
-            m.spend(16)?;
+            m.spend(LIST_ITEM_BYTES)?;
             items.push(item);
         }
         Ok(Value::from(items))
     });
     // Their results can be far longer than what goes in, and no published template uses them.
-    for name in ["indent", "format", "pprint", "batch", "slice", "urlencode"] {
+    for name in ["indent", "format", "pprint", "batch", "slice", "urlencode", "split", "lines"] {
         env.remove_filter(name);
     }
 
@@ -282,539 +303,59 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     Ok(env)
 }
 
-/// At least what a growing method of `value` would make.
-fn growth(value: &Value, args: &[Value]) -> std::result::Result<usize, minijinja::Error> {
-    let text = value.as_str().unwrap_or("");
-    let arg = |i: usize| args.get(i).and_then(Value::as_str);
-    if let (Some(old), Some(new)) = (arg(0), arg(1)) {
-        return Ok(replaced_bytes(text, old, new));
-    }
-    let mut n = text.len();
-    for arg in args {
-        n = n.saturating_add(arg.as_str().map_or(0, |s| s.len().saturating_mul(text.len() + 1)));
-        if matches!(arg.kind(), ValueKind::Seq | ValueKind::Iterable) {
-            // What is joined; counted without making it, and not beyond the budget.
-            for item in arg.try_iter()? {
-                n = n.saturating_add(text.len() + 1 + item.as_str().map_or(16, str::len));
+/// At least what a method of a text would make that can make more than it was given; `None` for all other methods.
+fn growth(
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> std::result::Result<Option<usize>, minijinja::Error> {
+    let Some(text) = value.as_str() else { return Ok(None) };
+    let arg = |i: usize| args.get(i).and_then(Value::as_str).unwrap_or("");
+    Ok(Some(match method {
+        "replace" => replaced_bytes(text, arg(0), arg(1)),
+        "join" => {
+            let Some(values) = args.first() else { return Ok(None) };
+            let mut n = 0usize;
+            for item in values.try_iter()? {
+                n = n.saturating_add(text.len() + printed_bytes(&item)?);
                 if n as u64 > BUDGET_BYTES {
-                    return Ok(n);
+                    break;
                 }
             }
+            n
         }
-    }
-    Ok(n)
+        "format" => {
+            // Each place may take any argument, and a number may be a width.
+            let places = text.matches('{').count();
+            let widths = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+            let widest = widths.map(|digits| digits.parse().unwrap_or(usize::MAX)).max().unwrap_or(0);
+            let mut longest = widest;
+            for arg in args {
+                longest = longest.max(printed_bytes(arg)?);
+            }
+            places.saturating_mul(longest).saturating_add(text.len())
+        }
+        "split" | "rsplit" | "splitlines" => {
+            let parts = match arg(0) {
+                "" => text.split_ascii_whitespace().count(),
+                separator => text.matches(separator).count() + 1,
+            };
+            parts.saturating_mul(LIST_ITEM_BYTES).saturating_add(text.len())
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// What an item of a list takes.
+const LIST_ITEM_BYTES: usize = 48;
+
+fn printed_bytes(value: &Value) -> std::result::Result<usize, minijinja::Error> {
+    Ok(match value.as_str() {
+        Some(text) => text.len(),
+        None => python_str(value)?.len(),
+    })
 }
 
 fn replaced_bytes(text: &str, old: &str, new: &str) -> usize {
     text.len().saturating_add(text.matches(old).count().saturating_mul(new.len()))
-}
-
-/// Python's string methods that minijinja-contrib lacks; `None` for all others.
-fn string_method(
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Option<std::result::Result<Value, minijinja::Error>> {
-    let text = value.as_str()?;
-    let list = |parts: &[&str]| Value::from(parts.iter().map(|&part| Value::from(part)).collect::<Vec<_>>());
-    let arg = || match args.first().and_then(Value::as_str) {
-        Some(arg) => Ok(arg),
-        None => Err(fault(format!("{method} takes a text"))),
-    };
-    let three = |parts: Option<(&str, &str)>, whole: [&str; 3]| {
-        arg().map(|separator| match parts {
-            Some((a, b)) => list(&[a, separator, b]),
-            None => list(&whole),
-        })
-    };
-    Some(match method {
-        "removeprefix" => arg().map(|prefix| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
-        "removesuffix" => arg().map(|suffix| Value::from(text.strip_suffix(suffix).unwrap_or(text))),
-        "partition" => three(arg().ok().and_then(|s| text.split_once(s)), [text, "", ""]),
-        "rpartition" => three(arg().ok().and_then(|s| text.rsplit_once(s)), ["", "", text]),
-        "rsplit" => arg().map(|separator| {
-            let Some(n) = args.get(1).and_then(Value::as_usize) else {
-                return list(&text.split(separator).collect::<Vec<_>>());
-            };
-            let mut parts: Vec<_> = text.rsplitn(n.saturating_add(1), separator).collect();
-            parts.reverse();
-            list(&parts)
-        }),
-        "casefold" => Ok(Value::from(text.to_lowercase())),
-        _ => return None,
-    })
-}
-
-/// Python's `str()`.
-fn python_str(value: &Value) -> std::result::Result<String, minijinja::Error> {
-    match value.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => {
-            let mut out = String::new();
-            write_repr(value, 0, &mut out)?;
-            Ok(out)
-        }
-    }
-}
-
-/// Python's `repr()`.
-fn write_repr(value: &Value, depth: usize, out: &mut String) -> std::result::Result<(), minijinja::Error> {
-    if depth > JSON_DEPTH_MAX || out.len() as u64 > BUDGET_BYTES {
-        return Err(fault("it prints something too deep or too long"));
-    }
-    match value.kind() {
-        ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
-        ValueKind::None => out.push_str("None"),
-        ValueKind::String => {
-            let text = value.as_str().unwrap_or("");
-            let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-            out.push(quote);
-            for c in text.chars() {
-                match c {
-                    '\n' => out.push_str("\\n"),
-                    '\r' => out.push_str("\\r"),
-                    '\t' => out.push_str("\\t"),
-                    '\\' => out.push_str("\\\\"),
-                    c if c == quote => out.extend(['\\', c]),
-                    c => out.push(c),
-                }
-            }
-            out.push(quote);
-        }
-        ValueKind::Number if !value.is_integer() => match f64::try_from(value.clone()) {
-            Ok(number) => out.push_str(&python_float(number)),
-            Err(_) => write!(out, "{value}").map_err(|_| fault("a number can't be printed"))?,
-        },
-        ValueKind::Seq => {
-            let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
-            out.push(open);
-            for (i, item) in value.try_iter()?.enumerate() {
-                out.push_str(if i > 0 { ", " } else { "" });
-                write_repr(&item, depth + 1, out)?;
-            }
-            out.push(close);
-        }
-        ValueKind::Map => {
-            out.push('{');
-            for (i, key) in value.try_iter()?.enumerate() {
-                out.push_str(if i > 0 { ", " } else { "" });
-                write_repr(&key, depth + 1, out)?;
-                out.push_str(": ");
-                write_repr(&value.get_item(&key)?, depth + 1, out)?;
-            }
-            out.push('}');
-        }
-        _ => write!(out, "{value}").map_err(|_| fault("a value can't be printed"))?,
-    }
-    Ok(())
-}
-
-/// Python's shortest form: `1.0`, `1e+16`, `1e-05`.
-fn python_float(number: f64) -> String {
-    if number.is_nan() {
-        return "nan".into();
-    }
-    if number.is_infinite() {
-        return if number > 0.0 { "inf".into() } else { "-inf".into() };
-    }
-    let size = number.abs();
-    if size != 0.0 && !(1e-4..1e16).contains(&size) {
-        let text = format!("{number:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |e| ('-', e));
-        return format!("{digits}e{sign}{exponent:0>2}");
-    }
-    format!("{number:?}")
-}
-
-/// How `json.dumps` was asked to write.
-struct JsonStyle {
-    indent: Option<usize>,
-    between_items: String,
-    after_key: String,
-    ascii: bool,
-    sorted: bool,
-}
-
-/// Python's `json.dumps`, as transformers calls it: no escapes for HTML, text outside ASCII as it is.
-fn to_json(value: &Value, kwargs: &Kwargs) -> std::result::Result<String, minijinja::Error> {
-    let indent = kwargs.get::<Option<usize>>("indent")?.map(|n| n.min(64));
-    let separators = kwargs.get::<Option<Vec<String>>>("separators")?;
-    let (between_items, after_key) = match separators.as_deref() {
-        Some([items, key]) => (items.clone(), key.clone()),
-        Some(_) => return Err(fault("tojson takes two separators")),
-        None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
-    };
-    let style = JsonStyle {
-        indent,
-        between_items,
-        after_key,
-        ascii: kwargs.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-        sorted: kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-    };
-    kwargs.assert_all_used()?;
-    let mut out = String::new();
-    write_json(value, &style, 0, &mut out)?;
-    Ok(out)
-}
-
-fn write_json(
-    value: &Value,
-    style: &JsonStyle,
-    depth: usize,
-    out: &mut String,
-) -> std::result::Result<(), minijinja::Error> {
-    if depth > JSON_DEPTH_MAX || out.len() as u64 > BUDGET_BYTES {
-        return Err(fault("tojson was given something too deep or too long"));
-    }
-    match value.kind() {
-        ValueKind::None => out.push_str("null"),
-        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number if value.is_integer() => {
-            write!(out, "{value}").map_err(|_| fault("a number can't be written"))?;
-        }
-        ValueKind::Number => match python_float(f64::try_from(value.clone())?).as_str() {
-            "nan" => out.push_str("NaN"),
-            "inf" => out.push_str("Infinity"),
-            "-inf" => out.push_str("-Infinity"),
-            number => out.push_str(number),
-        },
-        ValueKind::String => write_json_text(value.as_str().unwrap_or(""), style.ascii, out),
-        ValueKind::Seq | ValueKind::Iterable => {
-            out.push('[');
-            let mut empty = true;
-            for item in value.try_iter()? {
-                json_gap(style, !empty, depth + 1, out);
-                write_json(&item, style, depth + 1, out)?;
-                empty = false;
-            }
-            if !empty {
-                json_line(style, depth, out);
-            }
-            out.push(']');
-        }
-        ValueKind::Map => {
-            out.push('{');
-            let mut keys: Vec<Value> = value.try_iter()?.collect();
-            if style.sorted {
-                keys.sort();
-            }
-            for (i, key) in keys.iter().enumerate() {
-                json_gap(style, i > 0, depth + 1, out);
-                let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-                write_json_text(&name, style.ascii, out);
-                out.push_str(&style.after_key);
-                write_json(&value.get_item(key)?, style, depth + 1, out)?;
-            }
-            if !keys.is_empty() {
-                json_line(style, depth, out);
-            }
-            out.push('}');
-        }
-        kind => return Err(fault(format!("tojson can't write {kind}"))),
-    }
-    Ok(())
-}
-
-/// What stands before an item.
-fn json_gap(style: &JsonStyle, follows: bool, depth: usize, out: &mut String) {
-    if follows {
-        out.push_str(&style.between_items);
-    }
-    json_line(style, depth, out);
-}
-
-fn json_line(style: &JsonStyle, depth: usize, out: &mut String) {
-    if let Some(indent) = style.indent {
-        out.push('\n');
-        out.extend(std::iter::repeat_n(' ', indent * depth));
-    }
-}
-
-fn write_json_text(text: &str, ascii: bool, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            c if c < ' ' || ascii && c > '~' => {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// A moment, broken down by the caller: this crate reads no clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// 1 to 9999.
-    pub year: u16,
-    /// 1 to 12.
-    pub month: u8,
-    /// 1 to 31.
-    pub day: u8,
-    /// 0 to 23.
-    pub hour: u8,
-    /// 0 to 59.
-    pub minute: u8,
-    /// 0 to 59.
-    pub second: u8,
-}
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-
-impl Now {
-    /// Reads `2026-01-02T03:04:05` or its date alone.
-    pub fn parse_iso(text: &str) -> Result<Self> {
-        let wrong = || Error::Input(format!("the time {text:?} is not like 2026-01-02T03:04:05"));
-        let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
-        let numbers = |text: &str, separator| -> Option<[u16; 3]> {
-            let parts: Option<Vec<u16>> = text.split(separator).map(|part| part.parse().ok()).collect();
-            parts?.try_into().ok()
-        };
-        let [year, month, day] = numbers(date, '-').ok_or_else(wrong)?;
-        let [hour, minute, second] = numbers(time.trim_end_matches('Z'), ':').ok_or_else(wrong)?;
-        if !(1..=9999).contains(&year)
-            || !(1..=12).contains(&month)
-            || !(1..=31).contains(&day)
-            || hour > 23
-            || minute > 59
-            || second > 60
-        {
-            return Err(wrong());
-        }
-        let small = |n: u16| n as u8;
-        Ok(Self {
-            year,
-            month: small(month),
-            day: small(day),
-            hour: small(hour),
-            minute: small(minute),
-            second: small(second),
-        })
-    }
-
-    /// Days since the year's first.
-    fn day_of_year(self) -> u16 {
-        const BEFORE: [u16; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-        let leap =
-            self.year.is_multiple_of(4) && !self.year.is_multiple_of(100) || self.year.is_multiple_of(400);
-        BEFORE[usize::from(self.month.clamp(1, 12) - 1)]
-            + u16::from(self.day.max(1) - 1)
-            + u16::from(leap && self.month > 2)
-    }
-
-    /// 0 is Sunday.
-    fn weekday(self) -> usize {
-        let years = usize::from(self.year.max(1)) - 1;
-        // 1 January of year 1 was a Monday.
-        (1 + years * 365 + years / 4 - years / 100 + years / 400 + usize::from(self.day_of_year())) % 7
-    }
-
-    fn strftime(self, format: &str) -> std::result::Result<String, minijinja::Error> {
-        let month = MONTHS[usize::from(self.month.clamp(1, 12) - 1)];
-        let day = DAYS[self.weekday()];
-        let hour12 = (self.hour + 11) % 12 + 1;
-        let mut out = String::new();
-        let mut chars = format.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                out.push(c);
-                continue;
-            }
-            let code = chars.next();
-            let (bare, code) = if code == Some('-') { (true, chars.next()) } else { (false, code) };
-            let number = |n: u16, width: usize| if bare { n.to_string() } else { format!("{n:0width$}") };
-            out.push_str(&match code {
-                Some('Y') => format!("{:04}", self.year),
-                Some('y') => number(self.year % 100, 2),
-                Some('m') => number(self.month.into(), 2),
-                Some('d') => number(self.day.into(), 2),
-                Some('e') => format!("{:>2}", self.day),
-                Some('H') => number(self.hour.into(), 2),
-                Some('I') => number(hour12.into(), 2),
-                Some('M') => number(self.minute.into(), 2),
-                Some('S') => number(self.second.into(), 2),
-                Some('j') => number(self.day_of_year() + 1, 3),
-                Some('p') => if self.hour < 12 { "AM" } else { "PM" }.into(),
-                Some('B') => month.into(),
-                Some('b' | 'h') => month[..3].into(),
-                Some('A') => day.into(),
-                Some('a') => day[..3].into(),
-                Some('F') => self.strftime("%Y-%m-%d")?,
-                Some('T') => self.strftime("%H:%M:%S")?,
-                Some('%') => "%".into(),
-                Some(other) => return Err(fault(format!("strftime_now does not know %{other}"))),
-                None => return Err(fault("strftime_now was given a format that ends in %")),
-            });
-        }
-        Ok(out)
-    }
-}
-
-/// The filter that [`prepare`] puts before joins.
-const METERED: &str = "ingle_metered";
-
-/// Rewrites a template for minijinja: `{% generation %}` blocks become blocks that always apply, and the left side of each
-/// `~` and `+` is metered. Also gives the length of the longest stretch of plain text.
-fn prepare(source: &str) -> (String, usize) {
-    let mut out = String::with_capacity(source.len() + source.len() / 8);
-    let mut longest_plain = 0;
-    let mut rest = source;
-    while let Some(start) = rest
-        .match_indices('{')
-        .map(|(i, _)| i)
-        .find(|&i| matches!(rest.as_bytes().get(i + 1), Some(b'{' | b'%' | b'#')))
-    {
-        longest_plain = longest_plain.max(start);
-        let (plain, tag) = rest.split_at(start);
-        out.push_str(plain);
-        let n = match tag.as_bytes()[1] {
-            b'#' => {
-                let n = tag.find("#}").map_or(tag.len(), |end| end + 2);
-                out.push_str(&tag[..n]);
-                n
-            }
-            b'%' if tag_word(tag) == "raw" => {
-                let n = end_of_raw(tag);
-                longest_plain = longest_plain.max(n);
-                out.push_str(&tag[..n]);
-                n
-            }
-            kind => prepare_tag(tag, kind, &mut out),
-        };
-        rest = &tag[n..];
-    }
-    out.push_str(rest);
-    (out, longest_plain.max(rest.len()))
-}
-
-/// The first word of a `{%` tag.
-fn tag_word(tag: &str) -> &str {
-    let inside = tag[2..].trim_start_matches(['-', '+']).trim_start();
-    &inside[..inside.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inside.len())]
-}
-
-/// Where the tag ends that closes the raw block `tag` opens.
-fn end_of_raw(tag: &str) -> usize {
-    let closing = tag.match_indices("{%").skip(1).find(|&(i, _)| tag_word(&tag[i..]) == "endraw");
-    let from = closing.map_or(tag.len(), |(i, _)| i);
-    tag[from..].find("%}").map_or(tag.len(), |n| from + n + 2)
-}
-
-/// What stood last, as far as metering it goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
-    /// Something that a filter can follow and that may be long.
-    Value,
-    /// The name of a test is next.
-    Is,
-    /// Anything else: operators, keywords, literals, test names.
-    Other,
-}
-
-/// Copies one `{{` or `{%` tag, rewritten; gives its length in `tag`.
-fn prepare_tag(tag: &str, kind: u8, out: &mut String) -> usize {
-    let close = if kind == b'{' { "}}" } else { "%}" };
-    let bytes = tag.as_bytes();
-    out.push_str(&tag[..2]);
-    let (mut at, mut depth, mut last) = (2, 0usize, Last::Other);
-    if matches!(bytes.get(2), Some(b'-' | b'+')) {
-        out.push(char::from(bytes[2]));
-        at = 3;
-    }
-    if kind == b'%'
-        && let word @ ("generation" | "endgeneration") = tag_word(tag)
-    {
-        out.push_str(if word == "generation" { " if true " } else { " endif " });
-        at += tag[at..].find(word).map_or(0, |n| n + word.len());
-    }
-    while let Some(&byte) = bytes.get(at) {
-        let rest = &tag[at..];
-        if depth == 0 && rest.starts_with(close) {
-            out.push_str(close);
-            return at + 2;
-        }
-        // One token of the language, or a stretch of white space.
-        let (n, next) = match byte {
-            b'\'' | b'"' => (text_bytes(rest), Last::Other),
-            b'(' | b'[' | b'{' => {
-                depth += 1;
-                (1, Last::Other)
-            }
-            b')' | b']' | b'}' => {
-                depth = depth.saturating_sub(1);
-                (1, Last::Value)
-            }
-            b'0'..=b'9' => {
-                (rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len()), Last::Other)
-            }
-            _ if byte.is_ascii_whitespace() => (1, last),
-            _ if byte == b'_' || byte.is_ascii_alphabetic() || !byte.is_ascii() => {
-                let n = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-                let n = n.max(rest.chars().next().map_or(1, char::len_utf8));
-                let next = match (&rest[..n], last) {
-                    ("is", _) | ("not", Last::Is) => Last::Is,
-                    (_, Last::Is) => Last::Other,
-                    (
-                        "if" | "else" | "elif" | "and" | "or" | "not" | "in" | "for" | "set" | "recursive"
-                        | "do" | "with" | "call" | "filter" | "macro",
-                        _,
-                    ) => Last::Other,
-                    _ => Last::Value,
-                };
-                (n, next)
-            }
-            b'~' | b'+' => {
-                let ends_tag = byte == b'+' && rest[1..].starts_with(close);
-                if last == Last::Value && !ends_tag {
-                    out.push('|');
-                    out.push_str(METERED);
-                    out.push(' ');
-                }
-                (1, Last::Other)
-            }
-            _ => (1, Last::Other),
-        };
-        out.push_str(&rest[..n]);
-        at += n;
-        last = next;
-    }
-    at
-}
-
-/// The length of the quoted text at the start.
-fn text_bytes(text: &str) -> usize {
-    let quote = text.as_bytes()[0];
-    let mut escaped = false;
-    for (i, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            _ if byte == quote => return i + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ingle_model::Error;
-use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
+use ingle_model::prompt::{ChatTemplate, Now, RENDER_STACK_BYTES, RenderInput};
 use serde_json::{Value, json};
 
 /// The folder of reference outputs (`INGLE_GOLDEN`, or ../shared/golden), when it is there.
@@ -60,4 +60,109 @@ fn prompts_equal_the_reference() {
     }
     assert!(n >= 144, "{n} cases");
     assert!(wrong.is_empty(), "{} of {n} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What a template makes of one short user message.
+fn short(source: &str) -> Result<String, Error> {
+    render(source, &json!({ "messages": [{ "role": "user", "content": "Hi <b>é" }], "x": 1 }))
+}
+
+#[test]
+fn writes_what_python_writes() {
+    for (source, expected) in [
+        ("{{ true }} {{ none }} {{ [1, 2.0, 'a'] }} {{ 1e16 }}", "True None [1, 2.0, 'a'] 1e+16"),
+        ("{{ messages | tojson }}", "[{\"role\": \"user\", \"content\": \"Hi <b>é\"}]"),
+        (
+            "{{ {'b': 1, 'a': [1.0]} | tojson(sort_keys=true, indent=1) }}",
+            "{\n \"a\": [\n  1.0\n ],\n \"b\": 1\n}",
+        ),
+        (
+            "{{ ['é', '🙂'] | tojson(ensure_ascii=true, separators=(',', ':')) }}",
+            "[\"\\u00e9\",\"\\ud83d\\ude42\"]",
+        ),
+        ("{{ [] | tojson(indent=2) }}{{ {} | tojson }}", "[]{}"),
+        ("a{% generation %}b{% endgeneration %}c", "abc"),
+        ("a  {%- generation -%}  b{% endgeneration %}", "ab"),
+        ("{% raw %}{{ a ~ b }}{% endraw %}{# {{ #}", "{{ a ~ b }}"),
+        ("{{ 'a' ~ 1 + 2 ~ x ~ 'c}}' }}", "a121c}}"),
+        ("{% set s = 'x' %}{{ s ~ (s + s) ~ s.upper() + '{{' }}", "xxxX{{"),
+        ("{{ 'a-b-c'.rsplit('-', 1) | join('|') }}{{ 'ab'.removeprefix('a') }}", "a-b|cb"),
+        ("{{ strftime_now('%d %b %Y %A %j %I%p') }}", "02 Jan 2026 Friday 002 03AM"),
+        ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}\n", "01"),
+        ("{{ tools is defined }}{{ bos_token }}", "False<s>"),
+        ("{{ messages[0]['missing'] }}{{ x if x is defined and x is not string else x + '' }}", "1"),
+    ] {
+        assert_eq!(short(source).as_deref(), Ok(expected), "{source}");
+    }
+}
+
+#[test]
+fn variables_given_do_not_displace_the_conversation() {
+    let case = json!({ "messages": [{ "role": "user", "content": "Hi" }], "bos_token": "evil", "enable_thinking": false });
+    assert_eq!(render("{{ bos_token }}{{ enable_thinking }}", &case).as_deref(), Ok("<s>False"));
+}
+
+#[test]
+fn a_refusal_is_in_the_templates_own_words() {
+    for source in [
+        "{{ raise_exception('No system role.') }}",
+        "{% macro m() %}{{ raise_exception('No ' ~ 'system role.') }}{% endmacro %}{% set x = m() %}",
+    ] {
+        assert_eq!(short(source), Err(Error::Template("No system role.".into())));
+    }
+}
+
+#[test]
+fn hostile_templates_end_in_one_sentence() {
+    let thread = std::thread::Builder::new().stack_size(RENDER_STACK_BYTES);
+    thread.spawn(render_hostile_templates).unwrap().join().unwrap();
+}
+
+fn render_hostile_templates() {
+    let doubling = |step: &str| {
+        format!(
+            "{{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}}{{% for i in range(64) %}}{step}{{% endfor %}}"
+        )
+    };
+    let cases = [
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}".to_owned(), "for too long"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}".to_owned(), "for too long"),
+        (doubling("{% set ns.x = ns.x ~ ns.x %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = ns.x + ns.x %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = [ns.x, ns.x] | join %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = ns.x.replace('a', 'aa') %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = ns.x | replace('a', 'aa') %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = ','.join([ns.x, ns.x]) %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = '{}{}'.format(ns.x, ns.x) %}"), "more than 64 MB"),
+        (doubling("{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = [ns.x, ns.x] | tojson %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = [ns.x, ns.x] | string %}"), "too long"),
+        (doubling("{% for j in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"), "for too long"),
+        (doubling("{% for j in range(9999) %}{% set ns.x = {1: [[[ns.x]]]} | items %}{% endfor %}"), "for too long"),
+        (doubling("{% set ns.x = [[[[ns.x]]]] %}") + "{{ ns.x }}", "too deep"),
+        ("{{ '{:>9999999999}'.format('a') }}".to_owned(), "more than 64 MB"),
+        ("{% macro m(x, n) %}{{ m(x ~ x, n - 1) if n else x }}{% endmacro %}{{ m('aaaa', 60) }}".to_owned(), ""),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".to_owned(), ""),
+        ("{% set l = namespace(x=[1]) %}{% for i in range(50) %}{% set l.x = l.x + l.x %}{% endfor %}{{ l.x | list | length }}".to_owned(), ""),
+        ("{{ 'a' * 99999999999 }}".to_owned(), ""),
+        ("{{ undefined.missing }}".to_owned(), ""),
+        ("{{ messages | nothing_like_it }}".to_owned(), ""),
+        ("{% if %}".to_owned(), ""),
+        ("{% for".to_owned(), ""),
+        ("{{ 'unfinished".to_owned(), ""),
+        (format!("{}1{}", "{{ (".to_owned() + &"(".repeat(5000), ")".repeat(5001) + " }}"), ""),
+    ];
+    for (source, says) in cases {
+        let start = std::time::Instant::now();
+        let shown = &source[..source.len().min(140)];
+        match short(&source) {
+            Err(Error::Template(message)) => {
+                assert!(message.contains(says) && !message.contains('\n'), "{shown}: {message}");
+            }
+            other => panic!("{shown}: {:?}", other.map(|text| text.len())),
+        }
+        let took = start.elapsed();
+        assert!(took.as_secs() < 10, "{shown}: {took:?}");
+        eprintln!("{took:?} {shown}");
+    }
 }
