@@ -47,7 +47,11 @@ const CLI: &str = "crates/cli/src";
 
 #[test]
 fn nothing_opens_a_connection() {
-    refuse(&[KERNEL, MODEL, ENGINE, DEMO, CLI], &["std::net", "TcpStream", "UdpSocket", "reqwest", "ureq"], &[]);
+    refuse(
+        &[KERNEL, MODEL, ENGINE, DEMO, CLI],
+        &["std::net", "TcpStream", "UdpSocket", "reqwest", "ureq"],
+        &[],
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use minijinja::Value;
 use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Error, Value};
 
 use super::{BUDGET_BYTES, fault};
 
@@ -11,11 +11,7 @@ use super::{BUDGET_BYTES, fault};
 const DEPTH_MAX: usize = 100;
 
 /// Python's string methods that minijinja-contrib lacks; `None` for all others.
-pub fn string_method(
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Option<std::result::Result<Value, minijinja::Error>> {
+pub fn string_method(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     let text = value.as_str()?;
     let list = |parts: &[&str]| Value::from(parts.iter().map(|&part| Value::from(part)).collect::<Vec<_>>());
     let arg = || match args.first().and_then(Value::as_str) {
@@ -47,7 +43,7 @@ pub fn string_method(
 }
 
 /// Python's `str()`.
-pub fn python_str(value: &Value) -> std::result::Result<String, minijinja::Error> {
+pub fn python_str(value: &Value) -> Result<String, Error> {
     match value.as_str() {
         Some(text) => Ok(text.to_owned()),
         None => {
@@ -59,7 +55,7 @@ pub fn python_str(value: &Value) -> std::result::Result<String, minijinja::Error
 }
 
 /// Python's `repr()`.
-fn write_repr(value: &Value, depth: usize, out: &mut String) -> std::result::Result<(), minijinja::Error> {
+fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
     if depth > DEPTH_MAX || out.len() as u64 > BUDGET_BYTES {
         return Err(fault("it prints something too deep or too long"));
     }
@@ -138,7 +134,7 @@ struct JsonStyle {
 }
 
 /// Python's `json.dumps`, as transformers calls it: no escapes for HTML, text outside ASCII as it is.
-pub fn to_json(value: &Value, kwargs: &Kwargs) -> std::result::Result<String, minijinja::Error> {
+pub fn to_json(value: &Value, kwargs: &Kwargs) -> Result<String, Error> {
     let indent = kwargs.get::<Option<usize>>("indent")?.map(|n| n.min(64));
     let separators = kwargs.get::<Option<Vec<String>>>("separators")?;
     let (between_items, after_key) = match separators.as_deref() {
@@ -159,12 +155,7 @@ pub fn to_json(value: &Value, kwargs: &Kwargs) -> std::result::Result<String, mi
     Ok(out)
 }
 
-fn write_json(
-    value: &Value,
-    style: &JsonStyle,
-    depth: usize,
-    out: &mut String,
-) -> std::result::Result<(), minijinja::Error> {
+fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
     if depth > DEPTH_MAX || out.len() as u64 > BUDGET_BYTES {
         return Err(fault("tojson was given something too deep or too long"));
     }

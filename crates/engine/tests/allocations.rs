@@ -1,0 +1,78 @@
+//! Generating a token in steady state allocates nothing, and the memory of a session is what it says.
+
+mod demo;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use ingle_engine::generate::{Event, Overflow, Request};
+use ingle_engine::sample::Params;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: forwards to the system's allocator and counts.
+#[expect(unsafe_code, reason = "an allocator that counts")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test only in this file: others would allocate at the same time.
+#[test]
+fn a_token_in_steady_state_allocates_nothing() {
+    let loaded = demo::load(None, 2);
+    let never = AtomicBool::new(false);
+    let greedy = Params::GREEDY;
+    let drawn = Params {
+        temperature: 0.8,
+        top_k: 40,
+        top_p: 0.95,
+        min_p: 0.02,
+        repeat_penalty: 1.1,
+        presence_penalty: 0.1,
+        frequency_penalty: 0.1,
+        seed: 5,
+        ..Params::GREEDY
+    };
+    for (kv, params) in [("f16", &greedy), ("q8_0", &drawn), ("f32", &drawn)] {
+        let mut session = demo::session(&loaded, 512, kv, 64);
+        let prompt = demo::encode(&loaded, "Once upon a time there was");
+        let stop = ["never in a story \u{1F996}".to_string(), "zzz".to_string()];
+        let request = Request {
+            prompt: &prompt,
+            params,
+            stop: &stop,
+            max_tokens: 150,
+            overflow: Overflow::Error,
+            keep: 0,
+        };
+        let (mut n_tokens, mut before, mut during) = (0, 0, 0);
+        let outcome = session
+            .generate(&request, &never, |event| {
+                if let Event::Token(_) = event {
+                    n_tokens += 1;
+                    let now = ALLOCATIONS.load(Relaxed);
+                    if n_tokens > 8 {
+                        during += now - before;
+                    }
+                    before = now;
+                }
+            })
+            .unwrap();
+        assert!(outcome.n_generated > 20, "{outcome:?}");
+        assert_eq!(during, 0, "{kv}: allocations in {} tokens", n_tokens - 8);
+    }
+}
