@@ -6,6 +6,7 @@
 mod dirs;
 mod env;
 mod exit;
+mod model_ref;
 mod near;
 mod settings;
 mod verbs;

@@ -2,6 +2,9 @@
 
 mod completions;
 mod config;
+mod detokenize;
+mod show;
+mod tokenize;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -24,6 +27,9 @@ pub struct Verb {
 
 /// Every verb, in the order of the help.
 pub static VERBS: &[&Verb] = &[
+    &show::VERB,
+    &tokenize::VERB,
+    &detokenize::VERB,
     &config::VERB,
     &completions::VERB,
 ];
