@@ -3,9 +3,11 @@
 //! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
 //! [`model_ref`] finds models; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
+mod chat;
 mod dirs;
 mod env;
 mod exit;
+mod load;
 mod model_ref;
 mod near;
 mod settings;

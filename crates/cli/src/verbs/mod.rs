@@ -3,7 +3,9 @@
 mod completions;
 mod config;
 mod detokenize;
+mod run;
 mod show;
+mod template;
 mod tokenize;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -27,9 +29,11 @@ pub struct Verb {
 
 /// Every verb, in the order of the help.
 pub static VERBS: &[&Verb] = &[
+    &run::VERB,
     &show::VERB,
     &tokenize::VERB,
     &detokenize::VERB,
+    &template::VERB,
     &config::VERB,
     &completions::VERB,
 ];
