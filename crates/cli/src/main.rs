@@ -11,6 +11,7 @@ mod load;
 mod model_ref;
 mod near;
 mod settings;
+mod stats;
 mod verbs;
 
 use std::process::ExitCode;

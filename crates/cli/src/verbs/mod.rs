@@ -3,6 +3,8 @@
 mod completions;
 mod config;
 mod detokenize;
+mod logits;
+mod perplexity;
 mod run;
 mod show;
 mod template;
@@ -34,6 +36,8 @@ pub static VERBS: &[&Verb] = &[
     &tokenize::VERB,
     &detokenize::VERB,
     &template::VERB,
+    &logits::VERB,
+    &perplexity::VERB,
     &config::VERB,
     &completions::VERB,
 ];
