@@ -1,5 +1,6 @@
 //! The shelf of verbs. Help, completions and tests iterate it.
 
+mod bench;
 mod completions;
 mod config;
 mod detokenize;
@@ -38,6 +39,7 @@ pub static VERBS: &[&Verb] = &[
     &template::VERB,
     &logits::VERB,
     &perplexity::VERB,
+    &bench::VERB,
     &config::VERB,
     &completions::VERB,
 ];
