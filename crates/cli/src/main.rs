@@ -1,2 +1,50 @@
 //! The `ingle` command.
-fn main() {}
+//!
+//! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
+//! [`model_ref`] finds models; [`exit`] says how it ends. Stdout is data, stderr is talk.
+
+mod chat;
+mod dirs;
+mod env;
+mod exit;
+mod load;
+mod model_ref;
+mod near;
+mod settings;
+mod stats;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use env::{Env, say_error};
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    ingle_engine::mmap::exit_when_a_file_shrinks(Exit::INVALID.0.into());
+    let exit = run().unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            say_error(&failure.message);
+        }
+        failure.exit
+    });
+    ExitCode::from(exit.0)
+}
+
+fn run() -> Result<Exit, Failure> {
+    let matches = match verbs::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // A stdout that is gone can't be told anything.
+            let _ = error.print();
+            return Ok(match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::OK,
+                _ => Exit::USAGE,
+            });
+        }
+    };
+    let (name, matches) = matches.subcommand().expect("clap asks for a verb");
+    let verb = verbs::VERBS.iter().find(|v| v.name == name).expect("clap knows only listed verbs");
+    (verb.run)(matches, &mut Env::from_process(matches)?)
+}

@@ -1,0 +1,230 @@
+//! One answer: asked for, shown as it comes, measured.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
+use ingle_engine::memory;
+use ingle_engine::sample::Params;
+use ingle_engine::session::Session;
+use serde_json::{Value as Json, json};
+
+use super::prompt::Prompt;
+use crate::env::{Env, Progress, say};
+use crate::exit::Failure;
+use crate::settings::Settings;
+use crate::verbs::human_bytes;
+
+/// How to answer.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How tokens are chosen.
+    pub params: Params,
+    /// Texts that end an answer.
+    pub stop: Vec<String>,
+    /// The most tokens.
+    pub max_tokens: usize,
+    /// What happens when the context is full.
+    pub overflow: Overflow,
+}
+
+impl Options {
+    /// From the settings; `stop` comes from the command line alone.
+    pub fn from_settings(settings: &Settings, stop: Vec<String>) -> Result<Self, Failure> {
+        if stop.iter().any(String::is_empty) {
+            return Err(Failure::usage("--stop \"\": an empty text would end every answer at once"));
+        }
+        let params = Params {
+            temperature: settings.float("temperature"),
+            top_k: settings.count("top-k").unwrap_or(0),
+            top_p: settings.float("top-p"),
+            min_p: settings.float("min-p"),
+            repeat_penalty: settings.float("repeat-penalty"),
+            presence_penalty: settings.float("presence-penalty"),
+            frequency_penalty: settings.float("frequency-penalty"),
+            penalty_last_n: settings.count("repeat-last-n").unwrap_or(0),
+            seed: settings.uint("seed").unwrap_or_else(fresh_seed),
+        };
+        params.check()?;
+        let drops = settings.text("overflow") == Some("drop-oldest");
+        Ok(Self {
+            params,
+            stop,
+            max_tokens: settings.count("max-tokens").unwrap_or(usize::MAX),
+            overflow: if drops { Overflow::DropOldest } else { Overflow::Error },
+        })
+    }
+
+    /// Tokens of the context to leave for an answer when turns may be dropped.
+    pub fn room(&self, ctx: usize) -> usize {
+        self.max_tokens.min(ctx / 4).max(1)
+    }
+}
+
+/// Another seed each time, short enough to be typed.
+fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() >> 32
+}
+
+/// What was answered and how that went.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    outcome: Outcome,
+    /// Until the first token.
+    first: Duration,
+    /// From the first token to the end.
+    rest: Duration,
+    /// Tokens dropped to make room.
+    n_dropped: usize,
+    seed: u64,
+    kv_bytes: u64,
+}
+
+/// Asks for an answer and hands its text to `show` as it comes. Ctrl-C ends it, and what there is is kept.
+pub fn answer(
+    session: &mut Session,
+    prompt: &Prompt,
+    options: &Options,
+    env: &Env,
+    mut show: impl FnMut(&str) -> io::Result<()>,
+) -> Result<Answer, Failure> {
+    let start = Instant::now();
+    let mut first = None;
+    let mut text = String::new();
+    let mut shown = Ok(());
+    let mut n_dropped = 0;
+    let mut progress = Progress::new(env);
+    let request = Request {
+        prompt: &prompt.ids,
+        params: &options.params,
+        stop: &options.stop,
+        max_tokens: options.max_tokens,
+        overflow: options.overflow,
+        keep: prompt.keep,
+    };
+    let outcome = session.generate(&request, &env.interrupted, |event| match event {
+        Event::Prompt { done, total } if done < total => {
+            progress.show(format_args!("reading: {done} of {total} tokens"));
+        }
+        Event::Prompt { .. } => progress.clear(),
+        Event::Token(_) => {
+            first.get_or_insert_with(|| start.elapsed());
+        }
+        Event::Dropped { n_tokens } => n_dropped += n_tokens,
+        Event::Text(piece) => {
+            text.push_str(piece);
+            if shown.is_ok() {
+                shown = show(piece);
+                if shown.is_err() {
+                    // Nobody reads on: stop generating.
+                    env.interrupted.store(true, Relaxed);
+                }
+            }
+        }
+    })?;
+    progress.clear();
+    shown?;
+    let total = start.elapsed();
+    let first = first.unwrap_or(total);
+    Ok(Answer {
+        text,
+        outcome,
+        first,
+        rest: total - first,
+        n_dropped,
+        seed: options.params.seed,
+        kv_bytes: session.kv_bytes(),
+    })
+}
+
+impl Answer {
+    /// Says on stderr what the reader should know: that something was cut, or why it ended early.
+    pub fn explain(&self, ctx: usize) {
+        if self.n_dropped > 0 {
+            say(format_args!(
+                "note: the context of {ctx} tokens was full; the oldest {} tokens were dropped",
+                self.n_dropped
+            ));
+        }
+        if self.outcome.finish == Finish::Context {
+            say(format_args!(
+                "note: the answer ends here because the context of {ctx} tokens is full; raise --ctx or use \
+                 --overflow drop-oldest"
+            ));
+        }
+    }
+
+    /// Whether Ctrl-C ended it.
+    pub fn interrupted(&self) -> bool {
+        self.outcome.finish == Finish::Cancelled
+    }
+
+    fn prompt_speed(&self) -> f64 {
+        per_second(self.outcome.n_prompt - self.outcome.n_reused, self.first)
+    }
+
+    fn generation_speed(&self) -> f64 {
+        per_second(self.outcome.n_generated.saturating_sub(1), self.rest)
+    }
+
+    /// Says the figures of `--stats` on stderr.
+    pub fn say_stats(&self) {
+        let o = &self.outcome;
+        say(format_args!("time to first token  {:.0} ms", self.first.as_secs_f64() * 1e3));
+        say(format_args!(
+            "prompt               {} tokens, {} of them reused, {:.1} tokens/s",
+            o.n_prompt,
+            o.n_reused,
+            self.prompt_speed()
+        ));
+        say(format_args!(
+            "generation           {} tokens, {:.1} tokens/s, finish: {}",
+            o.n_generated,
+            self.generation_speed(),
+            finish_name(o.finish)
+        ));
+        let peak = memory::peak_resident_bytes().map_or("unknown".into(), human_bytes);
+        say(format_args!(
+            "memory               {peak} at most; the cache has room for {}",
+            human_bytes(self.kv_bytes)
+        ));
+        say(format_args!("seed                 {}", self.seed));
+    }
+
+    /// The answer as one JSON document.
+    pub fn to_json(&self) -> Json {
+        let o = &self.outcome;
+        json!({
+            "text": self.text,
+            "finish": finish_name(o.finish),
+            "n_prompt": o.n_prompt,
+            "n_reused": o.n_reused,
+            "n_generated": o.n_generated,
+            "n_dropped": self.n_dropped,
+            "seed": self.seed,
+            "first_token_ms": self.first.as_secs_f64() * 1e3,
+            "prompt_per_second": self.prompt_speed(),
+            "generated_per_second": self.generation_speed(),
+            "peak_bytes": memory::peak_resident_bytes(),
+            "kv_bytes": self.kv_bytes,
+        })
+    }
+}
+
+fn per_second(n: usize, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() }
+}
+
+fn finish_name(finish: Finish) -> &'static str {
+    match finish {
+        Finish::EndOfText => "end",
+        Finish::Stop(_) => "stop",
+        Finish::Length => "length",
+        Finish::Context => "context",
+        Finish::Cancelled => "interrupted",
+    }
+}

@@ -1,0 +1,210 @@
+//! The chat at a terminal: a line editor with history, answers as they come, commands.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ingle_engine::generate::Overflow;
+use ingle_engine::session::Session;
+use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor};
+
+use super::Conversation;
+use super::answer::{Answer, Options, answer};
+use super::commands::{self, Action, COMMANDS};
+use super::lines::Assembler;
+use super::prompt::Prompter;
+use crate::env::{Env, say, say_error};
+use crate::exit::{Exit, Failure};
+
+const HISTORY_MAX: usize = 1000;
+
+/// What the chat holds.
+#[derive(Debug)]
+pub struct Chat<'a> {
+    /// Conversations to ids.
+    pub prompter: &'a Prompter<'a>,
+    /// What was said.
+    pub conversation: Conversation,
+    /// How to answer.
+    pub options: Options,
+    /// Whether figures follow every answer.
+    pub stats: bool,
+    /// The sequence.
+    pub session: Session,
+    /// The last answer.
+    pub last: Option<Answer>,
+}
+
+/// Reads messages and answers them until the reader leaves.
+pub fn run(mut chat: Chat<'_>, env: &Env) -> Result<Exit, Failure> {
+    let mut editor = Editor::open(env)?;
+    let loaded = chat.session.loaded();
+    let how = if chat.prompter.has_template() { "" } else { ", no chat template: it goes on with your text" };
+    say(format_args!(
+        "{}: {}, context {}{how}. /help shows commands, Ctrl-D leaves.",
+        loaded.file.name(),
+        loaded.model.config.family.name,
+        chat.session.ctx()
+    ));
+    while let Some(line) = editor.message()? {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if line.starts_with('/') {
+            match commands::parse(&line) {
+                Ok((command, value)) => {
+                    if chat.command(command.action, value) {
+                        break;
+                    }
+                }
+                Err(said) => say(said),
+            }
+            continue;
+        }
+        match chat.answer(&line, env) {
+            Ok(()) => {}
+            Err(failure) if failure.message.is_empty() => return Err(failure), // the terminal is gone
+            Err(failure) => say_error(&failure.message),
+        }
+    }
+    Ok(Exit::OK)
+}
+
+impl Chat<'_> {
+    /// Answers a message; one that can't be answered is taken back.
+    fn answer(&mut self, message: &str, env: &Env) -> Result<(), Failure> {
+        let before = self.conversation.clone();
+        self.conversation.push("user", message);
+        let answered = self.try_answer(env);
+        if answered.is_err() {
+            self.conversation = before;
+        }
+        answered
+    }
+
+    fn try_answer(&mut self, env: &Env) -> Result<(), Failure> {
+        let ctx = self.session.ctx();
+        if self.options.overflow == Overflow::DropOldest {
+            let n = self.prompter.drop_turns(&mut self.conversation, ctx, self.options.room(ctx))?;
+            if n > 0 {
+                say(format_args!(
+                    "note: the oldest {n} messages were dropped to fit the context of {ctx} tokens"
+                ));
+            }
+        }
+        let prompt = self.prompter.prompt(&self.conversation)?;
+        env.interrupted.store(false, Relaxed);
+        let mut out = io::stdout();
+        let answered = answer(&mut self.session, &prompt, &self.options, env, |piece| {
+            out.write_all(piece.as_bytes())?;
+            out.flush()
+        });
+        env.interrupted.store(false, Relaxed);
+        let answer = answered?;
+        writeln!(out)?;
+        self.conversation.push("assistant", &answer.text);
+        if answer.interrupted() {
+            say("(stopped)");
+        }
+        answer.explain(ctx);
+        if self.stats {
+            answer.say_stats();
+        }
+        self.last = Some(answer);
+        Ok(())
+    }
+
+    /// Does what a command asks for; `true` to leave.
+    fn command(&mut self, action: Action, value: &str) -> bool {
+        match action {
+            Action::Exit => return true,
+            Action::Help => {
+                for c in COMMANDS {
+                    say(format_args!("{:8} {:7} {}", c.name, c.value, c.about));
+                }
+                say(
+                    "A line that ends in \\ goes on; \"\"\" opens and closes a block. Ctrl-C stops an answer.",
+                );
+            }
+            Action::Clear => {
+                self.conversation.clear();
+                self.last = None;
+            }
+            Action::System if !self.prompter.has_template() => {
+                say("this model has no chat template, so there is no place for a system message");
+            }
+            Action::System => self.conversation.set_system(Some(value)),
+            Action::Stats => match &self.last {
+                Some(answer) => answer.say_stats(),
+                None => say("no answer yet"),
+            },
+            Action::Save => {
+                let text = format!("{:#}\n", self.conversation.to_json());
+                match std::fs::write(value, text) {
+                    Ok(()) => say(format_args!("{value}: {} messages", self.conversation.len())),
+                    Err(e) => say_error(format_args!("{value}: {e}")),
+                }
+            }
+            Action::Load => match load(value) {
+                Ok(conversation) => {
+                    self.conversation = conversation;
+                    say(format_args!("{value}: {} messages", self.conversation.len()));
+                }
+                Err(said) => say_error(format_args!("{value}: {said}")),
+            },
+        }
+        false
+    }
+}
+
+/// A saved conversation.
+fn load(path: &str) -> Result<Conversation, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    Conversation::from_json(serde_json::from_str(&text).map_err(|e| e.to_string())?)
+}
+
+/// The line editor and its history file.
+struct Editor {
+    editor: DefaultEditor,
+    history: PathBuf,
+}
+
+impl Editor {
+    fn open(env: &Env) -> Result<Self, Failure> {
+        let config = Config::builder().max_history_size(HISTORY_MAX).map_err(terminal)?.build();
+        let mut editor = DefaultEditor::with_config(config).map_err(terminal)?;
+        // A history that can't be kept is no reason not to talk.
+        let _ = std::fs::create_dir_all(&env.dirs.state);
+        let history = env.dirs.state.join("history");
+        let _ = editor.load_history(&history);
+        Ok(Self { editor, history })
+    }
+
+    /// The next message; `None` when the reader leaves.
+    fn message(&mut self) -> Result<Option<String>, Failure> {
+        let mut lines = Assembler::default();
+        loop {
+            let mark = if lines.is_open() { "... " } else { "> " };
+            match self.editor.readline(mark) {
+                Ok(line) => {
+                    if let Some(message) = lines.push(&line) {
+                        if !message.trim().is_empty() {
+                            let _ = self.editor.add_history_entry(&message);
+                            let _ = self.editor.append_history(&self.history);
+                        }
+                        return Ok(Some(message));
+                    }
+                }
+                Err(ReadlineError::Interrupted) if lines.is_open() => drop(lines.take()),
+                Err(ReadlineError::Interrupted) => say("Ctrl-D or /exit leaves"),
+                Err(ReadlineError::Eof) => return Ok(None),
+                Err(e) => return Err(terminal(e)),
+            }
+        }
+    }
+}
+
+fn terminal(error: ReadlineError) -> Failure {
+    Failure::failed(format!("terminal: {error}"))
+}

@@ -1,0 +1,106 @@
+//! What a verb may know of the world: terminals, variables, folders, settings, and whether Ctrl-C was pressed.
+//!
+//! Nothing else in the program reads the environment.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::dirs::Dirs;
+use crate::exit::Failure;
+use crate::settings::Settings;
+
+/// The world of one command.
+#[derive(Debug)]
+pub struct Env {
+    /// Folders.
+    pub dirs: Dirs,
+    /// Layered settings.
+    pub settings: Settings,
+    /// Someone types.
+    pub stdin_is_terminal: bool,
+    /// Someone reads the data as it comes.
+    pub stdout_is_terminal: bool,
+    /// Someone reads the talk as it comes: progress and colour make sense.
+    pub stderr_is_terminal: bool,
+    /// Raised by Ctrl-C.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+impl Env {
+    /// From the process, for the command line `matches`.
+    pub fn from_process(matches: &clap::ArgMatches) -> Result<Self, Failure> {
+        let var = |name: &str| std::env::var(name).ok();
+        let dirs = Dirs::from_vars(var);
+        Ok(Self {
+            settings: Settings::layer(matches, var, &dirs.config.join("config.toml"))?,
+            dirs,
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+            interrupted: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// From now on the first Ctrl-C raises [`Env::interrupted`]; a second one before the work stopped ends the process.
+    pub fn catch_ctrl_c(&self) {
+        let flag = self.interrupted.clone();
+        // Without a handler Ctrl-C ends the process, which is the next best thing.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Relaxed) {
+                std::process::exit(crate::exit::Exit::INTERRUPTED.0.into());
+            }
+        });
+    }
+
+    /// Threads to compute with: asked for, or one per core.
+    pub fn n_threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.settings.count("threads").unwrap_or_else(cores)
+    }
+}
+
+/// Says a line on stderr, for people; a stderr that is gone is no reason to stop.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
+/// Says on stderr what went wrong.
+pub fn say_error(message: impl std::fmt::Display) {
+    say(format_args!("\x1b[1;31merror:\x1b[0m {message}"));
+}
+
+/// A line on stderr that is overwritten by the next one; only where someone reads it.
+#[derive(Debug)]
+pub struct Progress {
+    on: bool,
+    shown: bool,
+}
+
+impl Progress {
+    /// Shows something only when `env`'s stderr is a terminal.
+    pub fn new(env: &Env) -> Self {
+        Self { on: env.stderr_is_terminal, shown: false }
+    }
+
+    /// Replaces the line.
+    pub fn show(&mut self, text: impl std::fmt::Display) {
+        if self.on {
+            self.shown = true;
+            let _ = write!(anstream::stderr(), "\r\x1b[2m{text}\x1b[0m\x1b[K");
+        }
+    }
+
+    /// Removes the line.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

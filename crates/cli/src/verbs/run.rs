@@ -1,0 +1,123 @@
+//! `ingle run MODEL [PROMPT]`: one answer, or a chat at the terminal.
+
+use std::io::{self, Read, Write};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::{Verb, json_arg, model_arg, model_name, print_json, text, text_arg};
+use crate::chat::Conversation;
+use crate::chat::answer::{Options, answer};
+use crate::chat::prompt::Prompter;
+use crate::chat::terminal::{self, Chat};
+use crate::env::Env;
+use crate::exit::{Exit, Failure};
+use crate::{load, settings};
+
+pub static VERB: Verb = Verb {
+    name: "run",
+    about: "Answer a prompt, or chat when there is none",
+    examples: &[
+        "ingle run demo",
+        "ingle run demo \"Tell me a story.\" --temperature 0",
+        "ingle run demo \"Summarise:\" < notes.txt",
+        "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
+    ],
+    args,
+    run,
+};
+
+fn args(command: Command) -> Command {
+    let command = command
+        .arg(model_arg())
+        .arg(
+            Arg::new("prompt")
+                .value_name("PROMPT")
+                .help("What to answer; stdin is appended when it is not a terminal"),
+        )
+        .arg(text_arg("system", "TEXT", "The system message"))
+        .arg(
+            Arg::new("stop")
+                .long("stop")
+                .value_name("TEXT")
+                .action(ArgAction::Append)
+                .allow_hyphen_values(true)
+                .help("End the answer before this text; may be given several times"),
+        )
+        .arg(
+            Arg::new("stats")
+                .long("stats")
+                .action(ArgAction::SetTrue)
+                .help("Say on stderr how fast it was and what it took"),
+        )
+        .arg(json_arg());
+    let command = settings::args(command, settings::SAMPLING);
+    settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE)
+}
+
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let prompt = prompt_text(matches, env)?;
+    let json = matches.get_flag("json");
+    if prompt.is_none() && (json || !env.stdout_is_terminal) {
+        return Err(Failure::usage(
+            "no PROMPT: a chat needs a terminal, and stdout is not one (or --json is given)",
+        ));
+    }
+    let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
+    let options = Options::from_settings(&env.settings, stop)?;
+    env.catch_ctrl_c();
+    let loaded = load::model(model_name(matches), env)?;
+    let prompter = Prompter::new(&loaded)?;
+    let system = text(matches, "system");
+    if system.is_some() && !prompter.has_template() {
+        return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
+    }
+    let mut session = load::session(&loaded, env, env.settings.count("ctx"))?;
+    let mut conversation = Conversation::new(system);
+    let stats = matches.get_flag("stats");
+    let Some(prompt) = prompt else {
+        let chat = Chat { prompter: &prompter, conversation, options, stats, session, last: None };
+        return terminal::run(chat, env);
+    };
+
+    conversation.push("user", &prompt);
+    let prompt = prompter.prompt(&conversation)?;
+    let mut out = io::stdout();
+    let answer = answer(&mut session, &prompt, &options, env, |piece| {
+        if json {
+            return Ok(());
+        }
+        out.write_all(piece.as_bytes())?;
+        out.flush()
+    })?;
+    if json {
+        print_json(&answer.to_json())?;
+    } else {
+        writeln!(out)?;
+    }
+    answer.explain(session.ctx());
+    if stats {
+        answer.say_stats();
+    }
+    Ok(if answer.interrupted() { Exit::INTERRUPTED } else { Exit::OK })
+}
+
+/// PROMPT and what is piped in; `None` when there is neither and someone sits at the terminal.
+fn prompt_text(matches: &ArgMatches, env: &Env) -> Result<Option<String>, Failure> {
+    let mut prompt = text(matches, "prompt").unwrap_or_default().to_owned();
+    if !env.stdin_is_terminal {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map_err(|e| Failure::file("stdin", &e))?;
+        let piped =
+            String::from_utf8(bytes).map_err(|_| Failure::failed("stdin: not UTF-8, expected a text"))?;
+        if !prompt.is_empty() && !piped.is_empty() {
+            prompt.push('\n');
+        }
+        prompt.push_str(&piped);
+        if prompt.is_empty() {
+            return Err(Failure::usage("no prompt: neither PROMPT nor anything on stdin"));
+        }
+    } else if prompt.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(prompt))
+}

@@ -1,0 +1,257 @@
+//! `ingle show MODEL`: what a model is and what it needs.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use clap::ArgMatches;
+use ingle_engine::model_file::ModelFile;
+use ingle_engine::session::CTX_DEFAULT;
+use ingle_model::config::Config;
+use ingle_model::decoder::Scratch;
+use ingle_model::file::gguf::Gguf;
+use ingle_model::kv;
+use serde::Serialize;
+
+use super::{Verb, human_bytes, json_arg, model_arg, model_name, print_json};
+use crate::env::Env;
+use crate::exit::{Exit, Failure};
+use crate::{model_ref, settings};
+
+pub static VERB: Verb = Verb {
+    name: "show",
+    about: "Show what a model is and how much memory it needs",
+    examples: &[
+        "ingle show demo",
+        "ingle show model.gguf --ctx 32768 --kv q8_0",
+        "ingle show model.gguf --json",
+    ],
+    args: |command| settings::args(command.arg(model_arg()).arg(json_arg()), &["ctx", "kv"]),
+    run,
+};
+
+#[derive(Serialize)]
+struct Report {
+    name: String,
+    file_bytes: u64,
+    gguf_version: u32,
+    family: Option<String>,
+    title: Option<String>,
+    license: Option<String>,
+    n_params: u64,
+    weight_bytes: u64,
+    formats: Vec<FormatOfKind>,
+    shape: Option<Shape>,
+    /// Why the model can't be run, where it can't.
+    unsupported: Option<String>,
+    tokenizer: Option<TokenizerReport>,
+    chat_template_bytes: Option<usize>,
+    memory: Option<Memory>,
+}
+
+/// The block formats of the tensors of one kind, `attn_q` of all layers, say.
+#[derive(Serialize)]
+struct FormatOfKind {
+    tensors: String,
+    formats: Vec<String>,
+    n_tensors: usize,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Shape {
+    dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    ffn_dim: usize,
+    vocab: usize,
+    ctx_train: usize,
+}
+
+#[derive(Serialize)]
+struct TokenizerReport {
+    model: &'static str,
+    pre: Option<String>,
+    n_vocab: usize,
+    adds_bos: bool,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    ctx: usize,
+    kv: String,
+    weight_bytes: u64,
+    kv_bytes: u64,
+    /// Buffers of a step of [`STEP_TOKENS`] tokens.
+    scratch_bytes: u64,
+    total_bytes: u64,
+}
+
+/// Tokens per step that the memory need is stated for.
+const STEP_TOKENS: usize = 512;
+
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let file = model_ref::open(model_name(matches))?;
+    let report = report(&file, env)?;
+    if matches.get_flag("json") {
+        print_json(&report)?;
+    } else {
+        print(&report, &mut std::io::stdout().lock())?;
+    }
+    Ok(Exit::OK)
+}
+
+fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
+    let gguf = file.gguf();
+    let text = |key: &str| gguf.str(key).ok().flatten().map(str::to_owned);
+    let n_params = gguf.tensors().iter().map(|t| t.n_values() as u64).sum();
+    let weight_bytes = gguf.tensors().iter().map(|t| t.bytes.len() as u64).sum();
+    // Vocabulary files and families we don't run are shown too, as far as they go.
+    let (config, unsupported) = match Config::read(gguf) {
+        Ok(config) => (Some(config), None),
+        Err(e) => (None, Some(e.to_string())),
+    };
+    let memory = match &config {
+        None => None,
+        Some(config) => Some(memory(config, env, weight_bytes).map_err(|e| file.model_error(e))?),
+    };
+    let tokenizer = file.tokenizer().ok().map(|t| TokenizerReport {
+        model: t.model_name(),
+        pre: t.pre_name().map(str::to_owned),
+        n_vocab: t.n_vocab(),
+        adds_bos: t.adds_bos(),
+    });
+    Ok(Report {
+        name: file.name().to_owned(),
+        file_bytes: file.n_bytes(),
+        gguf_version: gguf.version,
+        family: text("general.architecture"),
+        title: text("general.name"),
+        license: text("general.license"),
+        n_params,
+        weight_bytes,
+        formats: formats(gguf),
+        shape: config.as_ref().map(|c| Shape {
+            dim: c.dim,
+            n_layers: c.n_layers,
+            n_heads: c.attn.n_heads,
+            n_kv_heads: c.attn.n_kv_heads,
+            head_dim: c.attn.head_dim,
+            ffn_dim: c.ffn_dim,
+            vocab: c.vocab,
+            ctx_train: c.ctx_train,
+        }),
+        unsupported,
+        tokenizer,
+        chat_template_bytes: text("tokenizer.chat_template").map(|t| t.len()),
+        memory,
+    })
+}
+
+fn memory(config: &Config, env: &Env, weight_bytes: u64) -> ingle_model::Result<Memory> {
+    let ctx = env.settings.count("ctx").unwrap_or(config.ctx_train.min(CTX_DEFAULT));
+    let format = kv::format(config, env.settings.text("kv").expect("it has a default"))?;
+    let kv_bytes = kv::n_bytes(config, format, ctx);
+    let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
+    let total_bytes = weight_bytes.saturating_add(kv_bytes).saturating_add(scratch_bytes);
+    Ok(Memory { ctx, kv: format.name.to_owned(), weight_bytes, kv_bytes, scratch_bytes, total_bytes })
+}
+
+/// Tensors by kind: the name without `blk.N.` and `.weight`.
+fn formats(gguf: &Gguf) -> Vec<FormatOfKind> {
+    let mut order = Vec::new();
+    let mut kinds: BTreeMap<String, FormatOfKind> = BTreeMap::new();
+    for tensor in gguf.tensors() {
+        let kind = kind_of(&tensor.name);
+        let entry = kinds.entry(kind.clone()).or_insert_with(|| {
+            order.push(kind.clone());
+            FormatOfKind { tensors: kind, formats: Vec::new(), n_tensors: 0, bytes: 0 }
+        });
+        entry.n_tensors += 1;
+        entry.bytes += tensor.bytes.len() as u64;
+        if !entry.formats.iter().any(|f| f == tensor.format.name) {
+            entry.formats.push(tensor.format.name.to_owned());
+        }
+    }
+    order.iter().map(|kind| kinds.remove(kind).expect("listed once")).collect()
+}
+
+fn kind_of(name: &str) -> String {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    let in_block = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+    in_block.map_or(name, |(_, rest)| rest).to_owned()
+}
+
+fn print(r: &Report, out: &mut impl Write) -> Result<(), Failure> {
+    let mut line = |name: &str, value: String| writeln!(out, "{name:14} {value}");
+    line("file", format!("{} (GGUF {}, {})", r.name, r.gguf_version, human_bytes(r.file_bytes)))?;
+    if let Some(title) = &r.title {
+        line("name", title.clone())?;
+    }
+    line("family", r.family.clone().unwrap_or_else(|| "(none)".into()))?;
+    line("licence", r.license.clone().unwrap_or_else(|| "(not stated)".into()))?;
+    if !r.formats.is_empty() {
+        line("parameters", format!("{} in {}", human_count(r.n_params), human_bytes(r.weight_bytes)))?;
+    }
+    match (&r.shape, &r.unsupported) {
+        (Some(s), _) => {
+            let heads =
+                format!("{} heads of {} ({} for keys and values)", s.n_heads, s.head_dim, s.n_kv_heads);
+            line("shape", format!("{} layers, dim {}, ffn {}, {heads}", s.n_layers, s.dim, s.ffn_dim))?;
+            line("context", format!("{} tokens, vocabulary {}", s.ctx_train, s.vocab))?;
+        }
+        (None, Some(why)) if !r.formats.is_empty() => line("can't run", why.clone())?,
+        _ => line("weights", "none: a vocabulary file".into())?,
+    }
+    if let Some(t) = &r.tokenizer {
+        let pre = t.pre.as_deref().map(|p| format!(" ({p})")).unwrap_or_default();
+        let bos = if t.adds_bos { ", begins with BOS" } else { "" };
+        line("tokenizer", format!("{}{pre}, {} tokens{bos}", t.model, t.n_vocab))?;
+    }
+    let template =
+        r.chat_template_bytes.map_or("none".into(), |n| format!("in the file, {}", human_bytes(n as u64)));
+    line("chat template", template)?;
+    if let Some(m) = &r.memory {
+        line(
+            "memory",
+            format!(
+                "{} for a context of {}: weights {}, {} cache {}, buffers {}",
+                human_bytes(m.total_bytes),
+                m.ctx,
+                human_bytes(m.weight_bytes),
+                m.kv,
+                human_bytes(m.kv_bytes),
+                human_bytes(m.scratch_bytes)
+            ),
+        )?;
+    }
+    if !r.formats.is_empty() {
+        writeln!(out, "\n{:24} {:>7}  {:>10}  format", "tensors", "number", "size")?;
+    }
+    for f in &r.formats {
+        let size = human_bytes(f.bytes);
+        writeln!(out, "{:24} {:>7}  {size:>10}  {}", f.tensors, f.n_tensors, f.formats.join(", "))?;
+    }
+    Ok(())
+}
+
+fn human_count(n: u64) -> String {
+    match n {
+        0..1_000_000 => format!("{:.0}K", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}M", n as f64 / 1e6),
+        _ => format!("{:.2}B", n as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_forget_the_layer() {
+        assert_eq!(kind_of("blk.12.attn_q.weight"), "attn_q");
+        assert_eq!(kind_of("blk.0.attn_q.bias"), "attn_q.bias");
+        assert_eq!(kind_of("token_embd.weight"), "token_embd");
+    }
+}
