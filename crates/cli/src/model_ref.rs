@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use ingle_engine::model_file::ModelFile;
+#[cfg(feature = "demo")]
+use ingle_kernel::bytes::Bytes;
 
 use crate::exit::Failure;
 use crate::near::nearest;
@@ -26,6 +28,12 @@ pub fn open(reference: &str) -> Result<ModelFile, Failure> {
 
 const DEMO: &str = "demo";
 
+#[cfg(feature = "demo")]
+fn open_demo() -> Result<ModelFile, Failure> {
+    Ok(ModelFile::from_bytes(DEMO, Bytes::new(ingle_demo::GGUF))?)
+}
+
+#[cfg(not(feature = "demo"))]
 fn open_demo() -> Result<ModelFile, Failure> {
     Err(Failure::not_found("demo: this build has no built-in model; give the path of a .gguf file"))
 }

@@ -165,7 +165,6 @@ write("tokens-missing", without_key("tokenizer.ggml.tokens"))
 write("tokens-not-utf8", with_key("tokenizer.ggml.tokens", ARR, (STR, [b"\xff\xfe"] * VOCAB)))
 write("tokens-too-few", with_key("tokenizer.ggml.tokens", ARR, (STR, ["a", "b"])))
 write("token-types-too-few", with_key("tokenizer.ggml.token_type", ARR, (I32, [1])))
-write("eos-outside", with_key("tokenizer.ggml.eos_token_id", U32, 4_000_000))
 write("template-broken", with_key("tokenizer.chat_template", STR, "{% for m in messages %}"))
 write("template-raises", with_key("tokenizer.chat_template", STR, "{{ raise_exception('no chats today') }}"))
 write("template-loops", with_key("tokenizer.chat_template", STR,
