@@ -6,6 +6,9 @@
 //!
 //! Each stop string is matched by Knuth-Morris-Pratt, byte by byte: time is linear in the text, whatever the strings.
 
+/// Pieces up to this length cost no allocation; longer tokens are rare.
+const PIECE_BYTES: usize = 256;
+
 /// Holds streamed text back until it can't be part of a stop string.
 #[derive(Debug, Clone)]
 pub struct StopFilter {
@@ -27,8 +30,11 @@ struct Stop {
 impl StopFilter {
     /// A filter for these stop strings; empty ones are ignored, as they would end every text.
     pub fn new(stops: &[impl AsRef<str>]) -> Self {
-        let stops = stops.iter().map(AsRef::as_ref).filter(|s| !s.is_empty()).map(Stop::new).collect();
-        Self { stops, held: String::new(), shown: 0, stopped: None }
+        let stops: Vec<Stop> =
+            stops.iter().map(AsRef::as_ref).filter(|s| !s.is_empty()).map(Stop::new).collect();
+        // What is held is at most the longest stop string and a piece, twice that before it is moved to the front.
+        let longest = stops.iter().map(|s| s.text.len()).max().unwrap_or(0);
+        Self { stops, held: String::with_capacity(2 * (longest + PIECE_BYTES)), shown: 0, stopped: None }
     }
 
     /// Takes the next piece and calls `show` with what is safe to show now. Returns whether a stop string was found; from

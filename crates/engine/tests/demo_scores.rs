@@ -66,7 +66,9 @@ fn recorded(n: usize, kind: &str) -> u64 {
 
 #[test]
 fn the_first_items_score_what_is_recorded() {
-    for (kind, passed) in scores(ITEMS_QUICK) {
+    let scores = scores(ITEMS_QUICK);
+    eprintln!("{scores:?} of {ITEMS_QUICK}");
+    for (kind, passed) in scores {
         assert_eq!(passed as u64, recorded(ITEMS_QUICK, kind), "{kind}, of {ITEMS_QUICK}");
     }
 }
