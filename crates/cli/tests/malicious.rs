@@ -47,13 +47,25 @@ const CASES: &[(&str, i32, &str)] = &[
     ("tensor-dimensions-many", 5, "tensor blk.0.attn_q.weight: 9 dimensions"),
     ("tensor-format-unknown", 1, "tensor blk.0.attn_q.weight: block format 9999 is not supported"),
     ("tensor-missing", 5, "tensor blk.0.ffn_up.weight: nothing"),
-    ("tensor-offset-far", 5, "tensor blk.0.attn_q.weight: 256 bytes at offset 1099511627776 of a file of 3840 bytes"),
-    ("tensor-offset-overflow", 5, "tensor blk.0.attn_q.weight: 256 bytes at offset 18446744073709551584 of a file of 3840 bytes"),
+    (
+        "tensor-offset-far",
+        5,
+        "tensor blk.0.attn_q.weight: 256 bytes at offset 1099511627776 of a file of 3840 bytes",
+    ),
+    (
+        "tensor-offset-overflow",
+        5,
+        "tensor blk.0.attn_q.weight: 256 bytes at offset 18446744073709551584 of a file of 3840 bytes",
+    ),
     ("tensor-offset-unaligned", 5, "tensor blk.0.attn_q.weight: offset 3"),
     ("tensor-row-not-whole-blocks", 5, "tensor blk.0.attn_q.weight: rows of 8 values"),
     ("tensor-shape-overflow", 5, "tensor blk.0.attn_q.weight: a dimension of 1099511627776"),
     ("tensor-shape-wrong", 5, "tensor blk.0.attn_q.weight: shape [16, 4]"),
-    ("tensor-unused", 1, "tensor blk.0.surprise.weight: a tensor that family llama does not use is not supported"),
+    (
+        "tensor-unused",
+        1,
+        "tensor blk.0.surprise.weight: a tensor that family llama does not use is not supported",
+    ),
     ("tensors-overlap", 5, "tensor token_embd.weight: data that overlaps tensor blk.0.attn_q.weight"),
     ("token-types-too-few", 5, "metadata tokenizer.ggml.token_type: 1 types"),
     ("tokenizer-missing", 5, "metadata tokenizer.ggml.model: nothing"),
@@ -79,7 +91,8 @@ fn each_file_is_refused_in_one_sentence() {
         let path = dir.join(name).with_extension("gguf");
         let start = Instant::now();
         let output = run(&path);
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{name}: {stderr}");
         assert_eq!(stdout, "", "{name}");
         let expected = format!("error: {}: {says}", path.display());

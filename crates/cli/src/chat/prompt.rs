@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ingle_engine::chat::render;
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use ingle_model::token::{Parse, Tokenizer};
@@ -91,15 +92,18 @@ impl<'a> Prompter<'a> {
             self.tokenizer.encode(&conversation.plain(), Parse::Text, &mut ids);
             return Ok(ids);
         };
-        let rendered = template.render(&RenderInput {
-            messages: &conversation.to_json(),
-            tools: None,
-            add_generation_prompt: asks,
-            bos_token: &self.bos,
-            eos_token: &self.eos,
-            now: now(),
-            extra: serde_json::Map::new(),
-        });
+        let rendered = render(
+            template,
+            &RenderInput {
+                messages: &conversation.to_json(),
+                tools: None,
+                add_generation_prompt: asks,
+                bos_token: &self.bos,
+                eos_token: &self.eos,
+                now: now(),
+                extra: serde_json::Map::new(),
+            },
+        );
         let text = rendered.map_err(|e| self.file.model_error(e))?;
         self.tokenizer.encode(&text, Parse::Special, &mut ids);
         // Most templates write BOS themselves.

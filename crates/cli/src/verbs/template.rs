@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::chat::render;
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use serde_json::{Map, Value as Json, json};
 
@@ -76,18 +77,21 @@ fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
     let template = template.expect("clap asks for a model or a template file");
     let messages = read_json(text(matches, "messages").expect("clap asks for it"))?;
     let tools = text(matches, "tools").map(read_json).transpose()?;
-    let rendered = template.render(&RenderInput {
-        messages: &messages,
-        tools: tools.as_ref(),
-        add_generation_prompt: !matches.get_flag("no-generation-prompt"),
-        bos_token: text(matches, "bos").unwrap_or(&bos),
-        eos_token: text(matches, "eos").unwrap_or(&eos),
-        now: match text(matches, "now") {
-            Some(iso) => Now::parse_iso(iso).map_err(|e| Failure::usage(format!("--now: {e}")))?,
-            None => now(),
+    let rendered = render(
+        &template,
+        &RenderInput {
+            messages: &messages,
+            tools: tools.as_ref(),
+            add_generation_prompt: !matches.get_flag("no-generation-prompt"),
+            bos_token: text(matches, "bos").unwrap_or(&bos),
+            eos_token: text(matches, "eos").unwrap_or(&eos),
+            now: match text(matches, "now") {
+                Some(iso) => Now::parse_iso(iso).map_err(|e| Failure::usage(format!("--now: {e}")))?,
+                None => now(),
+            },
+            extra: variables(matches)?,
         },
-        extra: variables(matches)?,
-    })?;
+    )?;
     if matches.get_flag("json") {
         print_json(&json!({ "prompt": rendered }))?;
     } else {
