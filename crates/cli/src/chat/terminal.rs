@@ -94,6 +94,13 @@ impl Chat<'_> {
             }
         }
         let prompt = self.prompter.prompt(&self.conversation)?;
+        if prompt.ids.len() > ctx && self.options.overflow == Overflow::Error {
+            return Err(Failure::failed(format!(
+                "the conversation has {} tokens, the context {ctx}; /clear begins anew, --overflow drop-oldest \
+                 forgets the oldest turns by itself",
+                prompt.ids.len()
+            )));
+        }
         env.interrupted.store(false, Relaxed);
         let mut out = io::stdout();
         let answered = answer(&mut self.session, &prompt, &self.options, env, |piece| {
@@ -130,11 +137,15 @@ impl Chat<'_> {
             Action::Clear => {
                 self.conversation.clear();
                 self.last = None;
+                say("forgotten");
             }
             Action::System if !self.prompter.has_template() => {
                 say("this model has no chat template, so there is no place for a system message");
             }
-            Action::System => self.conversation.set_system(Some(value)),
+            Action::System => {
+                self.conversation.set_system(Some(value));
+                say(if value.is_empty() { "no system message" } else { "system message set" });
+            }
             Action::Stats => match &self.last {
                 Some(answer) => answer.say_stats(),
                 None => say("no answer yet"),
@@ -143,7 +154,7 @@ impl Chat<'_> {
                 let text = format!("{:#}\n", self.conversation.to_json());
                 match std::fs::write(value, text) {
                     Ok(()) => say(format_args!("{value}: {} messages", self.conversation.len())),
-                    Err(e) => say_error(format_args!("{value}: {e}")),
+                    Err(e) => say_error(Failure::file(value, &e).message),
                 }
             }
             Action::Load => match load(value) {
@@ -151,7 +162,7 @@ impl Chat<'_> {
                     self.conversation = conversation;
                     say(format_args!("{value}: {} messages", self.conversation.len()));
                 }
-                Err(said) => say_error(format_args!("{value}: {said}")),
+                Err(failure) => say_error(failure.message),
             },
         }
         false
@@ -159,9 +170,10 @@ impl Chat<'_> {
 }
 
 /// A saved conversation.
-fn load(path: &str) -> Result<Conversation, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    Conversation::from_json(serde_json::from_str(&text).map_err(|e| e.to_string())?)
+fn load(path: &str) -> Result<Conversation, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
+    let json = serde_json::from_str(&text).map_err(|e| Failure::failed(format!("{path}: {e}")))?;
+    Conversation::from_json(json).map_err(|said| Failure::failed(format!("{path}: {said}")))
 }
 
 /// The line editor and its history file.
