@@ -7,7 +7,11 @@ pub fn by_key(item: &Item, answer: &str) -> bool {
     match &item.key {
         Key::Exact(right) => right.iter().any(|r| r.trim() == answer.trim()),
         Key::Words(words) => words.iter().all(|w| has_word(answer, w)),
-        Key::Number(right) => numbers(answer).last() == Some(right),
+        // Two numbers are the sum thrown back: "0 + 12" would pass by its last.
+        Key::Number(right) => {
+            let found = numbers(answer);
+            found.len() != 2 && found.last() == Some(right)
+        }
         Key::Fields(fields) => json_fields(answer).is_some_and(|found| {
             found.len() == fields.len() && fields.iter().all(|field| found.contains(field))
         }),

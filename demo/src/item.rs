@@ -86,7 +86,7 @@ pub enum Key {
     Exact(Vec<String>),
     /// The answer must have each of these, as whole words, whatever their case.
     Words(Vec<String>),
-    /// The last number of the answer must be this.
+    /// The last number of the answer must be this, and the answer more than two numbers thrown back.
     Number(i64),
     /// The answer must be a JSON object of exactly these fields; a value is written as JSON.
     Fields(Vec<(String, String)>),

@@ -219,7 +219,7 @@ static PLOTS: &[Plot] = &[
             (
                 &["Why was {hero} afraid?"],
                 "{hero} was afraid because there was a strange noise {at_place}.",
-                "noise",
+                "noise|{place}",
             ),
         ],
     },

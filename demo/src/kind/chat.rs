@@ -13,7 +13,7 @@ pub(super) static CHAT: Kind = Kind {
     about: "greets, tells a few facts, says what it does not know",
     share: 12,
     draw,
-    judge: check::by_key,
+    judge,
 };
 
 /// What the model says where it knows nothing.
@@ -393,6 +393,15 @@ fn draw(rng: &mut Rng) -> Item {
         15 => calendar(rng),
         _ => beyond(rng),
     }
+}
+
+/// Right if it has the key words, is made of whole sentences (which a question thrown back is not), and owns up to not
+/// knowing exactly where nothing can be known.
+fn judge(item: &Item, answer: &str) -> bool {
+    check::by_key(item, answer)
+        && check::sentences(answer).is_some()
+        && !answer.contains("<|")
+        && answer.contains("I do not know") == (item.reference == UNKNOWN)
 }
 
 fn keys(of: &str) -> Vec<String> {

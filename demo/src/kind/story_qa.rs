@@ -8,13 +8,8 @@ use crate::tale;
 use crate::words::fill;
 
 /// See the file's head.
-pub(super) static STORY_QA: Kind = Kind {
-    name: "story_qa",
-    about: "answers a question about a story",
-    share: 14,
-    draw,
-    judge: check::by_key,
-};
+pub(super) static STORY_QA: Kind =
+    Kind { name: "story_qa", about: "answers a question about a story", share: 14, draw, judge };
 
 fn draw(rng: &mut Rng) -> Item {
     let cast = tale::cast(rng);
@@ -40,4 +35,9 @@ fn draw(rng: &mut Rng) -> Item {
         Prompt::user(fill(pattern, &[("story", &tale.text), ("question", &question)]))
     };
     Item { contents: vec![tale.cast.content()], prompt, reference: ask.answer, key: Key::Words(ask.key) }
+}
+
+/// Right if it is one whole sentence with the key words; the story said again is no answer.
+fn judge(item: &Item, answer: &str) -> bool {
+    check::by_key(item, answer) && check::sentences(answer).is_some_and(|s| s.len() == 1)
 }
