@@ -1,0 +1,137 @@
+//! Little sums: plus and minus up to 99, in figures and in stories, and which of two numbers is larger.
+//!
+//! The content is the pair of numbers and the operation, so a held-out sum was never trained in any phrasing.
+
+use crate::check;
+use crate::item::{Item, Key, Kind, Prompt};
+use crate::rng::Rng;
+use crate::words::{GOODS, fill, name};
+
+/// See the file's head.
+pub(super) static SUMS: Kind = Kind {
+    name: "sums",
+    about: "adds, subtracts and compares small numbers",
+    share: 16,
+    draw,
+    judge: check::by_key,
+};
+
+fn draw(rng: &mut Rng) -> Item {
+    match rng.below(10) {
+        0..=5 => plain(rng),
+        6 | 7 => told(rng),
+        _ => compare(rng),
+    }
+}
+
+/// Two numbers for plus (their sum is at most 198) or minus (never below 0); small ones are more frequent than in a
+/// uniform draw, as they are in life.
+fn operands(rng: &mut Rng, plus: bool) -> (usize, usize) {
+    let top = if rng.chance(25) { 20 } else { 99 };
+    let (a, b) = (rng.within(0, top), rng.within(0, top));
+    if plus { (a, b) } else { (a.max(b), a.min(b)) }
+}
+
+fn result(a: usize, b: usize, plus: bool) -> usize {
+    if plus { a + b } else { a - b }
+}
+
+/// Both orders of a sum are one content: "3 + 5" held out takes "5 + 3" with it.
+fn content(a: usize, b: usize, plus: bool) -> String {
+    if plus { format!("{} + {}", a.min(b), a.max(b)) } else { format!("{a} - {b}") }
+}
+
+fn plain(rng: &mut Rng) -> Item {
+    let plus = rng.chance(55);
+    let (a, b) = operands(rng, plus);
+    let sign = if plus { "+" } else { "-" };
+    let word = if plus { "plus" } else { "minus" };
+    let ask = match rng.below(12) {
+        0..=2 => format!("What is {a} {sign} {b}?"),
+        3 => format!("What is {a} {word} {b}?"),
+        4 => format!("{a} {sign} {b}"),
+        5 => format!("{a} {sign} {b} ="),
+        6 => format!("{a} {sign} {b} = ?"),
+        7 => format!("Calculate {a} {sign} {b}."),
+        8 => format!("How much is {a} {sign} {b}?"),
+        9 => format!("How much is {a} {word} {b}?"),
+        10 if plus => format!("Add {a} and {b}."),
+        10 => format!("Subtract {b} from {a}."),
+        _ if plus => format!("What is the sum of {a} and {b}?"),
+        _ => format!("What is the difference between {a} and {b}?"),
+    };
+    let total = result(a, b, plus);
+    Item {
+        contents: vec![content(a, b, plus)],
+        prompt: Prompt::user(ask),
+        reference: format!("{a} {sign} {b} = {total}."),
+        key: Key::Number(total as i64),
+    }
+}
+
+static TOLD_PLUS: &[&str] = &[
+    "{name} has {a} {things} and gets {b} more. How many {things} does {name} have now?",
+    "{name} has {a} {things}. {friend} gives {name} {b} more. How many {things} does {name} have?",
+    "{name} found {a} {things} in the morning and {b} {things} in the evening. How many {things} did {name} find?",
+    "{name} buys {a} {things} and {friend} buys {b} {things}. How many {things} do they have together?",
+    "There are {a} {things} in one box and {b} {things} in another box. How many {things} are there?",
+];
+
+static TOLD_MINUS: &[&str] = &[
+    "{name} has {a} {things} and gives {b} to {friend}. How many {things} are left?",
+    "{name} had {a} {things}. {name} lost {b} of them. How many {things} does {name} have now?",
+    "There are {a} {things} on the table. {name} takes {b}. How many {things} are left?",
+    "{name} bought {a} {things} and sold {b}. How many {things} does {name} still have?",
+    "{name} had {a} {things} and used {b}. How many {things} are left?",
+];
+
+fn told(rng: &mut Rng) -> Item {
+    let plus = rng.chance(50);
+    let (mut a, mut b) = (rng.within(2, 30), rng.within(2, 30));
+    if !plus {
+        (a, b) = (a.max(b) + 1, a.min(b));
+    }
+    let (hero, friend) = (name(rng), name(rng));
+    let things = rng.one(GOODS).1;
+    let total = result(a, b, plus);
+    let ask = fill(
+        rng.pick(if plus { TOLD_PLUS } else { TOLD_MINUS }),
+        &[
+            ("name", &hero),
+            ("friend", &friend),
+            ("things", things),
+            ("a", &a.to_string()),
+            ("b", &b.to_string()),
+        ],
+    );
+    let sign = if plus { "+" } else { "-" };
+    let verb = if total == 1 { "is" } else { "are" };
+    let things =
+        if total == 1 { GOODS.iter().find(|g| g.1 == things).map_or(things, |g| g.0) } else { things };
+    Item {
+        contents: vec![content(a, b, plus)],
+        prompt: Prompt::user(ask),
+        reference: format!("{a} {sign} {b} = {total}, so there {verb} {total} {things}."),
+        key: Key::Number(total as i64),
+    }
+}
+
+fn compare(rng: &mut Rng) -> Item {
+    let a = rng.within(0, 99);
+    let b = (a + rng.within(1, 99)) % 100;
+    let larger = rng.chance(60);
+    let word =
+        if larger { rng.pick(&["larger", "bigger", "greater"]) } else { rng.pick(&["smaller", "less"]) };
+    let (win, lose) = if (a > b) == larger { (a, b) } else { (b, a) };
+    let ask = match rng.below(4) {
+        0 | 1 => format!("Which is {word}, {a} or {b}?"),
+        2 => format!("Which number is {word}: {a} or {b}?"),
+        _ => format!("{a} or {b}: which is {word}?"),
+    };
+    Item {
+        contents: vec![format!("{} <> {}", a.min(b), a.max(b))],
+        prompt: Prompt::user(ask),
+        reference: format!("{win} is {word} than {lose}."),
+        key: Key::Exact(vec![format!("{win} is {word} than {lose}."), format!("{win}"), format!("{win}.")]),
+    }
+}
