@@ -20,3 +20,6 @@ mod words;
 pub use item::{CLASSES, Item, Key, Kind, Message, Prompt, Role, Side, held_out, side};
 pub use kind::KINDS;
 pub use rng::Rng;
+
+/// The built-in model: a GGUF file with weights in q8_0.
+pub static GGUF: &[u8] = include_bytes!("../demo.gguf");

@@ -57,12 +57,13 @@ fn nothing_opens_a_connection() {
 #[test]
 fn nothing_below_the_program_reads_the_environment_prints_or_exits() {
     let words = ["std::env", "println!", "eprintln!", "print!(", "process::exit"];
-    refuse(&[KERNEL, MODEL, ENGINE, DEMO], &words, &[]);
+    // The demo's code to fill in is text that prints.
+    refuse(&[KERNEL, MODEL, ENGINE, DEMO], &words, &["demo/src/kind/fim.rs"]);
 }
 
 #[test]
 fn the_model_does_no_io_and_starts_no_thread() {
-    refuse(&[MODEL], &["std::fs", "std::io", "std::time", "std::thread", "unsafe {"], &[]);
+    refuse(&[MODEL], &["std::fs", "std::io::std", "File::open", "std::time", "std::thread", "unsafe {"], &[]);
     refuse(&[KERNEL], &["std::fs", "std::io", "std::time"], &[]);
 }
 
