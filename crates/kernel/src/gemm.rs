@@ -57,7 +57,7 @@ pub fn matmul_all<'a, const N: usize>(
         let (mat, out) = &shared[which];
         let first = (tile - tiles_before[which]) * TILE_ROWS;
         let n_rows = TILE_ROWS.min(mat.rows() - first);
-        let weights = mat.row_range(first..first + n_rows);
+        let weights = mat.tile(first..first + n_rows);
         let mut sums = [0f32; TILE_ROWS * TILE_TOKENS];
         for token in (0..n_tokens).step_by(TILE_TOKENS) {
             let tokens = token..n_tokens.min(token + TILE_TOKENS);

@@ -47,8 +47,27 @@ pub type TileFn = fn(&Format, &[u8], usize, &Acts, Range<usize>, &mut [f32]);
 pub struct RowKernel {
     /// The form of activations it takes.
     pub act: Act,
+    /// How it wants the weights to lie, `None` where it takes them as files have them.
+    pub packing: Option<&'static Packing>,
     /// The product of a tile.
     pub tile: TileFn,
+}
+
+impl RowKernel {
+    /// A kernel for weights as files have them.
+    pub const fn in_place(act: Act, tile: TileFn) -> Self {
+        Self { act, packing: None, tile }
+    }
+}
+
+/// Another order of a matrix's bytes. A matrix is packed once, when it is made, tile by tile; the kernel's [`TileFn`] then
+/// gets packed tiles. What is packed costs memory beside the mapped file, so a kernel must win more than that.
+#[derive(Debug)]
+pub struct Packing {
+    /// Packed bytes per row of so many weights.
+    pub row_bytes: fn(&Format, usize) -> usize,
+    /// `(format, n_rows, rows as files have them, packed)`: packs one tile of up to [`crate::gemm::TILE_ROWS`] rows.
+    pub pack: fn(&Format, usize, &[u8], &mut [u8]),
 }
 
 /// The kernels of one run: a tier, or `exact`.
@@ -96,6 +115,6 @@ impl Kernels {
             return exact::KERNEL;
         }
         let tile = self.tier.tiles.iter().find(|(name, _)| *name == format.name);
-        tile.map_or(RowKernel { act: format.act, tile: scalar::tile }, |(_, kernel)| *kernel)
+        tile.map_or(RowKernel::in_place(format.act, scalar::tile), |(_, kernel)| *kernel)
     }
 }

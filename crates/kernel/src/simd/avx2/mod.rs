@@ -36,13 +36,13 @@ pub static TIER: Tier = Tier {
         )),
     },
     tiles: &[
-        ("f32", RowKernel { act: Act::F32, tile: tile!(float::f32) }),
-        ("f16", RowKernel { act: Act::F32, tile: tile!(float::f16) }),
-        ("bf16", RowKernel { act: Act::F32, tile: tile!(float::bf16) }),
-        ("q8_0", RowKernel { act: Act::Q8x32, tile: tile!(blocks::q8_0) }),
-        ("q4_0", RowKernel { act: Act::Q8x32, tile: tile!(blocks::q4_0) }),
-        ("q4_K", RowKernel { act: Act::Q8x256, tile: tile!(supers::q4_k) }),
-        ("q6_K", RowKernel { act: Act::Q8x256, tile: tile!(supers::q6_k) }),
+        ("f32", RowKernel::in_place(Act::F32, tile!(float::f32))),
+        ("f16", RowKernel::in_place(Act::F32, tile!(float::f16))),
+        ("bf16", RowKernel::in_place(Act::F32, tile!(float::bf16))),
+        ("q8_0", RowKernel::in_place(Act::Q8x32, tile!(blocks::q8_0))),
+        ("q4_0", RowKernel::in_place(Act::Q8x32, tile!(blocks::q4_0))),
+        ("q4_K", RowKernel::in_place(Act::Q8x256, tile!(supers::q4_k))),
+        ("q6_K", RowKernel::in_place(Act::Q8x256, tile!(supers::q6_k))),
     ],
 };
 
