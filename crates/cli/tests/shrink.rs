@@ -25,5 +25,7 @@ fn a_file_that_shrinks_while_mapped_ends_in_one_sentence() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains(model.to_str().unwrap()) && stderr.contains("changed") | stderr.contains("shrank"));
+    assert!(
+        stderr.contains(model.to_str().unwrap()) && stderr.contains("changed") | stderr.contains("shrank")
+    );
 }

@@ -5,7 +5,7 @@
 //! distribution (after penalties), whatever the temperature. At temperature 0 the best token after the penalties wins, the
 //! lowest id among equals, and no random number is used.
 //!
-//! Everything past the exponential is integer arithmetic (see [`weight`]), so a choice does not depend on the order in
+//! Everything past the exponential is integer arithmetic (see `weight.rs`), so a choice does not depend on the order in
 //! which probabilities are added: the same logits, parameters and seed give the same token on every machine.
 //! It does not keep grammars or schemas: a constraint sets forbidden logits to minus infinity before it asks.
 
