@@ -7,16 +7,16 @@
 use crate::acts::QuantizeRow;
 use crate::attn::BlockFn;
 
-/// A tier's build of every operation here. See the functions of the same name for what they do.
+/// A tier's build of every operation here.
 #[derive(Debug, Clone, Copy)]
 pub struct Ops {
-    /// [`rms_norm`]
+    /// `(x, weight, eps, out)`: `out = x / sqrt(mean(x^2) + eps) * weight`, all `(dim)`.
     pub rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
-    /// [`silu_mul`]
+    /// `(gate, up)`: `gate = gate * sigmoid(gate) * up`.
     pub silu_mul: fn(&mut [f32], &[f32]),
-    /// [`rope_halves`]
+    /// Rotates the pairs `(i, i + n / 2)` of every head.
     pub rope_halves: RopeFn,
-    /// [`rope_interleaved`]
+    /// Rotates the pairs `(2 i, 2 i + 1)` of every head.
     pub rope_interleaved: RopeFn,
     /// [`crate::acts`]' quantisation.
     pub quantize: QuantizeRow,

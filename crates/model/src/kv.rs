@@ -47,7 +47,7 @@ pub fn n_bytes(config: &Config, format: &Format, capacity: usize) -> u64 {
 }
 
 impl Kv {
-    /// An empty cache for `capacity` positions in `format` (see [`format`]). The caller decides whether
+    /// An empty cache for `capacity` positions in `format` (see [`format()`]). The caller decides whether
     /// [`n_bytes`] fits the machine.
     pub fn new(config: &Config, format: &'static Format, capacity: usize) -> Self {
         let half = (n_bytes(config, format, capacity) / 2) as usize;

@@ -1,6 +1,6 @@
 //! Meaning: bytes to weights, text to tokens, tokens to logits.
 //!
-//! Reading order: [`file`] turns bytes into metadata and named tensors, [`arch`] and [`config`] say what they mean,
+//! Reading order: [`mod@file`] turns bytes into metadata and named tensors, [`arch`] and [`config`] say what they mean,
 //! [`weights`] makes them canonical, [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`rope`] and [`kv`].
 //! This crate opens no file, reads no clock and starts no thread.
 #![forbid(unsafe_code)]

@@ -5,7 +5,7 @@
 //! the differences.
 //!
 //! A template is somebody else's program, so it runs on a budget: instructions (minijinja's fuel) and bytes. minijinja can
-//! meter what is printed and what filters make, not what `~` and `+` join; [`prepare`] therefore rewrites `a ~ b` to
+//! meter what is printed and what filters make, not what `~` and `+` join; `prepare` therefore rewrites `a ~ b` to
 //! `a|metered ~ b`, and what a join makes is never longer than what was metered and its last part.
 
 mod now;
