@@ -16,7 +16,7 @@ use ingle_engine::sample::Params;
 /// Seed of the held-out stream; training uses others, and the content classes keep both apart whatever the seed.
 const SEED: u64 = 900;
 const ITEMS_QUICK: usize = 12;
-const ITEMS_ALL: usize = 200;
+const ITEMS_ALL: usize = 100;
 const TOKENS_MAX: usize = 320;
 
 /// Whether the model answers `item` rightly and stops by itself, at temperature 0.
