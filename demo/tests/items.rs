@@ -118,3 +118,13 @@ fn every_kind_has_a_name_and_a_share_of_its_own() {
     assert_eq!(names.len(), KINDS.len());
     assert!(KINDS.iter().all(|k| k.share > 0 && !k.about.is_empty()));
 }
+
+#[test]
+fn the_file_is_a_small_gguf_and_its_scores_are_recorded() {
+    assert_eq!(&ingle_demo::GGUF[..4], b"GGUF");
+    assert!(ingle_demo::GGUF.len() < 6 << 20, "{} bytes", ingle_demo::GGUF.len());
+    let scores = include_str!("../scores.json");
+    for kind in KINDS {
+        assert_eq!(scores.matches(&format!("\"kind\": \"{}\"", kind.name)).count(), 1, "{}", kind.name);
+    }
+}
