@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 
 use ingle_engine::generate::{Event, Overflow, Request};
 use ingle_engine::sample::Params;
-use ingle_model::token::Parse;
 use serde_json::Value;
 
 /// Below this lead of a first choice over a second, f32 sums in another order may choose otherwise.
@@ -25,9 +24,7 @@ fn texts_become_the_ids_that_another_tokenizer_gives() {
     assert!(cases.len() > 20);
     for case in cases {
         let text = case["text"].as_str().unwrap();
-        let mut made = Vec::new();
-        loaded.tokenizer.encode(text, Parse::Special, &mut made);
-        assert_eq!(made, ids(&case["ids"]), "{text:?}");
+        assert_eq!(demo::encode(&loaded, text), ids(&case["ids"]), "{text:?}");
     }
 }
 
