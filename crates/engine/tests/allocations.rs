@@ -58,6 +58,7 @@ fn a_token_in_steady_state_allocates_nothing() {
             max_tokens: 150,
             overflow: Overflow::Error,
             keep: 0,
+            logprobs: None,
         };
         let (mut n_tokens, mut before, mut during) = (0, 0, 0);
         let outcome = session

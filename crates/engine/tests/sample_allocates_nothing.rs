@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use ingle_engine::sample::{Params, Rng, Sampler};
+use ingle_engine::sample::{Params, Rng, Room, Sampler};
 
 struct Counting;
 
@@ -45,13 +45,13 @@ fn choosing_a_token_allocates_nothing() {
     };
     for params in [Params { repeat_penalty: 1.1, ..Params::GREEDY }, Params { top_k: 0, ..all.clone() }, all]
     {
-        let mut sampler = Sampler::new(params, row.len()).unwrap();
+        let mut sampler = Sampler::new(params, &Room::plain(row.len())).unwrap();
         let mut copy = row.clone();
         let before = N_ALLOCATIONS.with(Cell::get);
         for _ in 0..200 {
             copy.copy_from_slice(&row);
             let id = sampler.sample(&mut copy).unwrap();
-            sampler.accept(id);
+            sampler.accept(id, b"x");
         }
         assert_eq!(N_ALLOCATIONS.with(Cell::get) - before, 0);
     }

@@ -4,8 +4,6 @@
 //! 2^23 tokens can't overflow the sum; what is less than 2^-41 as probable as the best weighs nothing.
 //! The exponential is our own so that it is the same on every machine (libraries differ in the last bit).
 
-use super::Candidate;
-
 /// Weight of the best token.
 const ONE: f64 = (1u64 << 40) as f64;
 
@@ -16,20 +14,48 @@ pub fn of(below: f32) -> u64 {
     (f64::from(exp(below)) * ONE + ROUND).to_bits() - ROUND.to_bits()
 }
 
-/// Calls `f(candidate, weight)` for each of `list`, whose best logit is `max`, until `f` returns false.
-pub fn each<'a>(list: &'a [Candidate], max: f32, mut f: impl FnMut(&'a Candidate, u64) -> bool) {
+/// The weights of `logits` together, whose best, here or elsewhere, is `max`.
+pub fn sum(logits: &[f32], max: f32) -> u64 {
+    let mut lanes = [0u64; 8];
+    each_chunk(logits, max, |_, weights| {
+        for eight in weights.chunks_exact(8) {
+            lanes.iter_mut().zip(eight).for_each(|(lane, w)| *lane += w);
+        }
+    });
+    lanes.iter().sum()
+}
+
+/// The weights together, and the mean distance of a drawn token's logit from `max`: never above 0.
+pub fn sum_and_mean(logits: &[f32], max: f32) -> (u64, f64) {
+    let mut total = 0u64;
+    let mut lanes = [0f64; 8];
+    each_chunk(logits, max, |below, weights| {
+        for (below, eight) in below.chunks_exact(8).zip(weights.chunks_exact(8)) {
+            total += eight.iter().sum::<u64>();
+            // What weighs nothing may be infinitely far.
+            let moment = |b: f32, w: u64| f64::from(b.max(-87.0)) * w as f64;
+            lanes.iter_mut().enumerate().for_each(|(i, lane)| *lane += moment(below[i], eight[i]));
+        }
+    });
+    (total, lanes.iter().sum::<f64>() / total as f64)
+}
+
+/// The logarithm of the sum of exponentials of the distances from the best, for a sum of weights.
+pub fn ln(total: u64) -> f64 {
+    (total as f64 / ONE).ln()
+}
+
+/// Calls `f(distances, weights)` for chunks of a fixed size, padded with what weighs nothing.
+fn each_chunk(logits: &[f32], max: f32, mut f: impl FnMut(&[f32], &[u64])) {
     const CHUNK: usize = 128;
     let mut below = [0f32; CHUNK];
     let mut weights = [0u64; CHUNK];
-    for chunk in list.chunks(CHUNK) {
-        // Separate loops, so that the middle one vectorises.
-        below.iter_mut().zip(chunk).for_each(|(b, c)| *b = c.logit - max);
+    for chunk in logits.chunks(CHUNK) {
+        below[chunk.len()..].fill(f32::NEG_INFINITY);
+        // Separate loops, so that each vectorises.
+        below.iter_mut().zip(chunk).for_each(|(b, l)| *b = l - max);
         weights.iter_mut().zip(&below).for_each(|(w, b)| *w = of(*b));
-        for (c, &w) in chunk.iter().zip(&weights) {
-            if !f(c, w) {
-                return;
-            }
-        }
+        f(&below, &weights);
     }
 }
 
