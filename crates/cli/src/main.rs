@@ -9,7 +9,6 @@ mod env;
 mod exit;
 mod load;
 mod model_ref;
-mod near;
 mod settings;
 mod stats;
 mod verbs;

@@ -7,7 +7,7 @@ use ingle_engine::model_file::ModelFile;
 use ingle_kernel::bytes::Bytes;
 
 use crate::exit::Failure;
-use crate::near::nearest;
+use ingle_engine::near::nearest;
 
 /// Opens the model that `reference` names.
 pub fn open(reference: &str) -> Result<ModelFile, Failure> {

@@ -115,7 +115,7 @@ impl BanFilter {
     fn match_from(&mut self, from: usize) -> Option<usize> {
         for (i, &byte) in self.text.as_bytes().iter().enumerate().skip(from) {
             let complete =
-                self.patterns.iter_mut().filter_map(|p| p.advance(byte).then_some(i + 1 - p.n_bytes()));
+                self.patterns.iter_mut().filter_map(|p| p.advance(byte).then(|| i + 1 - p.n_bytes()));
             if let Some(start) = complete.min() {
                 return Some(start);
             }

@@ -30,24 +30,27 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             .iter()
             .map(|s| {
                 let (value, source) = match env.settings.get(s.name) {
+                    Some((value, source)) if s.is_list() => {
+                        (serde_json::from_str(value)?, source.to_string())
+                    }
                     Some((value, source)) => (number_or_text(value), source.to_string()),
                     None => (serde_json::Value::Null, "default".to_owned()),
                 };
-                (s.name.to_owned(), json!({ "value": value, "source": source, "variable": s.variable() }))
+                Ok((s.name.to_owned(), json!({ "value": value, "source": source, "variable": s.variable() })))
             })
-            .collect();
+            .collect::<Result<_, Failure>>()?;
         print_json(&json!({ "file": file, "file_exists": file.exists(), "settings": values }))?;
         return Ok(Exit::OK);
     }
     let mut out = std::io::stdout().lock();
     let state = if file.exists() { "" } else { " (not there)" };
     writeln!(out, "file: {}{state}", file.display())?;
-    for s in SETTINGS {
+    for s in SETTINGS.iter() {
         let (value, source) = match env.settings.get(s.name) {
             Some((value, source)) => (value, source.to_string()),
             None => ("(chosen)", "default".to_owned()),
         };
-        writeln!(out, "{:18} {:12} {source}", s.name, value)?;
+        writeln!(out, "{:20} {:12} {source}", s.name, value)?;
     }
     Ok(Exit::OK)
 }

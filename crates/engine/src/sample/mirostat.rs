@@ -94,7 +94,8 @@ impl Step for Mirostat {
             let max = pool.max();
             // -log2 p <= mu
             let enough = weight::sum(pool.logits(), max) as f64 * (-self.mu).exp2();
-            pool.keep(|l| l == max || weight::of(l - max) as f64 >= enough, |_, _| true);
+            let reach = weight::reach(enough).min(0.0);
+            pool.keep(|l| l - max >= reach, |_, l| l == max || weight::of(l - max) as f64 >= enough);
         }
     }
 

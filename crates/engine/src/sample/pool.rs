@@ -80,11 +80,11 @@ impl<'a> Pool<'a> {
 
     /// Calls `f(id, logit)` for those whose logit passes `maybe`, which is tried on whole blocks.
     pub(super) fn scan(&self, maybe: impl Fn(f32) -> bool, mut f: impl FnMut(u32, f32)) {
+        let mut places = [0; BLOCK];
         for (n, block) in self.logits.chunks(BLOCK).enumerate() {
-            if block.iter().fold(false, |any, &l| any | maybe(l)) {
-                for (i, &l) in block.iter().enumerate().filter(|(_, l)| maybe(**l)) {
-                    f(self.id(n * BLOCK + i), l);
-                }
+            let n_places = passing(block, &maybe, &mut places);
+            for &i in &places[..n_places] {
+                f(self.id(n * BLOCK + usize::from(i)), block[usize::from(i)]);
             }
         }
     }
@@ -95,15 +95,13 @@ impl<'a> Pool<'a> {
         if self.whole {
             self.ids.clear();
         }
-        let mut kept = 0;
+        let (mut kept, mut places) = (0, [0; BLOCK]);
         for start in (0..n).step_by(BLOCK) {
-            let end = n.min(start + BLOCK);
-            if !self.logits[start..end].iter().fold(false, |any, &l| any | maybe(l)) {
-                continue;
-            }
-            for i in start..end {
-                let (id, logit) = (self.id(i), self.logits[i]);
-                if maybe(logit) && keep(id, logit) {
+            let n_places = passing(&self.logits[start..n.min(start + BLOCK)], &maybe, &mut places);
+            for &i in &places[..n_places] {
+                let at = start + usize::from(i);
+                let (id, logit) = (self.id(at), self.logits[at]);
+                if keep(id, logit) {
                     self.logits[kept] = logit;
                     if self.whole {
                         self.ids.push(id);
@@ -172,6 +170,19 @@ impl<'a> Pool<'a> {
         }
         unreachable!("the weights add up to their sum")
     }
+}
+
+/// Writes the places in a block of what passes and returns how many there are.
+fn passing(block: &[f32], maybe: impl Fn(f32) -> bool, places: &mut [u8; BLOCK]) -> usize {
+    let mut n = 0;
+    if block.iter().fold(false, |any, &l| any | maybe(l)) {
+        // Without a branch for each: which ones pass can't be predicted.
+        for (i, &l) in block.iter().enumerate() {
+            places[n] = i as u8;
+            n += usize::from(maybe(l));
+        }
+    }
+    n
 }
 
 /// The highest of some logits, minus infinity when there is none. NaN is passed over.

@@ -46,7 +46,8 @@ static SAMPLERS: Setting = Setting {
     name: "samplers",
     kind: Kind::Stages(|p| &mut p.samplers),
     default: &[""],
-    about: "Stages in the order applied, ; between; only those listed run; empty: the default order",
+    about: "Stages in the order applied; only those listed run; default: penalties;dry;top-n-sigma;top-k;typical;\
+            top-p;min-p;xtc;temperature;mirostat",
 };
 
 static SEED: Setting = Setting {
@@ -252,6 +253,12 @@ mod tests {
             s.set(&mut params, values).unwrap();
             assert_eq!(s.values(&params), values, "{}", s.name);
         }
+    }
+
+    #[test]
+    fn the_help_says_the_default_order() {
+        let names: Vec<&str> = listable().map(|s| s.name).collect();
+        assert!(SAMPLERS.about.ends_with(&names.join(";")), "{}", SAMPLERS.about);
     }
 
     #[test]

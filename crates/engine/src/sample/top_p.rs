@@ -1,6 +1,6 @@
 //! Top-p (nucleus): keep the fewest best tokens whose probabilities add up to `p` (Holtzman et al., arXiv:1904.09751).
 
-use super::{Kind, Pool, Rng, Role, Setting, Stage, Step, mass};
+use super::{Kind, Pool, Rng, Role, Setting, Stage, Step, mass, weight};
 
 pub static STAGE: Stage = Stage {
     name: "top-p",
@@ -23,7 +23,8 @@ struct TopP(f32);
 
 impl Step for TopP {
     fn apply(&mut self, pool: &mut Pool<'_>, _: &mut Rng) {
-        mass::keep(pool, self.0, -pool.max(), |logit| -logit);
+        let max = pool.max();
+        mass::keep(pool, self.0, weight::sum(pool.logits(), max), -max, |logit| -logit);
     }
 }
 

@@ -29,9 +29,9 @@ struct Typical(f32);
 impl Step for Typical {
     fn apply(&mut self, pool: &mut Pool<'_>, _: &mut Rng) {
         let max = pool.max();
-        let (_, mean) = weight::sum_and_mean(pool.logits(), max);
+        let (total, mean) = weight::sum_and_mean(pool.logits(), max);
         let mean = (f64::from(max) + mean) as f32;
-        mass::keep(pool, self.0, 0.0, |logit| (logit - mean).abs());
+        mass::keep(pool, self.0, total, 0.0, |logit| (logit - mean).abs());
     }
 }
 

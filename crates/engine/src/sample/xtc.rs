@@ -45,12 +45,17 @@ impl Step for Xtc {
             return;
         }
         let max = pool.max();
-        let enough = (weight::sum(pool.logits(), max) as f64 * f64::from(self.threshold)).ceil() as u64;
+        let enough =
+            1.max((weight::sum(pool.logits(), max) as f64 * f64::from(self.threshold)).ceil() as u64);
+        let reach = weight::reach(enough as f64);
         let mut last: Option<Candidate> = None;
         let mut n = 0;
         pool.scan(
-            |logit| weight::of(logit - max) >= enough.max(1),
+            |logit| logit - max >= reach,
             |id, logit| {
+                if weight::of(logit - max) < enough {
+                    return;
+                }
                 let this = Candidate { id, logit };
                 n += 1;
                 if last.is_none_or(|last| this.rank(&last).is_gt()) {
