@@ -319,38 +319,3 @@ fn the_stages_draw_from_one_generator_in_the_stated_way() {
         assert_eq!(s.sample(&mut row.clone()), plain.sample(&mut row.clone()), "one number per token");
     }
 }
-
-/// `cargo test --release -p ingle-engine -- --ignored --nocapture sampling_time`
-#[test]
-#[ignore = "a measurement, not a check"]
-fn sampling_time_for_a_vocabulary_of_150_000() {
-    let row = logits(151_936, 9);
-    let mut peaked = row.clone();
-    peaked[1234] = 30.0;
-    let usual = Params { temperature: 0.8, top_k: 40, top_p: 0.95, min_p: 0.05, ..open(1) };
-    let mut table = vec![
-        ("greedy", Params::GREEDY),
-        ("draw only", open(1)),
-        ("usual", usual.clone()),
-        ("usual, penalties", Params { repeat_penalty: 1.1, ..usual }),
-    ];
-    table.extend(on());
-    let v1 = Params { mirostat: 1, ..open(1) };
-    table.push(("mirostat v1", v1));
-    for (name, params) in table {
-        for (shape, row) in [("flat", &row), ("peaked", &peaked)] {
-            let mut s = Sampler::new(params.clone(), &Room::plain(row.len())).unwrap();
-            let mut copy = row.clone();
-            (0..4096).for_each(|i| s.accept(i * 31 % 997, b"x"));
-            let mut best_us = f64::INFINITY;
-            for _ in 0..50 {
-                copy.copy_from_slice(row);
-                let start = std::time::Instant::now();
-                let id = s.sample(&mut copy).unwrap();
-                best_us = best_us.min(start.elapsed().as_secs_f64() * 1e6);
-                s.accept(id, b"");
-            }
-            println!("{name:18} {shape:7} {best_us:8.0} us");
-        }
-    }
-}
