@@ -79,7 +79,7 @@ impl Mirostat {
 
 impl Step for Mirostat {
     fn apply(&mut self, pool: &mut Pool<'_>, _: &mut Rng) {
-        if pool.len() == 1 {
+        if pool.n_left() == 1 {
             return;
         }
         if self.first {

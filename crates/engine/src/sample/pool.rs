@@ -30,9 +30,9 @@ const BLOCK: usize = 64;
 /// The candidates of one choice; never empty.
 #[derive(Debug)]
 pub struct Pool<'a> {
-    /// `(len)`
+    /// `(n_left)`
     logits: &'a mut [f32],
-    /// `(len)`, or anything while `whole`.
+    /// `(n_left)`, or anything while `whole`.
     ids: &'a mut Vec<u32>,
     whole: bool,
     /// Room for a stage's work.
@@ -46,11 +46,11 @@ impl<'a> Pool<'a> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn n_left(&self) -> usize {
         self.logits.len()
     }
 
-    /// Their logits, in rising order of id. `(len)`
+    /// Their logits, in rising order of id. `(n_left)`
     pub fn logits(&self) -> &[f32] {
         self.logits
     }
@@ -148,7 +148,7 @@ impl<'a> Pool<'a> {
         const PARTS: usize = 256;
         let max = self.best()?.logit;
         // Sums of parts first, so that the search weighs again only one of them.
-        let size = self.len().div_ceil(PARTS).max(BLOCK);
+        let size = self.n_left().div_ceil(PARTS).max(BLOCK);
         let mut sums = [0u64; PARTS];
         for (sum, part) in sums.iter_mut().zip(self.logits.chunks(size)) {
             *sum = weight::sum(part, max);
@@ -222,7 +222,7 @@ pub(super) mod tests {
         let (mut row, mut ids, mut scratch) = (row.to_vec(), Vec::new(), Vec::new());
         let mut pool = Pool::new(&mut row, &mut ids, &mut scratch);
         f(&mut pool);
-        (0..pool.len()).map(|i| Candidate { id: pool.id(i), logit: pool.logits()[i] }).collect()
+        (0..pool.n_left()).map(|i| Candidate { id: pool.id(i), logit: pool.logits()[i] }).collect()
     }
 
     #[test]

@@ -243,7 +243,7 @@ mod tests {
             let values: &[&str] = match s.kind {
                 Kind::Count(_, max, _) if max < 3 => &["2"],
                 Kind::Count(..) | Kind::Seed(_) => &["3"],
-                Kind::Number(min, ..) if min == 1.0 => &["1.25"],
+                Kind::Number(1.0, ..) => &["1.25"],
                 Kind::Number(..) => &["0.25"],
                 Kind::Texts(_) => &["a", "é\n"],
                 Kind::Biases(_) => &["7=-inf", "\"7\"=0.5", "\"a=b\"=-2"],

@@ -60,12 +60,12 @@ impl Step for Temperature {
 impl Temperature {
     /// The divisor for these candidates, above 0.
     fn of(&self, pool: &Pool<'_>) -> f32 {
-        let share = if self.low == self.high || pool.len() == 1 {
+        let share = if self.low == self.high || pool.n_left() == 1 {
             1.0
         } else {
             let (total, mean) = weight::sum_and_mean(pool.logits(), pool.max());
             let entropy = weight::ln(total) - mean;
-            (entropy / (pool.len() as f64).ln()).clamp(0.0, 1.0).powf(self.exponent)
+            (entropy / (pool.n_left() as f64).ln()).clamp(0.0, 1.0).powf(self.exponent)
         };
         ((self.low + (self.high - self.low) * share) as f32).max(f32::MIN_POSITIVE)
     }

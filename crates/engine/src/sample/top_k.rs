@@ -33,7 +33,7 @@ impl Step for TopK {
 
 /// Keeps the `k` best.
 pub fn keep(pool: &mut Pool<'_>, k: usize) {
-    if k < pool.len() {
+    if k < pool.n_left() {
         let mut heap = std::mem::take(pool.scratch);
         best(pool.logits(), k, &mut heap);
         // The heap counts places; ids rise with them.
