@@ -63,14 +63,14 @@ pub fn keep(pool: &mut Pool<'_>, p: f32, total: u64, lowest: f32, key: impl Fn(f
         needed -= slices[cut];
         cut += 1;
     }
-    // Bounds of that slice, a little wide; what `slice` says decides.
-    let (base, cut_f) = (inner.max(lowest), cut as f32);
-    let low = base + (cut_f - 0.75) / PER_LOGIT;
-    let high = if cut + 1 == N_SLICES { f32::INFINITY } else { base + (cut_f + 0.75) / PER_LOGIT };
+    // The slice's bounds, a little wide, in the numbers `slice` rounds; what it says decides.
+    let (base, low) = (inner.max(lowest), cut as f32 - 0.75);
+    let high = if cut + 1 == N_SLICES { f32::INFINITY } else { cut as f32 + 0.75 };
+    let near = |key: f32| ((key - base) * PER_LOGIT >= low) & ((key - base) * PER_LOGIT <= high);
     let mut found = std::mem::take(pool.scratch);
     found.clear();
     pool.scan(
-        |l| in_ring(key(l), inner, outer) & in_ring(key(l), low, high),
+        |l| in_ring(key(l), inner, outer) & near(key(l)),
         |id, logit| {
             if slice(key(logit), inner) == cut {
                 found.push(Candidate { id, logit });
