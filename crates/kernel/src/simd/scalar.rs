@@ -14,7 +14,10 @@ pub static TIER: Tier = Tier {
     detect: || true,
     ops: Ops {
         rms_norm: ops::rms_norm,
-        silu_mul: ops::silu_mul,
+        layer_norm: ops::layer_norm,
+        glu: ops::glu,
+        activate: ops::activate,
+        softcap: ops::softcap,
         rope_halves: ops::rope_halves,
         rope_interleaved: ops::rope_interleaved,
         quantize: acts::quantize,
