@@ -12,8 +12,12 @@ use crate::attn::BlockFn;
 pub struct Ops {
     /// `(x, weight, eps, out)`: `out = x / sqrt(mean(x^2) + eps) * weight`, all `(dim)`.
     pub rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
+    /// `(x, weight, eps)`: the same, in place.
+    pub rms_norm_in_place: fn(&mut [f32], &[f32], f32),
     /// `(x, weight, bias, eps, out)`: `out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias`, all `(dim)`.
     pub layer_norm: fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    /// `(x, weight, bias, eps)`: the same, in place.
+    pub layer_norm_in_place: fn(&mut [f32], &[f32], &[f32], f32),
     /// `(f, gate, up)`: `gate = f(gate) * up`, one of [`Activation`]'s gated units.
     pub glu: fn(Activation, &mut [f32], &[f32]),
     /// `(f, x)`: `x = f(x)`.
@@ -47,19 +51,18 @@ pub(crate) fn fold(lanes: &mut [f32; 16]) -> f32 {
 /// `out = x / sqrt(mean(x^2) + eps) * weight`, all `(dim)`.
 #[inline(always)]
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let (x16, rest) = x.as_chunks::<16>();
-    let mut lanes = [0f32; 16];
-    for x in x16 {
-        for i in 0..16 {
-            lanes[i] += x[i] * x[i];
-        }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane += x * x;
-    }
-    let scale = 1.0 / (fold(&mut lanes) / x.len() as f32 + eps).sqrt();
+    let scale = 1.0 / (sum(x, |x| x * x) / x.len() as f32 + eps).sqrt();
     for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * w;
+    }
+}
+
+/// [`rms_norm`] of `x` over itself, to the same bits.
+#[inline(always)]
+pub(crate) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
+    let scale = 1.0 / (sum(x, |x| x * x) / x.len() as f32 + eps).sqrt();
+    for (x, w) in x.iter_mut().zip(weight) {
+        *x = *x * scale * w;
     }
 }
 
@@ -73,6 +76,18 @@ pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out:
     let scale = 1.0 / (variance + eps).sqrt();
     for (((out, x), w), b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
         *out = (x - mean) * scale * w + b;
+    }
+}
+
+/// [`layer_norm`] of `x` over itself, to the same bits.
+#[inline(always)]
+pub(crate) fn layer_norm_in_place(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let n = x.len() as f32;
+    let mean = sum(x, |x| x) / n;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / n;
+    let scale = 1.0 / (variance + eps).sqrt();
+    for ((x, w), b) in x.iter_mut().zip(weight).zip(bias) {
+        *x = (*x - mean) * scale * w + b;
     }
 }
 
@@ -201,6 +216,14 @@ pub fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
+/// `x += factor * y`.
+pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
+    assert_eq!(x.len(), y.len());
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += factor * y;
+    }
+}
+
 /// e^x to about one unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
 ///
 /// x = n ln2 + r with |r| <= ln2 / 2, a polynomial in r (Cephes' coefficients), and n added to the exponent.
@@ -287,6 +310,9 @@ mod tests {
         let w: Vec<f32> = (0..77).map(|i| 1.0 + i as f32 * 0.01).collect();
         let mut out = vec![0.0; 77];
         rms_norm(&x, &w, 1e-5, &mut out);
+        let mut in_place = x.clone();
+        rms_norm_in_place(&mut in_place, &w, 1e-5);
+        assert_eq!(in_place, out);
         let mean = x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / 77.0;
         for i in 0..77 {
             let exact = f64::from(x[i]) / (mean + 1e-5).sqrt() * f64::from(w[i]);
@@ -301,6 +327,9 @@ mod tests {
         let b: Vec<f32> = (0..77).map(|i| i as f32 * 0.1).collect();
         let mut out = vec![0.0; 77];
         layer_norm(&x, &w, &b, 1e-5, &mut out);
+        let mut in_place = x.clone();
+        layer_norm_in_place(&mut in_place, &w, &b, 1e-5);
+        assert_eq!(in_place, out);
         let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / 77.0;
         let variance = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / 77.0;
         for i in 0..77 {

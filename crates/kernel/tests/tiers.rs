@@ -172,8 +172,14 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         let ops = kernels.ops();
         let mut norm = vec![0.0; x.len()];
         (ops.rms_norm)(&x, &y, 1e-6, &mut norm);
+        let mut in_place = x.clone();
+        (ops.rms_norm_in_place)(&mut in_place, &y, 1e-6);
+        assert!(same_bits(&in_place, &norm), "{tier}");
         let mut layer_norm = vec![0.0; x.len()];
         (ops.layer_norm)(&x, &y, &x, 1e-6, &mut layer_norm);
+        in_place.copy_from_slice(&x);
+        (ops.layer_norm_in_place)(&mut in_place, &y, &x, 1e-6);
+        assert!(same_bits(&in_place, &layer_norm), "{tier}");
         let mut bent = Vec::new();
         for f in Activation::ALL {
             let (mut gate, mut alone) = (x.clone(), x.clone());

@@ -14,7 +14,9 @@ pub static TIER: Tier = Tier {
     detect: || true,
     ops: Ops {
         rms_norm: ops::rms_norm,
+        rms_norm_in_place: ops::rms_norm_in_place,
         layer_norm: ops::layer_norm,
+        layer_norm_in_place: ops::layer_norm_in_place,
         glu: ops::glu,
         activate: ops::activate,
         softcap: ops::softcap,

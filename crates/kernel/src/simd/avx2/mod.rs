@@ -27,7 +27,9 @@ pub static TIER: Tier = Tier {
     },
     ops: Ops {
         rms_norm: build!(ops::rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])),
+        rms_norm_in_place: build!(ops::rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32)),
         layer_norm: build!(ops::layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32])),
+        layer_norm_in_place: build!(ops::layer_norm_in_place(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32)),
         glu: build!(ops::glu(f: Activation, gate: &mut [f32], up: &[f32])),
         activate: build!(ops::activate(f: Activation, x: &mut [f32])),
         softcap: build!(ops::softcap(x: &mut [f32], cap: f32)),
