@@ -134,7 +134,7 @@ macro_rules! for_each_activation {
             Activation::Silu => $apply(|x: f32| x / (1.0 + exp(-x))),
             Activation::GeluTanh => $apply(|x: f32| {
                 let z = x * (1.0 + 0.044_715 * x * x);
-                x / (1.0 + exp(-1.595_769_1 * z))
+                x / (1.0 + exp(-1.595_769 * z))
             }),
             Activation::Gelu => $apply(|x: f32| 0.5 * x * erfc(-x * std::f32::consts::FRAC_1_SQRT_2)),
             Activation::Relu2 => $apply(|x: f32| if x < 0.0 { 0.0 } else { x * x }),
@@ -252,7 +252,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) fn tanh(x: f32) -> f32 {
     let z = x * x;
     let mut p = -5.704_988_7e-3;
-    for c in [2.063_908_9e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_82] {
+    for c in [2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_42, -0.333_332_8] {
         p = p * z + c;
     }
     let near = p * z * x + x;
@@ -269,7 +269,7 @@ pub(crate) fn erfc(x: f32) -> f32 {
     for c in [
         -0.822_152_23,
         1.488_515_9,
-        -1.135_203_98,
+        -1.135_204,
         0.278_868_07,
         -0.186_288_06,
         0.096_784_18,

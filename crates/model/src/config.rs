@@ -143,6 +143,9 @@ impl Config {
     fn check(&self, keys: &Keys<'_>) -> Result<()> {
         for plan in self.layers.iter().filter_map(LayerPlan::attention) {
             let Shape { n_heads, n_kv_heads, head_dim, .. } = plan.shape;
+            if n_heads == 0 {
+                return Err(Error::malformed(keys.part("attention.head_count"), 0, "at least 1"));
+            }
             if n_kv_heads == 0 || n_heads % n_kv_heads != 0 {
                 return Err(Error::malformed(
                     keys.part("attention.head_count_kv"),

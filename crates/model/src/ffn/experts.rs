@@ -59,13 +59,13 @@ impl Plan {
 
     /// Turns a token's router logits `(n_experts)` into the weights of its experts, 0 for those it does not take.
     ///
-    /// Softmax over all experts; the `n_used` largest are kept, the first of equals. A NaN makes all weights NaN.
+    /// Softmax over all experts; the `n_used` largest are kept, the first of equals. A logit that is no number makes all weights NaN.
     fn choose(&self, row: &mut [f32]) {
-        let max = row.iter().fold(f32::NEG_INFINITY, |a, &b| if b.is_nan() { b } else { a.max(b) });
-        if !max.is_finite() {
+        if !row.iter().all(|logit| logit.is_finite()) {
             row.fill(f32::NAN);
             return;
         }
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         row.iter_mut().for_each(|p| *p = f64::from(*p - max).exp() as f32);
         let all: f32 = row.iter().sum();
         // Probabilities are not negative: the sign marks those taken.
