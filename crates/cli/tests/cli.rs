@@ -265,14 +265,14 @@ fn adapters_change_the_logits_as_much_as_they_are_asked_to() {
         args.extend([tiny.as_str(), "--tokens-file", &ids, "--out", &out]);
         args.extend(adapters.iter().flat_map(|adapter| ["--adapter", adapter]));
         dir.ingle(&args).ok();
-        std::fs::read(&out).unwrap()
+        fs::read(&out).unwrap()
     };
     let plain = logits(&[]);
     assert!(logits(&[format!("{adapter}:0")]) == plain);
     let once = logits(std::slice::from_ref(&adapter));
     assert!(once != plain);
     assert!(logits(&[adapter.clone(), adapter.clone()]) != once, "several add up");
-    let copy = dir.file("named:1", std::fs::read(&adapter).unwrap());
+    let copy = dir.file("named:1", fs::read(&adapter).unwrap());
     assert!(logits(&[copy]) == once, "a name that ends like a scale");
 
     let run = |adapter: &str| dir.ingle(&["run", &tiny(), "a", "--adapter", adapter]);
