@@ -111,8 +111,8 @@ impl Kv {
             for head in 0..self.n_kv_heads {
                 let at = base + ((block * self.n_kv_heads + head) * BLOCK + slot) * head_bytes;
                 let values = head * self.head_dim..(head + 1) * self.head_dim;
-                encode(&k[values.clone()], &mut self.k[at..at + head_bytes]);
-                encode(&v[values], &mut self.v[at..at + head_bytes]);
+                encode(&k[values.clone()], None, &mut self.k[at..at + head_bytes]);
+                encode(&v[values], None, &mut self.v[at..at + head_bytes]);
             }
         }
     }
