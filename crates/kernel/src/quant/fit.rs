@@ -423,7 +423,13 @@ fn choose_minima<const N: usize>(
 
 /// The error `sum(w r r)`, and `sum(w r)`, of the residuals `r = x + min - s q` with the nearest codes.
 #[inline(always)]
-pub(super) fn residual<const N: usize>(x: &[f32; N], w: &[f32; N], levels: impl Levels, s: f32, min: f32) -> (f32, f32) {
+pub(super) fn residual<const N: usize>(
+    x: &[f32; N],
+    w: &[f32; N],
+    levels: impl Levels,
+    s: f32,
+    min: f32,
+) -> (f32, f32) {
     let t = inverse(s);
     let (mut square, mut sum) = ([0.0; 8], [0.0; 8]);
     for (x, w) in x.as_chunks::<8>().0.iter().zip(w.as_chunks::<8>().0) {

@@ -129,11 +129,7 @@ pub(super) fn dot_offset<const B: usize>(
 
 /// The dot product of superblocks without minima.
 #[inline(always)]
-pub(super) fn dot_super<const B: usize>(
-    w: &[u8],
-    a: ActRow<'_>,
-    unpack: impl Fn(&[u8; B]) -> Super,
-) -> f32 {
+pub(super) fn dot_super<const B: usize>(w: &[u8], a: ActRow<'_>, unpack: impl Fn(&[u8; B]) -> Super) -> f32 {
     let mut acc = 0.0;
     for ((block, a_q), &a_d) in w.as_chunks().0.iter().zip(a.q.as_chunks::<256>().0).zip(a.d) {
         let b = unpack(block);

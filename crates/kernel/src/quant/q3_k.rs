@@ -35,7 +35,9 @@ const _: () = assert!(BYTES == 110, "ggml's size");
 fn unpack(block: &[u8; BYTES]) -> Super {
     let low = two_bits(block[32..].first_chunk().expect("64 of 78"));
     let sc = &block[96..108];
-    let sc = std::array::from_fn(|j| (sc[j % 8] >> (4 * (j / 8)) & 15) | (sc[8 + j % 4] >> (2 * (j / 4)) & 3) << 4);
+    let sc = std::array::from_fn(|j| {
+        (sc[j % 8] >> (4 * (j / 8)) & 15) | (sc[8 + j % 4] >> (2 * (j / 4)) & 3) << 4
+    });
     let q = std::array::from_fn(|k| (low[k] | (block[k % 32] >> (k / 32) & 1) << 2) as i8 - 4);
     Super::symmetric(ints::f16(block, 108), sc.map(|sc| i16::from(sc) - 32), q)
 }
@@ -71,7 +73,8 @@ mod tests {
             let mut block = [0; BYTES];
             block[bit / 8] = 1 << (bit % 8);
             let b = unpack(&block);
-            let moved = b.sc.iter().filter(|&&sc| sc != -32).count() + b.q.iter().filter(|&&q| q != -4).count();
+            let moved =
+                b.sc.iter().filter(|&&sc| sc != -32).count() + b.q.iter().filter(|&&q| q != -4).count();
             assert_eq!(moved, 1, "bit {bit}");
         }
     }

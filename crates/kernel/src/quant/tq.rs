@@ -81,7 +81,8 @@ fn encode_1(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_1]) {
     let (d, q) = encode(x, w);
     for (first, bytes, digits) in RUNS {
         for (l, byte) in block[bytes.0..bytes.1].iter_mut().enumerate() {
-            let digit = |n: usize| if n < digits { u16::from(q[first + n * (bytes.1 - bytes.0) + l]) } else { 0 };
+            let digit =
+                |n: usize| if n < digits { u16::from(q[first + n * (bytes.1 - bytes.0) + l]) } else { 0 };
             let number = (0..5).fold(0, |number, n| 3 * number + digit(n));
             *byte = (number * 256).div_ceil(243) as u8;
         }
