@@ -7,8 +7,9 @@
 //! level up: the scales of groups are themselves values to encode, each as important as `sum(w q q)` says; then codes of
 //! scales and minima are tried around the nearest, with the values' codes following, and the scale of scales is solved again.
 //!
-//! Sums run in 8 lanes in a fixed order: one result on every tier. What is left out: exhaustive sweeps over all breakpoints,
-//! whose gain over the candidates here was below a thousandth of the error.
+//! Sums run in 8 lanes in a fixed order: one result on every tier. What is left out: exhaustive sweeps over all scales at
+//! which a code changes. The tests hold the search to within 0.6 % of the squared error those leave, 5 % where importances
+//! differ widely. Nor is the importance reshaped by the values, as llama.cpp does: what counts is the caller's to say.
 
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -219,7 +220,7 @@ pub(super) fn scale<const N: usize>(
 }
 
 /// At most so many alternations of codes and scale; most groups settle after two.
-const ALTERNATIONS: usize = 3;
+const ALTERNATIONS: usize = 6;
 
 /// A scale and an offset for codes from 0: `x` is about `d * q + m`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -269,7 +270,7 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], w: &[f32; N], top: f32, offse
         }
         better
     };
-    for tenths in -9..=9 {
+    for tenths in (-12..=8).step_by(4) {
         attempt(&mut best, (top + 0.1 * tenths as f32) * inverse(hi - lo), lo);
     }
     for _ in 0..ALTERNATIONS {
@@ -306,7 +307,7 @@ fn solve_affine<const N: usize>(
     let determinant = sw * sqq - sq * sq;
     let (d, m) = ((sw * sxq - sx * sq) / determinant, (sqq * sx - sq * sxq) / determinant);
     if determinant > 0.0 && d > 0.0 && (offset == Offset::Free || m <= 0.0) {
-        return Affine { d, m, weight: sqq, gain: d * sxq + m * sx };
+        return Affine { d, m, weight: determinant / sw, gain: d * sxq + m * sx };
     }
     let d = if sqq > 0.0 { sxq / sqq } else { 0.0 };
     Affine { d: d.max(0.0), m: 0.0, weight: sqq, gain: if d > 0.0 { d * sxq } else { 0.0 } }
@@ -370,7 +371,11 @@ pub(super) fn encode_minima<const G: usize, const N: usize>(
         if error < best.0 {
             best = (error, chosen, d, dmin);
         }
-        (d, dmin) = normal.solve(d, dmin);
+        let next = normal.solve(d, dmin);
+        if (f16_rounded(next.0), f16_rounded(next.1)) == (d, dmin) {
+            break;
+        }
+        (d, dmin) = next;
     }
     let (_, chosen, d, dmin) = best;
     let mut out = Encoded {
@@ -538,9 +543,11 @@ pub(super) fn encode_symmetric<const G: usize, const N: usize>(
         if error < best.0 {
             best = (error, chosen, d);
         }
-        if ss > 0.0 {
-            d = xs / ss;
+        let next = if ss > 0.0 { xs / ss } else { d };
+        if f16_rounded(next) == d {
+            break;
         }
+        d = next;
     }
     let (_, chosen, d) = best;
     let mut out = Encoded { d: f32_to_f16(d), dmin: 0, sc: chosen.map(|c| c as i8), m: [0; G], q: [0; 256] };
@@ -549,4 +556,72 @@ pub(super) fn encode_symmetric<const G: usize, const N: usize>(
         *q = x.map(|x| levels.nearest(x * t) as i8);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Close to normally distributed; a linear congruential generator.
+    fn values<const N: usize>(state: &mut u64) -> [f32; N] {
+        let mut uniform = || {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*state >> 40) as f32 / (1 << 24) as f32
+        };
+        [(); N].map(|()| (0..6).map(|_| uniform()).sum::<f32>() - 3.0)
+    }
+
+    /// The least error any scale leaves: codes change only where a value crosses the middle of two levels.
+    fn exhaustive<const N: usize>(x: &[f32; N], w: &[f32; N], (lo, hi): (i32, i32)) -> f32 {
+        let mut crossings: Vec<f32> = Vec::new();
+        for &x in x {
+            crossings.extend((lo..hi).map(|level| (level as f32 + 0.5) / x));
+        }
+        crossings.sort_unstable_by(f32::total_cmp);
+        let levels = Uniform(lo as f32, hi as f32);
+        let mut best = Best::default();
+        for pair in crossings.windows(2) {
+            best.take(moments(x, w, levels, 0.5 * (pair[0] + pair[1])));
+        }
+        residual(x, w, levels, best.d, 0.0).0
+    }
+
+    /// By how much the error of 300 groups exceeds the least there is, with equal weights and with widely differing ones.
+    fn excess<const N: usize>(ends: (i32, i32), reach: f32, steps: i32) -> [f32; 2] {
+        [0, 1].map(|power| {
+            let (mut found, mut least, mut state) = (0.0, 0.0, 1);
+            for _ in 0..300 {
+                let (x, w) = (values(&mut state), values::<N>(&mut state).map(|v| (v * v).powi(power)));
+                let levels = Uniform(ends.0 as f32, ends.1 as f32);
+                found += residual(&x, &w, levels, scale(&x, &w, levels, reach, steps).0, 0.0).0;
+                least += exhaustive::<N>(&x, &w, ends);
+            }
+            found / least - 1.0
+        })
+    }
+
+    #[test]
+    fn the_search_comes_close_to_the_best_scale_there_is() {
+        // As q2_0, q3_K, q4_0, q5_0 and q6_K search.
+        let all = [
+            excess::<64>((-1, 2), 2.4, 6),
+            excess::<16>((-4, 3), 1.8, 4),
+            excess::<32>((-8, 7), 1.8, 4),
+            excess::<32>((-16, 15), 3.6, 8),
+            excess::<16>((-32, 31), 5.0, 8),
+        ];
+        assert!(all.iter().all(|e| e[0] < 0.006 && e[1] < 0.05), "{all:?}");
+    }
+
+    #[test]
+    fn the_nearest_level_of_a_table_is_the_nearest() {
+        static LEVELS: [i8; 16] = [-127, -100, -50, -20, -10, -5, -3, -1, 0, 1, 2, 4, 9, 30, 77, 120];
+        static NEAREST: [u8; 512] = Table::nearest_of(&LEVELS);
+        let table = Table::new(&LEVELS, &NEAREST);
+        for i in -13_001..13_000 {
+            let v = i as f32 * 0.01 + 0.001;
+            let least = LEVELS.iter().map(|&l| (f32::from(l) - v).abs()).fold(f32::INFINITY, f32::min);
+            assert!((table.nearest(v) - v).abs() <= least, "{v}");
+        }
+    }
 }

@@ -44,7 +44,7 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e: Encoded<16> = if fit::representable(x) {
-        fit::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (0.9, 9))
+        fit::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4))
     } else {
         Encoded::NAN
     };

@@ -89,7 +89,7 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e: Encoded<16> = if fit::representable(x) {
-        fit::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (0.9, 9))
+        fit::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8))
     } else {
         Encoded::NAN
     };
