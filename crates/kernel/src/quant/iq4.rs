@@ -19,8 +19,9 @@
 //! A weight is `d * LEVELS[code]`, or `d * (sc[j] - 32) * LEVELS[code]`.
 
 use super::Format;
-use super::fit::{self, Encoded, Table, Uniform};
+use super::fit::{self, Table, Uniform};
 use super::ints::{self, Block, Super};
+use super::superblock::{self, Encoded};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -95,7 +96,7 @@ fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {
 
 fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
     let e: Encoded<8> = if fit::representable(x) {
-        fit::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
+        superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
     } else {
         Encoded::NAN
     };
