@@ -1,0 +1,415 @@
+//! Fetches one file: resumes what is there, hashes as it writes, retries what may pass, and trusts only the hash.
+//!
+//! The caller holds the lock of the partial file. Whatever happens, that file holds a beginning of what was sent, so the
+//! next attempt (a minute or a week later) goes on behind it; only bytes with a wrong hash are deleted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use ingle_net::policy::Purpose;
+use ingle_net::{Client, Request, Response, Url};
+
+use crate::answer::{Head, Verdict, judge};
+use crate::error::{Error, Result, at};
+use crate::hash::{Digest, Hasher};
+
+const BUFFER_BYTES: usize = 256 << 10;
+/// An attempt that brought this much starts the count of tries anew.
+const PROGRESS_BYTES: u64 = 64 << 10;
+/// How often a pause looks whether the user wants to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often to try, and how long to wait in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Tries in a row that bring nothing before we give up.
+    pub tries_max: u32,
+    /// Wait before the second try; doubled for each one after.
+    pub first_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { tries_max: 5, first_wait: Duration::from_millis(500) }
+    }
+}
+
+impl Retry {
+    /// The wait after `n_failed` failures in a row, or `None` when it is enough. A server's own wish comes first.
+    pub fn wait(&self, n_failed: u32, asked: Option<Duration>) -> Option<Duration> {
+        let backoff = self.first_wait * 2u32.saturating_pow(n_failed.saturating_sub(1)).min(1 << 10);
+        (n_failed < self.tries_max).then(|| asked.unwrap_or(backoff))
+    }
+}
+
+/// What happens meanwhile, for whoever shows it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A file begins or goes on: bytes that are on disk, of how many.
+    Bytes {
+        /// The file's name.
+        file: &'a str,
+        /// Bytes on disk.
+        done: u64,
+        /// Bytes of the whole file.
+        size: u64,
+    },
+    /// Something failed that may pass.
+    Waiting {
+        /// What failed.
+        why: String,
+        /// How long until the next try.
+        wait: Duration,
+    },
+    /// Another program fetches this file; we wait for it.
+    Locked {
+        /// The file's name.
+        file: &'a str,
+    },
+}
+
+/// Receives events.
+pub type Watch<'a> = &'a mut dyn FnMut(Event<'_>);
+
+/// One file to fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// What it is called in messages.
+    pub name: &'a str,
+    /// Where it is.
+    pub url: &'a Url,
+    /// Sent to the host of `url` alone.
+    pub token: Option<&'a str>,
+    /// Its bytes, where they are known before.
+    pub size: Option<u64>,
+    /// Its hash, where it is known before.
+    pub digest: Option<&'a Digest>,
+    /// Where its bytes are gathered.
+    pub partial: &'a Path,
+    /// Where the server's entity tag is kept between attempts, for a file without a hash: a part is only continued while the
+    /// server still has the same content.
+    pub tag_file: Option<&'a Path>,
+}
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Bytes.
+    pub size: u64,
+    /// Of the content.
+    pub digest: Digest,
+}
+
+/// Why an attempt ended without the whole file.
+enum Stop {
+    /// More tries won't help.
+    Final(Error),
+    /// They may.
+    Later(Error, Option<Duration>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Fetches `target` into its partial file, synced to disk and verified.
+///
+/// # Errors
+/// Whatever is left when the tries are used up; [`Error::Mismatch`] for content with a wrong hash, which is deleted.
+pub fn fetch(client: &Client, target: &Target<'_>, retry: &Retry, watch: Watch<'_>) -> Result<Fetched> {
+    let mut partial = Partial::open(client, target)?;
+    let mut size = target.size;
+    let mut n_failed = 0;
+    loop {
+        let before = partial.len;
+        let error = match attempt(client, target, &mut partial, &mut size, watch) {
+            Ok(size) => match partial.verify(target, size)? {
+                Some(fetched) => return Ok(fetched),
+                None => continue,
+            },
+            Err(Stop::Final(e)) => return Err(partial.explain(e, target, size)),
+            Err(Stop::Later(e, asked)) => (e, asked),
+        };
+        n_failed = if partial.len >= before + PROGRESS_BYTES { 1 } else { n_failed + 1 };
+        let (error, asked) = error;
+        let Some(wait) = retry.wait(n_failed, asked) else {
+            return Err(error);
+        };
+        watch(Event::Waiting { why: error.to_string(), wait });
+        pause(client, wait).map_err(|e| partial.explain(e, target, size))?;
+    }
+}
+
+/// One connection: from the partial file's end to the file's end, if all goes well. Gives the whole file's size.
+fn attempt(
+    client: &Client,
+    target: &Target<'_>,
+    partial: &mut Partial<'_>,
+    size: &mut Option<u64>,
+    watch: Watch<'_>,
+) -> std::result::Result<u64, Stop> {
+    if let Some(size) = size.filter(|&size| size == partial.len) {
+        return Ok(size);
+    }
+    let tag = target.tag_file.and_then(|path| std::fs::read_to_string(path).ok());
+    let response = client.get(&Request {
+        purpose: Purpose::ModelFile,
+        url: target.url,
+        token: target.token,
+        from: partial.len,
+        if_range: tag.as_deref(),
+        timeout: None,
+    });
+    let response = response.map_err(|e| match e {
+        ingle_net::Error::Connection { .. } => Stop::Later(e.into(), None),
+        e => Stop::Final(e.into()),
+    })?;
+    let head = Head {
+        status: response.status,
+        content_length: response.content_length(),
+        content_range: response.header("content-range"),
+        retry_after: response.header("retry-after"),
+    };
+    let status = |said: &str| Error::Status {
+        url: target.url.origin.to_string(),
+        status: head.status,
+        said: said.into(),
+    };
+    match judge(&head, partial.len, *size) {
+        Verdict::Append { size: whole } => *size = Some(whole),
+        Verdict::Restart { size: whole } => {
+            partial.restart(Some(whole))?;
+            *size = Some(whole);
+        }
+        Verdict::NothingLeft { size: whole } if size.is_none() && whole == Some(partial.len) => {
+            return Ok(partial.len);
+        }
+        Verdict::NothingLeft { .. } if partial.len > 0 => {
+            partial.restart(*size)?;
+            return Err(Stop::Later(status(", so what was kept is dropped"), Some(Duration::ZERO)));
+        }
+        Verdict::Later(asked) => return Err(Stop::Later(status("; try again later"), asked)),
+        Verdict::Denied => return Err(denied(target.name, target.token.is_some(), head.status).into()),
+        Verdict::Missing => {
+            let why = format!("{} has no such file", target.url.origin);
+            return Err(Error::NotFound { what: target.name.to_owned(), why }.into());
+        }
+        Verdict::NothingLeft { .. } | Verdict::Refused => return Err(status(", which is no file").into()),
+        Verdict::Wrong(found, expected) => {
+            let part = format!("answer of {}", target.url.origin);
+            return Err(Error::Mismatch { file: target.name.to_owned(), part, found, expected }.into());
+        }
+    }
+    let size = size.unwrap_or(partial.len);
+    if let Some(path) = target.tag_file {
+        keep_tag(path, &response)?;
+    }
+    partial.receive(client, target, response, size, watch)
+}
+
+/// The sentence for a server that will not give it.
+pub(crate) fn denied(what: &str, has_token: bool, status: u16) -> Error {
+    let why = match (status, has_token) {
+        (401, false) => {
+            "the hub has no such model, or it is private: set HF_TOKEN to a token that may read it"
+        }
+        (401, true) => "the hub has no such model, or does not accept the token in HF_TOKEN",
+        (_, false) => "its owner asks for consent: accept the terms on the model's page, then set HF_TOKEN",
+        (_, true) => "the token may not read it; accept the terms on the model's page, or use another token",
+    };
+    Error::NotFound { what: what.to_owned(), why: why.to_owned() }
+}
+
+/// Keeps a strong entity tag for the next attempt; a weak one promises too little to join parts.
+fn keep_tag(path: &Path, response: &Response) -> Result<()> {
+    match response.header("etag").filter(|tag| tag.starts_with('"')) {
+        Some(tag) => at(path, std::fs::write(path, tag)),
+        None => remove_if_there(path),
+    }
+}
+
+/// Waits, but not longer than the user wants to.
+pub(crate) fn pause(client: &Client, wait: Duration) -> Result<()> {
+    let mut left = wait;
+    while left > Duration::ZERO && !client.is_interrupted() {
+        let slice = LOOK.min(left);
+        std::thread::sleep(slice);
+        left -= slice;
+    }
+    if client.is_interrupted() { Err(ingle_net::Error::Interrupted.into()) } else { Ok(()) }
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => at(path, Err(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The file under construction: `len` bytes, all of them hashed, the cursor behind them.
+struct Partial<'a> {
+    path: &'a Path,
+    file: File,
+    len: u64,
+    hasher: Hasher,
+    digest: Option<&'a Digest>,
+    /// Some of its bytes come from an earlier run, and may be anybody's.
+    is_inherited: bool,
+}
+
+impl<'a> Partial<'a> {
+    /// Opens or creates it, and hashes what it holds.
+    fn open(client: &Client, target: &Target<'a>) -> Result<Self> {
+        let path = target.partial;
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = at(path, options)?;
+        let hasher = Hasher::new(target.digest, target.size.unwrap_or(0));
+        let mut partial = Self { path, file, len: 0, hasher, digest: target.digest, is_inherited: false };
+        let kept = at(path, partial.file.metadata())?.len();
+        let is_usable = match (target.size, target.digest, target.tag_file) {
+            (Some(size), ..) if kept > size => false,
+            (_, Some(_), _) => true,
+            (_, None, tag) => tag.is_some_and(Path::exists),
+        };
+        if kept > 0 && !is_usable {
+            partial.restart(target.size)?;
+        } else if kept > 0 {
+            partial.rehash(client)?;
+            partial.is_inherited = true;
+        }
+        Ok(partial)
+    }
+
+    fn rehash(&mut self, client: &Client) -> Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let n = at(self.path, self.file.read(&mut buffer))?;
+            if n == 0 {
+                return Ok(());
+            }
+            if client.is_interrupted() {
+                return Err(ingle_net::Error::Interrupted.into());
+            }
+            self.hasher.update(&buffer[..n]);
+            self.len += n as u64;
+        }
+    }
+
+    /// Begins anew, for a file of `size` bytes.
+    fn restart(&mut self, size: Option<u64>) -> Result<()> {
+        at(self.path, self.file.set_len(0))?;
+        at(self.path, self.file.rewind())?;
+        self.hasher = Hasher::new(self.digest, size.unwrap_or(0));
+        self.len = 0;
+        self.is_inherited = false;
+        Ok(())
+    }
+
+    /// Reads the body up to `size` bytes in all; whatever a server sends beyond them is not read.
+    fn receive(
+        &mut self,
+        client: &Client,
+        target: &Target<'_>,
+        response: Response,
+        size: u64,
+        watch: Watch<'_>,
+    ) -> std::result::Result<u64, Stop> {
+        let url = response.url.origin.to_string();
+        let mut reader = response.into_reader();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while self.len < size {
+            watch(Event::Bytes { file: target.name, done: self.len, size });
+            let room = usize::try_from(size - self.len).unwrap_or(usize::MAX).min(buffer.len());
+            let broke = |reason: String| {
+                if client.is_interrupted() {
+                    return Stop::Final(ingle_net::Error::Interrupted.into());
+                }
+                Stop::Later(ingle_net::Error::Connection { url: url.clone(), reason }.into(), None)
+            };
+            match reader.read(&mut buffer[..room]) {
+                Ok(0) => {
+                    return Err(broke(format!("the connection ended after {} of {size} bytes", self.len)));
+                }
+                Ok(n) => self.append(&buffer[..n], size)?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(broke(format!("{e} after {} of {size} bytes", self.len))),
+            }
+        }
+        watch(Event::Bytes { file: target.name, done: size, size });
+        Ok(size)
+    }
+
+    fn append(&mut self, bytes: &[u8], size: u64) -> Result<()> {
+        if let Err(e) = self.file.write_all(bytes) {
+            // What a failed write left behind is not hashed: cut it off, so that the file stays a beginning.
+            let _ = self.file.set_len(self.len);
+            return Err(match e.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Error::DiskFull { path: self.path.to_owned(), needed: size - self.len }
+                }
+                _ => Error::Io { path: self.path.to_owned(), source: e },
+            });
+        }
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Checks the hash of the whole file and syncs it; `None` when it was wrong because of inherited bytes, which are gone now.
+    fn verify(&mut self, target: &Target<'_>, size: u64) -> Result<Option<Fetched>> {
+        let found = self.hasher.clone().finish();
+        match target.digest {
+            Some(expected) if *expected != found => {
+                if self.is_inherited {
+                    self.restart(Some(size))?;
+                    return Ok(None);
+                }
+                remove_if_there(self.path)?;
+                Err(Error::Mismatch {
+                    file: target.name.to_owned(),
+                    part: format!("{} (the file is deleted)", expected.algorithm()),
+                    found: found.to_string(),
+                    expected: expected.to_string(),
+                })
+            }
+            _ => {
+                at(self.path, self.file.sync_all())?;
+                Ok(Some(Fetched { size, digest: found }))
+            }
+        }
+    }
+
+    /// An interruption, said with what was kept.
+    fn explain(&self, error: Error, target: &Target<'_>, size: Option<u64>) -> Error {
+        match error {
+            Error::Net(ingle_net::Error::Interrupted) => {
+                let of = size.map(|size| format!(" of {size}")).unwrap_or_default();
+                let name = target.name;
+                Error::Interrupted(format!(
+                    "{name}: interrupted; {}{of} bytes are kept, and the same command goes on behind them",
+                    self.len
+                ))
+            }
+            error => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_end_and_a_servers_wish_comes_first() {
+        let retry = Retry { tries_max: 4, first_wait: Duration::from_secs(1) };
+        let waits: Vec<_> = (1..=4).map(|n| retry.wait(n, None).map(|w| w.as_secs())).collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), None]);
+        assert_eq!(retry.wait(1, Some(Duration::from_secs(9))), Some(Duration::from_secs(9)));
+        assert_eq!(retry.wait(4, Some(Duration::ZERO)), None);
+    }
+}
