@@ -35,6 +35,8 @@ pub enum Kind {
     Float(f64, f64),
     /// One of some words.
     Choice(fn() -> Vec<&'static str>),
+    /// On or off; the flag alone means on.
+    Switch,
 }
 
 const fn setting(
@@ -126,8 +128,16 @@ pub static SETTINGS: &[Setting] = &[
         None,
         "Prompt tokens per step; default: what fits a modest buffer. Changes speed and memory only",
     ),
+    setting(
+        "offline",
+        Kind::Switch,
+        Some("false"),
+        "Open no connection; what would need one fails. HF_HUB_OFFLINE does the same",
+    ),
 ];
 
+/// Flags that every verb takes.
+pub const EVERYWHERE: &[&str] = &["offline"];
 /// Flags that shape an answer.
 pub const SAMPLING: &[&str] = &[
     "temperature",
@@ -154,6 +164,7 @@ impl Setting {
             Kind::Uint(..) => "N",
             Kind::Float(..) => "X",
             Kind::Choice(_) => "NAME",
+            Kind::Switch => "BOOL",
         };
         let mut about = self.about.to_owned();
         if let Some(default) = self.default {
@@ -163,6 +174,11 @@ impl Setting {
         let arg = arg.allow_hyphen_values(matches!(self.kind, Kind::Float(..)));
         match self.kind {
             Kind::Choice(words) => arg.value_parser(clap::builder::PossibleValuesParser::new(words())),
+            Kind::Switch => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(|text: &str| self.check(text)),
             _ => arg.value_parser(|text: &str| self.check(text)),
         }
     }
@@ -177,6 +193,11 @@ impl Setting {
             Kind::Float(min, max) => match text.parse::<f64>() {
                 Ok(x) if (min..=max).contains(&&x) => Ok(text.to_owned()),
                 _ => Err(format!("expected a number from {min} to {max}")),
+            },
+            Kind::Switch => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok("true".to_owned()),
+                "false" | "no" | "off" | "0" => Ok("false".to_owned()),
+                _ => Err("expected true or false".to_owned()),
             },
             Kind::Choice(words) => match words().into_iter().find(|w| w.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok(word.to_owned()),
@@ -279,6 +300,11 @@ impl Settings {
         self.uint(name).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
+    /// The state of a [`Kind::Switch`].
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
     /// The number of a [`Kind::Float`] with a default.
     pub fn float(&self, name: &str) -> f32 {
         self.text(name).expect("it has a default").parse().expect("checked when it was read")
@@ -312,7 +338,11 @@ fn parse_file(text: &str) -> Result<BTreeMap<String, String>, String> {
                 toml::Value::String(s) => Ok((name, s)),
                 toml::Value::Integer(n) => Ok((name, n.to_string())),
                 toml::Value::Float(x) => Ok((name, x.to_string())),
-                other => Err(format!("{key} is a {}, expected a number or a text", other.type_str())),
+                toml::Value::Boolean(b) => Ok((name, b.to_string())),
+                other => Err(format!(
+                    "{key} is a {}, expected a number, a text or a truth value",
+                    other.type_str()
+                )),
             }
         })
         .collect()
@@ -346,7 +376,7 @@ mod tests {
             parse_file("tempratur = 1").unwrap_err(),
             "unknown key tempratur; did you mean temperature?"
         );
-        assert!(parse_file("kv = []").unwrap_err().contains("expected a number or a text"));
+        assert!(parse_file("kv = []").unwrap_err().contains("expected a number, a text"));
     }
 
     #[test]

@@ -182,7 +182,9 @@ fn attempt(
     match judge(&head, partial.len, *size) {
         Verdict::Append { size: whole } => *size = Some(whole),
         Verdict::Restart { size: whole } => {
-            partial.restart(Some(whole))?;
+            if partial.len > 0 {
+                partial.restart(Some(whole))?;
+            }
             *size = Some(whole);
         }
         Verdict::NothingLeft { size: whole } if size.is_none() && whole == Some(partial.len) => {

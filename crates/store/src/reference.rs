@@ -88,9 +88,12 @@ impl fmt::Display for Repo {
 
 impl fmt::Display for HubRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (repo, revision) = (&self.repo, &self.revision);
         match &self.want {
-            Want::Default => write!(f, "{}", self.repo),
-            Want::Quant(what) | Want::File(what) => write!(f, "{}:{what}", self.repo),
+            Want::File(file) if revision != MAIN => write!(f, "{ENDPOINT}/{repo}/blob/{revision}/{file}"),
+            _ if revision != MAIN => write!(f, "{ENDPOINT}/{repo}/tree/{revision}"),
+            Want::Default => write!(f, "{repo}"),
+            Want::Quant(what) | Want::File(what) => write!(f, "{repo}:{what}"),
         }
     }
 }

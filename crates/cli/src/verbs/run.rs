@@ -11,7 +11,7 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
-use crate::{load, settings};
+use crate::{load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -20,6 +20,7 @@ pub static VERB: Verb = Verb {
         "ingle run demo",
         "ingle run demo \"Tell me a story.\" --temperature 0",
         "ingle run demo \"Summarise:\" < notes.txt",
+        "ingle run qwen3:0.6b \"Why is the sky blue?\"",
         "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
     ],
     args,
@@ -64,6 +65,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
     let options = Options::from_settings(&env.settings, stop)?;
+    pulling::offer(model_name(matches), env)?;
     env.catch_ctrl_c();
     let loaded = load::model(model_name(matches), env)?;
     let prompter = Prompter::new(&loaded)?;
