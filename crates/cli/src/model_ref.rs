@@ -28,12 +28,24 @@ pub fn open(reference: &str, env: &Env) -> Result<ModelFile, Failure> {
     if is_on_disk(reference) {
         return open_path(Path::new(reference), reference);
     }
-    let library = pulling::library(env);
-    match if is_path(reference) { Meaning::Unknown } else { library.find(reference)? } {
+    match meaning(reference, env)? {
         Meaning::Here(path) => open_path(&path, reference),
         Meaning::Absent(_) => Err(Failure::not_found(absent(reference))),
-        Meaning::Unknown => Err(Failure::not_found(unknown(reference, &library.names.read()?))),
+        Meaning::Unknown => {
+            let names = pulling::library(env).names.read()?;
+            Err(Failure::not_found(unknown(reference, &names)))
+        }
     }
+}
+
+/// What a text means that is neither `demo` nor on the disk as it stands. A path into a folder that is here is a path, even
+/// where it looks like `user/repo`.
+pub fn meaning(text: &str, env: &Env) -> Result<Meaning, Failure> {
+    let is_below_folder = text.split_once('/').is_some_and(|(first, _)| Path::new(first).is_dir());
+    if is_path(text) || (is_below_folder && !text.contains(':')) {
+        return Ok(Meaning::Unknown);
+    }
+    Ok(pulling::library(env).find(text)?)
 }
 
 /// Whether `text` is there as it stands, so that it means nothing else.

@@ -72,7 +72,7 @@ pub fn offer(text: &str, env: &Env) -> Result<(), Failure> {
     if !env.can_ask() || model_ref::is_on_disk(text) || env.settings.is_on("offline") {
         return Ok(());
     }
-    let Meaning::Absent(reference) = library(env).find(text)? else { return Ok(()) };
+    let Meaning::Absent(reference) = model_ref::meaning(text, env)? else { return Ok(()) };
     let from = if reference.to_string() == text { String::new() } else { format!(" ({reference})") };
     if env.ask(&format!("{text}{from} is not here yet. Fetch it now?"), true)? {
         env.catch_ctrl_c();
@@ -111,7 +111,7 @@ fn pull_hub(puller: &Puller<'_>, asked: &HubRef, display: &mut Display) -> Resul
     match missing {
         0 => say(format_args!("{what}: already here")),
         n if n < bytes => {
-            say(format_args!("{what}: {} of {} to fetch{license}", human_bytes(n), human_bytes(bytes)))
+            say(format_args!("{what}: {} of {} to fetch{license}", human_bytes(n), human_bytes(bytes)));
         }
         _ => say(format_args!("{what}: {}{license}", human_bytes(bytes))),
     }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result, at};
 use crate::fetch::{Event, Watch, pause};
 use crate::hash::Digest;
 use crate::listing::{RemoteFile, is_commit};
+use crate::partial::remove_if_there;
 use crate::plan::OnDisk;
 use crate::reference::{HubRef, Repo, Want};
 use crate::short_names;
@@ -141,13 +142,13 @@ impl Cache {
         let name = self.snapshot(repo, commit).join(&file.path);
         let folder = name.parent().unwrap_or(&name);
         at(folder, fs::create_dir_all(folder))?;
-        crate::fetch::remove_if_there(&name)?;
+        remove_if_there(&name)?;
         // From snapshots/COMMIT/ up to the repository's folder: two steps, and one for each folder in the file's own path.
         let up = "../".repeat(2 + file.path.matches('/').count());
         if symlink(&format!("{up}blobs/{}", file.digest), &name).is_ok() && name.exists() {
             return Ok(());
         }
-        crate::fetch::remove_if_there(&name)?;
+        remove_if_there(&name)?;
         at(&name, fs::rename(self.blob(repo, &file.digest), &name))
     }
 
@@ -256,7 +257,7 @@ pub(crate) fn files_below(dir: &Path) -> Vec<String> {
                     folders.push((entry.path(), format!("{path}/"), depth + 1));
                 }
                 Ok(kind) if !kind.is_dir() && entry.path().is_file() && files.len() < FILES_MAX => {
-                    files.push(path)
+                    files.push(path);
                 }
                 _ => {}
             }

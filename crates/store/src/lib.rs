@@ -20,6 +20,7 @@ pub mod plan;
 
 pub mod answer;
 pub mod fetch;
+mod partial;
 
 pub mod cache;
 pub mod library;

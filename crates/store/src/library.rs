@@ -134,7 +134,7 @@ impl From<Found> for Installed {
 
 impl Installed {
     /// A file or folder of the user's.
-    fn at(name: String, path: PathBuf) -> Self {
+    pub fn at(name: String, path: PathBuf) -> Self {
         let metadata = std::fs::metadata(&path).ok();
         let is_folder = metadata.as_ref().is_some_and(std::fs::Metadata::is_dir);
         let size = match is_folder {

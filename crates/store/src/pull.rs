@@ -14,9 +14,10 @@ use crate::answer::{Head, Verdict, judge};
 use crate::cache::{Cache, lock_file};
 use crate::choose::{Choice, choose};
 use crate::error::{Error, Result, at};
-use crate::fetch::{Event, Fetched, Retry, Target, Watch, denied, fetch, pause, remove_if_there};
+use crate::fetch::{Event, Fetched, Retry, Target, Watch, denied, fetch, pause};
 use crate::hash::Digest;
 use crate::listing::{self, LISTING_BYTES_MAX, Listing, RemoteFile, is_safe_path};
+use crate::partial::remove_if_there;
 use crate::plan::{Step, step};
 use crate::reference::HubRef;
 

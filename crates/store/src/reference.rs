@@ -119,7 +119,7 @@ impl Reference {
         let wrong =
             |expected: &str| Error::Reference { found: text.to_owned(), expected: expected.to_owned() };
         if text.contains("://") {
-            let url = Url::parse(text).map_err(|expected| wrong(expected))?;
+            let url = Url::parse(text).map_err(wrong)?;
             if !HUB_HOSTS.contains(&url.origin.host.as_str()) {
                 return Ok(Some(Self::Url(url)));
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cache::{Cache, files_below};
 use crate::error::{Result, at};
-use crate::fetch::remove_if_there;
+use crate::partial::remove_if_there;
 use crate::reference::Repo;
 
 /// One name in a snapshot.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command};
 use ingle_store::hash::Digest;
+use ingle_store::library::Installed;
 use ingle_store::names::{Named, check_name};
 use ingle_store::reference::Reference;
 
@@ -115,8 +116,8 @@ fn adopt(path: &Path, name: Option<&str>, env: &Env) -> Result<Pulled, Failure> 
         }
     };
     give_name(&name, Named::Path(path.clone()), env)?;
-    let bytes = std::fs::metadata(&path).map_err(|e| Failure::file(&path, &e))?.len();
-    Ok(Pulled { name, path, bytes, files: Vec::new(), connections: Vec::new() })
+    let Installed { name, path, size, .. } = Installed::at(name, path);
+    Ok(Pulled { name, path, bytes: size.unwrap_or(0), files: Vec::new(), connections: Vec::new() })
 }
 
 fn give_name(name: &str, named: Named, env: &Env) -> Result<(), Failure> {

@@ -91,10 +91,10 @@ fn remove_named(
     let mut bytes = 0;
     match named {
         Named::Path(path) => {
-            say(format_args!("{} stays where it is; only the name is forgotten", path.display()))
+            say(format_args!("{} stays where it is; only the name is forgotten", path.display()));
         }
         Named::Hub(hub) => {
-            say(format_args!("only the name is forgotten; `ingle rm {hub}` removes the model"))
+            say(format_args!("only the name is forgotten; `ingle rm {hub}` removes the model"));
         }
         Named::Url { path, .. } => {
             let size = std::fs::metadata(path).map_or(0, |m| m.len());
