@@ -3,6 +3,7 @@
 //! A session feeds tokens in chunks, keeps what it has been through, and can go back: giving it a new list of tokens costs
 //! only those after the common prefix. Chunk, threads and cache history change speed, never numbers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -112,6 +113,9 @@ impl Session {
     }
 
     /// Goes back to the first `len` tokens. The next thing must be a feed: there are no logits until then.
+    ///
+    /// Where the cache can't go back exactly, because a window forgot or a recurrent layer has no checkpoint there, the
+    /// next feed first computes anew what is missing.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
         self.kv.truncate(len);
@@ -130,6 +134,9 @@ impl Session {
         mut progress: impl FnMut(usize),
     ) -> Result<bool> {
         self.loaded.file.check_unchanged()?;
+        if !self.catch_up(cancel)? {
+            return Ok(false);
+        }
         let mut done = 0;
         for chunk in tokens.chunks(self.chunk()) {
             if cancel.load(Relaxed) {
@@ -139,12 +146,29 @@ impl Session {
             done += chunk.len();
             progress(done);
         }
+        if tokens.len() > 1 {
+            self.kv.checkpoint();
+        }
+        Ok(true)
+    }
+
+    /// Computes anew the tokens that the cache lost when it went back further than it was asked to.
+    fn catch_up(&mut self, cancel: &AtomicBool) -> Result<bool> {
+        while self.kv.len() < self.tokens.len() {
+            if cancel.load(Relaxed) {
+                return Ok(false);
+            }
+            let from = self.kv.len();
+            let n = self.chunk().min(self.tokens.len() - from);
+            self.advance(from..from + n)?;
+        }
         Ok(true)
     }
 
     /// Feeds `tokens` and hands the logits of each, with its index, to `each`.
     pub fn feed_for_logits(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
         self.loaded.file.check_unchanged()?;
+        self.catch_up(&AtomicBool::new(false))?;
         let mut first = 0;
         for chunk in tokens.chunks(self.chunk()) {
             self.step(chunk)?;
@@ -192,12 +216,22 @@ impl Session {
 
     /// One step of the model. Allocates nothing.
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
-        let loaded = &self.loaded;
-        let span = Span { kv: &mut self.kv, tokens };
+        let from = self.tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        let stepped = self.advance(from..self.tokens.len());
+        if stepped.is_err() {
+            self.tokens.truncate(from);
+        }
+        stepped
+    }
+
+    /// Takes tokens `range` of the session into the cache.
+    fn advance(&mut self, range: Range<usize>) -> Result<()> {
+        let (loaded, n) = (&self.loaded, range.len());
+        let span = Span { kv: &mut self.kv, tokens: &self.tokens[range] };
         let stepped = loaded.model.forward(&loaded.runtime(), &mut [span], &mut self.scratch);
         stepped.map_err(|source| loaded.file.model_error(source))?;
-        self.tokens.extend_from_slice(tokens);
-        self.n_last = tokens.len();
+        self.n_last = n;
         Ok(())
     }
 }

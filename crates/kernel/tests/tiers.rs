@@ -5,6 +5,7 @@ use ingle_kernel::acts::{Act, Acts};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
 use ingle_kernel::mat::Mat;
+use ingle_kernel::ops::Activation;
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{FORMATS, Format};
 use ingle_kernel::simd::{Kernels, TIERS};
@@ -171,8 +172,23 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         let ops = kernels.ops();
         let mut norm = vec![0.0; x.len()];
         (ops.rms_norm)(&x, &y, 1e-6, &mut norm);
-        let mut gate = x.clone();
-        (ops.silu_mul)(&mut gate, &y);
+        let mut in_place = x.clone();
+        (ops.rms_norm_in_place)(&mut in_place, &y, 1e-6);
+        assert!(same_bits(&in_place, &norm), "{tier}");
+        let mut layer_norm = vec![0.0; x.len()];
+        (ops.layer_norm)(&x, &y, &x, 1e-6, &mut layer_norm);
+        in_place.copy_from_slice(&x);
+        (ops.layer_norm_in_place)(&mut in_place, &y, &x, 1e-6);
+        assert!(same_bits(&in_place, &layer_norm), "{tier}");
+        let mut bent = Vec::new();
+        for f in Activation::ALL {
+            let (mut gate, mut alone) = (x.clone(), x.clone());
+            (ops.glu)(f, &mut gate, &y);
+            (ops.activate)(f, &mut alone);
+            bent.extend(gate.into_iter().chain(alone));
+        }
+        let mut capped = x.clone();
+        (ops.softcap)(&mut capped, 3.0);
         let (mut halves, mut pairs) = (x[..960].to_vec(), x[..960].to_vec());
         (ops.rope_halves)(&mut halves, 80, &y[..40], &y[40..80]);
         (ops.rope_interleaved)(&mut pairs, 80, &y[..36], &y[40..76]);
@@ -183,7 +199,7 @@ fn small_operations_are_the_same_bits_in_every_tier() {
             (ops.quantize)(act, &x[..768], &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));
         }
-        ([norm, gate, halves, pairs], quantized)
+        ([norm, layer_norm, bent, capped, halves, pairs], quantized)
     };
     let (floats, quantized) = run("scalar");
     for tier in tiers() {

@@ -1,5 +1,7 @@
 //! A matrix with an optional bias, and the one way activations go through it.
 
+use std::ops::Range;
+
 use ingle_kernel::acts::Acts;
 use ingle_kernel::gemm::{Product, matmul, matmul_all};
 use ingle_kernel::mat::Mat;
@@ -14,6 +16,14 @@ pub struct Linear {
     pub mat: Mat,
     /// `(rows)`
     pub bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// Rows `range` as a layer of its own over the same weights: how fused projections are taken apart.
+    pub fn rows_view(&self, range: Range<usize>) -> Self {
+        let bias = self.bias.as_ref().map(|bias| bias[range.clone()].to_vec());
+        Self { mat: self.mat.rows_view(range), bias }
+    }
 }
 
 /// Sends `x` `(n_tokens, cols)` through layers that share it; each result is `(n_tokens, rows)`.

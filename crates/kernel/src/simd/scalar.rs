@@ -14,7 +14,12 @@ pub static TIER: Tier = Tier {
     detect: || true,
     ops: Ops {
         rms_norm: ops::rms_norm,
-        silu_mul: ops::silu_mul,
+        rms_norm_in_place: ops::rms_norm_in_place,
+        layer_norm: ops::layer_norm,
+        layer_norm_in_place: ops::layer_norm_in_place,
+        glu: ops::glu,
+        activate: ops::activate,
+        softcap: ops::softcap,
         rope_halves: ops::rope_halves,
         rope_interleaved: ops::rope_interleaved,
         quantize: acts::quantize,

@@ -1,12 +1,22 @@
 //! The shelf of model families: what each one means by its metadata.
 //!
-//! A family is data: its name in `general.architecture`, the order of its rotary pairs, the tensors it can't do without,
-//! and a function that adjusts the configuration read from the common keys. There is one decoder for all of them. To add
-//! a family write its file and one line in [`FAMILIES`]; what it needs beyond a config field becomes a mixer or ffn file.
+//! A family is data: its name in `general.architecture`, the order of its rotary pairs, where its norms stand, the tensors
+//! it can't do without, and a function that adjusts the configuration read from the common keys. There is one decoder for
+//! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
+//! a mixer or ffn file.
 
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod granite;
+mod lfm2;
 mod llama;
+mod olmo2;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3moe;
+mod smollm3;
 
 use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
@@ -19,16 +29,60 @@ pub struct Family {
     pub name: &'static str,
     /// Which published models it covers, for `show` and the docs.
     pub covers: &'static str,
+    /// Whose arithmetic this is: the paper or the original implementation.
+    pub source: &'static str,
     /// How rotary position embedding pairs the values of a head.
     pub rope_order: Order,
+    /// Where norms stand.
+    pub norms: Norms,
     /// Tensors of every layer, beyond the common ones, whose absence is an error.
     pub needs: &'static [&'static str],
+    /// Tensors whose name in this family's files is not ours: `(ours, theirs)`, without layer and ending.
+    pub aliases: &'static [(&'static str, &'static str)],
     /// Adjusts what was read from the common keys.
     pub adjust: fn(&Keys<'_>, &mut Config) -> Result<()>,
 }
 
+impl Family {
+    /// What most families share, to be completed.
+    const BASE: Self = Self {
+        name: "",
+        covers: "",
+        source: "",
+        rope_order: Order::Halves,
+        norms: Norms::Before,
+        needs: &[],
+        aliases: &[],
+        adjust: |_, _| Ok(()),
+    };
+}
+
+/// Where the norms of a layer's two blocks stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    /// On what a block reads.
+    Before,
+    /// On what a block gives.
+    After,
+    /// On both.
+    Both,
+}
+
 /// Every family this build runs.
-pub static FAMILIES: &[&Family] = &[&llama::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &llama::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &qwen3moe::FAMILY,
+    &gemma::FAMILY,
+    &gemma2::FAMILY,
+    &gemma3::FAMILY,
+    &phi3::FAMILY,
+    &smollm3::FAMILY,
+    &granite::FAMILY,
+    &olmo2::FAMILY,
+    &lfm2::FAMILY,
+];
 
 /// The family called `name`.
 ///

@@ -1,2 +1,66 @@
 //! Mixers: the half of a layer that looks across positions.
+//!
+//! A mixer is a file with its plan (what it is, as data) and its weights, and a line in each `match` below. What it remembers
+//! of a sequence lies in the sequence's cache ([`crate::kv`]).
+
 pub mod attention;
+pub mod short_conv;
+
+use std::fmt::Debug;
+
+use crate::decoder::Step;
+use crate::error::Result;
+use crate::kv::StateShape;
+use crate::scratch::{Need, Scratch};
+use crate::source::Source;
+
+/// What a layer's mixer is.
+#[derive(Debug, Clone)]
+pub enum MixerPlan {
+    /// Softmax attention over cached keys and values.
+    Attention(attention::Plan),
+    /// A gated convolution over the last few positions.
+    ShortConv(short_conv::Plan),
+}
+
+/// A mixer with its weights.
+pub trait Mixer: Debug + Send + Sync {
+    /// Reads the input from `s.normed` and leaves the result in `s.delta`, both `(n_tokens, dim)`; takes every span's tokens
+    /// into what its cache remembers.
+    fn forward(&self, step: &mut Step<'_, '_>, s: &mut Scratch);
+}
+
+impl MixerPlan {
+    /// Takes the weights of the layer that `source` is in.
+    pub fn read(&self, source: &mut Source<'_>, dim: usize) -> Result<Box<dyn Mixer>> {
+        Ok(match self {
+            Self::Attention(plan) => Box::new(attention::Attention::read(plan, source, dim)?),
+            Self::ShortConv(plan) => Box::new(short_conv::ShortConv::read(*plan, source)?),
+        })
+    }
+
+    /// What it is, in a word or two.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Attention(plan) if plan.shape.window.is_some() => "windowed attention",
+            Self::Attention(_) => "attention",
+            Self::ShortConv(_) => "short convolution",
+        }
+    }
+
+    /// What it remembers of a sequence.
+    pub fn state(&self) -> StateShape {
+        match self {
+            Self::Attention(plan) => plan.state(),
+            Self::ShortConv(plan) => plan.state(),
+        }
+    }
+
+    /// The buffers it needs.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::Attention(plan) => plan.need(),
+            Self::ShortConv(plan) => plan.need(),
+        }
+    }
+}
