@@ -14,7 +14,7 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body, Proxy, ProxyProtocol};
 
-use crate::error::{Error, Result, explain};
+use crate::error::{Error, Result, explain, failed};
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::policy::{Policy, Purpose};
@@ -147,7 +147,7 @@ impl Client {
     /// Asks, following redirects. Any status but a redirect is an answer, not an error.
     ///
     /// # Errors
-    /// [`Error::Blocked`] before anything is sent, [`Error::Connection`] when no whole head arrives, [`Error::Answer`] for
+    /// [`Error::Blocked`] before anything is sent, [`Error::Connection`] when no whole head arrives, [`Error::Untrusted`], [`Error::Answer`] for
     /// redirects that lead nowhere, [`Error::Interrupted`].
     pub fn get(&self, request: &Request<'_>) -> Result<Response> {
         let mut url = request.url.clone();
@@ -194,7 +194,7 @@ impl Client {
             if self.is_interrupted() {
                 return Error::Interrupted;
             }
-            Error::Connection { url: url.origin.to_string(), reason: explain(&e) }
+            failed(url, &e)
         })
     }
 

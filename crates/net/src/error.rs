@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its answer.
 
+use crate::url::Url;
+
 /// Every failure of this crate, said in one sentence that names the address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,14 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The server could not show who it is. More tries won't change that.
+    #[error("{url}: TLS: {reason}; where a proxy decrypts, name its certificates in SSL_CERT_FILE")]
+    Untrusted {
+        /// Where it went.
+        url: String,
+        /// What was wrong with the certificate or the handshake.
+        reason: String,
+    },
     /// The server's answer makes no sense.
     #[error("{url}: the server answered {found}, expected {expected}")]
     Answer {
@@ -48,6 +58,19 @@ pub enum Error {
 /// `Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A failed request, by what kind of failure it is.
+pub(crate) fn failed(url: &Url, error: &ureq::Error) -> Error {
+    let url = url.origin.to_string();
+    match error {
+        ureq::Error::Rustls(e) => Error::Untrusted { url, reason: e.to_string() },
+        // What rustls finds wrong during the handshake comes through the socket's error type.
+        ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+            Error::Untrusted { url, reason: e.to_string() }
+        }
+        e => Error::Connection { url, reason: explain(e) },
+    }
+}
+
 /// A network failure in a reader's words.
 pub(crate) fn explain(error: &ureq::Error) -> String {
     use std::io::ErrorKind;
@@ -65,9 +88,6 @@ pub(crate) fn explain(error: &ureq::Error) -> String {
             ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => "the connection broke".into(),
             _ => e.to_string(),
         },
-        ureq::Error::Rustls(e) => {
-            format!("TLS: {e}; behind a proxy that decrypts, name its certificates in SSL_CERT_FILE")
-        }
         other => other.to_string(),
     }
 }
