@@ -10,6 +10,7 @@ use ingle_engine::model_file::ModelFile;
 use ingle_kernel::bytes::Bytes;
 use ingle_store::library::Meaning;
 use ingle_store::names::Names;
+use ingle_store::reference::behind_hub;
 use ingle_store::short_names::{self, SHORT_NAMES, ShortName};
 
 use crate::env::Env;
@@ -56,7 +57,8 @@ pub fn is_on_disk(text: &str) -> bool {
 /// Whether `text` can only be a path: it begins like one, or is a `.gguf` file that no hub or address is named for.
 pub fn is_path(text: &str) -> bool {
     let is_gguf = Path::new(text).extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
-    text.starts_with(['.', '/', '~']) || (is_gguf && !text.contains(':'))
+    let is_remote = text.contains(':') || behind_hub(text).is_some();
+    text.starts_with(['.', '/', '~']) || (is_gguf && !is_remote)
 }
 
 fn open_path(path: &Path, reference: &str) -> Result<ModelFile, Failure> {
@@ -150,7 +152,7 @@ mod tests {
         for text in ["./a", "/a/b", "~/a", "a.gguf", "a/b.gguf", "a/b/c.GGUF"] {
             assert!(is_path(text), "{text}");
         }
-        for text in ["a/b", "a/b:c.gguf", "qwen3:0.6b", "https://a/b.gguf"] {
+        for text in ["a/b", "a/b:c.gguf", "qwen3:0.6b", "https://a/b.gguf", "hf.co/a/b/blob/main/c.gguf"] {
             assert!(!is_path(text), "{text}");
         }
     }

@@ -139,6 +139,16 @@ impl Cache {
 
     /// Gives a blob its name in a snapshot.
     pub fn link(&self, repo: &Repo, commit: &str, file: &RemoteFile) -> Result<()> {
+        self.link_with(symlink, repo, commit, file)
+    }
+
+    fn link_with(
+        &self,
+        symlink: fn(&str, &Path) -> io::Result<()>,
+        repo: &Repo,
+        commit: &str,
+        file: &RemoteFile,
+    ) -> Result<()> {
         let name = self.snapshot(repo, commit).join(&file.path);
         let folder = name.parent().unwrap_or(&name);
         at(folder, fs::create_dir_all(folder))?;
@@ -311,6 +321,28 @@ fn symlink(_: &str, _: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_links_are_not_to_be_had_the_file_itself_gets_the_name() {
+        let root = std::env::temp_dir().join(format!("ingle-no-links-{}", std::process::id()));
+        let cache = Cache::new(&root);
+        let repo = Repo::parse("u/r").unwrap();
+        let commit = "0".repeat(40);
+        let digest = Digest::Sha256([7; 32]);
+        let file = RemoteFile { path: "d/m-Q8_0.gguf".into(), size: 5, digest };
+        cache.prepare(&repo).unwrap();
+        fs::write(cache.blob(&repo, &file.digest), "bytes").unwrap();
+        let refuse = |_: &str, _: &Path| Err(io::ErrorKind::Unsupported.into());
+        cache.link_with(refuse, &repo, &commit, &file).unwrap();
+        let name = cache.snapshot(&repo, &commit).join(&file.path);
+        assert_eq!(fs::read(&name).unwrap(), b"bytes");
+        assert!(!fs::symlink_metadata(&name).unwrap().is_symlink());
+        let disk = cache.on_disk(&repo, &commit, &file);
+        assert_eq!((disk.in_snapshot, disk.blob), (Some(5), None));
+        let models = cache.list();
+        assert_eq!((models.len(), models[0].path()), (1, name));
+        fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn folders_and_repositories_are_each_others_names() {

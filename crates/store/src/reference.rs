@@ -107,6 +107,11 @@ impl fmt::Display for Reference {
     }
 }
 
+/// What stands behind the hub's name at the beginning of `text`, where it stands there.
+pub fn behind_hub(text: &str) -> Option<&str> {
+    HUB_HOSTS.iter().find_map(|host| text.strip_prefix(host)?.strip_prefix('/'))
+}
+
 impl Reference {
     /// Reads a reference; `None` for a text that looks like none (a path or an unknown name).
     ///
@@ -128,7 +133,7 @@ impl Reference {
                 .map(|hub| Some(Self::Hub(hub)))
                 .ok_or_else(|| wrong("expected https://hf.co/user/repo"));
         }
-        let on_hub = HUB_HOSTS.iter().find_map(|host| text.strip_prefix(host)?.strip_prefix('/'));
+        let on_hub = behind_hub(text);
         match (parse_hub(on_hub.unwrap_or(text)), on_hub) {
             (Some(hub), _) => Ok(Some(Self::Hub(hub))),
             (None, Some(_)) => Err(wrong("expected hf.co/user/repo or hf.co/user/repo:QUANT")),
