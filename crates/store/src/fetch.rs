@@ -124,7 +124,7 @@ pub fn fetch(client: &Client, target: &Target<'_>, retry: &Retry, watch: Watch<'
     let mut n_failed = 0;
     loop {
         let before = partial.len;
-        let error = match attempt(client, target, &mut partial, &mut size, watch) {
+        let (error, asked) = match attempt(client, target, &mut partial, &mut size, watch) {
             Ok(size) => match partial.verify(target, size)? {
                 Some(fetched) => return Ok(fetched),
                 None => continue,
@@ -133,7 +133,6 @@ pub fn fetch(client: &Client, target: &Target<'_>, retry: &Retry, watch: Watch<'
             Err(Stop::Later(e, asked)) => (e, asked),
         };
         n_failed = if partial.len >= before + PROGRESS_BYTES { 1 } else { n_failed + 1 };
-        let (error, asked) = error;
         let Some(wait) = retry.wait(n_failed, asked) else {
             return Err(error);
         };
@@ -147,68 +146,84 @@ fn attempt(
     client: &Client,
     target: &Target<'_>,
     partial: &mut Partial<'_>,
-    size: &mut Option<u64>,
+    size_known: &mut Option<u64>,
     watch: Watch<'_>,
 ) -> std::result::Result<u64, Stop> {
-    if let Some(size) = size.filter(|&size| size == partial.len) {
+    if let Some(size) = size_known.filter(|&size| size == partial.len) {
         return Ok(size);
     }
-    let tag = target.tag_file.and_then(|path| std::fs::read_to_string(path).ok());
-    let response = client.get(&Request {
-        purpose: Purpose::ModelFile,
-        url: target.url,
-        token: target.token,
-        from: partial.len,
-        if_range: tag.as_deref(),
-        timeout: None,
-    });
-    let response = response.map_err(|e| match e {
-        ingle_net::Error::Connection { .. } => Stop::Later(e.into(), None),
-        e => Stop::Final(e.into()),
-    })?;
+    let response = ask(client, target, partial.len)?;
     let head = Head {
         status: response.status,
         content_length: response.content_length(),
         content_range: response.header("content-range"),
         retry_after: response.header("retry-after"),
     };
-    let status = |said: &str| Error::Status {
-        url: target.url.origin.to_string(),
-        status: head.status,
-        said: said.into(),
-    };
-    match judge(&head, partial.len, *size) {
-        Verdict::Append { size: whole } => *size = Some(whole),
-        Verdict::Restart { size: whole } => {
+    // A whole file may be another one than the one we had begun, where nothing said beforehand how long it is.
+    let known = if head.status == 200 { target.size } else { *size_known };
+    let size = match judge(&head, partial.len, known) {
+        Verdict::Append { size } => size,
+        Verdict::Restart { size } => {
             if partial.len > 0 {
-                partial.restart(Some(whole))?;
+                partial.restart(Some(size))?;
             }
-            *size = Some(whole);
+            size
         }
-        Verdict::NothingLeft { size: whole } if size.is_none() && whole == Some(partial.len) => {
+        Verdict::NothingLeft { size: whole } if known.is_none() && whole == Some(partial.len) => {
             return Ok(partial.len);
         }
         Verdict::NothingLeft { .. } if partial.len > 0 => {
-            partial.restart(*size)?;
-            return Err(Stop::Later(status(", so what was kept is dropped"), Some(Duration::ZERO)));
+            partial.restart(known)?;
+            let error = status(target, head.status, ", so what was kept is dropped");
+            return Err(Stop::Later(error, Some(Duration::ZERO)));
         }
-        Verdict::Later(asked) => return Err(Stop::Later(status("; try again later"), asked)),
-        Verdict::Denied => return Err(denied(target.name, target.token.is_some(), head.status).into()),
-        Verdict::Missing => {
-            let why = format!("{} has no such file", target.url.origin);
-            return Err(Error::NotFound { what: target.name.to_owned(), why }.into());
-        }
-        Verdict::NothingLeft { .. } | Verdict::Refused => return Err(status(", which is no file").into()),
-        Verdict::Wrong(found, expected) => {
-            let part = format!("answer of {}", target.url.origin);
-            return Err(Error::Mismatch { file: target.name.to_owned(), part, found, expected }.into());
-        }
-    }
-    let size = size.unwrap_or(partial.len);
+        refused => return Err(refusal(refused, target, head.status)),
+    };
     if let Some(path) = target.tag_file {
         keep_tag(path, &response)?;
     }
+    *size_known = Some(size);
     partial.receive(client, target, response, size, watch)
+}
+
+/// Asks for the bytes from `from` on.
+fn ask(client: &Client, target: &Target<'_>, from: u64) -> std::result::Result<Response, Stop> {
+    let tag = target.tag_file.and_then(|path| std::fs::read_to_string(path).ok());
+    let response = client.get(&Request {
+        purpose: Purpose::ModelFile,
+        url: target.url,
+        token: target.token,
+        from,
+        if_range: tag.as_deref(),
+        timeout: None,
+    });
+    response.map_err(|e| match e {
+        ingle_net::Error::Connection { .. } => Stop::Later(e.into(), None),
+        e => Stop::Final(e.into()),
+    })
+}
+
+/// What an answer without content comes to.
+fn refusal(verdict: Verdict, target: &Target<'_>, code: u16) -> Stop {
+    Stop::Final(match verdict {
+        Verdict::Later(asked) => return Stop::Later(status(target, code, "; try again later"), asked),
+        Verdict::Denied => denied(target.name, target.token.is_some(), code),
+        Verdict::Missing => Error::NotFound {
+            what: target.name.to_owned(),
+            why: format!("{} has no such file", target.url.origin),
+        },
+        Verdict::Wrong(found, expected) => Error::Mismatch {
+            file: target.name.to_owned(),
+            part: format!("answer of {}", target.url.origin),
+            found,
+            expected,
+        },
+        _ => status(target, code, ", which is no file"),
+    })
+}
+
+fn status(target: &Target<'_>, status: u16, said: &str) -> Error {
+    Error::Status { url: target.url.origin.to_string(), status, said: said.to_owned() }
 }
 
 /// The sentence for a server that will not give it.
