@@ -39,6 +39,8 @@ pub enum Kind {
     Choice(fn() -> Vec<&'static str>),
     /// What the engine's shelf says.
     Sampling(&'static sample::Setting),
+    /// On or off; the flag alone means on.
+    Switch,
 }
 
 fn setting(name: &'static str, kind: Kind, default: Option<&str>, about: &'static str) -> Setting {
@@ -95,9 +97,17 @@ fn own() -> Vec<Setting> {
             None,
             "Prompt tokens per step; default: what fits a modest buffer. Changes speed and memory only",
         ),
+        setting(
+            "offline",
+            Kind::Switch,
+            Some("false"),
+            "Open no connection; what would need one fails. HF_HUB_OFFLINE does the same",
+        ),
     ]
 }
 
+/// Flags that every verb takes.
+pub const EVERYWHERE: &[&str] = &["offline"];
 /// Flags that shape an answer.
 pub fn sampling_names() -> Vec<&'static str> {
     sample::settings().map(|s| s.name).collect()
@@ -122,6 +132,7 @@ impl Setting {
         let (value_name, may_be_negative) = match self.kind {
             Kind::Uint(..) => ("N", false),
             Kind::Choice(_) => ("NAME", false),
+            Kind::Switch => ("BOOL", false),
             Kind::Sampling(s) => match s.kind {
                 K::Count(..) | K::Seed(_) => ("N", false),
                 K::Number(..) => ("X", true),
@@ -141,6 +152,11 @@ impl Setting {
             Kind::Sampling(s) if s.is_list() => arg
                 .action(ArgAction::Append)
                 .value_parser(|text: &str| check_sampling(s, &[text]).map(|()| text.to_owned())),
+            Kind::Switch => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(|text: &str| self.check(text)),
             _ => arg.value_parser(|text: &str| self.check(text)),
         }
     }
@@ -151,6 +167,11 @@ impl Setting {
             Kind::Uint(min, max) => match text.parse::<u64>() {
                 Ok(n) if (min..=max).contains(&&n) => Ok(n.to_string()),
                 _ => Err(format!("expected a whole number from {min} to {max}")),
+            },
+            Kind::Switch => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok("true".to_owned()),
+                "false" | "no" | "off" | "0" => Ok("false".to_owned()),
+                _ => Err("expected true or false".to_owned()),
             },
             Kind::Choice(words) => match words().into_iter().find(|w| w.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok(word.to_owned()),
@@ -275,6 +296,11 @@ impl Settings {
         self.uint(name).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
+    /// The state of a [`Kind::Switch`].
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
     /// How tokens are chosen; `seed` where nobody gave one.
     pub fn params(&self, seed: impl FnOnce() -> u64) -> Params {
         let mut params = Params::usual();
@@ -333,7 +359,11 @@ fn parse_file(text: &str) -> Result<BTreeMap<String, String>, String> {
                 toml::Value::String(s) => Ok((name, s)),
                 toml::Value::Integer(n) => Ok((name, n.to_string())),
                 toml::Value::Float(x) => Ok((name, x.to_string())),
-                other => Err(format!("{key} is a {}, expected a number or a text", other.type_str())),
+                toml::Value::Boolean(b) => Ok((name, b.to_string())),
+                other => Err(format!(
+                    "{key} is a {}, expected a number, a text or a truth value",
+                    other.type_str()
+                )),
             }
         })
         .collect()
@@ -367,7 +397,7 @@ mod tests {
             parse_file("tempratur = 1").unwrap_err(),
             "unknown key tempratur; did you mean temperature?"
         );
-        assert!(parse_file("kv = []").unwrap_err().contains("expected a number or a text"));
+        assert!(parse_file("kv = []").unwrap_err().contains("expected a number, a text"));
     }
 
     #[test]

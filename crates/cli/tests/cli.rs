@@ -58,7 +58,7 @@ fn missing_models_are_3_and_say_what_to_do() {
     let dir = Dir::new();
     dir.file("qwen.gguf", "");
     dir.ingle(&["show", "./qwne.gguf"]).fails(3, &["no such file", "did you mean ./qwen.gguf?"]);
-    dir.ingle(&["show", "someone/model:Q4_K_M"]).fails(3, &["hub"]);
+    dir.ingle(&["show", "someone/model:Q4_K_M"]).fails(3, &["`ingle pull someone/model:Q4_K_M`"]);
     dir.ingle(&["show", "."]).fails(3, &["folder", ".gguf"]);
     dir.ingle(&["show", "demmo"]).fails(3, &["did you mean demo?"]);
     dir.ingle(&["tokenize", &tiny(), "--file", "nothing.txt"]).fails(3, &["nothing.txt"]);

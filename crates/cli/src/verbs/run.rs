@@ -12,7 +12,7 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
-use crate::{load, settings};
+use crate::{load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -22,6 +22,7 @@ pub static VERB: Verb = Verb {
         "ingle run demo \"Tell me a story.\" --temperature 0",
         "ingle run demo \"Summarise:\" < notes.txt",
         "ingle run demo \"Tell me a story.\" --dry-multiplier 0.8 --samplers \"dry;top-p;temperature\"",
+        "ingle run qwen3:0.6b \"Why is the sky blue?\"",
         "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
     ],
     args,
@@ -78,6 +79,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
     let mut options = Options::from_settings(&env.settings, stop)?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
+    pulling::offer(model_name(matches), env)?;
     env.catch_ctrl_c();
     let loaded = load::model(model_name(matches), env)?;
     let prompter = Prompter::new(&loaded)?;

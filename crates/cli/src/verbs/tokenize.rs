@@ -36,8 +36,8 @@ fn args(command: Command) -> Command {
         .arg(json_arg())
 }
 
-fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
-    let file = model_ref::open(model_name(matches))?;
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let file = model_ref::open(model_name(matches), env)?;
     let tokenizer = file.tokenizer()?;
     let input = match (text(matches, "text"), text(matches, "file")) {
         (Some(text), _) => text.to_owned(),
