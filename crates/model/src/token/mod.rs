@@ -1,10 +1,10 @@
-//! Text to token ids and back, from a GGUF file's metadata.
+//! Text to token ids and back, from a GGUF file's metadata or a tokenizer.json.
 //!
 //! Every tokenizer is the same line of stations, in the order of [`Tokenizer::encode`]: `added` finds special tokens in the
 //! text, `normalise` rewrites the stretches between, `pretoken` cuts them into pieces (by the patterns on the shelf of
 //! `splitters`), and an encoder turns pieces into ids: `bpe`, `spm`, `unigram`, `wordpiece` or `wordlevel`. `vocab` holds the
-//! tokens; `decode` says what each of them writes and `detokenize` puts that together. `gguf` only chooses and fills the
-//! stations. Nothing here adds BOS or EOS by itself: [`Tokenizer::before`] and [`Tokenizer::after`] say what the model
+//! tokens; `decode` says what each of them writes and `detokenize` puts that together. `gguf` and `json` only choose and fill
+//! the stations. Nothing here adds BOS or EOS by itself: [`Tokenizer::before`] and [`Tokenizer::after`] say what the model
 //! wants, the caller does it.
 //!
 //! The yardstick is the tokenizers library and the published patterns, not other engines' rewriting of them: where those
@@ -18,6 +18,7 @@ mod charsmap;
 mod decode;
 mod detokenize;
 mod gguf;
+mod json;
 mod merge;
 mod normalise;
 mod pattern;
@@ -110,6 +111,16 @@ impl Tokenizer {
     /// UTF-8.
     pub fn from_gguf(file: &Gguf) -> Result<Self> {
         gguf::load(file)
+    }
+
+    /// Reads a tokenizer.json, and the tokenizer_config.json beside it where there is one: it names the special tokens and
+    /// holds the chat template.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a component that this build does not have;
+    /// [`Error::Malformed`](crate::Error::Malformed) when a file is not JSON or not what its format says.
+    pub fn from_json(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Self> {
+        json::load(tokenizer, config)
     }
 
     /// Appends the ids of `text`, never adding BOS or EOS.
