@@ -12,11 +12,14 @@ mod granite;
 mod lfm2;
 mod llama;
 mod olmo2;
+mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3moe;
 mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
@@ -82,6 +85,9 @@ pub static FAMILIES: &[&Family] = &[
     &granite::FAMILY,
     &olmo2::FAMILY,
     &lfm2::FAMILY,
+    &phi2::FAMILY,
+    &starcoder2::FAMILY,
+    &stablelm::FAMILY,
 ];
 
 /// The family called `name`.

@@ -76,6 +76,7 @@ pub struct Attention {
 impl Attention {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (q_dim, kv_dim) = (plan.q_dim(), plan.kv_dim());
+        let Shape { n_heads, n_kv_heads, head_dim, .. } = plan.shape;
         let [q, k, v] = if source.has("attn_qkv.weight") {
             source.fused("attn_qkv", [q_dim, kv_dim, kv_dim], dim)?
         } else {
@@ -90,9 +91,9 @@ impl Attention {
             k,
             v,
             o: source.linear("attn_output", dim, q_dim)?,
-            q_norm: source.norm_if("attn_q_norm", plan.shape.head_dim, q_dim)?,
-            k_norm: source.norm_if("attn_k_norm", plan.shape.head_dim, kv_dim)?,
-            sinks: source.vector_if("attn_sinks.weight", plan.shape.n_heads)?,
+            q_norm: source.head_norm("attn_q_norm", head_dim, n_heads)?,
+            k_norm: source.head_norm("attn_k_norm", head_dim, n_kv_heads)?,
+            sinks: source.vector_if("attn_sinks.weight", n_heads)?,
             plan: plan.clone(),
         })
     }

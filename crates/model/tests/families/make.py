@@ -46,6 +46,25 @@ def randomise(model):
         p.data = value.half().to(p.dtype)
 
 
+def common_keys(c, **more):
+    """What all families' metadata has, from a config of the transformers library."""
+    return {
+        "context_length": c.max_position_embeddings, "embedding_length": c.hidden_size,
+        "block_count": c.num_hidden_layers, "feed_forward_length": c.intermediate_size,
+        "attention.head_count": c.num_attention_heads, "attention.head_count_kv": c.num_key_value_heads,
+        "rope.freq_base": float(c.rope_parameters["rope_theta"]),
+    } | more
+
+
+def layer_names(n, parts, ends=("weight",), top=None):
+    """Names of `n` layers: {ours: theirs}, theirs behind `model.layers.N.`; `top` are those of the whole model."""
+    out = dict(top or {})
+    for i in range(n):
+        out |= {f"blk.{i}.{ours}.{end}": f"model.layers.{i}.{theirs}.{end}"
+                for ours, theirs in parts.items() for end in ends}
+    return out
+
+
 def add(writer, key, value):
     if isinstance(value, bool):
         writer.add_bool(key, value)
