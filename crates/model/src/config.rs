@@ -89,7 +89,7 @@ impl Config {
         let layers = layers(&keys, dim)?;
         let head_dim = layers.iter().filter_map(LayerPlan::attention).map(|a| a.shape.head_dim).max();
         let rope = head_dim.filter(|&n| n > 1);
-        let rope = rope.map(|n| Rope::read(&keys, family.rope_order, n, ctx_train)).transpose()?;
+        let rope = rope.map(|n| Rope::read(&keys, family, n, ctx_train)).transpose()?;
         let mut config = Self {
             family,
             dim,

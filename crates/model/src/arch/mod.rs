@@ -8,6 +8,7 @@
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gpt_oss;
 mod granite;
 mod lfm2;
 mod llama;
@@ -23,7 +24,7 @@ mod starcoder2;
 
 use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
-use crate::rope::Order;
+use crate::rope::{Order, Ramp};
 
 /// One model family.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Family {
     pub source: &'static str,
     /// How rotary position embedding pairs the values of a head.
     pub rope_order: Order,
+    /// Where YaRN's ramp, in files that scale by it, begins and ends.
+    pub yarn_ramp: Ramp,
     /// Where norms stand.
     pub norms: Norms,
     /// Tensors of every layer, beyond the common ones, whose absence is an error.
@@ -53,6 +56,7 @@ impl Family {
         covers: "",
         source: "",
         rope_order: Order::Halves,
+        yarn_ramp: Ramp::WholePairs,
         norms: Norms::Before,
         needs: &[],
         aliases: &[],
@@ -88,6 +92,7 @@ pub static FAMILIES: &[&Family] = &[
     &phi2::FAMILY,
     &starcoder2::FAMILY,
     &stablelm::FAMILY,
+    &gpt_oss::FAMILY,
 ];
 
 /// The family called `name`.
