@@ -5,6 +5,7 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod exaone4;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -93,6 +94,7 @@ pub static FAMILIES: &[&Family] = &[
     &starcoder2::FAMILY,
     &stablelm::FAMILY,
     &gpt_oss::FAMILY,
+    &exaone4::FAMILY,
 ];
 
 /// The family called `name`.
