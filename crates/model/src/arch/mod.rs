@@ -11,6 +11,7 @@ mod gemma2;
 mod gemma3;
 mod gpt_oss;
 mod granite;
+mod hunyuan_dense;
 mod lfm2;
 mod llama;
 mod olmo2;
@@ -95,6 +96,7 @@ pub static FAMILIES: &[&Family] = &[
     &stablelm::FAMILY,
     &gpt_oss::FAMILY,
     &exaone4::FAMILY,
+    &hunyuan_dense::FAMILY,
 ];
 
 /// The family called `name`.

@@ -20,12 +20,14 @@ pub struct Plan {
     pub shape: Shape,
     /// Which of the model's rotations it takes; `None` for positions that are not told.
     pub rope: Option<usize>,
+    /// Whether norms on q and k come behind the rotation instead of before it.
+    pub norm_after_rope: bool,
 }
 
 impl Plan {
     /// Attention of `shape` with the model's first rotation.
     pub fn new(shape: Shape) -> Self {
-        Self { shape, rope: Some(0) }
+        Self { shape, rope: Some(0), norm_after_rope: false }
     }
 
     /// Values of all query heads of a token.
@@ -110,11 +112,14 @@ impl Attention {
         let run = step.run;
         let rope = self.plan.rope.map(|i| (&step.config.ropes[i], i));
         run.pool.for_rows(rows, width, |t, row| {
-            if let Some(norm) = norm {
+            if let Some(norm) = norm.filter(|_| !self.plan.norm_after_rope) {
                 norm.apply_in_place(run, row);
             }
             if let Some((rope, i)) = rope {
                 rope.rotate(run, row, self.plan.shape.head_dim, angles.of(i, t));
+            }
+            if let Some(norm) = norm.filter(|_| self.plan.norm_after_rope) {
+                norm.apply_in_place(run, row);
             }
         });
     }
