@@ -5,6 +5,7 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod ernie4_5;
 mod exaone4;
 mod gemma;
 mod gemma2;
@@ -97,6 +98,7 @@ pub static FAMILIES: &[&Family] = &[
     &gpt_oss::FAMILY,
     &exaone4::FAMILY,
     &hunyuan_dense::FAMILY,
+    &ernie4_5::FAMILY,
 ];
 
 /// The family called `name`.
