@@ -15,6 +15,7 @@ mod granite;
 mod hunyuan_dense;
 mod lfm2;
 mod llama;
+mod nemotron;
 mod olmo2;
 mod phi2;
 mod phi3;
@@ -99,6 +100,7 @@ pub static FAMILIES: &[&Family] = &[
     &exaone4::FAMILY,
     &hunyuan_dense::FAMILY,
     &ernie4_5::FAMILY,
+    &nemotron::FAMILY,
 ];
 
 /// The family called `name`.
