@@ -15,6 +15,7 @@ mod granite;
 mod hunyuan_dense;
 mod lfm2;
 mod llama;
+mod minicpm;
 mod nemotron;
 mod olmo2;
 mod phi2;
@@ -101,6 +102,7 @@ pub static FAMILIES: &[&Family] = &[
     &hunyuan_dense::FAMILY,
     &ernie4_5::FAMILY,
     &nemotron::FAMILY,
+    &minicpm::FAMILY,
 ];
 
 /// The family called `name`.
