@@ -10,6 +10,7 @@ mod exaone4;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod glm4;
 mod gpt_oss;
 mod granite;
 mod hunyuan_dense;
@@ -103,6 +104,7 @@ pub static FAMILIES: &[&Family] = &[
     &ernie4_5::FAMILY,
     &nemotron::FAMILY,
     &minicpm::FAMILY,
+    &glm4::FAMILY,
 ];
 
 /// The family called `name`.
