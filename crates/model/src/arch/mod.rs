@@ -5,6 +5,7 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod cohere2;
 mod command_r;
 mod ernie4_5;
 mod exaone4;
@@ -107,6 +108,7 @@ pub static FAMILIES: &[&Family] = &[
     &minicpm::FAMILY,
     &glm4::FAMILY,
     &command_r::FAMILY,
+    &cohere2::FAMILY,
 ];
 
 /// The family called `name`.
