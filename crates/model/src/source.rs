@@ -174,9 +174,9 @@ impl<'a> Source<'a> {
 
     fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
         let tensor = self.tensor(name)?;
-        // Trailing dimensions of one value say nothing.
-        let n = tensor.shape.iter().rposition(|&n| n != 1).map_or(1, |i| i + 1).max(shape.len());
-        if tensor.shape.get(..n.min(tensor.shape.len())) != Some(shape) {
+        // Trailing dimensions of one value say nothing; some writers leave them out.
+        let told = |shape: &[usize]| shape.iter().rposition(|&n| n != 1).map_or(0, |i| i + 1);
+        if tensor.shape[..told(&tensor.shape)] != shape[..told(shape)] {
             return Err(Error::malformed(
                 format!("tensor {}", tensor.name),
                 format!("shape {:?}", tensor.shape),

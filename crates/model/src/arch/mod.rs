@@ -24,6 +24,7 @@ mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
 mod smollm3;
@@ -109,6 +110,7 @@ pub static FAMILIES: &[&Family] = &[
     &glm4::FAMILY,
     &command_r::FAMILY,
     &cohere2::FAMILY,
+    &qwen2moe::FAMILY,
 ];
 
 /// The family called `name`.
