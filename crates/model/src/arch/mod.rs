@@ -27,6 +27,7 @@ mod qwen2;
 mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
+mod seed_oss;
 mod smollm3;
 mod stablelm;
 mod starcoder2;
@@ -111,6 +112,7 @@ pub static FAMILIES: &[&Family] = &[
     &command_r::FAMILY,
     &cohere2::FAMILY,
     &qwen2moe::FAMILY,
+    &seed_oss::FAMILY,
 ];
 
 /// The family called `name`.
