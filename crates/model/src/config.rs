@@ -88,8 +88,10 @@ impl Config {
         let ctx_train = keys.uint("context_length", 1..=CTX_MAX)?;
         let layers = layers(&keys, dim)?;
         let head_dim = layers.iter().filter_map(LayerPlan::attention).map(|a| a.shape.head_dim).max();
-        let rope = head_dim.filter(|&n| n > 1);
-        let rope = rope.map(|n| Rope::read(&keys, family, n, ctx_train)).transpose()?;
+        if head_dim == Some(1) {
+            return Err(Error::malformed(keys.part("attention.key_length"), 1, "at least a pair to rotate"));
+        }
+        let rope = head_dim.map(|n| Rope::read(&keys, family, n, ctx_train)).transpose()?;
         let mut config = Self {
             family,
             dim,
