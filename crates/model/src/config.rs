@@ -43,6 +43,8 @@ pub struct Config {
     pub ropes: Vec<Rope>,
     /// What each layer is, first to last.
     pub layers: Vec<LayerPlan>,
+    /// Values of each layer's own embedding of a token, 0 for none.
+    pub per_layer_dim: usize,
     /// Factor on token embeddings.
     pub embed_scale: f32,
     /// Factor on what each block adds to the residual stream.
@@ -101,6 +103,7 @@ impl Config {
             norm_eps: keys.float_or("attention.layer_norm_rms_epsilon", 1e-5, 0.0)? as f32,
             ropes: rope.into_iter().collect(),
             layers,
+            per_layer_dim: 0,
             embed_scale: 1.0,
             residual_scale: 1.0,
             logit_scale: 1.0,
@@ -109,6 +112,11 @@ impl Config {
         (family.adjust)(&keys, &mut config)?;
         config.check(&keys)?;
         Ok(config)
+    }
+
+    /// Values of all layers' own embeddings of a token.
+    pub fn per_layer_width(&self) -> usize {
+        self.layers.len() * self.per_layer_dim
     }
 
     /// The heads of the first layer that attends.

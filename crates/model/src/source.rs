@@ -133,6 +133,19 @@ impl<'a> Source<'a> {
         Ok(Norm::new(kind, self.config.norm_eps, weight, bias))
     }
 
+    /// A norm of the model's kind with weights that are no tensor.
+    pub fn norm_by(&self, weight: Vec<f32>) -> Norm {
+        Norm::new(self.config.norm, self.config.norm_eps, weight, None)
+    }
+
+    /// Passes over tensors that the model does not read, where the file has them.
+    pub fn leave(&mut self, names: &[&str]) {
+        for name in names {
+            let name = self.full_name(name);
+            self.used.insert(name);
+        }
+    }
+
     /// The norm of heads of `head_dim` values, whichever the file has: of each head by the same weights `(head_dim)` or by
     /// its own `(n_heads, head_dim)`, of all of them together `(n_heads * head_dim)`, or none.
     pub fn head_norm(&mut self, name: &str, head_dim: usize, n_heads: usize) -> Result<Option<Norm>> {

@@ -94,7 +94,8 @@ def make(name):
     for tensor, source in module.names(model.config).items():
         value = source(weights) if callable(source) else weights[source]
         value = value.detach().float().numpy()
-        exact = np.array_equal(value.astype(np.float16).astype(np.float32), value)
+        with np.errstate(over="ignore"):
+            exact = np.array_equal(value.astype(np.float16).astype(np.float32), value)
         small = value.ndim > 1 and exact and not tensor.endswith(getattr(module, "F32", ()))
         writer.add_tensor(tensor, np.ascontiguousarray(value.astype(np.float16 if small else np.float32)))
     writer.write_header_to_file()
