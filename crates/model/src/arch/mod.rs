@@ -5,6 +5,7 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod apertus;
 mod cohere2;
 mod command_r;
 mod ernie4_5;
@@ -115,6 +116,7 @@ pub static FAMILIES: &[&Family] = &[
     &cohere2::FAMILY,
     &qwen2moe::FAMILY,
     &seed_oss::FAMILY,
+    &apertus::FAMILY,
 ];
 
 /// The family called `name`.

@@ -11,7 +11,7 @@ both sides compute with the same numbers.
 
 A NAME.py has
   model() -> a transformers model on the CPU (eval mode, eager attention)
-  keys(config) -> {GGUF key without the family's prefix: value}
+  keys(config) -> {GGUF key without the family's prefix: value}; a key behind a slash has no prefix
   names(config) -> {GGUF tensor name: parameter name, or a function of the state dict that returns a tensor}
   FAMILY, if general.architecture is not NAME
 """
@@ -90,7 +90,7 @@ def make(name):
     weights = model.state_dict()
     writer = gguf.GGUFWriter(HERE / f"{name}.gguf", family)
     for key, value in module.keys(model.config).items():
-        add(writer, f"{family}.{key}", value)
+        add(writer, key[1:] if key.startswith("/") else f"{family}.{key}", value)
     for tensor, source in module.names(model.config).items():
         value = source(weights) if callable(source) else weights[source]
         value = value.detach().float().numpy()
