@@ -108,7 +108,7 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// What bends the straight lines of a feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
     /// `x * sigmoid(x)` (arXiv 1702.03118), the gate of SwiGLU (arXiv 2002.05202).
     Silu,
@@ -120,11 +120,29 @@ pub enum Activation {
     Relu2,
     /// `x * sigmoid(1.702 x)` with `x` at most 7; as a gated unit times `up + 1` with `up` between -7 and 7 (gpt-oss).
     ClampedSwish,
+    /// xIELU (arXiv 2411.13010): `alpha_p x^2 + beta x` above 0, `alpha_n (e^min(x, eps) - 1 - x) + beta x` below.
+    Xielu {
+        /// Bend above 0.
+        alpha_p: f32,
+        /// Bend below 0.
+        alpha_n: f32,
+        /// Slope at 0.
+        beta: f32,
+        /// A little less than 0.
+        eps: f32,
+    },
 }
 
 impl Activation {
-    /// Every one.
-    pub const ALL: [Self; 5] = [Self::Silu, Self::GeluTanh, Self::Gelu, Self::Relu2, Self::ClampedSwish];
+    /// Every one, those with numbers of their own by an example.
+    pub const ALL: [Self; 6] = [
+        Self::Silu,
+        Self::GeluTanh,
+        Self::Gelu,
+        Self::Relu2,
+        Self::ClampedSwish,
+        Self::Xielu { alpha_p: 0.75, alpha_n: 1.25, beta: 0.5, eps: -1e-6 },
+    ];
 }
 
 /// Picks the loop outside, so that each is vectorised alone.
@@ -142,8 +160,22 @@ macro_rules! for_each_activation {
                 let x = if x > 7.0 { 7.0 } else { x };
                 x / (1.0 + exp(-1.702 * x))
             }),
+            Activation::Xielu { alpha_p, alpha_n, beta, eps } => $apply(|x: f32| {
+                let low = if x > eps { eps } else { x };
+                let bend =
+                    if x > 0.0 { alpha_p * x * x } else { alpha_n * (exp_beyond_line(low) + (low - x)) };
+                bend + beta * x
+            }),
         }
     };
+}
+
+/// `e^x - 1 - x` for `x` up to 0, to a few units in the last place: near 0 by its series, where the difference would cancel.
+#[inline(always)]
+fn exp_beyond_line(x: f32) -> f32 {
+    let series = [1.0 / 40_320.0, 1.0 / 5_040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5];
+    let near = x * x * series.iter().fold(1.0 / 362_880.0, |sum, c| sum * x + c);
+    if x > -0.5 { near } else { exp(x) - 1.0 - x }
 }
 
 /// `gate = f(gate) * up`.
@@ -355,12 +387,18 @@ mod tests {
             let d = f64::from(x);
             let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
             let cubic = (2.0 / std::f64::consts::PI).sqrt() * (d + 0.044715 * d.powi(3));
+            let xielu = |x: f64| {
+                let eps = f64::from(-1e-6f32);
+                let bend = if x > 0.0 { 0.75 * x * x } else { 1.25 * (x.min(eps).exp_m1() - x) };
+                bend + 0.5 * x
+            };
             for (f, exact) in [
                 (Activation::Silu, d * sigmoid(d)),
                 (Activation::GeluTanh, 0.5 * d * (1.0 + cubic.tanh())),
                 (Activation::Gelu, 0.5 * d * (1.0 + erf(d / 2f64.sqrt()))),
                 (Activation::Relu2, d.max(0.0).powi(2)),
                 (Activation::ClampedSwish, d * sigmoid(1.702 * d)),
+                (Activation::ALL[5], xielu(d)),
             ] {
                 let mut y = [x];
                 activate(f, &mut y);

@@ -43,6 +43,8 @@ pub struct Config {
     pub ropes: Vec<Rope>,
     /// What each layer is, first to last.
     pub layers: Vec<LayerPlan>,
+    /// Values of each layer's own embedding of a token, 0 for none.
+    pub per_layer_dim: usize,
     /// Factor on token embeddings.
     pub embed_scale: f32,
     /// Factor on what each block adds to the residual stream.
@@ -88,8 +90,10 @@ impl Config {
         let ctx_train = keys.uint("context_length", 1..=CTX_MAX)?;
         let layers = layers(&keys, dim)?;
         let head_dim = layers.iter().filter_map(LayerPlan::attention).map(|a| a.shape.head_dim).max();
-        let rope = head_dim.filter(|&n| n > 1);
-        let rope = rope.map(|n| Rope::read(&keys, family.rope_order, n, ctx_train)).transpose()?;
+        if head_dim == Some(1) {
+            return Err(Error::malformed(keys.part("attention.key_length"), 1, "at least a pair to rotate"));
+        }
+        let rope = head_dim.map(|n| Rope::read(&keys, family, n, ctx_train)).transpose()?;
         let mut config = Self {
             family,
             dim,
@@ -99,6 +103,7 @@ impl Config {
             norm_eps: keys.float_or("attention.layer_norm_rms_epsilon", 1e-5, 0.0)? as f32,
             ropes: rope.into_iter().collect(),
             layers,
+            per_layer_dim: 0,
             embed_scale: 1.0,
             residual_scale: 1.0,
             logit_scale: 1.0,
@@ -107,6 +112,11 @@ impl Config {
         (family.adjust)(&keys, &mut config)?;
         config.check(&keys)?;
         Ok(config)
+    }
+
+    /// Values of all layers' own embeddings of a token.
+    pub fn per_layer_width(&self) -> usize {
+        self.layers.len() * self.per_layer_dim
     }
 
     /// The heads of the first layer that attends.

@@ -83,16 +83,22 @@ impl Model {
     pub fn forward(&self, run: &Runtime<'_>, spans: &mut [Span<'_>], s: &mut Scratch) -> Result<()> {
         let n_tokens = self.check(spans, s)?;
         self.embed(spans, s);
+        if let Some(table) = &self.weights.per_layer {
+            table.look_up(run, &self.config, spans, s);
+        }
         let mut step = Step { run, config: &self.config, layer: 0, spans, n_tokens };
         for (i, layer) in self.weights.layers.iter().enumerate() {
             step.layer = i;
             self.take_input(&step, &layer.mixer, s);
             layer.mixer.block.forward(&mut step, s);
             self.add_output(&step, &layer.mixer, s);
-            if let Some(ffn) = &layer.ffn {
+            for ffn in &layer.ffns {
                 self.take_input(&step, ffn, s);
                 ffn.block.forward(&step, s);
                 self.add_output(&step, ffn, s);
+            }
+            if let Some(scale) = layer.scale {
+                s.x[..n_tokens * self.config.dim].iter_mut().for_each(|v| *v *= scale);
             }
         }
         s.norm(run, n_tokens, &self.weights.out_norm);

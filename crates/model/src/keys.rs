@@ -70,6 +70,18 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Which layers look back over a window only: `attention.sliding_window_pattern` lists them, or gives a period whose
+    /// last layer sees everything; `period` when the key is absent.
+    pub fn windowed(&self, n_layers: usize, period: usize) -> Result<Vec<bool>> {
+        let name = "attention.sliding_window_pattern";
+        if let Some(Value::Array { .. }) = self.file.value(&self.key(name)) {
+            let listed = self.uints(name, n_layers, 0..=1)?.unwrap_or_default();
+            return Ok(listed.into_iter().map(|windowed| windowed == 1).collect());
+        }
+        let period = self.uint_or(name, period, 1..=1 << 12)?;
+        Ok((0..n_layers).map(|i| (i + 1) % period != 0).collect())
+    }
+
     /// A finite number of at least `min`, or `default` when the key is absent.
     pub fn float_or(&self, name: &str, default: f64, min: f64) -> Result<f64> {
         match self.file.float(&self.key(name))? {

@@ -17,9 +17,11 @@ pub struct Norm {
     kind: NormKind,
     /// Added to the mean square or variance.
     eps: f32,
-    /// `(n)`
+    /// Values it looks at together.
+    width: usize,
+    /// `(n_sets, width)`: one set for all, or one for each head.
     weight: Vec<f32>,
-    /// `(n)`, zeros for [`NormKind::Rms`].
+    /// `(n_sets, width)`, zeros for [`NormKind::Rms`].
     bias: Vec<f32>,
 }
 
@@ -28,15 +30,16 @@ impl Norm {
     pub fn new(kind: NormKind, eps: f32, weight: Vec<f32>, bias: Option<Vec<f32>>) -> Self {
         let bias = bias.unwrap_or_else(|| vec![0.0; weight.len()]);
         assert_eq!(weight.len(), bias.len());
-        Self { kind, eps, weight, bias }
+        Self { kind, eps, width: weight.len(), weight, bias }
     }
 
-    /// Values it looks at together.
-    pub fn width(&self) -> usize {
-        self.weight.len()
+    /// The same weights as norms over `width` values each, taken in turn by the parts of a row.
+    pub fn in_turn(self, width: usize) -> Self {
+        assert!(width > 0 && self.weight.len().is_multiple_of(width));
+        Self { width, ..self }
     }
 
-    /// `out = norm(x)`, both `(width)`.
+    /// `out = norm(x)`, both `(width)`, by the first set.
     pub fn apply(&self, run: &Runtime<'_>, x: &[f32], out: &mut [f32]) {
         let ops = run.kernels.ops();
         match self.kind {
@@ -48,10 +51,11 @@ impl Norm {
     /// Norms every `width` values of `row` in place.
     pub fn apply_in_place(&self, run: &Runtime<'_>, row: &mut [f32]) {
         let ops = run.kernels.ops();
-        for part in row.chunks_exact_mut(self.width()) {
+        let sets = self.weight.chunks_exact(self.width).zip(self.bias.chunks_exact(self.width)).cycle();
+        for (part, (weight, bias)) in row.chunks_exact_mut(self.width).zip(sets) {
             match self.kind {
-                NormKind::Rms => (ops.rms_norm_in_place)(part, &self.weight, self.eps),
-                NormKind::Layer => (ops.layer_norm_in_place)(part, &self.weight, &self.bias, self.eps),
+                NormKind::Rms => (ops.rms_norm_in_place)(part, weight, self.eps),
+                NormKind::Layer => (ops.layer_norm_in_place)(part, weight, bias, self.eps),
             }
         }
     }

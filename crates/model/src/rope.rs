@@ -5,6 +5,7 @@
 //! frequencies and takes the second when the sequence's context is longer than the original one: by what the context
 //! may become, not by what it holds, so that a token's numbers never change while a conversation grows.
 
+use crate::arch::Family;
 use crate::decoder::Runtime;
 use crate::error::{Error, Result};
 use crate::keys::Keys;
@@ -39,13 +40,13 @@ impl Rope {
     }
 
     /// Reads base, scaling and divisors from metadata and the small tensors beside it.
-    pub fn read(keys: &Keys<'_>, order: Order, head_dim: usize, ctx_train: usize) -> Result<Self> {
+    pub fn read(keys: &Keys<'_>, family: &Family, head_dim: usize, ctx_train: usize) -> Result<Self> {
         let n_rot = keys.uint_or("rope.dimension_count", head_dim, 2..=head_dim)?;
         if n_rot % 2 != 0 {
             return Err(Error::malformed(keys.part("rope.dimension_count"), n_rot, "an even number"));
         }
         let base = keys.float_or("rope.freq_base", 10_000.0, 1.0)?;
-        let mut rope = Self::plain(order, base, n_rot);
+        let mut rope = Self::plain(family.rope_order, base, n_rot);
         let factor = || keys.float_or("rope.scaling.factor", 1.0, 1e-3);
         let original = keys.uint_or("rope.scaling.original_context_length", ctx_train, 1..=1 << 31)?;
         match keys.str("rope.scaling.type")?.unwrap_or("none") {
@@ -55,7 +56,8 @@ impl Rope {
                 let turns = |name: &str, default| keys.float_or(name, default, 1e-3);
                 let fast = turns("rope.scaling.yarn_beta_fast", 32.0)?;
                 let slow = turns("rope.scaling.yarn_beta_slow", 1.0)?;
-                yarn(&mut rope.frequencies, n_rot, base, factor()?, original as f64, [fast, slow]);
+                let ends = family.yarn_ramp.ends(n_rot, base, original as f64, [fast, slow]);
+                yarn(&mut rope.frequencies, factor()?, ends);
                 rope.magnitude = 1.0 + 0.1 * factor()?.ln();
             }
             other => {
@@ -153,20 +155,32 @@ fn divide(frequencies: &mut [f64], divisors: &[f32], tensor: &str) -> Result<()>
     Ok(())
 }
 
-/// YaRN (arXiv 2309.00071): pairs that turn more than `fast` times over the original context keep their frequency, pairs that
-/// turn less than `slow` times are interpolated, a ramp joins them.
-fn yarn(
-    frequencies: &mut [f64],
-    n_rot: usize,
-    base: f64,
-    factor: f64,
-    original: f64,
-    [fast, slow]: [f64; 2],
-) {
-    let pair_that_turns =
-        |times: f64| n_rot as f64 * (original / (times * std::f64::consts::TAU)).ln() / (2.0 * base.ln());
-    let low = pair_that_turns(fast).floor().max(0.0);
-    let high = pair_that_turns(slow).ceil().min(n_rot as f64 - 1.0);
+/// Where YaRN's ramp between kept and interpolated pairs begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ramp {
+    /// At whole pairs, rounded outwards, as the paper's code does.
+    WholePairs,
+    /// Where the numbers of turns fall (gpt-oss).
+    Exact,
+}
+
+impl Ramp {
+    /// Between the pairs that turn `fast` and `slow` times over the original context.
+    fn ends(self, n_rot: usize, base: f64, original: f64, turns: [f64; 2]) -> [f64; 2] {
+        let [low, high] = turns.map(|times| {
+            n_rot as f64 * (original / (times * std::f64::consts::TAU)).ln() / (2.0 * base.ln())
+        });
+        let [low, high] = match self {
+            Self::WholePairs => [low.floor(), high.ceil()],
+            Self::Exact => [low, high],
+        };
+        [low.max(0.0), high.min(n_rot as f64 - 1.0)]
+    }
+}
+
+/// YaRN (arXiv 2309.00071): pairs that turn often over the original context keep their frequency, pairs that turn seldom are
+/// interpolated, a ramp joins them.
+fn yarn(frequencies: &mut [f64], factor: f64, [low, high]: [f64; 2]) {
     for (i, f) in frequencies.iter_mut().enumerate() {
         let interpolated = ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
         *f = *f / factor * interpolated + *f * (1.0 - interpolated);

@@ -23,6 +23,8 @@ pub struct Scratch {
     pub(crate) arena: Vec<f32>,
     /// A block's own, per thread. `(n_threads, Need::per_thread)`
     pub(crate) thread: Vec<f32>,
+    /// Every token's embeddings per layer. `(n_tokens, n_layers, per_layer_dim)`
+    pub(crate) per_layer: Vec<f32>,
     /// Cosines and sines of every token's position.
     pub(crate) angles: Angles,
     /// Matrix inputs on their way.
@@ -55,7 +57,7 @@ impl Need {
 
 /// What serves every block of the model.
 fn need(config: &Config) -> Need {
-    let least = Need { widest: config.dim, ..Need::default() };
+    let least = Need { per_token: config.per_layer_width(), per_thread: 0, widest: config.dim };
     let layers = config.layers.iter();
     layers.fold(least, |need, layer| need.max(layer.mixer.need()).max(layer.ffn.need(config.dim)))
 }
@@ -88,6 +90,7 @@ impl Scratch {
             delta: rows(config.dim),
             arena: rows(need.per_token),
             thread: vec![0.0; n_threads * need.per_thread],
+            per_layer: rows(config.per_layer_width()),
             angles: Angles::new(&config.ropes, tokens_max),
             inputs: Inputs::with_capacity(tokens_max, need.widest),
             logits: vec![0.0; config.vocab],
@@ -98,7 +101,7 @@ impl Scratch {
     pub fn bytes_per_token(config: &Config) -> usize {
         let need = need(config);
         let angles: usize = config.ropes.iter().map(Rope::n_pairs).sum();
-        4 * (3 * config.dim + need.per_token + 2 * angles) + 6 * need.widest
+        4 * (3 * config.dim + config.per_layer_width() + need.per_token + 2 * angles) + 6 * need.widest
     }
 
     /// The most tokens a step may have.

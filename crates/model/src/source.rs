@@ -133,12 +133,31 @@ impl<'a> Source<'a> {
         Ok(Norm::new(kind, self.config.norm_eps, weight, bias))
     }
 
-    /// A norm over either of two widths, whichever the file has, or none.
-    pub fn norm_if(&mut self, name: &str, n: usize, or: usize) -> Result<Option<Norm>> {
-        let full = self.full_name(&format!("{name}.weight"));
-        let Some(tensor) = self.file.tensor(&full) else { return Ok(None) };
-        let n = if tensor.n_values() == or { or } else { n };
-        self.norm(name, n).map(Some)
+    /// A norm of the model's kind with weights that are no tensor.
+    pub fn norm_by(&self, weight: Vec<f32>) -> Norm {
+        Norm::new(self.config.norm, self.config.norm_eps, weight, None)
+    }
+
+    /// Passes over tensors that the model does not read, where the file has them.
+    pub fn leave(&mut self, names: &[&str]) {
+        for name in names {
+            let name = self.full_name(name);
+            self.used.insert(name);
+        }
+    }
+
+    /// The norm of heads of `head_dim` values, whichever the file has: of each head by the same weights `(head_dim)` or by
+    /// its own `(n_heads, head_dim)`, of all of them together `(n_heads * head_dim)`, or none.
+    pub fn head_norm(&mut self, name: &str, head_dim: usize, n_heads: usize) -> Result<Option<Norm>> {
+        let weight = format!("{name}.weight");
+        let Some(tensor) = self.file.tensor(&self.full_name(&weight)) else { return Ok(None) };
+        if tensor.shape.iter().filter(|&&n| n != 1).count() > 1 {
+            let weight = self.matrix_values(&weight, n_heads, head_dim)?;
+            let norm = Norm::new(self.config.norm, self.config.norm_eps, weight, None);
+            return Ok(Some(norm.in_turn(head_dim)));
+        }
+        let all = head_dim * n_heads;
+        self.norm(name, if tensor.n_values() == all { all } else { head_dim }).map(Some)
     }
 
     /// Ends the reading, and says which weights adapters may add to, with their rows and columns.
@@ -168,9 +187,9 @@ impl<'a> Source<'a> {
 
     fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
         let tensor = self.tensor(name)?;
-        // Trailing dimensions of one value say nothing.
-        let n = tensor.shape.iter().rposition(|&n| n != 1).map_or(1, |i| i + 1).max(shape.len());
-        if tensor.shape.get(..n.min(tensor.shape.len())) != Some(shape) {
+        // Trailing dimensions of one value say nothing; some writers leave them out.
+        let told = |shape: &[usize]| shape.iter().rposition(|&n| n != 1).map_or(0, |i| i + 1);
+        if tensor.shape[..told(&tensor.shape)] != shape[..told(shape)] {
             return Err(Error::malformed(
                 format!("tensor {}", tensor.name),
                 format!("shape {:?}", tensor.shape),

@@ -9,6 +9,7 @@ use crate::arch::Norms;
 use crate::config::{Config, LayerPlan};
 use crate::error::Result;
 use crate::ffn::Ffn;
+use crate::ffn::per_layer::{self, PerLayer};
 use crate::file::gguf::Gguf;
 use crate::linear::Linear;
 use crate::mixer::Mixer;
@@ -20,6 +21,8 @@ use crate::source::Source;
 pub struct Weights {
     /// Token embedding. `(vocab, dim)`
     pub embed: Mat,
+    /// Where each layer's own embeddings come from.
+    pub per_layer: Option<per_layer::Table>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// The norm before the head.
@@ -30,13 +33,15 @@ pub struct Weights {
     pub adaptable: BTreeMap<String, (usize, usize)>,
 }
 
-/// One layer: a mixer and a feed-forward block, each with its norms and added to the residual stream.
+/// One layer: a mixer and feed-forward blocks, each with its norms and added to the residual stream.
 #[derive(Debug)]
 pub struct Layer {
     /// Mixes positions.
     pub mixer: Half<dyn Mixer>,
-    /// Mixes channels; some layers have none.
-    pub ffn: Option<Half<dyn Ffn>>,
+    /// Mix channels, one after the other; some layers have none.
+    pub ffns: Vec<Half<dyn Ffn>>,
+    /// Factor on the residual stream behind the layer.
+    pub scale: Option<f32>,
 }
 
 /// Half a layer: what stands before the block, the block, and what stands behind it.
@@ -69,6 +74,7 @@ impl Weights {
     pub fn read(file: &Gguf, config: &Config, kernels: &Kernels) -> Result<Self> {
         let mut source = Source::new(file, config, kernels);
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
+        let per_layer = per_layer::Table::read(&mut source, config)?;
         let layers = config.layers.iter().enumerate().map(|(i, plan)| {
             source.enter(Some(i));
             Layer::read(&mut source, config, plan)
@@ -84,7 +90,7 @@ impl Weights {
             Linear { mat: embed.clone(), bias, place: Some(place) }
         };
         let adaptable = source.finish()?;
-        Ok(Self { embed, layers, out_norm, head, adaptable })
+        Ok(Self { embed, per_layer, layers, out_norm, head, adaptable })
     }
 }
 
@@ -107,14 +113,17 @@ impl Layer {
             post_norm: post_norm(source, "post_attention_norm")?,
             block: plan.mixer.read(source, dim)?,
         };
-        let ffn = match plan.ffn.read(source, dim)? {
-            None => None,
-            Some(block) => Some(Half {
-                input: if plan.parallel { Input::Shared } else { input(source, "ffn_norm")? },
-                post_norm: post_norm(source, "post_ffw_norm")?,
-                block,
-            }),
-        };
-        Ok(Self { mixer, ffn })
+        let mut ffns = Vec::new();
+        if let Some(block) = plan.ffn.read(source, dim)? {
+            let input = if plan.parallel { Input::Shared } else { input(source, "ffn_norm")? };
+            ffns.push(Half { input, post_norm: post_norm(source, "post_ffw_norm")?, block });
+        }
+        if config.per_layer_dim > 0 {
+            let post_norm = Some(source.norm("post_norm", dim)?);
+            let block = Box::new(PerLayer::read(source, config)?);
+            ffns.push(Half { input: Input::Plain, post_norm, block });
+        }
+        let scale = source.vector_if("layer_output_scale.weight", 1)?.map(|scale| scale[0]);
+        Ok(Self { mixer, ffns, scale })
     }
 }

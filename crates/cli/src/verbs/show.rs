@@ -8,7 +8,6 @@ use ingle_engine::model_file::ModelFile;
 use ingle_engine::session::CTX_DEFAULT;
 use ingle_model::config::Config;
 use ingle_model::decoder::Scratch;
-use ingle_model::ffn::FfnPlan;
 use ingle_model::file::gguf::Gguf;
 use ingle_model::kv;
 use serde::Serialize;
@@ -84,10 +83,7 @@ impl Shape {
         for layer in &config.layers {
             *mixers.entry(layer.mixer.name()).or_insert(0) += 1;
         }
-        let experts = config.layers.iter().find_map(|layer| match layer.ffn {
-            FfnPlan::Experts(plan) => Some((plan.n_experts, plan.n_used)),
-            _ => None,
-        });
+        let experts = config.layers.iter().find_map(|layer| layer.ffn.experts());
         let windows = config.layers.iter().filter_map(|layer| layer.attention()?.shape.window);
         Self {
             dim: config.dim,
@@ -97,8 +93,8 @@ impl Shape {
             n_kv_heads: heads.map_or(0, |h| h.n_kv_heads),
             head_dim: heads.map_or(0, |h| h.head_dim),
             ffn_dim: config.layers.iter().map(|layer| layer.ffn.dim()).max().unwrap_or(0),
-            n_experts: experts.map_or(0, |e| e.0),
-            n_experts_used: experts.map_or(0, |e| e.1),
+            n_experts: experts.map_or(0, |e| e.n_experts),
+            n_experts_used: experts.map_or(0, |e| e.n_used),
             window: windows.min(),
             vocab: config.vocab,
             ctx_train: config.ctx_train,

@@ -15,10 +15,7 @@ pub static FAMILY: Family = Family {
         gemma::adjust(config);
         config.logit_softcap = keys.positive("final_logit_softcapping")?;
         let window = keys.uint_or("attention.sliding_window", 1024, 1..=1 << 31)?;
-        let period = match keys.has("attention.sliding_window_pattern") {
-            true => keys.uint("attention.sliding_window_pattern", 1..=1 << 12)?,
-            false => 6,
-        };
+        let windowed = keys.windowed(config.layers.len(), 6)?;
         let base = keys.float_or("rope.freq_base_swa", 10_000.0, 1.0)?;
         let global = &config.ropes[0];
         let local = Rope::plain(global.order, base, 2 * global.n_pairs());
@@ -26,7 +23,7 @@ pub static FAMILY: Family = Family {
         // Files don't carry the 27B model's factor on scores, by the width per head instead of the head's.
         let scale = (config.layers.len() == 62).then_some(config.dim);
         config.each_attention(|i, plan| {
-            if (i + 1) % period != 0 {
+            if windowed[i] {
                 plan.shape.window = Some(window);
                 plan.rope = Some(1);
             }

@@ -5,22 +5,38 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod apertus;
+mod cohere2;
+mod command_r;
+mod ernie4_5;
+mod exaone4;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
+mod glm4;
+mod gpt_oss;
 mod granite;
+mod hunyuan_dense;
 mod lfm2;
 mod llama;
+mod minicpm;
+mod nemotron;
 mod olmo2;
+mod phi2;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod qwen3moe;
+mod seed_oss;
 mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
-use crate::rope::Order;
+use crate::rope::{Order, Ramp};
 
 /// One model family.
 #[derive(Debug)]
@@ -33,6 +49,8 @@ pub struct Family {
     pub source: &'static str,
     /// How rotary position embedding pairs the values of a head.
     pub rope_order: Order,
+    /// Where YaRN's ramp, in files that scale by it, begins and ends.
+    pub yarn_ramp: Ramp,
     /// Where norms stand.
     pub norms: Norms,
     /// Tensors of every layer, beyond the common ones, whose absence is an error.
@@ -50,6 +68,7 @@ impl Family {
         covers: "",
         source: "",
         rope_order: Order::Halves,
+        yarn_ramp: Ramp::WholePairs,
         norms: Norms::Before,
         needs: &[],
         aliases: &[],
@@ -77,11 +96,27 @@ pub static FAMILIES: &[&Family] = &[
     &gemma::FAMILY,
     &gemma2::FAMILY,
     &gemma3::FAMILY,
+    &gemma4::FAMILY,
     &phi3::FAMILY,
     &smollm3::FAMILY,
     &granite::FAMILY,
     &olmo2::FAMILY,
     &lfm2::FAMILY,
+    &phi2::FAMILY,
+    &starcoder2::FAMILY,
+    &stablelm::FAMILY,
+    &gpt_oss::FAMILY,
+    &exaone4::FAMILY,
+    &hunyuan_dense::FAMILY,
+    &ernie4_5::FAMILY,
+    &nemotron::FAMILY,
+    &minicpm::FAMILY,
+    &glm4::FAMILY,
+    &command_r::FAMILY,
+    &cohere2::FAMILY,
+    &qwen2moe::FAMILY,
+    &seed_oss::FAMILY,
+    &apertus::FAMILY,
 ];
 
 /// The family called `name`.

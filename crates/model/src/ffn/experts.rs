@@ -4,14 +4,16 @@
 //! Experts are taken in rising order, each for all tokens of the step that chose it, so a token's sum has one order whatever
 //! shares its step. Some models add a block that every token takes, times the sigmoid of a gate where they have one.
 
+use std::ops::Range;
+
 use ingle_kernel::ops::{self, Activation};
 
 use super::Ffn;
 use super::dense::{self, Dense};
 use crate::config::{DIM_MAX, Keys};
-use crate::decoder::Step;
+use crate::decoder::{Runtime, Step};
 use crate::error::Result;
-use crate::linear::{Linear, project};
+use crate::linear::{Inputs, Linear, project};
 use crate::scratch::{Need, Scratch, split};
 use crate::source::Source;
 
@@ -91,6 +93,8 @@ pub struct Experts {
     /// `(n_experts, dim)`
     router: Linear,
     experts: Vec<Dense>,
+    /// Factors on the experts' weights. `(n_experts)`
+    scales: Option<Vec<f32>>,
     shared: Option<Shared>,
 }
 
@@ -104,13 +108,15 @@ struct Shared {
 impl Experts {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (n, inner) = (plan.n_experts, plan.expert.dim);
-        let mut gates = plan
-            .expert
-            .gated
-            .then(|| source.stacked("ffn_gate_exps", n, inner, dim))
-            .transpose()?
-            .map(Vec::into_iter);
-        let ups = source.stacked("ffn_up_exps", n, inner, dim)?;
+        let (gates, ups) = if source.has("ffn_gate_up_exps.weight") && plan.expert.gated {
+            let both = source.stacked("ffn_gate_up_exps", n, 2 * inner, dim)?;
+            let half = |rows: Range<usize>| both.iter().map(|l| l.rows_view(rows.clone())).collect();
+            (Some(half(0..inner)), half(inner..2 * inner))
+        } else {
+            let gates = plan.expert.gated.then(|| source.stacked("ffn_gate_exps", n, inner, dim));
+            (gates.transpose()?, source.stacked("ffn_up_exps", n, inner, dim)?)
+        };
+        let mut gates = gates.map(Vec::into_iter);
         let downs = source.stacked("ffn_down_exps", n, dim, inner)?;
         let experts = ups.into_iter().zip(downs).map(|(up, down)| Dense {
             plan: plan.expert,
@@ -127,6 +133,7 @@ impl Experts {
             plan: *plan,
             router: source.linear("ffn_gate_inp", n, dim)?,
             experts: experts.collect(),
+            scales: source.vector_if("ffn_down_exps.scale", n)?,
             shared: plan.shared.as_ref().map(|plan| shared(plan, source)).transpose()?,
         })
     }
@@ -134,12 +141,35 @@ impl Experts {
 
 impl Ffn for Experts {
     fn forward(&self, step: &Step<'_, '_>, s: &mut Scratch) {
-        let (run, n_tokens, dim, n_experts) = (step.run, step.n_tokens, step.config.dim, self.plan.n_experts);
-        let (x, delta) = (&s.normed[..n_tokens * dim], &mut s.delta[..n_tokens * dim]);
-        let (outer, inner) = s.arena.split_at_mut(n_tokens * (n_experts + 2 * dim));
+        let n = step.n_tokens * step.config.dim;
+        let x = &s.normed[..n];
+        self.apply(step.run, &mut s.inputs, &mut s.arena, x, x, &mut s.delta[..n]);
+    }
+}
+
+impl Experts {
+    /// `delta` `(n_tokens, dim)` = the block of `x` `(n_tokens, dim)`, by way of `arena`; the router reads `to_router`
+    /// `(n_tokens, dim)`.
+    pub(super) fn apply(
+        &self,
+        run: &Runtime<'_>,
+        inputs: &mut Inputs,
+        arena: &mut [f32],
+        to_router: &[f32],
+        x: &[f32],
+        delta: &mut [f32],
+    ) {
+        let (n_experts, dim) = (self.plan.n_experts, self.router.mat.cols());
+        let n_tokens = x.len() / dim;
+        let (outer, inner) = arena.split_at_mut(n_tokens * (n_experts + 2 * dim));
         let [weights, picked, results] = split(outer, n_tokens, [n_experts, dim, dim]);
-        project(run, &mut s.inputs, x, [(&self.router, &mut *weights)]);
-        weights.chunks_exact_mut(n_experts).for_each(|row| self.plan.choose(row));
+        project(run, inputs, to_router, [(&self.router, &mut *weights)]);
+        for row in weights.chunks_exact_mut(n_experts) {
+            self.plan.choose(row);
+            if let Some(scales) = &self.scales {
+                row.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
+            }
+        }
 
         delta.fill(0.0);
         for (e, expert) in self.experts.iter().enumerate() {
@@ -152,17 +182,17 @@ impl Ffn for Experts {
                 row.copy_from_slice(&x[t * dim..(t + 1) * dim]);
             }
             let results = &mut results[..n * dim];
-            expert.apply(run, &mut s.inputs, inner, &picked[..n * dim], results);
+            expert.apply(run, inputs, inner, &picked[..n * dim], results);
             for (t, row) in takers().zip(results.chunks_exact(dim)) {
                 ops::add_scaled(&mut delta[t * dim..(t + 1) * dim], row, weights[t * n_experts + e]);
             }
         }
         if let Some(shared) = &self.shared {
-            shared.block.apply(run, &mut s.inputs, inner, x, results);
+            shared.block.apply(run, inputs, inner, x, results);
             let weights = &mut weights[..n_tokens];
             weights.fill(f32::INFINITY);
             if let Some(gate) = &shared.gate {
-                project(run, &mut s.inputs, x, [(gate, &mut *weights)]);
+                project(run, inputs, x, [(gate, &mut *weights)]);
             }
             for ((delta, row), &logit) in
                 delta.chunks_exact_mut(dim).zip(results.chunks_exact(dim)).zip(&*weights)

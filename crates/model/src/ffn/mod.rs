@@ -2,8 +2,10 @@
 //!
 //! A block is a file with its plan (what it is, as data) and its weights, and a line in each `match` below.
 
+pub mod beside;
 pub mod dense;
 pub mod experts;
+pub mod per_layer;
 
 use std::fmt::Debug;
 
@@ -21,6 +23,8 @@ pub enum FfnPlan {
     Dense(dense::Plan),
     /// Each token takes some of many.
     Experts(experts::Plan),
+    /// Both.
+    Beside(beside::Plan),
 }
 
 /// A feed-forward block with its weights.
@@ -36,15 +40,26 @@ impl FfnPlan {
             Self::None => None,
             Self::Dense(plan) => Some(Box::new(dense::Dense::read(plan, source, dim, "")?)),
             Self::Experts(plan) => Some(Box::new(experts::Experts::read(plan, source, dim)?)),
+            Self::Beside(plan) => Some(Box::new(beside::Beside::read(plan, source, dim)?)),
         })
     }
 
-    /// Width inside, of one expert where there are several; 0 where there is no block.
+    /// Width inside, of one expert where there are only experts; 0 where there is no block.
     pub fn dim(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Dense(plan) => plan.dim,
             Self::Experts(plan) => plan.expert.dim,
+            Self::Beside(plan) => plan.dense.dim,
+        }
+    }
+
+    /// The experts in it.
+    pub fn experts(&self) -> Option<&experts::Plan> {
+        match self {
+            Self::Experts(plan) => Some(plan),
+            Self::Beside(plan) => Some(&plan.experts),
+            Self::None | Self::Dense(_) => None,
         }
     }
 
@@ -54,6 +69,7 @@ impl FfnPlan {
             Self::None => Need::default(),
             Self::Dense(plan) => plan.need(),
             Self::Experts(plan) => plan.need(dim),
+            Self::Beside(plan) => plan.need(dim),
         }
     }
 }

@@ -20,12 +20,30 @@ pub struct Plan {
     pub shape: Shape,
     /// Which of the model's rotations it takes; `None` for positions that are not told.
     pub rope: Option<usize>,
+    /// Whether norms on q and k come behind the rotation instead of before it.
+    pub norm_after_rope: bool,
+    /// Whether every value head is divided by its root mean square.
+    pub norm_values: bool,
+    /// Whether values are the keys before norm and rotation.
+    pub values_are_keys: bool,
+    /// The earlier layer whose keys and values it reads instead of making its own.
+    pub kv_from: Option<usize>,
+    /// Whether later layers read its keys and values, which are kept whole for them.
+    pub kv_lent: bool,
 }
 
 impl Plan {
     /// Attention of `shape` with the model's first rotation.
     pub fn new(shape: Shape) -> Self {
-        Self { shape, rope: Some(0) }
+        Self {
+            shape,
+            rope: Some(0),
+            norm_after_rope: false,
+            norm_values: false,
+            values_are_keys: false,
+            kv_from: None,
+            kv_lent: false,
+        }
     }
 
     /// Values of all query heads of a token.
@@ -38,10 +56,12 @@ impl Plan {
         self.shape.n_kv_heads * self.shape.head_dim
     }
 
-    /// Keys and values, as far back as it looks.
+    /// Keys and values, as far back as they are looked at.
     pub(super) fn state(&self) -> StateShape {
         let Shape { n_kv_heads, head_dim, window, .. } = self.shape;
-        StateShape { kv: Some(KvShape { n_kv_heads, head_dim, window }), recurrent: 0 }
+        let window = window.filter(|_| !self.kv_lent);
+        let own = KvShape { n_kv_heads, head_dim, window };
+        StateShape { kv: Some(own).filter(|_| self.kv_from.is_none()), recurrent: 0 }
     }
 
     pub(super) fn need(&self) -> Need {
@@ -59,40 +79,60 @@ pub struct Attention {
     plan: Plan,
     /// `(n_heads * head_dim, dim)`
     q: Linear,
+    /// Of each query head, or of all together.
+    q_norm: Option<Norm>,
+    /// What makes keys and values, unless an earlier layer's are read.
+    own: Option<KeysAndValues>,
+    /// `(dim, n_heads * head_dim)`
+    o: Linear,
+    /// `(n_heads)`
+    sinks: Option<Vec<f32>>,
+}
+
+#[derive(Debug)]
+struct KeysAndValues {
     /// `(n_kv_heads * head_dim, dim)`
     k: Linear,
     /// `(n_kv_heads * head_dim, dim)`
     v: Linear,
-    /// `(dim, n_heads * head_dim)`
-    o: Linear,
-    /// Of each query head, or of all together.
-    q_norm: Option<Norm>,
     /// Of each key head, or of all together.
     k_norm: Option<Norm>,
-    /// `(n_heads)`
-    sinks: Option<Vec<f32>>,
+    /// Of each value head.
+    v_norm: Option<Norm>,
 }
 
 impl Attention {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (q_dim, kv_dim) = (plan.q_dim(), plan.kv_dim());
-        let [q, k, v] = if source.has("attn_qkv.weight") {
-            source.fused("attn_qkv", [q_dim, kv_dim, kv_dim], dim)?
+        let Shape { n_heads, n_kv_heads, head_dim, .. } = plan.shape;
+        let (q, kv) = if plan.kv_from.is_some() {
+            // Some files carry these from training, though nothing reads them.
+            source.leave(&["attn_k.weight", "attn_v.weight", "attn_k_norm.weight"]);
+            (source.linear("attn_q", q_dim, dim)?, None)
+        } else if source.has("attn_qkv.weight") {
+            let [q, k, v] = source.fused("attn_qkv", [q_dim, kv_dim, kv_dim], dim)?;
+            (q, Some((k, v)))
         } else {
-            [
-                source.linear("attn_q", q_dim, dim)?,
-                source.linear("attn_k", kv_dim, dim)?,
-                source.linear("attn_v", kv_dim, dim)?,
-            ]
+            let q = source.linear("attn_q", q_dim, dim)?;
+            let k = source.linear("attn_k", kv_dim, dim)?;
+            let v = if plan.values_are_keys { k.clone() } else { source.linear("attn_v", kv_dim, dim)? };
+            (q, Some((k, v)))
+        };
+        let own = |source: &mut Source<'_>, (k, v)| -> Result<KeysAndValues> {
+            let k_norm = source.head_norm("attn_k_norm", head_dim, n_kv_heads)?;
+            Ok(KeysAndValues {
+                k,
+                v,
+                k_norm,
+                v_norm: plan.norm_values.then(|| source.norm_by(vec![1.0; head_dim])),
+            })
         };
         Ok(Self {
             q,
-            k,
-            v,
+            q_norm: source.head_norm("attn_q_norm", head_dim, n_heads)?,
+            own: kv.map(|kv| own(source, kv)).transpose()?,
             o: source.linear("attn_output", dim, q_dim)?,
-            q_norm: source.norm_if("attn_q_norm", plan.shape.head_dim, q_dim)?,
-            k_norm: source.norm_if("attn_k_norm", plan.shape.head_dim, kv_dim)?,
-            sinks: source.vector_if("attn_sinks.weight", plan.shape.n_heads)?,
+            sinks: source.vector_if("attn_sinks.weight", n_heads)?,
             plan: plan.clone(),
         })
     }
@@ -109,11 +149,14 @@ impl Attention {
         let run = step.run;
         let rope = self.plan.rope.map(|i| (&step.config.ropes[i], i));
         run.pool.for_rows(rows, width, |t, row| {
-            if let Some(norm) = norm {
+            if let Some(norm) = norm.filter(|_| !self.plan.norm_after_rope) {
                 norm.apply_in_place(run, row);
             }
             if let Some((rope, i)) = rope {
                 rope.rotate(run, row, self.plan.shape.head_dim, angles.of(i, t));
+            }
+            if let Some(norm) = norm.filter(|_| self.plan.norm_after_rope) {
+                norm.apply_in_place(run, row);
             }
         });
     }
@@ -125,21 +168,32 @@ impl Mixer for Attention {
         let (q_dim, kv_dim) = (self.plan.q_dim(), self.plan.kv_dim());
         let [q, k, v, heads] = split(&mut s.arena, n_tokens, [q_dim, kv_dim, kv_dim, q_dim]);
         let normed = &s.normed[..n_tokens * dim];
-        project(run, &mut s.inputs, normed, [(&self.q, &mut *q), (&self.k, &mut *k), (&self.v, &mut *v)]);
+        if let Some(own) = &self.own {
+            let to = [(&self.q, &mut *q), (&own.k, &mut *k), (&own.v, &mut *v)];
+            project(run, &mut s.inputs, normed, to);
+            self.prepare(step, &s.angles, k, kv_dim, own.k_norm.as_ref());
+            if let Some(norm) = &own.v_norm {
+                run.pool.for_rows(v, kv_dim, |_, row| norm.apply_in_place(run, row));
+            }
+        } else {
+            project(run, &mut s.inputs, normed, [(&self.q, &mut *q)]);
+        }
         self.prepare(step, &s.angles, q, q_dim, self.q_norm.as_ref());
-        self.prepare(step, &s.angles, k, kv_dim, self.k_norm.as_ref());
 
+        let layer = self.plan.kv_from.unwrap_or(step.layer);
         let mut first = 0;
         for span in &mut *step.spans {
             let (mut pos, end) = (span.kv.len(), first + span.tokens.len());
             // A cache that keeps only a window takes a long span slice by slice.
             while first < end {
-                let n = (end - first).min(span.kv.slice(step.layer));
-                let rows = first * kv_dim..(first + n) * kv_dim;
-                span.kv.store(step.layer, pos, &k[rows.clone()], &v[rows]);
+                let n = (end - first).min(span.kv.slice(layer));
+                if self.own.is_some() {
+                    let rows = first * kv_dim..(first + n) * kv_dim;
+                    span.kv.store(layer, pos, &k[rows.clone()], &v[rows]);
+                }
                 let rows = first * q_dim..(first + n) * q_dim;
                 let queries = Queries { first_pos: pos, q: &q[rows.clone()], sinks: self.sinks.as_deref() };
-                let cache = span.kv.layer(step.layer);
+                let cache = span.kv.layer(layer);
                 attend(
                     run.pool,
                     run.kernels,

@@ -11,7 +11,7 @@ both sides compute with the same numbers.
 
 A NAME.py has
   model() -> a transformers model on the CPU (eval mode, eager attention)
-  keys(config) -> {GGUF key without the family's prefix: value}
+  keys(config) -> {GGUF key without the family's prefix: value}; a key behind a slash has no prefix
   names(config) -> {GGUF tensor name: parameter name, or a function of the state dict that returns a tensor}
   FAMILY, if general.architecture is not NAME
 """
@@ -46,6 +46,25 @@ def randomise(model):
         p.data = value.half().to(p.dtype)
 
 
+def common_keys(c, **more):
+    """What all families' metadata has, from a config of the transformers library."""
+    return {
+        "context_length": c.max_position_embeddings, "embedding_length": c.hidden_size,
+        "block_count": c.num_hidden_layers, "feed_forward_length": c.intermediate_size,
+        "attention.head_count": c.num_attention_heads, "attention.head_count_kv": c.num_key_value_heads,
+        "rope.freq_base": float(c.rope_parameters["rope_theta"]),
+    } | more
+
+
+def layer_names(n, parts, ends=("weight",), top=None):
+    """Names of `n` layers: {ours: theirs}, theirs behind `model.layers.N.`; `top` are those of the whole model."""
+    out = dict(top or {})
+    for i in range(n):
+        out |= {f"blk.{i}.{ours}.{end}": f"model.layers.{i}.{theirs}.{end}"
+                for ours, theirs in parts.items() for end in ends}
+    return out
+
+
 def add(writer, key, value):
     if isinstance(value, bool):
         writer.add_bool(key, value)
@@ -71,11 +90,12 @@ def make(name):
     weights = model.state_dict()
     writer = gguf.GGUFWriter(HERE / f"{name}.gguf", family)
     for key, value in module.keys(model.config).items():
-        add(writer, f"{family}.{key}", value)
+        add(writer, key[1:] if key.startswith("/") else f"{family}.{key}", value)
     for tensor, source in module.names(model.config).items():
         value = source(weights) if callable(source) else weights[source]
         value = value.detach().float().numpy()
-        exact = np.array_equal(value.astype(np.float16).astype(np.float32), value)
+        with np.errstate(over="ignore"):
+            exact = np.array_equal(value.astype(np.float16).astype(np.float32), value)
         small = value.ndim > 1 and exact and not tensor.endswith(getattr(module, "F32", ()))
         writer.add_tensor(tensor, np.ascontiguousarray(value.astype(np.float16 if small else np.float32)))
     writer.write_header_to_file()
