@@ -243,6 +243,14 @@ pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
     }
 }
 
+/// `x *= y`.
+pub fn multiply(x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len());
+    for (x, y) in x.iter_mut().zip(y) {
+        *x *= y;
+    }
+}
+
 /// `x += y * z`, value by value.
 pub fn add_product(x: &mut [f32], y: &[f32], z: &[f32]) {
     assert!(x.len() == y.len() && x.len() == z.len());

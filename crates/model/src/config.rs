@@ -43,6 +43,8 @@ pub struct Config {
     pub ropes: Vec<Rope>,
     /// What each layer is, first to last.
     pub layers: Vec<LayerPlan>,
+    /// Layers the file has after these that only draft tokens ahead; they are left unread.
+    pub n_draft_layers: usize,
     /// Factor on token embeddings.
     pub embed_scale: f32,
     /// Factor on what each block adds to the residual stream.
@@ -65,12 +67,9 @@ pub struct LayerPlan {
 }
 
 impl LayerPlan {
-    /// The mixer, where it is attention.
+    /// The attention of the layer's mixer.
     pub fn attention(&self) -> Option<&attention::Plan> {
-        match &self.mixer {
-            MixerPlan::Attention(plan) => Some(plan),
-            _ => None,
-        }
+        self.mixer.attention()
     }
 }
 
@@ -99,6 +98,7 @@ impl Config {
             norm_eps: keys.float_or("attention.layer_norm_rms_epsilon", 1e-5, 0.0)? as f32,
             ropes: rope.into_iter().collect(),
             layers,
+            n_draft_layers: 0,
             embed_scale: 1.0,
             residual_scale: 1.0,
             logit_scale: 1.0,
@@ -117,7 +117,7 @@ impl Config {
     /// Changes the plan of every layer that attends: `change(layer, plan)`.
     pub fn each_attention(&mut self, mut change: impl FnMut(usize, &mut attention::Plan)) {
         for (i, layer) in self.layers.iter_mut().enumerate() {
-            if let MixerPlan::Attention(plan) = &mut layer.mixer {
+            if let Some(plan) = layer.mixer.attention_mut() {
                 change(i, plan);
             }
         }
@@ -130,6 +130,12 @@ impl Config {
                 change(plan);
             }
         }
+    }
+
+    /// Positions are told by what recurs, not by a rotation.
+    pub fn use_no_rope(&mut self) {
+        self.ropes.clear();
+        self.each_attention(|_, plan| plan.rope = None);
     }
 
     /// Takes layer norms instead of RMS norms, with their own key for epsilon.
@@ -182,7 +188,12 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
     let heads = heads.ok_or_else(|| required("attention.head_count"))?;
     let kv_heads = keys.uints("attention.head_count_kv", n_layers, 0..=HEADS_MAX)?;
     let ffn_dims = keys.uints("feed_forward_length", n_layers, 0..=DIM_MAX)?;
-    let ffn_dims = ffn_dims.ok_or_else(|| required("feed_forward_length"))?;
+    let ffn_dims = match ffn_dims {
+        Some(dims) => dims,
+        // Models that have experts only say how wide those are.
+        None if keys.has("expert_feed_forward_length") => vec![0; n_layers],
+        None => return Err(required("feed_forward_length")),
+    };
     let layer = |i: usize| {
         let n_heads = heads[i];
         let head_dim = keys.uint_or("attention.key_length", dim / n_heads.max(1), 1..=DIM_MAX)?;

@@ -124,13 +124,25 @@ impl<'a> Source<'a> {
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.
     pub fn norm(&mut self, name: &str, n: usize) -> Result<Norm> {
-        let weight = self.vector(&format!("{name}.weight"), n)?;
+        let mut full = format!("{name}.weight");
+        // Converters give some norms no ending.
+        if !self.has(&full) && self.has(name) {
+            full.truncate(name.len());
+        }
+        let weight = self.vector(&full, n)?;
         let kind = self.config.norm;
         let bias = match kind {
             NormKind::Rms => None,
             NormKind::Layer => self.vector_if(&format!("{name}.bias"), n)?,
         };
         Ok(Norm::new(kind, self.config.norm_eps, weight, bias))
+    }
+
+    /// `n` RMS norms over `width` values each, their weights one after the other in `NAME.weight` `(n, width)`.
+    pub fn norms(&mut self, name: &str, n: usize, width: usize) -> Result<Vec<Norm>> {
+        let weights = self.matrix_values(&format!("{name}.weight"), n, width)?;
+        let norm = |weight: &[f32]| Norm::new(NormKind::Rms, self.config.norm_eps, weight.to_vec(), None);
+        Ok(weights.chunks_exact(width).map(norm).collect())
     }
 
     /// A norm over either of two widths, whichever the file has, or none.
@@ -146,7 +158,14 @@ impl<'a> Source<'a> {
     /// # Errors
     /// [`Error::Unsupported`] when a tensor was not taken.
     pub fn finish(self) -> Result<BTreeMap<String, (usize, usize)>> {
-        let known = |name: &str| self.used.contains(name) || REDUNDANT.iter().any(|r| name.ends_with(r));
+        let drafts =
+            (0..self.config.n_draft_layers).map(|i| format!("blk.{}.", self.config.layers.len() + i));
+        let drafts: Vec<String> = drafts.collect();
+        let known = |name: &str| {
+            self.used.contains(name)
+                || REDUNDANT.iter().any(|r| name.ends_with(r))
+                || drafts.iter().any(|layer| name.starts_with(layer))
+        };
         match self.file.tensors().iter().find(|t| !known(&t.name)) {
             None => Ok(self.adaptable),
             Some(t) => Err(Error::unsupported(
@@ -169,8 +188,8 @@ impl<'a> Source<'a> {
     fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
         let tensor = self.tensor(name)?;
         // Trailing dimensions of one value say nothing.
-        let n = tensor.shape.iter().rposition(|&n| n != 1).map_or(1, |i| i + 1).max(shape.len());
-        if tensor.shape.get(..n.min(tensor.shape.len())) != Some(shape) {
+        let told = |shape: &[usize]| shape.iter().rposition(|&n| n != 1).map_or(0, |i| i + 1);
+        if tensor.shape[..told(&tensor.shape)] != shape[..told(shape)] {
             return Err(Error::malformed(
                 format!("tensor {}", tensor.name),
                 format!("shape {:?}", tensor.shape),

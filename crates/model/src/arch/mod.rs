@@ -5,17 +5,23 @@
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
 //! a mixer or ffn file.
 
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
 mod granite;
+mod granitehybrid;
 mod lfm2;
 mod llama;
+mod mamba2;
 mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen35;
+mod qwen35moe;
 mod qwen3moe;
+mod qwen3next;
 mod smollm3;
 
 use crate::config::{Config, Keys};
@@ -82,6 +88,12 @@ pub static FAMILIES: &[&Family] = &[
     &granite::FAMILY,
     &olmo2::FAMILY,
     &lfm2::FAMILY,
+    &mamba2::FAMILY,
+    &granitehybrid::FAMILY,
+    &falcon_h1::FAMILY,
+    &qwen3next::FAMILY,
+    &qwen35::FAMILY,
+    &qwen35moe::FAMILY,
 ];
 
 /// The family called `name`.

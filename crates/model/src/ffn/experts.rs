@@ -4,6 +4,8 @@
 //! Experts are taken in rising order, each for all tokens of the step that chose it, so a token's sum has one order whatever
 //! shares its step. Some models add a block that every token takes, times the sigmoid of a gate where they have one.
 
+use std::ops::Range;
+
 use ingle_kernel::ops::{self, Activation};
 
 use super::Ffn;
@@ -40,11 +42,14 @@ impl Plan {
     pub fn read(keys: &Keys<'_>) -> Result<Self> {
         let n_experts = keys.uint("expert_count", 1..=EXPERTS_MAX)?;
         let expert = |dim| dense::Plan { dim, activation: Activation::Silu, gated: true };
+        // Older families have experts as wide as the block they replace.
+        let own = keys.has("expert_feed_forward_length");
+        let width = if own { "expert_feed_forward_length" } else { "feed_forward_length" };
         let shared = keys.uint_or("expert_shared_feed_forward_length", 0, 0..=DIM_MAX)?;
         Ok(Self {
             n_experts,
             n_used: keys.uint("expert_used_count", 1..=n_experts)?,
-            expert: expert(keys.uint("expert_feed_forward_length", 1..=DIM_MAX)?),
+            expert: expert(keys.uint(width, 1..=DIM_MAX)?),
             renormalise: keys.file.bool(&keys.key("expert_weights_norm"))?.unwrap_or(true),
             scale: keys.positive("expert_weights_scale")?.unwrap_or(1.0),
             shared: Some(shared).filter(|&dim| dim > 0).map(expert),
@@ -104,13 +109,15 @@ struct Shared {
 impl Experts {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (n, inner) = (plan.n_experts, plan.expert.dim);
-        let mut gates = plan
-            .expert
-            .gated
-            .then(|| source.stacked("ffn_gate_exps", n, inner, dim))
-            .transpose()?
-            .map(Vec::into_iter);
-        let ups = source.stacked("ffn_up_exps", n, inner, dim)?;
+        let (gates, ups) = if source.has("ffn_gate_up_exps.weight") && plan.expert.gated {
+            let both = source.stacked("ffn_gate_up_exps", n, 2 * inner, dim)?;
+            let half = |rows: Range<usize>| both.iter().map(|l| l.rows_view(rows.clone())).collect();
+            (Some(half(0..inner)), half(inner..2 * inner))
+        } else {
+            let gates = plan.expert.gated.then(|| source.stacked("ffn_gate_exps", n, inner, dim));
+            (gates.transpose()?, source.stacked("ffn_up_exps", n, inner, dim)?)
+        };
+        let mut gates = gates.map(Vec::into_iter);
         let downs = source.stacked("ffn_down_exps", n, dim, inner)?;
         let experts = ups.into_iter().zip(downs).map(|(up, down)| Dense {
             plan: plan.expert,

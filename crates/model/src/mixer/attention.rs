@@ -1,7 +1,8 @@
 //! Grouped-query attention (arXiv 2305.13245) with rotary positions, and what families add to it: norms on q and k, windows,
-//! soft caps and sinks.
+//! soft caps, sinks and gates on the result (arXiv 2505.06708).
 
 use ingle_kernel::attn::{Queries, Shape, attend};
+use ingle_kernel::ops::Activation;
 
 use super::Mixer;
 use crate::decoder::Step;
@@ -20,17 +21,24 @@ pub struct Plan {
     pub shape: Shape,
     /// Which of the model's rotations it takes; `None` for positions that are not told.
     pub rope: Option<usize>,
+    /// Whether each query head comes with a gate of its width, whose sigmoid multiplies the head's result.
+    pub gated: bool,
 }
 
 impl Plan {
     /// Attention of `shape` with the model's first rotation.
     pub fn new(shape: Shape) -> Self {
-        Self { shape, rope: Some(0) }
+        Self { shape, rope: Some(0), gated: false }
     }
 
     /// Values of all query heads of a token.
     pub fn q_dim(&self) -> usize {
         self.shape.n_heads * self.shape.head_dim
+    }
+
+    /// Values of all gates of a token.
+    fn gate_dim(&self) -> usize {
+        if self.gated { self.q_dim() } else { 0 }
     }
 
     /// Values of all key (or value) heads of a token.
@@ -46,7 +54,7 @@ impl Plan {
 
     pub(super) fn need(&self) -> Need {
         Need {
-            per_token: 2 * self.q_dim() + 2 * self.kv_dim(),
+            per_token: 2 * self.q_dim() + 2 * self.kv_dim() + 2 * self.gate_dim(),
             per_thread: self.shape.scratch_len(),
             widest: self.q_dim(),
         }
@@ -57,7 +65,7 @@ impl Plan {
 #[derive(Debug)]
 pub struct Attention {
     plan: Plan,
-    /// `(n_heads * head_dim, dim)`
+    /// With gates, each head's `head_dim` rows are followed by those of its gate. `(n_heads * head_dim, dim)`
     q: Linear,
     /// `(n_kv_heads * head_dim, dim)`
     k: Linear,
@@ -76,11 +84,12 @@ pub struct Attention {
 impl Attention {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (q_dim, kv_dim) = (plan.q_dim(), plan.kv_dim());
+        let q_rows = q_dim + plan.gate_dim();
         let [q, k, v] = if source.has("attn_qkv.weight") {
-            source.fused("attn_qkv", [q_dim, kv_dim, kv_dim], dim)?
+            source.fused("attn_qkv", [q_rows, kv_dim, kv_dim], dim)?
         } else {
             [
-                source.linear("attn_q", q_dim, dim)?,
+                source.linear("attn_q", q_rows, dim)?,
                 source.linear("attn_k", kv_dim, dim)?,
                 source.linear("attn_v", kv_dim, dim)?,
             ]
@@ -95,6 +104,16 @@ impl Attention {
             sinks: source.vector_if("attn_sinks.weight", plan.shape.n_heads)?,
             plan: plan.clone(),
         })
+    }
+
+    /// Separates the heads of q from their gates.
+    fn take_apart(&self, both: &[f32], q: &mut [f32], gates: &mut [f32]) {
+        let n = self.plan.shape.head_dim;
+        let parts = q.chunks_exact_mut(n).zip(gates.chunks_exact_mut(n));
+        for (both, (q, gate)) in both.chunks_exact(2 * n).zip(parts) {
+            q.copy_from_slice(&both[..n]);
+            gate.copy_from_slice(&both[n..]);
+        }
     }
 
     /// Norms and rotates the heads of every token's row, `(n_tokens, width)`.
@@ -123,9 +142,16 @@ impl Mixer for Attention {
     fn forward(&self, step: &mut Step<'_, '_>, s: &mut Scratch) {
         let (run, n_tokens, dim) = (step.run, step.n_tokens, step.config.dim);
         let (q_dim, kv_dim) = (self.plan.q_dim(), self.plan.kv_dim());
-        let [q, k, v, heads] = split(&mut s.arena, n_tokens, [q_dim, kv_dim, kv_dim, q_dim]);
+        let gate_dim = self.plan.gate_dim();
+        let widths = [q_dim, kv_dim, kv_dim, q_dim + gate_dim, gate_dim];
+        let [q, k, v, heads, gates] = split(&mut s.arena, n_tokens, widths);
         let normed = &s.normed[..n_tokens * dim];
-        project(run, &mut s.inputs, normed, [(&self.q, &mut *q), (&self.k, &mut *k), (&self.v, &mut *v)]);
+        let to_q = if self.plan.gated { &mut *heads } else { &mut *q };
+        project(run, &mut s.inputs, normed, [(&self.q, to_q), (&self.k, &mut *k), (&self.v, &mut *v)]);
+        if self.plan.gated {
+            self.take_apart(heads, q, gates);
+        }
+        let heads = &mut heads[..n_tokens * q_dim];
         self.prepare(step, &s.angles, q, q_dim, self.q_norm.as_ref());
         self.prepare(step, &s.angles, k, kv_dim, self.k_norm.as_ref());
 
@@ -152,6 +178,14 @@ impl Mixer for Attention {
                 (first, pos) = (first + n, pos + n);
             }
         }
-        project(run, &mut s.inputs, heads, [(&self.o, &mut s.delta[..n_tokens * dim])]);
+        let mut result = &*heads;
+        if self.plan.gated {
+            let glu = run.kernels.ops().glu;
+            run.pool.for_rows(gates, q_dim, |t, gate| {
+                glu(Activation::Sigmoid, gate, &heads[t * q_dim..(t + 1) * q_dim]);
+            });
+            result = gates;
+        }
+        project(run, &mut s.inputs, result, [(&self.o, &mut s.delta[..n_tokens * dim])]);
     }
 }

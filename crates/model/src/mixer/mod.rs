@@ -4,7 +4,11 @@
 //! of a sequence lies in the sequence's cache ([`crate::kv`]).
 
 pub mod attention;
+mod conv;
+pub mod delta_net;
+pub mod mamba2;
 pub mod short_conv;
+pub mod sum;
 
 use std::fmt::Debug;
 
@@ -21,6 +25,12 @@ pub enum MixerPlan {
     Attention(attention::Plan),
     /// A gated convolution over the last few positions.
     ShortConv(short_conv::Plan),
+    /// A state space model with a matrix per head.
+    Mamba2(mamba2::Plan),
+    /// Linear attention by the gated delta rule.
+    DeltaNet(delta_net::Plan),
+    /// Attention and one of the others side by side.
+    Sum(sum::Plan),
 }
 
 /// A mixer with its weights.
@@ -36,7 +46,26 @@ impl MixerPlan {
         Ok(match self {
             Self::Attention(plan) => Box::new(attention::Attention::read(plan, source, dim)?),
             Self::ShortConv(plan) => Box::new(short_conv::ShortConv::read(*plan, source)?),
+            Self::Mamba2(plan) => Box::new(mamba2::Mamba2::read(*plan, source, dim)?),
+            Self::DeltaNet(plan) => Box::new(delta_net::DeltaNet::read(*plan, source, dim)?),
+            Self::Sum(plan) => Box::new(sum::Sum::read(plan, source)?),
         })
+    }
+
+    /// The attention in it.
+    pub fn attention(&self) -> Option<&attention::Plan> {
+        match self {
+            Self::Attention(plan) | Self::Sum(sum::Plan { attention: plan, .. }) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// The attention in it, to be changed.
+    pub fn attention_mut(&mut self) -> Option<&mut attention::Plan> {
+        match self {
+            Self::Attention(plan) | Self::Sum(sum::Plan { attention: plan, .. }) => Some(plan),
+            _ => None,
+        }
     }
 
     /// What it is, in a word or two.
@@ -45,6 +74,9 @@ impl MixerPlan {
             Self::Attention(plan) if plan.shape.window.is_some() => "windowed attention",
             Self::Attention(_) => "attention",
             Self::ShortConv(_) => "short convolution",
+            Self::Mamba2(_) => "state space",
+            Self::DeltaNet(_) => "gated delta net",
+            Self::Sum(_) => "attention beside state space",
         }
     }
 
@@ -53,6 +85,9 @@ impl MixerPlan {
         match self {
             Self::Attention(plan) => plan.state(),
             Self::ShortConv(plan) => plan.state(),
+            Self::Mamba2(plan) => plan.state(),
+            Self::DeltaNet(plan) => plan.state(),
+            Self::Sum(plan) => plan.state(),
         }
     }
 
@@ -61,6 +96,9 @@ impl MixerPlan {
         match self {
             Self::Attention(plan) => plan.need(),
             Self::ShortConv(plan) => plan.need(),
+            Self::Mamba2(plan) => plan.need(),
+            Self::DeltaNet(plan) => plan.need(),
+            Self::Sum(plan) => plan.need(),
         }
     }
 }
