@@ -6,7 +6,7 @@
 
 use crate::acts::QuantizeRow;
 use crate::attn::BlockFn;
-use crate::scan::{DeltaStep, SsmStep};
+use crate::scan::{DeltaStep, SelectiveStep, SsmStep};
 
 /// A tier's build of every operation here.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,8 @@ pub struct Ops {
     pub attend_block: BlockFn,
     /// [`crate::scan`]'s state space step.
     pub ssm_step: SsmStep,
+    /// [`crate::scan`]'s state space step with a decay per channel and row.
+    pub selective_step: SelectiveStep,
     /// [`crate::scan`]'s delta rule step.
     pub delta_step: DeltaStep,
 }

@@ -132,6 +132,12 @@ impl Config {
         }
     }
 
+    /// Puts the last `n` layers aside, which only draft.
+    pub fn drop_drafts(&mut self, n: usize) {
+        self.n_draft_layers = n;
+        self.layers.truncate(self.layers.len() - n);
+    }
+
     /// Positions are told by what recurs, not by a rotation.
     pub fn use_no_rope(&mut self) {
         self.ropes.clear();

@@ -33,8 +33,8 @@ pub struct Weights {
 /// One layer: a mixer and a feed-forward block, each with its norms and added to the residual stream.
 #[derive(Debug)]
 pub struct Layer {
-    /// Mixes positions.
-    pub mixer: Half<dyn Mixer>,
+    /// Mixes positions; some layers have none.
+    pub mixer: Option<Half<dyn Mixer>>,
     /// Mixes channels; some layers have none.
     pub ffn: Option<Half<dyn Ffn>>,
 }
@@ -102,15 +102,20 @@ impl Layer {
             Norms::After => Ok(Input::Plain),
             Norms::Before | Norms::Both => source.norm(name, dim).map(Input::Normed),
         };
-        let mixer = Half {
-            input: input(source, "attn_norm")?,
-            post_norm: post_norm(source, "post_attention_norm")?,
-            block: plan.mixer.read(source, dim)?,
+        let mixer = match plan.mixer.read(source, dim)? {
+            None => None,
+            Some(block) => Some(Half {
+                input: input(source, "attn_norm")?,
+                post_norm: post_norm(source, "post_attention_norm")?,
+                block,
+            }),
         };
+        // The one norm of a layer without a mixer has the name of the first.
+        let ffn_norm = if mixer.is_some() { "ffn_norm" } else { "attn_norm" };
         let ffn = match plan.ffn.read(source, dim)? {
             None => None,
             Some(block) => Some(Half {
-                input: if plan.parallel { Input::Shared } else { input(source, "ffn_norm")? },
+                input: if plan.parallel { Input::Shared } else { input(source, ffn_norm)? },
                 post_norm: post_norm(source, "post_ffw_norm")?,
                 block,
             }),

@@ -26,6 +26,7 @@ pub static TIER: Tier = Tier {
         quantize: acts::quantize,
         attend_block: attn::block,
         ssm_step: scan::ssm_step,
+        selective_step: scan::selective_step,
         delta_step: scan::delta_step,
     },
     tiles: &[],

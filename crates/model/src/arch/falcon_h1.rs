@@ -12,7 +12,6 @@ pub static FAMILY: Family = Family {
         let recurrent = mamba2::Plan::read(keys)?;
         for layer in &mut config.layers {
             if let MixerPlan::Attention(attention) = &layer.mixer {
-                let recurrent = Box::new(MixerPlan::Mamba2(recurrent));
                 let (dim, attention) = (config.dim, attention.clone());
                 layer.mixer = MixerPlan::Sum(sum::Plan { dim, attention, recurrent });
             }

@@ -11,9 +11,14 @@ mod gemma2;
 mod gemma3;
 mod granite;
 mod granitehybrid;
+mod jamba;
 mod lfm2;
+mod lfm2moe;
 mod llama;
+mod mamba;
 mod mamba2;
+mod nemotron_h;
+mod nemotron_h_moe;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -88,12 +93,17 @@ pub static FAMILIES: &[&Family] = &[
     &granite::FAMILY,
     &olmo2::FAMILY,
     &lfm2::FAMILY,
+    &lfm2moe::FAMILY,
+    &mamba::FAMILY,
     &mamba2::FAMILY,
+    &jamba::FAMILY,
     &granitehybrid::FAMILY,
     &falcon_h1::FAMILY,
     &qwen3next::FAMILY,
     &qwen35::FAMILY,
     &qwen35moe::FAMILY,
+    &nemotron_h::FAMILY,
+    &nemotron_h_moe::FAMILY,
 ];
 
 /// The family called `name`.

@@ -29,8 +29,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[("ffn_norm", "post_attention_norm"
 /// Delta nets in all layers but each `full_attention_interval`-th, and layers that draft put aside.
 pub(super) fn mixers(keys: &Keys<'_>, config: &mut Config, key_heads: KeyHeads) -> Result<()> {
     let n_drafts = keys.uint_or("nextn_predict_layers", 0, 0..=config.layers.len() - 1)?;
-    config.n_draft_layers = n_drafts;
-    config.layers.truncate(config.layers.len() - n_drafts);
+    config.drop_drafts(n_drafts);
     let period = keys.uint_or("full_attention_interval", 4, 1..=1 << 12)?;
     let told = keys.uints("attention.recurrent_layers", config.layers.len(), 0..=1)?;
     let plan = delta_net::Plan::read(keys, key_heads)?;

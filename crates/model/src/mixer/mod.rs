@@ -6,6 +6,7 @@
 pub mod attention;
 mod conv;
 pub mod delta_net;
+pub mod mamba;
 pub mod mamba2;
 pub mod short_conv;
 pub mod sum;
@@ -21,11 +22,15 @@ use crate::source::Source;
 /// What a layer's mixer is.
 #[derive(Debug, Clone)]
 pub enum MixerPlan {
+    /// The layer is its feed-forward block.
+    None,
     /// Softmax attention over cached keys and values.
     Attention(attention::Plan),
     /// A gated convolution over the last few positions.
     ShortConv(short_conv::Plan),
-    /// A state space model with a matrix per head.
+    /// A state space model with a decay per channel and row.
+    Mamba(mamba::Plan),
+    /// A state space model with a decay per head.
     Mamba2(mamba2::Plan),
     /// Linear attention by the gated delta rule.
     DeltaNet(delta_net::Plan),
@@ -42,14 +47,16 @@ pub trait Mixer: Debug + Send + Sync {
 
 impl MixerPlan {
     /// Takes the weights of the layer that `source` is in.
-    pub fn read(&self, source: &mut Source<'_>, dim: usize) -> Result<Box<dyn Mixer>> {
-        Ok(match self {
+    pub fn read(&self, source: &mut Source<'_>, dim: usize) -> Result<Option<Box<dyn Mixer>>> {
+        Ok(Some(match self {
+            Self::None => return Ok(None),
             Self::Attention(plan) => Box::new(attention::Attention::read(plan, source, dim)?),
             Self::ShortConv(plan) => Box::new(short_conv::ShortConv::read(*plan, source)?),
+            Self::Mamba(plan) => Box::new(mamba::Mamba::read(*plan, source, dim)?),
             Self::Mamba2(plan) => Box::new(mamba2::Mamba2::read(*plan, source, dim)?),
             Self::DeltaNet(plan) => Box::new(delta_net::DeltaNet::read(*plan, source, dim)?),
             Self::Sum(plan) => Box::new(sum::Sum::read(plan, source)?),
-        })
+        }))
     }
 
     /// The attention in it.
@@ -71,10 +78,11 @@ impl MixerPlan {
     /// What it is, in a word or two.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::None => "feed-forward alone",
             Self::Attention(plan) if plan.shape.window.is_some() => "windowed attention",
             Self::Attention(_) => "attention",
             Self::ShortConv(_) => "short convolution",
-            Self::Mamba2(_) => "state space",
+            Self::Mamba(_) | Self::Mamba2(_) => "state space",
             Self::DeltaNet(_) => "gated delta net",
             Self::Sum(_) => "attention beside state space",
         }
@@ -83,8 +91,10 @@ impl MixerPlan {
     /// What it remembers of a sequence.
     pub fn state(&self) -> StateShape {
         match self {
+            Self::None => StateShape { kv: None, recurrent: 0 },
             Self::Attention(plan) => plan.state(),
             Self::ShortConv(plan) => plan.state(),
+            Self::Mamba(plan) => plan.state(),
             Self::Mamba2(plan) => plan.state(),
             Self::DeltaNet(plan) => plan.state(),
             Self::Sum(plan) => plan.state(),
@@ -94,8 +104,10 @@ impl MixerPlan {
     /// The buffers it needs.
     pub fn need(&self) -> Need {
         match self {
+            Self::None => Need::default(),
             Self::Attention(plan) => plan.need(),
             Self::ShortConv(plan) => plan.need(),
+            Self::Mamba(plan) => plan.need(),
             Self::Mamba2(plan) => plan.need(),
             Self::DeltaNet(plan) => plan.need(),
             Self::Sum(plan) => plan.need(),

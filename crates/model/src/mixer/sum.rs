@@ -1,9 +1,9 @@
-//! Attention and a mixer that recurs, side by side: both read the layer's input and their results are added (Falcon-H1,
+//! Attention and a state space mixer side by side: both read the layer's input and their results are added (Falcon-H1,
 //! arXiv 2507.22448).
 
 use ingle_kernel::ops;
 
-use super::{Mixer, MixerPlan, attention};
+use super::{Mixer, attention, mamba2};
 use crate::decoder::Step;
 use crate::error::Result;
 use crate::kv::StateShape;
@@ -17,8 +17,8 @@ pub struct Plan {
     pub dim: usize,
     /// The one that keeps keys and values.
     pub attention: attention::Plan,
-    /// The one that keeps a running state, and no keys and values.
-    pub recurrent: Box<MixerPlan>,
+    /// The one that keeps a running state.
+    pub recurrent: mamba2::Plan,
 }
 
 impl Plan {
@@ -36,13 +36,13 @@ impl Plan {
 #[derive(Debug)]
 pub struct Sum {
     attention: attention::Attention,
-    recurrent: Box<dyn Mixer>,
+    recurrent: mamba2::Mamba2,
 }
 
 impl Sum {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>) -> Result<Self> {
         let attention = attention::Attention::read(&plan.attention, source, plan.dim)?;
-        Ok(Self { attention, recurrent: plan.recurrent.read(source, plan.dim)? })
+        Ok(Self { attention, recurrent: mamba2::Mamba2::read(plan.recurrent, source, plan.dim)? })
     }
 }
 

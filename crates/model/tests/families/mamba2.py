@@ -4,7 +4,7 @@ from transformers import Mamba2Config, Mamba2ForCausalLM
 
 def model():
     config = Mamba2Config(
-        vocab_size=97, hidden_size=32, num_hidden_layers=3, num_heads=4, head_dim=16, expand=2, state_size=8, n_groups=2,
+        vocab_size=97, hidden_size=32, num_hidden_layers=2, num_heads=4, head_dim=16, expand=2, state_size=8, n_groups=2,
         conv_kernel=4, use_conv_bias=True, use_bias=False, layer_norm_epsilon=1e-5, chunk_size=16,
         residual_in_fp32=False, tie_word_embeddings=True)
     return Mamba2ForCausalLM(config)

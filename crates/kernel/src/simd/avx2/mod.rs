@@ -43,6 +43,9 @@ pub static TIER: Tier = Tier {
         ssm_step: build!(scan::ssm_step(
             state: &mut [f32], x: &[f32], b: &[f32], c: &[f32], numbers: [f32; 3], out: &mut [f32]
         )),
+        selective_step: build!(scan::selective_step(
+            state: &mut [f32], a: &[f32], channels: [&[f32]; 3], rows: [&[f32]; 2], out: &mut [f32]
+        )),
         delta_step: build!(scan::delta_step(
             state: &mut [f32], q: &[f32], k: &[f32], v: &[f32], numbers: [f32; 2], out: &mut [f32]
         )),
