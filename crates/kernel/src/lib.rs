@@ -1,4 +1,4 @@
-//! Numbers: block formats, SIMD tiers, matrix products, attention, thread pool.
+//! Numbers: block formats, SIMD tiers, matrix products, attention, scans, thread pool.
 //!
 //! Reading order: [`quant`] says what a weight is, [`acts`] what it is multiplied with, [`mat`] and [`gemm`] how,
 //! [`attn`], [`scan`] and [`ops`] what happens between the matrices, [`simd`] which CPU tier does it and [`par`] on how many

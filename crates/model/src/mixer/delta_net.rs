@@ -2,8 +2,8 @@
 //! `beta` and `dt` projections of the input. Queries and keys have length 1.
 //!
 //! A sequence remembers the convolution's last rows and, per value head, a matrix ([`ingle_kernel::scan`]). Files store
-//! the decay `a` as it is used, `-exp(A_log)`. Those of the first converters, with all projections in one tensor by key
-//! heads, are not read.
+//! the decay `a` as it is used, `-exp(A_log)`. Some have projections in one tensor whose rows go by key heads; what those
+//! give is put in order for every token.
 
 use ingle_kernel::ops::{self, Activation};
 use ingle_kernel::scan::{self, Delta, DeltaShape, KeyHeads};
@@ -12,7 +12,7 @@ use super::Mixer;
 use super::conv::Conv;
 use super::mamba2::{HEADS_MAX, ROWS_MAX, WIDTH_MAX};
 use crate::config::{DIM_MAX, Keys};
-use crate::decoder::Step;
+use crate::decoder::{Runtime, Step};
 use crate::error::{Error, Result};
 use crate::kv::StateShape;
 use crate::linear::{Inputs, Linear, project};
@@ -61,7 +61,7 @@ impl Plan {
     pub(super) fn need(&self) -> Need {
         let DeltaShape { n_heads, .. } = self.shape;
         let (inner, row) = (self.shape.inner(), self.shape.row());
-        Need { per_token: 2 * inner + 2 * row + 4 * n_heads, per_thread: 0, widest: inner }
+        Need { per_token: 2 * inner + 2 * row + 2 * n_heads, per_thread: 0, widest: inner }
     }
 }
 
@@ -69,10 +69,7 @@ impl Plan {
 #[derive(Debug)]
 pub struct DeltaNet {
     plan: Plan,
-    /// `(DeltaShape::row, dim)`
-    qkv: Linear,
-    /// `(inner, dim)`
-    z: Linear,
+    main: Main,
     gates: Gates,
     conv: Conv,
     /// `(n_heads)`
@@ -89,6 +86,15 @@ pub struct DeltaNet {
     out: Linear,
 }
 
+/// Where `q`, `k`, `v` and `z` come from.
+#[derive(Debug)]
+enum Main {
+    /// Matrices of their own: `(DeltaShape::row, dim)` and `(inner, dim)`.
+    Apart { qkv: Linear, z: Linear },
+    /// One: for each key head `q`, `k`, then `v` and `z` of its value heads. `(DeltaShape::row + inner, dim)`
+    ByKeyHead(Linear),
+}
+
 /// Where `beta` and `dt` come from.
 #[derive(Debug)]
 enum Gates {
@@ -102,6 +108,12 @@ impl DeltaNet {
     pub(super) fn read(plan: Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let DeltaShape { n_heads, key_dim, value_dim, .. } = plan.shape;
         let (inner, row) = (plan.shape.inner(), plan.shape.row());
+        let main = if source.has("ssm_in.weight") {
+            Main::ByKeyHead(source.linear("ssm_in", row + inner, dim)?)
+        } else {
+            let qkv = source.linear("attn_qkv", row, dim)?;
+            Main::Apart { qkv, z: source.linear("attn_gate", inner, dim)? }
+        };
         let gates = if source.has("ssm_ba.weight") {
             Gates::ByKeyHead(source.linear("ssm_ba", 2 * n_heads, dim)?)
         } else {
@@ -113,8 +125,7 @@ impl DeltaNet {
         let length = |length: f32| Norm::new(NormKind::Rms, EPS / n, vec![length / n.sqrt(); key_dim], None);
         Ok(Self {
             plan,
-            qkv: source.linear("attn_qkv", row, dim)?,
-            z: source.linear("attn_gate", inner, dim)?,
+            main,
             gates,
             conv: Conv::read(source, "ssm_conv1d", row, plan.width)?,
             dt_bias: source.vector("ssm_dt.bias", n_heads)?,
@@ -126,21 +137,47 @@ impl DeltaNet {
         })
     }
 
-    /// Puts `beta` and `dt` of every token into rows of `n_heads`, by way of `both` `(n_tokens, 2 * n_heads)`.
+    /// Puts `q`, `k` and `v` of every token into `qkv` and its `z` into `z`, by way of `work`.
+    fn main(&self, run: &Runtime<'_>, inputs: &mut Inputs, normed: &[f32], [qkv, z, work]: [&mut [f32]; 3]) {
+        let linear = match &self.main {
+            Main::Apart { qkv: to_qkv, z: to_z } => {
+                return project(run, inputs, normed, [(to_qkv, qkv), (to_z, z)]);
+            }
+            Main::ByKeyHead(linear) => linear,
+        };
+        let shape = self.plan.shape;
+        let (keys, n, shared) = (shape.keys(), shape.key_dim, shape.inner() / shape.n_key_heads);
+        project(run, inputs, normed, [(linear, &mut *work)]);
+        let rows = qkv.chunks_exact_mut(shape.row()).zip(z.chunks_exact_mut(shape.inner()));
+        for (all, (qkv, z)) in work.chunks_exact(linear.mat.rows()).zip(rows) {
+            for (head, all) in all.chunks_exact(2 * (n + shared)).enumerate() {
+                let (q, rest) = all.split_at(n);
+                let (k, rest) = rest.split_at(n);
+                let (v, of_z) = rest.split_at(shared);
+                qkv[head * n..][..n].copy_from_slice(q);
+                qkv[keys + head * n..][..n].copy_from_slice(k);
+                qkv[2 * keys + head * shared..][..shared].copy_from_slice(v);
+                z[head * shared..][..shared].copy_from_slice(of_z);
+            }
+        }
+    }
+
+    /// Puts `beta` and `dt` of every token into rows of `n_heads`, by way of `work`.
     fn gates(
         &self,
-        step: &Step<'_, '_>,
+        run: &Runtime<'_>,
         inputs: &mut Inputs,
         normed: &[f32],
-        [beta, dt, both]: [&mut [f32]; 3],
+        [beta, dt, work]: [&mut [f32]; 3],
     ) {
         let DeltaShape { n_heads, n_key_heads, .. } = self.plan.shape;
         match &self.gates {
             Gates::Apart { beta: to_beta, dt: to_dt } => {
-                project(step.run, inputs, normed, [(to_beta, &mut *beta), (to_dt, &mut *dt)]);
+                project(run, inputs, normed, [(to_beta, &mut *beta), (to_dt, &mut *dt)]);
             }
             Gates::ByKeyHead(linear) => {
-                project(step.run, inputs, normed, [(linear, &mut *both)]);
+                let both = &mut work[..2 * beta.len()];
+                project(run, inputs, normed, [(linear, &mut *both)]);
                 let shared = n_heads / n_key_heads;
                 let parts = beta.chunks_exact_mut(shared).zip(dt.chunks_exact_mut(shared));
                 for (both, (beta, dt)) in both.chunks_exact(2 * shared).zip(parts) {
@@ -149,7 +186,7 @@ impl DeltaNet {
                 }
             }
         }
-        let activate = step.run.kernels.ops().activate;
+        let activate = run.kernels.ops().activate;
         activate(Activation::Sigmoid, beta);
         for dt in dt.chunks_exact_mut(n_heads) {
             ops::add(dt, &self.dt_bias);
@@ -162,11 +199,12 @@ impl Mixer for DeltaNet {
     fn forward(&self, step: &mut Step<'_, '_>, s: &mut Scratch) {
         let (run, n_tokens, shape) = (step.run, step.n_tokens, self.plan.shape);
         let (inner, row, n_heads, kernel) = (shape.inner(), shape.row(), shape.n_heads, run.kernels.ops());
-        let widths = [inner, row, row, n_heads, n_heads, 2 * n_heads, inner];
-        let [z, qkv, conv, beta, dt, both, y] = split(&mut s.arena, n_tokens, widths);
+        let [z, qkv, beta, dt, work] =
+            split(&mut s.arena, n_tokens, [inner, row, n_heads, n_heads, row + inner]);
         let normed = &s.normed[..n_tokens * step.config.dim];
-        project(run, &mut s.inputs, normed, [(&self.qkv, &mut *qkv), (&self.z, &mut *z)]);
-        self.gates(step, &mut s.inputs, normed, [&mut *beta, &mut *dt, both]);
+        self.main(run, &mut s.inputs, normed, [&mut *qkv, &mut *z, &mut *work]);
+        self.gates(run, &mut s.inputs, normed, [&mut *beta, &mut *dt, &mut *work]);
+        let (conv, y) = work.split_at_mut(n_tokens * row);
         let mut first = 0;
         for span in &mut *step.spans {
             let tokens = first..first + span.tokens.len();
