@@ -93,7 +93,8 @@ impl Plan {
             row[i] = -row[i];
         }
         let taken: f32 = row.iter().filter(|p| p.is_sign_negative()).map(|p| -p).sum();
-        let factor = self.scale / if self.renormalise { taken } else { all };
+        // Sigmoids may all round to 0.
+        let factor = self.scale / if self.renormalise { taken.max(1e-20) } else { all };
         row.iter_mut().for_each(|p| *p = if p.is_sign_negative() { -*p * factor } else { 0.0 });
     }
 }

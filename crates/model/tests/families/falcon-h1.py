@@ -3,16 +3,18 @@ import mamba2
 import torch
 from transformers import FalconH1Config, FalconH1ForCausalLM
 
+SIZES = dict(
+    vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, mamba_d_ssm=48, mamba_n_heads=4,
+    mamba_d_head=12, mamba_n_groups=2, mamba_d_state=8, mamba_d_conv=4, mamba_chunk_size=16, mamba_conv_bias=True,
+    mamba_norm_before_gate=False, mamba_rms_norm=True, lm_head_multiplier=0.5, embedding_multiplier=4.0,
+    mlp_multipliers=[0.5, 2.0], key_multiplier=0.5, attention_out_multiplier=2.0, attention_in_multiplier=0.5,
+    ssm_multipliers=[0.5, 2.0, 0.5, 2.0, 0.25], ssm_in_multiplier=2.0, ssm_out_multiplier=0.25,
+    attn_implementation="eager", rope_parameters={"rope_type": "default", "rope_theta": 100000.0})
 
-def model():
-    config = FalconH1Config(
-        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, mamba_d_ssm=48, mamba_n_heads=4,
-        mamba_d_head=12, mamba_n_groups=2, mamba_d_state=8, mamba_d_conv=4, mamba_chunk_size=16, mamba_conv_bias=True,
-        mamba_norm_before_gate=False, mamba_rms_norm=True, lm_head_multiplier=0.5, embedding_multiplier=4.0,
-        mlp_multipliers=[0.5, 2.0], key_multiplier=0.5, attention_out_multiplier=2.0, attention_in_multiplier=0.5,
-        ssm_multipliers=[0.5, 2.0, 0.5, 2.0, 0.25], ssm_in_multiplier=2.0, ssm_out_multiplier=0.25,
-        attn_implementation="eager", rope_parameters={"rope_type": "default", "rope_theta": 100000.0})
+
+def model(**changes):
+    config = FalconH1Config(**SIZES | changes)
     config.head_dim = 8
     return FalconH1ForCausalLM(config)
 
