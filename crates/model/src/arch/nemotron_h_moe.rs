@@ -13,7 +13,6 @@ pub static FAMILY: Family = Family {
     adjust: |keys, config| {
         nemotron_h::blocks(keys, config)?;
         let mut plan = experts::Plan::read(keys)?;
-        let ungated = |plan: dense::Plan| dense::Plan { activation: Activation::Relu2, gated: false, ..plan };
         plan.expert = ungated(plan.expert);
         plan.shared = plan.shared.map(ungated);
         plan.sigmoid = true;
@@ -26,3 +25,8 @@ pub static FAMILY: Family = Family {
     },
     ..Family::BASE
 };
+
+/// The block without a gate.
+fn ungated(plan: dense::Plan) -> dense::Plan {
+    dense::Plan { activation: Activation::Relu2, gated: false, ..plan }
+}
