@@ -13,7 +13,9 @@ def model():
 
 
 def keys(c):
-    return qwen3next.keys(c) | {"rope.dimension_sections": [2, 1, 1, 0]}
+    return qwen3next.keys(c) | {
+        "rope.dimension_sections": [2, 1, 1, 0], "full_attention_interval": 4,
+        "attention.recurrent_layers": [kind == "linear_attention" for kind in qwen3next.LAYERS]}
 
 
 def names(c):

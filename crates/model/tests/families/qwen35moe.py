@@ -11,7 +11,9 @@ def model():
 
 
 def keys(c):
-    return qwen35.keys(c) | {"block_count": c.num_hidden_layers + 1, "nextn_predict_layers": 1}
+    return qwen35.keys(c) | {
+        "block_count": c.num_hidden_layers + 1, "nextn_predict_layers": 1,
+        "attention.recurrent_layers": [kind == "linear_attention" for kind in qwen3next.LAYERS] + [False]}
 
 
 def names(c):
