@@ -21,7 +21,7 @@ use crate::source::Source;
 /// Heads of a layer that no real model reaches.
 pub(super) const HEADS_MAX: usize = 1 << 12;
 /// Rows of a head's state that no real model reaches.
-pub(super) const ROWS_MAX: usize = 1 << 12;
+pub(super) const ROWS_MAX: usize = 1 << 10;
 /// Positions of a convolution that no real model reaches.
 pub(super) const WIDTH_MAX: usize = 64;
 
