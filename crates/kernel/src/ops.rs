@@ -6,6 +6,7 @@
 
 use crate::acts::QuantizeRow;
 use crate::attn::BlockFn;
+use crate::scan::{DeltaStep, SelectiveStep, SsmStep};
 
 /// A tier's build of every operation here.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,12 @@ pub struct Ops {
     pub quantize: QuantizeRow,
     /// [`crate::attn`]'s inner block.
     pub attend_block: BlockFn,
+    /// [`crate::scan`]'s state space step.
+    pub ssm_step: SsmStep,
+    /// [`crate::scan`]'s state space step with a decay per channel and row.
+    pub selective_step: SelectiveStep,
+    /// [`crate::scan`]'s delta rule step.
+    pub delta_step: DeltaStep,
 }
 
 /// `(row of heads, head_dim, cos, sin)`: rotates every head of the row in place.
@@ -131,17 +138,23 @@ pub enum Activation {
         /// A little less than 0.
         eps: f32,
     },
+    /// `1 / (1 + e^-x)`: gates.
+    Sigmoid,
+    /// `ln(1 + e^x)`: time steps of recurrent mixers.
+    Softplus,
 }
 
 impl Activation {
     /// Every one, those with numbers of their own by an example.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Silu,
         Self::GeluTanh,
         Self::Gelu,
         Self::Relu2,
         Self::ClampedSwish,
         Self::Xielu { alpha_p: 0.75, alpha_n: 1.25, beta: 0.5, eps: -1e-6 },
+        Self::Sigmoid,
+        Self::Softplus,
     ];
 }
 
@@ -166,6 +179,8 @@ macro_rules! for_each_activation {
                     if x > 0.0 { alpha_p * x * x } else { alpha_n * (exp_beyond_line(low) + (low - x)) };
                 bend + beta * x
             }),
+            Activation::Sigmoid => $apply(|x: f32| 1.0 / (1.0 + exp(-x))),
+            Activation::Softplus => $apply(softplus),
         }
     };
 }
@@ -256,6 +271,22 @@ pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
     }
 }
 
+/// `x *= y`.
+pub fn multiply(x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len());
+    for (x, y) in x.iter_mut().zip(y) {
+        *x *= y;
+    }
+}
+
+/// `x += y * z`, value by value.
+pub fn add_product(x: &mut [f32], y: &[f32], z: &[f32]) {
+    assert!(x.len() == y.len() && x.len() == z.len());
+    for (x, (y, z)) in x.iter_mut().zip(y.iter().zip(z)) {
+        *x += y * z;
+    }
+}
+
 /// e^x to about one unit in the last place; 0 below -87.3, infinity above 88.7, NaN for NaN.
 ///
 /// x = n ln2 + r with |r| <= ln2 / 2, a polynomial in r (Cephes' coefficients), and n added to the exponent.
@@ -277,6 +308,20 @@ pub(crate) fn exp(x: f32) -> f32 {
     let pow2 = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
     let y = y * pow2(half) * pow2(rest);
     if x < -87.3 { 0.0 } else { y }
+}
+
+/// ln(1 + e^x) to about two units in the last place, everywhere: the larger of x and 0, and ln(1 + t) with t = e^-|x|, which
+/// is 2 artanh(s) with s = t / (2 + t) at most 1/3, by its Taylor series.
+#[inline(always)]
+pub(crate) fn softplus(x: f32) -> f32 {
+    let t = exp(-x.abs());
+    let s = t / (2.0 + t);
+    let z = s * s;
+    let mut p = 1.0 / 15.0;
+    for n in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        p = p * z + 1.0 / n;
+    }
+    x.max(0.0) + 2.0 * s * p
 }
 
 /// tanh to about two units in the last place: a polynomial near 0 (Cephes' coefficients), `1 - 2 / (e^2x + 1)` beyond.
@@ -399,6 +444,8 @@ mod tests {
                 (Activation::Relu2, d.max(0.0).powi(2)),
                 (Activation::ClampedSwish, d * sigmoid(1.702 * d)),
                 (Activation::ALL[5], xielu(d)),
+                (Activation::Sigmoid, sigmoid(d)),
+                (Activation::Softplus, d.exp().ln_1p()),
             ] {
                 let mut y = [x];
                 activate(f, &mut y);
@@ -420,6 +467,17 @@ mod tests {
         assert!((far[0] - 7.0 / (1.0 + (-11.914f32).exp()) * 8.0).abs() < 1e-4 && far[1].abs() < 1e-8);
         assert_eq!([tanh(100.0), tanh(-100.0), erfc(10.0), erfc(-10.0)], [1.0, -1.0, 0.0, 2.0]);
         assert!(tanh(f32::NAN).is_nan() && erfc(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn softplus_is_exact_from_the_smallest_to_the_largest() {
+        for i in -860..10_000 {
+            let x = i as f32 * 0.1;
+            let exact = f64::from(x).max(0.0) + (-f64::from(x).abs()).exp().ln_1p();
+            assert!((f64::from(softplus(x)) - exact).abs() <= 4e-7 * exact, "{x}: {} {exact}", softplus(x));
+        }
+        assert_eq!([softplus(f32::INFINITY), softplus(f32::NEG_INFINITY)], [f32::INFINITY, 0.0]);
+        assert!(softplus(f32::NAN).is_nan());
     }
 
     #[test]

@@ -192,6 +192,16 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         let (mut halves, mut pairs) = (x[..960].to_vec(), x[..960].to_vec());
         (ops.rope_halves)(&mut halves, 80, &y[..40], &y[40..80]);
         (ops.rope_interleaved)(&mut pairs, 80, &y[..36], &y[40..76]);
+        let (mut ssm_state, mut delta_state) = (x[..16 * 50].to_vec(), x[..16 * 50].to_vec());
+        let (mut ssm_out, mut delta_out) = (vec![0.0; 50], vec![0.0; 50]);
+        let (rows, columns) = (&y[..16], &y[100..150]);
+        (ops.ssm_step)(&mut ssm_state, columns, rows, &y[16..32], [0.3, -0.7, 2.0], &mut ssm_out);
+        (ops.delta_step)(&mut delta_state, rows, &y[16..32], columns, [-0.7, 0.4], &mut delta_out);
+        let mut scans = [ssm_state, ssm_out, delta_state, delta_out].concat();
+        let (mut state, mut out) = (x[..16 * 50].to_vec(), vec![0.0; 50]);
+        let channels = [columns, &y[150..200], &y[200..250]];
+        (ops.selective_step)(&mut state, &y[..16 * 50], channels, [rows, &y[16..32]], &mut out);
+        scans.extend(state.into_iter().chain(out));
         let mut quantized = Vec::new();
         for act in [Act::Q8x32, Act::Q8x256] {
             let (mut q, mut d, mut sums) =
@@ -199,7 +209,7 @@ fn small_operations_are_the_same_bits_in_every_tier() {
             (ops.quantize)(act, &x[..768], &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));
         }
-        ([norm, layer_norm, bent, capped, halves, pairs], quantized)
+        ([norm, layer_norm, bent, capped, halves, pairs, scans], quantized)
     };
     let (floats, quantized) = run("scalar");
     for tier in tiers() {

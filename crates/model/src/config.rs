@@ -45,6 +45,8 @@ pub struct Config {
     pub layers: Vec<LayerPlan>,
     /// Values of each layer's own embedding of a token, 0 for none.
     pub per_layer_dim: usize,
+    /// Layers the file has after these that only draft tokens ahead; they are left unread.
+    pub n_draft_layers: usize,
     /// Factor on token embeddings.
     pub embed_scale: f32,
     /// Factor on what each block adds to the residual stream.
@@ -67,12 +69,9 @@ pub struct LayerPlan {
 }
 
 impl LayerPlan {
-    /// The mixer, where it is attention.
+    /// The attention of the layer's mixer.
     pub fn attention(&self) -> Option<&attention::Plan> {
-        match &self.mixer {
-            MixerPlan::Attention(plan) => Some(plan),
-            _ => None,
-        }
+        self.mixer.attention()
     }
 }
 
@@ -104,6 +103,7 @@ impl Config {
             ropes: rope.into_iter().collect(),
             layers,
             per_layer_dim: 0,
+            n_draft_layers: 0,
             embed_scale: 1.0,
             residual_scale: 1.0,
             logit_scale: 1.0,
@@ -127,7 +127,7 @@ impl Config {
     /// Changes the plan of every layer that attends: `change(layer, plan)`.
     pub fn each_attention(&mut self, mut change: impl FnMut(usize, &mut attention::Plan)) {
         for (i, layer) in self.layers.iter_mut().enumerate() {
-            if let MixerPlan::Attention(plan) = &mut layer.mixer {
+            if let Some(plan) = layer.mixer.attention_mut() {
                 change(i, plan);
             }
         }
@@ -140,6 +140,18 @@ impl Config {
                 change(plan);
             }
         }
+    }
+
+    /// Puts the last `n` layers aside, which only draft.
+    pub fn drop_drafts(&mut self, n: usize) {
+        self.n_draft_layers = n;
+        self.layers.truncate(self.layers.len() - n);
+    }
+
+    /// Positions are told by what recurs, not by a rotation.
+    pub fn use_no_rope(&mut self) {
+        self.ropes.clear();
+        self.each_attention(|_, plan| plan.rope = None);
     }
 
     /// Takes layer norms instead of RMS norms, with their own key for epsilon.
@@ -192,7 +204,12 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
     let heads = heads.ok_or_else(|| required("attention.head_count"))?;
     let kv_heads = keys.uints("attention.head_count_kv", n_layers, 0..=HEADS_MAX)?;
     let ffn_dims = keys.uints("feed_forward_length", n_layers, 0..=DIM_MAX)?;
-    let ffn_dims = ffn_dims.ok_or_else(|| required("feed_forward_length"))?;
+    let ffn_dims = match ffn_dims {
+        Some(dims) => dims,
+        // Models that have experts only say how wide those are.
+        None if keys.has("expert_feed_forward_length") => vec![0; n_layers],
+        None => return Err(required("feed_forward_length")),
+    };
     let layer = |i: usize| {
         let n_heads = heads[i];
         let head_dim = keys.uint_or("attention.key_length", dim / n_heads.max(1), 1..=DIM_MAX)?;

@@ -89,9 +89,11 @@ impl Model {
         let mut step = Step { run, config: &self.config, layer: 0, spans, n_tokens };
         for (i, layer) in self.weights.layers.iter().enumerate() {
             step.layer = i;
-            self.take_input(&step, &layer.mixer, s);
-            layer.mixer.block.forward(&mut step, s);
-            self.add_output(&step, &layer.mixer, s);
+            if let Some(mixer) = &layer.mixer {
+                self.take_input(&step, mixer, s);
+                mixer.block.forward(&mut step, s);
+                self.add_output(&step, mixer, s);
+            }
             for ffn in &layer.ffns {
                 self.take_input(&step, ffn, s);
                 ffn.block.forward(&step, s);

@@ -124,7 +124,12 @@ impl<'a> Source<'a> {
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.
     pub fn norm(&mut self, name: &str, n: usize) -> Result<Norm> {
-        let weight = self.vector(&format!("{name}.weight"), n)?;
+        let mut full = format!("{name}.weight");
+        // Converters give some norms no ending.
+        if !self.has(&full) && self.has(name) {
+            full.truncate(name.len());
+        }
+        let weight = self.vector(&full, n)?;
         let kind = self.config.norm;
         let bias = match kind {
             NormKind::Rms => None,
@@ -160,12 +165,26 @@ impl<'a> Source<'a> {
         self.norm(name, if tensor.n_values() == all { all } else { head_dim }).map(Some)
     }
 
+    /// `n` RMS norms over `width` values each, their weights one after the other in `NAME.weight` `(n, width)`.
+    pub fn norms(&mut self, name: &str, n: usize, width: usize) -> Result<Vec<Norm>> {
+        let weights = self.matrix_values(&format!("{name}.weight"), n, width)?;
+        let norm = |weight: &[f32]| Norm::new(NormKind::Rms, self.config.norm_eps, weight.to_vec(), None);
+        Ok(weights.chunks_exact(width).map(norm).collect())
+    }
+
     /// Ends the reading, and says which weights adapters may add to, with their rows and columns.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when a tensor was not taken.
     pub fn finish(self) -> Result<BTreeMap<String, (usize, usize)>> {
-        let known = |name: &str| self.used.contains(name) || REDUNDANT.iter().any(|r| name.ends_with(r));
+        let drafts =
+            (0..self.config.n_draft_layers).map(|i| format!("blk.{}.", self.config.layers.len() + i));
+        let drafts: Vec<String> = drafts.collect();
+        let known = |name: &str| {
+            self.used.contains(name)
+                || REDUNDANT.iter().any(|r| name.ends_with(r))
+                || drafts.iter().any(|layer| name.starts_with(layer))
+        };
         match self.file.tensors().iter().find(|t| !known(&t.name)) {
             None => Ok(self.adaptable),
             Some(t) => Err(Error::unsupported(

@@ -36,8 +36,8 @@ pub struct Weights {
 /// One layer: a mixer and feed-forward blocks, each with its norms and added to the residual stream.
 #[derive(Debug)]
 pub struct Layer {
-    /// Mixes positions.
-    pub mixer: Half<dyn Mixer>,
+    /// Mixes positions; some layers have none.
+    pub mixer: Option<Half<dyn Mixer>>,
     /// Mix channels, one after the other; some layers have none.
     pub ffns: Vec<Half<dyn Ffn>>,
     /// Factor on the residual stream behind the layer.
@@ -108,14 +108,19 @@ impl Layer {
             Norms::After => Ok(Input::Plain),
             Norms::Before | Norms::Both => source.norm(name, dim).map(Input::Normed),
         };
-        let mixer = Half {
-            input: input(source, "attn_norm")?,
-            post_norm: post_norm(source, "post_attention_norm")?,
-            block: plan.mixer.read(source, dim)?,
+        let mixer = match plan.mixer.read(source, dim)? {
+            None => None,
+            Some(block) => Some(Half {
+                input: input(source, "attn_norm")?,
+                post_norm: post_norm(source, "post_attention_norm")?,
+                block,
+            }),
         };
+        // The one norm of a layer without a mixer has the name of the first.
+        let ffn_norm = if mixer.is_some() { "ffn_norm" } else { "attn_norm" };
         let mut ffns = Vec::new();
         if let Some(block) = plan.ffn.read(source, dim)? {
-            let input = if plan.parallel { Input::Shared } else { input(source, "ffn_norm")? };
+            let input = if plan.parallel { Input::Shared } else { input(source, ffn_norm)? };
             ffns.push(Half { input, post_norm: post_norm(source, "post_ffw_norm")?, block });
         }
         if config.per_layer_dim > 0 {

@@ -83,5 +83,9 @@ fn sequences_that_share_a_step_do_not_notice() {
 #[test]
 fn the_tiny_models_cover_every_kind_of_memory() {
     let names: Vec<&str> = tiny_models().iter().flat_map(Tiny::mixers).collect();
-    assert!(names.contains(&"attention"));
+    for kind in
+        ["attention", "short convolution", "state space", "gated delta net", "attention beside state space"]
+    {
+        assert!(names.contains(&kind), "{kind}");
+    }
 }

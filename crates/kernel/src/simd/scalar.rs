@@ -7,6 +7,7 @@ use crate::acts::{self, Acts};
 use crate::attn;
 use crate::ops::{self, Ops};
 use crate::quant::Format;
+use crate::scan;
 
 /// Runs everywhere.
 pub static TIER: Tier = Tier {
@@ -24,6 +25,9 @@ pub static TIER: Tier = Tier {
         rope_interleaved: ops::rope_interleaved,
         quantize: acts::quantize,
         attend_block: attn::block,
+        ssm_step: scan::ssm_step,
+        selective_step: scan::selective_step,
+        delta_step: scan::delta_step,
     },
     tiles: &[],
 };

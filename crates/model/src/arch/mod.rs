@@ -10,6 +10,7 @@ mod cohere2;
 mod command_r;
 mod ernie4_5;
 mod exaone4;
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -17,18 +18,28 @@ mod gemma4;
 mod glm4;
 mod gpt_oss;
 mod granite;
+mod granitehybrid;
 mod hunyuan_dense;
+mod jamba;
 mod lfm2;
+mod lfm2moe;
 mod llama;
+mod mamba;
+mod mamba2;
 mod minicpm;
 mod nemotron;
+mod nemotron_h;
+mod nemotron_h_moe;
 mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
+mod qwen35;
+mod qwen35moe;
 mod qwen3moe;
+mod qwen3next;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -117,6 +128,17 @@ pub static FAMILIES: &[&Family] = &[
     &qwen2moe::FAMILY,
     &seed_oss::FAMILY,
     &apertus::FAMILY,
+    &lfm2moe::FAMILY,
+    &mamba::FAMILY,
+    &mamba2::FAMILY,
+    &jamba::FAMILY,
+    &granitehybrid::FAMILY,
+    &falcon_h1::FAMILY,
+    &qwen3next::FAMILY,
+    &qwen35::FAMILY,
+    &qwen35moe::FAMILY,
+    &nemotron_h::FAMILY,
+    &nemotron_h_moe::FAMILY,
 ];
 
 /// The family called `name`.

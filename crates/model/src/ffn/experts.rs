@@ -31,6 +31,8 @@ pub struct Plan {
     pub expert: dense::Plan,
     /// Whether the weights of those taken add up to 1, instead of being their part of all.
     pub renormalise: bool,
+    /// Whether the router's logits become weights one by one, by the sigmoid, instead of by softmax.
+    pub sigmoid: bool,
     /// Factor on the weights.
     pub scale: f32,
     /// The block that every token takes.
@@ -42,12 +44,16 @@ impl Plan {
     pub fn read(keys: &Keys<'_>) -> Result<Self> {
         let n_experts = keys.uint("expert_count", 1..=EXPERTS_MAX)?;
         let expert = |dim| dense::Plan { dim, activation: Activation::Silu, gated: true };
+        // Older families have experts as wide as the block they replace.
+        let own = keys.has("expert_feed_forward_length");
+        let width = if own { "expert_feed_forward_length" } else { "feed_forward_length" };
         let shared = keys.uint_or("expert_shared_feed_forward_length", 0, 0..=DIM_MAX)?;
         Ok(Self {
             n_experts,
             n_used: keys.uint("expert_used_count", 1..=n_experts)?,
-            expert: expert(keys.uint("expert_feed_forward_length", 1..=DIM_MAX)?),
+            expert: expert(keys.uint(width, 1..=DIM_MAX)?),
             renormalise: keys.file.bool(&keys.key("expert_weights_norm"))?.unwrap_or(true),
+            sigmoid: keys.uint_or("expert_gating_func", 0, 0..=2)? == 2,
             scale: keys.positive("expert_weights_scale")?.unwrap_or(1.0),
             shared: Some(shared).filter(|&dim| dim > 0).map(expert),
         })
@@ -61,19 +67,25 @@ impl Plan {
 
     /// Turns a token's router logits `(n_experts)` into the weights of its experts, 0 for those it does not take.
     ///
-    /// Softmax over all experts; the `n_used` largest are kept, the first of equals. A logit that is no number makes all weights NaN.
-    fn choose(&self, row: &mut [f32]) {
+    /// Softmax over all experts, or the sigmoid of each; the `n_used` largest, each with its `bias` added, are kept, the first
+    /// of equals. A logit that is no number makes all weights NaN.
+    fn choose(&self, row: &mut [f32], bias: Option<&[f32]>) {
         if !row.iter().all(|logit| logit.is_finite()) {
             row.fill(f32::NAN);
             return;
         }
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|p| *p = f64::from(*p - max).exp() as f32);
-        let all: f32 = row.iter().sum();
+        if self.sigmoid {
+            row.iter_mut().for_each(|p| *p = (1.0 / (1.0 + f64::from(-*p).exp())) as f32);
+        } else {
+            row.iter_mut().for_each(|p| *p = f64::from(*p - max).exp() as f32);
+        }
+        let all: f32 = if self.sigmoid { 1.0 } else { row.iter().sum() };
         // Probabilities are not negative: the sign marks those taken.
         for _ in 0..self.n_used {
             let free = row.iter().enumerate().filter(|(_, p)| p.is_sign_positive());
-            let best = free.fold(None, |best: Option<(usize, f32)>, (i, &p)| match best {
+            let biased = free.map(|(i, p)| (i, p + bias.map_or(0.0, |bias| bias[i])));
+            let best = biased.fold(None, |best: Option<(usize, f32)>, (i, p)| match best {
                 Some((_, largest)) if largest >= p => best,
                 _ => Some((i, p)),
             });
@@ -81,7 +93,8 @@ impl Plan {
             row[i] = -row[i];
         }
         let taken: f32 = row.iter().filter(|p| p.is_sign_negative()).map(|p| -p).sum();
-        let factor = self.scale / if self.renormalise { taken } else { all };
+        // Sigmoids may all round to 0.
+        let factor = self.scale / if self.renormalise { taken.max(1e-20) } else { all };
         row.iter_mut().for_each(|p| *p = if p.is_sign_negative() { -*p * factor } else { 0.0 });
     }
 }
@@ -92,6 +105,8 @@ pub struct Experts {
     plan: Plan,
     /// `(n_experts, dim)`
     router: Linear,
+    /// Added to the weights for choosing, not for weighing. `(n_experts)`
+    bias: Option<Vec<f32>>,
     experts: Vec<Dense>,
     /// Factors on the experts' weights. `(n_experts)`
     scales: Option<Vec<f32>>,
@@ -132,6 +147,7 @@ impl Experts {
         Ok(Self {
             plan: *plan,
             router: source.linear("ffn_gate_inp", n, dim)?,
+            bias: source.vector_if("exp_probs_b.bias", n)?,
             experts: experts.collect(),
             scales: source.vector_if("ffn_down_exps.scale", n)?,
             shared: plan.shared.as_ref().map(|plan| shared(plan, source)).transpose()?,
@@ -165,7 +181,7 @@ impl Experts {
         let [weights, picked, results] = split(outer, n_tokens, [n_experts, dim, dim]);
         project(run, inputs, to_router, [(&self.router, &mut *weights)]);
         for row in weights.chunks_exact_mut(n_experts) {
-            self.plan.choose(row);
+            self.plan.choose(row, self.bias.as_deref());
             if let Some(scales) = &self.scales {
                 row.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
             }
@@ -209,7 +225,7 @@ mod tests {
 
     fn plan(n_used: usize, renormalise: bool) -> Plan {
         let expert = dense::Plan { dim: 1, activation: Activation::Silu, gated: true };
-        Plan { n_experts: 4, n_used, expert, renormalise, scale: 1.0, shared: None }
+        Plan { n_experts: 4, n_used, expert, renormalise, sigmoid: false, scale: 1.0, shared: None }
     }
 
     #[test]
@@ -217,22 +233,34 @@ mod tests {
         let logits = [1.0f32, 3.0, -2.0, 3.0];
         let all: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
         let mut row = logits;
-        plan(1, false).choose(&mut row);
+        plan(1, false).choose(&mut row, None);
         assert!((f64::from(row[1]) - 3f64.exp() / all).abs() < 1e-7, "the first of equals: {row:?}");
         assert_eq!([row[0], row[2], row[3]], [0.0; 3]);
         let mut row = logits;
-        plan(2, true).choose(&mut row);
+        plan(2, true).choose(&mut row, None);
         assert_eq!(row, [0.0, 0.5, 0.0, 0.5]);
         let mut row = logits;
-        plan(4, false).choose(&mut row);
+        plan(4, false).choose(&mut row, None);
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_bias_chooses_and_does_not_weigh() {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let mut row = [1.0f32, 3.0, -2.0, 2.0];
+        Plan { sigmoid: true, scale: 2.0, ..plan(2, true) }.choose(&mut row, Some(&[0.0, 0.0, 5.0, -9.0]));
+        let expected = [3.0, -2.0].map(|x| 2.0 * sigmoid(x) / (sigmoid(3.0) + sigmoid(-2.0)));
+        assert_eq!([row[0], row[3]], [0.0; 2]);
+        assert!(
+            (f64::from(row[1]) - expected[0]).abs() < 1e-6 && (f64::from(row[2]) - expected[1]).abs() < 1e-6
+        );
     }
 
     #[test]
     fn bad_numbers_travel_on() {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut row = [1.0, bad, 0.0, 2.0];
-            plan(2, true).choose(&mut row);
+            plan(2, true).choose(&mut row, None);
             assert!(row.iter().all(|w| w.is_nan()));
         }
     }

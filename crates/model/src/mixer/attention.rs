@@ -1,7 +1,8 @@
 //! Grouped-query attention (arXiv 2305.13245) with rotary positions, and what families add to it: norms on q and k, windows,
-//! soft caps and sinks.
+//! soft caps, sinks and gates on the result (arXiv 2505.06708).
 
 use ingle_kernel::attn::{Queries, Shape, attend};
+use ingle_kernel::ops::Activation;
 
 use super::Mixer;
 use crate::decoder::Step;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub kv_from: Option<usize>,
     /// Whether later layers read its keys and values, which are kept whole for them.
     pub kv_lent: bool,
+    /// Whether each query head comes with a gate of its width, whose sigmoid multiplies the head's result.
+    pub gated: bool,
 }
 
 impl Plan {
@@ -43,12 +46,18 @@ impl Plan {
             values_are_keys: false,
             kv_from: None,
             kv_lent: false,
+            gated: false,
         }
     }
 
     /// Values of all query heads of a token.
     pub fn q_dim(&self) -> usize {
         self.shape.n_heads * self.shape.head_dim
+    }
+
+    /// Values of all gates of a token.
+    fn gate_dim(&self) -> usize {
+        if self.gated { self.q_dim() } else { 0 }
     }
 
     /// Values of all key (or value) heads of a token.
@@ -66,7 +75,7 @@ impl Plan {
 
     pub(super) fn need(&self) -> Need {
         Need {
-            per_token: 2 * self.q_dim() + 2 * self.kv_dim(),
+            per_token: 2 * self.q_dim() + 2 * self.kv_dim() + 2 * self.gate_dim(),
             per_thread: self.shape.scratch_len(),
             widest: self.q_dim(),
         }
@@ -77,7 +86,7 @@ impl Plan {
 #[derive(Debug)]
 pub struct Attention {
     plan: Plan,
-    /// `(n_heads * head_dim, dim)`
+    /// With gates, each head's `head_dim` rows are followed by those of its gate. `(n_heads * head_dim, dim)`
     q: Linear,
     /// Of each query head, or of all together.
     q_norm: Option<Norm>,
@@ -104,16 +113,17 @@ struct KeysAndValues {
 impl Attention {
     pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize) -> Result<Self> {
         let (q_dim, kv_dim) = (plan.q_dim(), plan.kv_dim());
+        let q_rows = q_dim + plan.gate_dim();
         let Shape { n_heads, n_kv_heads, head_dim, .. } = plan.shape;
         let (q, kv) = if plan.kv_from.is_some() {
             // Some files carry these from training, though nothing reads them.
             source.leave(&["attn_k.weight", "attn_v.weight", "attn_k_norm.weight"]);
-            (source.linear("attn_q", q_dim, dim)?, None)
+            (source.linear("attn_q", q_rows, dim)?, None)
         } else if source.has("attn_qkv.weight") {
-            let [q, k, v] = source.fused("attn_qkv", [q_dim, kv_dim, kv_dim], dim)?;
+            let [q, k, v] = source.fused("attn_qkv", [q_rows, kv_dim, kv_dim], dim)?;
             (q, Some((k, v)))
         } else {
-            let q = source.linear("attn_q", q_dim, dim)?;
+            let q = source.linear("attn_q", q_rows, dim)?;
             let k = source.linear("attn_k", kv_dim, dim)?;
             let v = if plan.values_are_keys { k.clone() } else { source.linear("attn_v", kv_dim, dim)? };
             (q, Some((k, v)))
@@ -135,6 +145,16 @@ impl Attention {
             sinks: source.vector_if("attn_sinks.weight", n_heads)?,
             plan: plan.clone(),
         })
+    }
+
+    /// Separates the heads of q from their gates.
+    fn take_apart(&self, both: &[f32], q: &mut [f32], gates: &mut [f32]) {
+        let n = self.plan.shape.head_dim;
+        let parts = q.chunks_exact_mut(n).zip(gates.chunks_exact_mut(n));
+        for (both, (q, gate)) in both.chunks_exact(2 * n).zip(parts) {
+            q.copy_from_slice(&both[..n]);
+            gate.copy_from_slice(&both[n..]);
+        }
     }
 
     /// Norms and rotates the heads of every token's row, `(n_tokens, width)`.
@@ -166,18 +186,25 @@ impl Mixer for Attention {
     fn forward(&self, step: &mut Step<'_, '_>, s: &mut Scratch) {
         let (run, n_tokens, dim) = (step.run, step.n_tokens, step.config.dim);
         let (q_dim, kv_dim) = (self.plan.q_dim(), self.plan.kv_dim());
-        let [q, k, v, heads] = split(&mut s.arena, n_tokens, [q_dim, kv_dim, kv_dim, q_dim]);
+        let gate_dim = self.plan.gate_dim();
+        let widths = [q_dim, kv_dim, kv_dim, q_dim + gate_dim, gate_dim];
+        let [q, k, v, heads, gates] = split(&mut s.arena, n_tokens, widths);
         let normed = &s.normed[..n_tokens * dim];
+        let to_q = if self.plan.gated { &mut *heads } else { &mut *q };
         if let Some(own) = &self.own {
-            let to = [(&self.q, &mut *q), (&own.k, &mut *k), (&own.v, &mut *v)];
+            let to = [(&self.q, to_q), (&own.k, &mut *k), (&own.v, &mut *v)];
             project(run, &mut s.inputs, normed, to);
             self.prepare(step, &s.angles, k, kv_dim, own.k_norm.as_ref());
             if let Some(norm) = &own.v_norm {
                 run.pool.for_rows(v, kv_dim, |_, row| norm.apply_in_place(run, row));
             }
         } else {
-            project(run, &mut s.inputs, normed, [(&self.q, &mut *q)]);
+            project(run, &mut s.inputs, normed, [(&self.q, to_q)]);
         }
+        if self.plan.gated {
+            self.take_apart(heads, q, gates);
+        }
+        let heads = &mut heads[..n_tokens * q_dim];
         self.prepare(step, &s.angles, q, q_dim, self.q_norm.as_ref());
 
         let layer = self.plan.kv_from.unwrap_or(step.layer);
@@ -206,6 +233,14 @@ impl Mixer for Attention {
                 (first, pos) = (first + n, pos + n);
             }
         }
-        project(run, &mut s.inputs, heads, [(&self.o, &mut s.delta[..n_tokens * dim])]);
+        let mut result = &*heads;
+        if self.plan.gated {
+            let glu = run.kernels.ops().glu;
+            run.pool.for_rows(gates, q_dim, |t, gate| {
+                glu(Activation::Sigmoid, gate, &heads[t * q_dim..(t + 1) * q_dim]);
+            });
+            result = gates;
+        }
+        project(run, &mut s.inputs, result, [(&self.o, &mut s.delta[..n_tokens * dim])]);
     }
 }

@@ -1,9 +1,12 @@
 //! The gated short convolution of LFM2 (arXiv 2511.23404): `out(c * conv(b * x))` with `b`, `c` and `x` projections of the input
 //! and a causal convolution over the last few positions, each channel alone.
 //!
-//! A sequence remembers the last `width - 1` rows of `b * x`. A token's sum runs from the oldest position to its own.
+//! A sequence remembers the last `width - 1` rows of `b * x`.
+
+use ingle_kernel::ops;
 
 use super::Mixer;
+use super::conv::Conv;
 use crate::config::{DIM_MAX, Keys};
 use crate::decoder::Step;
 use crate::error::Result;
@@ -45,8 +48,7 @@ pub struct ShortConv {
     b: Linear,
     c: Linear,
     x: Linear,
-    /// `(width, dim)`
-    conv: Vec<f32>,
+    conv: Conv,
     /// `(dim, dim)`
     out: Linear,
 }
@@ -55,8 +57,7 @@ impl ShortConv {
     pub(super) fn read(plan: Plan, source: &mut Source<'_>) -> Result<Self> {
         let Plan { dim, width } = plan;
         let [b, c, x] = source.fused("shortconv.in_proj", [dim; 3], dim)?;
-        let by_channel = source.matrix_values("shortconv.conv.weight", dim, width)?;
-        let conv = (0..width * dim).map(|i| by_channel[i % dim * width + i / dim]).collect();
+        let conv = Conv::read(source, "shortconv.conv", dim, width)?;
         Ok(Self { plan, b, c, x, conv, out: source.linear("shortconv.out_proj", dim, dim)? })
     }
 }
@@ -68,32 +69,14 @@ impl Mixer for ShortConv {
         let normed = &s.normed[..n_tokens * dim];
         project(run, &mut s.inputs, normed, [(&self.b, &mut *b), (&self.c, &mut *c), (&self.x, &mut *x)]);
 
-        let mut rows = b.chunks_exact(dim).zip(c.chunks_exact_mut(dim)).zip(x.chunks_exact_mut(dim));
+        ops::multiply(x, b);
+        let mut first = 0;
         for span in &mut *step.spans {
-            let state = span.kv.recurrent(step.layer);
-            for ((b, c), x) in rows.by_ref().take(span.tokens.len()) {
-                for (x, b) in x.iter_mut().zip(b) {
-                    *x *= b;
-                }
-                self.convolve(state, x, c);
-            }
+            let rows = first * dim..(first + span.tokens.len()) * dim;
+            self.conv.apply(run, span.kv.recurrent(step.layer), &x[rows.clone()], &mut b[rows]);
+            first += span.tokens.len();
         }
+        ops::multiply(c, b);
         project(run, &mut s.inputs, c, [(&self.out, &mut s.delta[..n_tokens * dim])]);
-    }
-}
-
-impl ShortConv {
-    /// `c *= conv(state, x)`, and `x` becomes the newest row of `state` `(width - 1, dim)`.
-    fn convolve(&self, state: &mut [f32], x: &[f32], c: &mut [f32]) {
-        let dim = self.plan.dim;
-        let (before, now) = self.conv.split_at(state.len());
-        for i in 0..dim {
-            let past = state.iter().zip(before).skip(i).step_by(dim);
-            let sum = past.fold(0.0, |sum, (v, w)| sum + v * w);
-            c[i] *= sum + x[i] * now[i];
-        }
-        state.copy_within(dim.., 0);
-        let oldest = state.len() - dim;
-        state[oldest..].copy_from_slice(x);
     }
 }

@@ -90,6 +90,13 @@ impl Tiny {
         out
     }
 
+    /// One step of one token, its logits computed and left in `scratch`.
+    pub fn step(&self, kv: &mut Kv, scratch: &mut Scratch, token: u32) {
+        let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
+        self.model.forward(&run, &mut [Span { kv, tokens: &[token] }], scratch).expect("valid tokens");
+        self.model.logits(&run, 0..1, scratch);
+    }
+
     /// One step of several sequences; the logits of all tokens in order.
     pub fn feed_together(&self, kvs: &mut [Kv], parts: &[&[u32]]) -> Vec<f32> {
         let n = parts.iter().map(|p| p.len()).sum();

@@ -22,6 +22,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 HERE = Path(__file__).parent
 
@@ -65,6 +66,19 @@ def layer_names(n, parts, ends=("weight",), top=None):
     return out
 
 
+class InFloat64(TorchFunctionMode):
+    """Makes every cast to float32 inside a model's code one to float64: some of them go down on purpose."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        def wide(value):
+            return torch.float64 if value is torch.float32 else value
+
+        if func is torch.Tensor.float:
+            func = torch.Tensor.double
+        args = [wide(value) for value in args]
+        return func(*args, **{key: wide(value) for key, value in (kwargs or {}).items()})
+
+
 def add(writer, key, value):
     if isinstance(value, bool):
         writer.add_bool(key, value)
@@ -103,7 +117,7 @@ def make(name):
     writer.write_tensors_to_file()
     writer.close()
     tokens = [int(t) for t in (HERE / "tokens.txt").read_text().split()]
-    with torch.no_grad():
+    with torch.no_grad(), InFloat64():
         logits = model.double()(torch.tensor([tokens]), use_cache=False).logits[0]
     logits.float().numpy().astype("<f4").tofile(HERE / f"{name}.f32")
     size = (HERE / f"{name}.gguf").stat().st_size

@@ -15,6 +15,7 @@ use super::{RowKernel, Tier};
 use crate::acts::{self, Act};
 use crate::attn;
 use crate::ops::{self, Activation, Ops};
+use crate::scan;
 
 /// The functions below call code compiled for AVX2, FMA and F16C. They are reached only through this table, whose fields
 /// are private to [`super`], which hands them out after `detect` returned true.
@@ -38,6 +39,15 @@ pub static TIER: Tier = Tier {
         quantize: build!(acts::quantize(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16])),
         attend_block: build!(attn::block(
             query: &[f32], cap: f32, k: &[f32], v: &[f32], sums: &mut [f32], max: &mut f32, total: &mut f32
+        )),
+        ssm_step: build!(scan::ssm_step(
+            state: &mut [f32], x: &[f32], b: &[f32], c: &[f32], numbers: [f32; 3], out: &mut [f32]
+        )),
+        selective_step: build!(scan::selective_step(
+            state: &mut [f32], a: &[f32], channels: [&[f32]; 3], rows: [&[f32]; 2], out: &mut [f32]
+        )),
+        delta_step: build!(scan::delta_step(
+            state: &mut [f32], q: &[f32], k: &[f32], v: &[f32], numbers: [f32; 2], out: &mut [f32]
         )),
     },
     tiles: &[
