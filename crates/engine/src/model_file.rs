@@ -6,7 +6,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::decoder::{Model, Runtime};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::{Contents, gguf};
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::Tokenizer;
 
@@ -17,7 +17,7 @@ use crate::mmap::Mapped;
 #[derive(Debug)]
 pub struct ModelFile {
     name: String,
-    gguf: Gguf,
+    gguf: Contents,
     n_bytes: u64,
     mapped: Option<Mapped>,
 }
@@ -37,7 +37,7 @@ impl ModelFile {
 
     fn parse(name: String, bytes: Bytes, mapped: Option<Mapped>) -> Result<Self> {
         let n_bytes = bytes.len() as u64;
-        let gguf = Gguf::parse(bytes).map_err(|source| Error::Model { file: name.clone(), source })?;
+        let gguf = gguf::parse(bytes).map_err(|source| Error::Model { file: name.clone(), source })?;
         Ok(Self { name, gguf, n_bytes, mapped })
     }
 
@@ -47,7 +47,7 @@ impl ModelFile {
     }
 
     /// Metadata and tensors.
-    pub fn gguf(&self) -> &Gguf {
+    pub fn gguf(&self) -> &Contents {
         &self.gguf
     }
 

@@ -7,7 +7,7 @@ use crate::arch::Norms;
 use crate::config::{Config, LayerPlan};
 use crate::error::Result;
 use crate::ffn::Ffn;
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 use crate::linear::Linear;
 use crate::mixer::Mixer;
 use crate::norm::Norm;
@@ -62,7 +62,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`crate::Error::Malformed`] when a tensor is missing or misshapen, [`crate::Error::Unsupported`] when one has no place.
-    pub fn read(file: &Gguf, config: &Config, kernels: &Kernels) -> Result<Self> {
+    pub fn read(file: &Contents, config: &Config, kernels: &Kernels) -> Result<Self> {
         let mut source = Source::new(file, config, kernels);
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
         let layers = config.layers.iter().enumerate().map(|(i, plan)| {

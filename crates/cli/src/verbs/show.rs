@@ -9,7 +9,7 @@ use ingle_engine::session::CTX_DEFAULT;
 use ingle_model::config::Config;
 use ingle_model::decoder::Scratch;
 use ingle_model::ffn::FfnPlan;
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::Contents;
 use ingle_model::kv;
 use serde::Serialize;
 
@@ -187,7 +187,7 @@ fn memory(config: &Config, env: &Env, weight_bytes: u64) -> ingle_model::Result<
 }
 
 /// Tensors by kind: the name without `blk.N.` and `.weight`.
-fn formats(gguf: &Gguf) -> Vec<FormatOfKind> {
+fn formats(gguf: &Contents) -> Vec<FormatOfKind> {
     let mut order = Vec::new();
     let mut kinds: BTreeMap<String, FormatOfKind> = BTreeMap::new();
     for tensor in gguf.tensors() {

@@ -15,7 +15,7 @@ use super::table::{Table, VALUES_MAX, mix};
 use super::vocab::{Kind, Vocab};
 use super::{Encoder, Model, PIECE_BYTES_MAX, Tokens};
 use crate::error::{Error, Result};
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 
 /// The shelf's entry.
 pub static GPT2: Model = Model { name: "gpt2", load };
@@ -35,7 +35,7 @@ const UNTRIED: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
 
-fn load(file: &Gguf, tokens: &Tokens) -> Result<(Vocab, Box<dyn Encoder>)> {
+fn load(file: &Contents, tokens: &Tokens) -> Result<(Vocab, Box<dyn Encoder>)> {
     // Files older than the key mean llama.cpp's default.
     let name = file.str("tokenizer.ggml.pre")?.unwrap_or("default");
     let splitter = splitters::by_name(name)
@@ -127,7 +127,7 @@ struct Merge {
 }
 
 impl Merges {
-    fn load(file: &Gguf, vocab: &Vocab, raw: &[Option<u8>; RAW_CODES]) -> Result<Self> {
+    fn load(file: &Contents, vocab: &Vocab, raw: &[Option<u8>; RAW_CODES]) -> Result<Self> {
         const KEY: &str = "metadata tokenizer.ggml.merges";
         let lines = file
             .strings("tokenizer.ggml.merges")?

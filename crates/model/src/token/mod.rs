@@ -18,14 +18,14 @@ pub use detokenize::{Detokenizer, Place, Render};
 pub use vocab::Kind;
 
 use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Strings};
+use crate::file::contents::{Contents, Strings};
 use vocab::{Vocab, Which};
 
 /// How a kind of tokenizer is loaded, under its name in `tokenizer.ggml.model`.
 pub struct Model {
     /// The name.
     pub name: &'static str,
-    load: fn(&Gguf, &Tokens) -> Result<(Vocab, Box<dyn Encoder>)>,
+    load: fn(&Contents, &Tokens) -> Result<(Vocab, Box<dyn Encoder>)>,
 }
 
 /// The shelf of tokenizer models.
@@ -219,7 +219,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Unsupported`] for a tokenizer model or pre-tokenizer that is not on its shelf; [`Error::Malformed`] when a
     /// key is missing, has the wrong type or length, or a token is not UTF-8.
-    pub fn from_gguf(file: &Gguf) -> Result<Self> {
+    pub fn from_gguf(file: &Contents) -> Result<Self> {
         const MODEL: &str = "tokenizer.ggml.model";
         let name = file.str(MODEL)?.ok_or_else(|| {
             Error::malformed(format!("metadata {MODEL}"), "nothing", "the kind of tokenizer")
@@ -369,7 +369,7 @@ fn id_of(vocab: &Vocab, text: &str) -> Option<u32> {
 }
 
 /// The token of each role, and those that end generation by role or name.
-fn find_roles(file: &Gguf, vocab: &Vocab) -> Result<([Option<u32>; ROLES.len()], Vec<u32>)> {
+fn find_roles(file: &Contents, vocab: &Vocab) -> Result<([Option<u32>; ROLES.len()], Vec<u32>)> {
     let mut roles = [None; ROLES.len()];
     for RoleNames { role, keys, names } in &ROLES {
         let found = &mut roles[*role as usize];
@@ -392,7 +392,7 @@ fn find_roles(file: &Gguf, vocab: &Vocab) -> Result<([Option<u32>; ROLES.len()],
 }
 
 /// `tokenizer.ggml.KEY_token_id`. One outside the vocabulary counts as absent, as in files that write -1.
-fn special_id(file: &Gguf, key: &str, n_tokens: usize) -> Result<Option<u32>> {
+fn special_id(file: &Contents, key: &str, n_tokens: usize) -> Result<Option<u32>> {
     let id = file.uint(&format!("tokenizer.ggml.{key}_token_id"))?;
     Ok(id.filter(|&id| id < n_tokens as u64).map(|id| id as u32))
 }
@@ -404,7 +404,7 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    fn read(file: &'a Gguf) -> Result<Self> {
+    fn read(file: &'a Contents) -> Result<Self> {
         let texts = file
             .strings("tokenizer.ggml.tokens")?
             .ok_or_else(|| Error::malformed("metadata tokenizer.ggml.tokens", "nothing", "the vocabulary"))?;

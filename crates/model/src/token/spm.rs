@@ -11,7 +11,7 @@ use super::merge::{Join, NO_TOKEN, Scratch, Symbol, merge};
 use super::vocab::{Kind, Vocab};
 use super::{Encoder, Model, PIECE_BYTES_MAX, Tokens};
 use crate::error::{Error, Result};
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 
 /// The shelf's entry.
 pub static LLAMA: Model = Model { name: "llama", load };
@@ -32,7 +32,7 @@ struct Spm {
     token_bytes_max: usize,
 }
 
-fn load(file: &Gguf, tokens: &Tokens) -> Result<(Vocab, Box<dyn Encoder>)> {
+fn load(file: &Contents, tokens: &Tokens) -> Result<(Vocab, Box<dyn Encoder>)> {
     let scores = file.floats("tokenizer.ggml.scores")?.ok_or_else(|| {
         Error::malformed("metadata tokenizer.ggml.scores", "nothing", "a score for each token")
     })?;
