@@ -1,4 +1,4 @@
-//! What a MODEL on the command line is: a `.gguf` path or `demo`; anything else ends with a sentence that helps.
+//! What a MODEL on the command line is: a `.gguf` path, a Hugging Face folder or `demo`; anything else ends with a sentence that helps.
 
 use std::path::Path;
 
@@ -15,9 +15,9 @@ pub fn open(reference: &str) -> Result<ModelFile, Failure> {
         return open_demo();
     }
     let path = Path::new(reference);
-    if path.is_dir() {
+    if path.is_dir() && !path.join("config.json").exists() {
         return Err(Failure::not_found(format!(
-            "{reference}: a folder; this version reads .gguf files, so give the path of one"
+            "{reference}: a folder without config.json, expected a Hugging Face folder or the path of a .gguf file"
         )));
     }
     if path.exists() {

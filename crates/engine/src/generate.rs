@@ -103,6 +103,7 @@ impl Session {
     ) -> Result<Outcome> {
         let loaded = self.loaded().clone();
         let name = loaded.file.name();
+        let tokenizer = loaded.tokenizer()?;
         let sample_error = |source: SampleError| Error::Sample { file: name.to_owned(), source };
         let mut sampler =
             Sampler::new(request.params.clone(), loaded.model.config.vocab).map_err(sample_error)?;
@@ -133,11 +134,11 @@ impl Session {
             sampler.accept(id);
             outcome.n_generated += 1;
             on(Event::Token(id));
-            if loaded.tokenizer.is_eog(id) {
+            if tokenizer.is_eog(id) {
                 break Finish::EndOfText;
             }
             piece.clear();
-            detokenizer.push(&loaded.tokenizer, id, &mut piece);
+            detokenizer.push(tokenizer, id, &mut piece);
             if filter.push(&piece, |text| on(Event::Text(text))) {
                 break Finish::Stop(filter.stopped_by().unwrap_or(0));
             }

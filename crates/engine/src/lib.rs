@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod chat;
+mod container;
 pub mod error;
 pub mod generate;
 pub mod memory;
