@@ -254,6 +254,34 @@ fn show_says_what_a_model_is() {
 }
 
 #[test]
+fn adapters_change_the_logits_as_much_as_they_are_asked_to() {
+    let dir = Dir::new();
+    let ids = dir.file("ids", "1 2 3 4 5 6");
+    let adapter =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/adapters/c.gguf").display().to_string();
+    let logits = |adapters: &[String]| {
+        let out = dir.path("logits").display().to_string();
+        let (tiny, mut args) = (tiny(), vec!["logits"]);
+        args.extend([tiny.as_str(), "--tokens-file", &ids, "--out", &out]);
+        args.extend(adapters.iter().flat_map(|adapter| ["--adapter", adapter]));
+        dir.ingle(&args).ok();
+        fs::read(&out).unwrap()
+    };
+    let plain = logits(&[]);
+    assert!(logits(&[format!("{adapter}:0")]) == plain);
+    let once = logits(std::slice::from_ref(&adapter));
+    assert!(once != plain);
+    assert!(logits(&[adapter.clone(), adapter.clone()]) != once, "several add up");
+    let copy = dir.file("named:1", fs::read(&adapter).unwrap());
+    assert!(logits(&[copy]) == once, "a name that ends like a scale");
+
+    let run = |adapter: &str| dir.ingle(&["run", &tiny(), "a", "--adapter", adapter]);
+    run("missing.gguf").fails(3, &["missing.gguf", "no such file"]);
+    run(&format!("{adapter}:much")).fails(2, &["--adapter", "\"much\" is no number"]);
+    run(&tiny()).fails(5, &["base.gguf: metadata general.type: nothing, expected adapter"]);
+}
+
+#[test]
 fn logits_do_not_depend_on_the_chunk() {
     let dir = Dir::new();
     let ids = dir.file("ids.txt", "1 2 3\n4, 5");

@@ -35,7 +35,11 @@ pub(crate) fn parse(name: &str, bytes: &Bytes) -> Result<Contents> {
     let ending = Path::new(name).extension().unwrap_or_default();
     if ending.eq_ignore_ascii_case("safetensors") {
         let part = "a file of weights alone";
-        return Err(model_error(ModelError::unsupported(part, "no configuration", ["the folder it lies in"])));
+        return Err(model_error(ModelError::unsupported(
+            part,
+            "no configuration",
+            ["the folder it lies in"],
+        )));
     }
     let is_bin = ending.eq_ignore_ascii_case("bin") && !bytes.starts_with(&gguf::MAGIC);
     let parsed = match is_bin || bytes.starts_with(&llama2c::MAGIC) {
@@ -112,8 +116,10 @@ fn read(path: &PathBuf) -> Result<Option<Vec<u8>>> {
         meta => meta.map_err(io)?,
     };
     if !meta.is_file() || meta.len() > TEXT_BYTES_MAX {
-        let found = if meta.is_file() { format!("{} bytes", meta.len()) } else { "not a regular file".into() };
-        let source = ModelError::malformed("file", found, format!("a text of at most {TEXT_BYTES_MAX} bytes"));
+        let found =
+            if meta.is_file() { format!("{} bytes", meta.len()) } else { "not a regular file".into() };
+        let source =
+            ModelError::malformed("file", found, format!("a text of at most {TEXT_BYTES_MAX} bytes"));
         return Err(Error::Model { file: path.display().to_string(), source });
     }
     std::fs::read(path).map(Some).map_err(io)

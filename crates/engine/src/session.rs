@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, Kv};
 
@@ -36,6 +37,7 @@ pub struct SessionOptions<'a> {
 #[derive(Debug)]
 pub struct Session {
     loaded: Arc<Loaded>,
+    adapters: Vec<Active>,
     kv: Kv,
     scratch: Scratch,
     /// The tokens whose keys and values the cache holds.
@@ -83,6 +85,7 @@ impl Session {
             scratch: Scratch::new(config, chunk, loaded.n_threads()),
             tokens: Vec::with_capacity(ctx),
             n_last: 0,
+            adapters: Vec::new(),
             loaded,
         })
     }
@@ -110,6 +113,12 @@ impl Session {
     /// Bytes of keys and values when the context is full.
     pub fn kv_bytes(&self) -> u64 {
         kv::n_bytes(&self.loaded.model.config, self.kv.format(), self.kv.capacity())
+    }
+
+    /// Takes other adapters from here on. What the session has been through was computed with the old ones, so it begins anew.
+    pub fn set_adapters(&mut self, adapters: Vec<Active>) {
+        self.truncate(0);
+        self.adapters = adapters;
     }
 
     /// Goes back to the first `len` tokens. The next thing must be a feed: there are no logits until then.
@@ -175,7 +184,7 @@ impl Session {
             for start in (0..chunk.len()).step_by(LOGITS_ROWS_MAX) {
                 let rows = start..chunk.len().min(start + LOGITS_ROWS_MAX);
                 let loaded = &self.loaded;
-                let logits = loaded.model.logits(&loaded.runtime(), rows, &mut self.scratch);
+                let logits = loaded.model.logits(&loaded.runtime(&self.adapters), rows, &mut self.scratch);
                 for (i, row) in logits.chunks_exact(loaded.model.config.vocab).enumerate() {
                     each(first + start + i, row);
                 }
@@ -211,7 +220,7 @@ impl Session {
     pub fn last_logits(&mut self) -> &mut [f32] {
         assert!(self.n_last > 0, "logits need a token");
         let loaded = &self.loaded;
-        loaded.model.logits(&loaded.runtime(), self.n_last - 1..self.n_last, &mut self.scratch)
+        loaded.model.logits(&loaded.runtime(&self.adapters), self.n_last - 1..self.n_last, &mut self.scratch)
     }
 
     /// One step of the model. Allocates nothing.
@@ -229,7 +238,7 @@ impl Session {
     fn advance(&mut self, range: Range<usize>) -> Result<()> {
         let (loaded, n) = (&self.loaded, range.len());
         let span = Span { kv: &mut self.kv, tokens: &self.tokens[range] };
-        let stepped = loaded.model.forward(&loaded.runtime(), &mut [span], &mut self.scratch);
+        let stepped = loaded.model.forward(&loaded.runtime(&self.adapters), &mut [span], &mut self.scratch);
         stepped.map_err(|source| loaded.file.model_error(source))?;
         self.n_last = n;
         Ok(())

@@ -10,6 +10,7 @@ use ingle_kernel::ops;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 
+use crate::adapter::Active;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::Contents;
@@ -28,6 +29,8 @@ pub struct Runtime<'a> {
     pub pool: &'a Pool,
     /// Kernels; those that the model was read for.
     pub kernels: &'a Kernels,
+    /// Adapters of all tokens of the step, with their factors.
+    pub adapters: &'a [Active],
 }
 
 /// Some tokens of one sequence, to be appended to its cache.
@@ -108,7 +111,7 @@ impl Model {
         }
         let (hidden, logits) =
             (&s.normed[rows.start * self.config.dim..rows.end * self.config.dim], &mut s.logits[..n]);
-        project(run, &mut s.acts, hidden, [(&self.weights.head, &mut *logits)]);
+        project(run, &mut s.inputs, hidden, [(&self.weights.head, &mut *logits)]);
         if self.config.logit_scale != 1.0 {
             logits.iter_mut().for_each(|v| *v *= self.config.logit_scale);
         }

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod source;
 pub mod weights;
 
+pub mod adapter;
 pub mod decoder;
 pub mod ffn;
 pub mod kv;

@@ -1,9 +1,8 @@
 //! Every buffer of a step, made once for the largest step, so that steps allocate nothing.
 
-use ingle_kernel::acts::Acts;
-
 use crate::config::Config;
 use crate::decoder::Runtime;
+use crate::linear::Inputs;
 use crate::norm::Norm;
 use crate::rope::{Angles, Rope};
 
@@ -26,8 +25,8 @@ pub struct Scratch {
     pub(crate) thread: Vec<f32>,
     /// Cosines and sines of every token's position.
     pub(crate) angles: Angles,
-    /// Quantised activations of one matrix input.
-    pub(crate) acts: Acts,
+    /// Matrix inputs on their way.
+    pub(crate) inputs: Inputs,
     /// `(rows, vocab)`, grown to the most rows asked for.
     pub(crate) logits: Vec<f32>,
 }
@@ -90,7 +89,7 @@ impl Scratch {
             arena: rows(need.per_token),
             thread: vec![0.0; n_threads * need.per_thread],
             angles: Angles::new(&config.ropes, tokens_max),
-            acts: Acts::with_capacity(tokens_max, need.widest),
+            inputs: Inputs::with_capacity(tokens_max, need.widest),
             logits: vec![0.0; config.vocab],
         }
     }

@@ -4,7 +4,7 @@
 //! file's bytes; fused ones become views of their rows. A tensor that nothing takes is an error: it means that the
 //! file's arithmetic is not the one we know.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use ingle_kernel::mat::Mat;
 use ingle_kernel::simd::Kernels;
@@ -12,7 +12,7 @@ use ingle_kernel::simd::Kernels;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::{Contents, Tensor};
-use crate::linear::Linear;
+use crate::linear::{Linear, Place};
 use crate::norm::{Norm, NormKind};
 
 /// Tensors that some converters leave in a file and whose content the configuration already gives.
@@ -29,13 +29,14 @@ pub struct Source<'a> {
     /// `blk.N.` while a layer is read, nothing otherwise.
     prefix: String,
     used: HashSet<String>,
+    adaptable: BTreeMap<String, (usize, usize)>,
 }
 
 impl<'a> Source<'a> {
     /// Begins with every tensor of `file` untaken.
     pub fn new(file: &'a Contents, config: &'a Config, kernels: &'a Kernels) -> Self {
         let used = CONFIGURED.iter().map(|&name| name.to_owned()).collect();
-        Self { file, config, kernels, prefix: String::new(), used }
+        Self { file, config, kernels, prefix: String::new(), used, adaptable: BTreeMap::new() }
     }
 
     /// Names are those of layer `i` from here on; `None` for those of the whole model.
@@ -80,10 +81,20 @@ impl<'a> Source<'a> {
         Ok(self.shaped(name, &[cols, rows])?.values())
     }
 
-    /// `NAME.weight` and, where there is one, `NAME.bias`.
+    /// `NAME.weight` and, where there is one, `NAME.bias`; adapters may add to it.
     pub fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
-        let mat = self.mat(&format!("{name}.weight"), rows, cols)?;
-        Ok(Linear { mat, bias: self.vector_if(&format!("{name}.bias"), rows)? })
+        let weight = format!("{name}.weight");
+        let mat = self.mat(&weight, rows, cols)?;
+        let place = self.place(&weight, rows, cols);
+        Ok(Linear { mat, bias: self.vector_if(&format!("{name}.bias"), rows)?, place: Some(place) })
+    }
+
+    /// Where adapters find the weight called `name`.
+    pub fn place(&mut self, name: &str, rows: usize, cols: usize) -> Place {
+        let name = self.full_name(name);
+        let weight = name.as_str().into();
+        self.adaptable.insert(name, (rows, cols));
+        Place { weight, first_row: 0 }
     }
 
     /// One tensor taken apart by rows: `NAME.weight` holds matrices of `rows[0]`, `rows[1]`, ... rows one after the other.
@@ -109,7 +120,7 @@ impl<'a> Source<'a> {
         let bias = format!("{name}.bias");
         let biases = if self.has(&bias) { Some(self.shaped(&bias, &[rows, n])?.values()) } else { None };
         let bias = |i: usize| biases.as_ref().map(|all| all[i * rows..(i + 1) * rows].to_vec());
-        Ok(mats.enumerate().map(|(i, mat)| Linear { mat, bias: bias(i) }).collect())
+        Ok(mats.enumerate().map(|(i, mat)| Linear { mat, bias: bias(i), place: None }).collect())
     }
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.
@@ -131,14 +142,14 @@ impl<'a> Source<'a> {
         self.norm(name, n).map(Some)
     }
 
-    /// Ends the reading.
+    /// Ends the reading, and says which weights adapters may add to, with their rows and columns.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when a tensor was not taken.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(self) -> Result<BTreeMap<String, (usize, usize)>> {
         let known = |name: &str| self.used.contains(name) || REDUNDANT.iter().any(|r| name.ends_with(r));
         match self.file.tensors().iter().find(|t| !known(&t.name)) {
-            None => Ok(()),
+            None => Ok(self.adaptable),
             Some(t) => Err(Error::unsupported(
                 format!("tensor {}", t.name),
                 format!("a tensor that family {} does not use", self.config.family.name),

@@ -1,5 +1,7 @@
 //! Canonical weights: whatever a file looks like, past this door there is one layout and one naming.
 
+use std::collections::BTreeMap;
+
 use ingle_kernel::mat::Mat;
 use ingle_kernel::simd::Kernels;
 
@@ -24,6 +26,8 @@ pub struct Weights {
     pub out_norm: Norm,
     /// Output head, the embedding itself when a file ties them. `(vocab, dim)`
     pub head: Linear,
+    /// The weights that adapters may add to, by their names in the file: rows and columns.
+    pub adaptable: BTreeMap<String, (usize, usize)>,
 }
 
 /// One layer: a mixer and a feed-forward block, each with its norms and added to the residual stream.
@@ -76,10 +80,11 @@ impl Weights {
             source.linear("output", config.vocab, config.dim)?
         } else {
             let bias = source.vector_if("output.bias", config.vocab)?;
-            Linear { mat: embed.clone(), bias }
+            let place = source.place("output.weight", config.vocab, config.dim);
+            Linear { mat: embed.clone(), bias, place: Some(place) }
         };
-        source.finish()?;
-        Ok(Self { embed, layers, out_norm, head })
+        let adaptable = source.finish()?;
+        Ok(Self { embed, layers, out_norm, head, adaptable })
     }
 }
 

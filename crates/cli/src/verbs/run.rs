@@ -29,6 +29,7 @@ pub static VERB: Verb = Verb {
 fn args(command: Command) -> Command {
     let command = command
         .arg(model_arg())
+        .arg(load::adapter_arg())
         .arg(
             Arg::new("prompt")
                 .value_name("PROMPT")
@@ -71,7 +72,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if system.is_some() && !prompter.has_template() {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
-    let mut session = load::session(&loaded, env, env.settings.count("ctx"))?;
+    let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {

@@ -187,7 +187,15 @@ fn memory(config: &Config, env: &Env, weight_bytes: u64, made_bytes: u64) -> ing
     let kv_bytes = kv::n_bytes(config, format, ctx);
     let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
     let total_bytes = weight_bytes.saturating_add(kv_bytes).saturating_add(scratch_bytes);
-    Ok(Memory { ctx, kv: format.name.to_owned(), weight_bytes, made_bytes, kv_bytes, scratch_bytes, total_bytes })
+    Ok(Memory {
+        ctx,
+        kv: format.name.to_owned(),
+        weight_bytes,
+        made_bytes,
+        kv_bytes,
+        scratch_bytes,
+        total_bytes,
+    })
 }
 
 /// Tensors by kind: the name without `blk.N.` and `.weight`.

@@ -1,12 +1,11 @@
 //! The feed-forward block: `down(f(gate(x)) * up(x))` (arXiv 2002.05202), or the older `down(f(up(x)))`.
 
-use ingle_kernel::acts::Acts;
 use ingle_kernel::ops::Activation;
 
 use super::Ffn;
 use crate::decoder::{Runtime, Step};
 use crate::error::Result;
-use crate::linear::{Linear, project};
+use crate::linear::{Inputs, Linear, project};
 use crate::scratch::{Need, Scratch, split};
 use crate::source::Source;
 
@@ -59,7 +58,7 @@ impl Dense {
     pub(super) fn apply(
         &self,
         run: &Runtime<'_>,
-        acts: &mut Acts,
+        inputs: &mut Inputs,
         arena: &mut [f32],
         x: &[f32],
         out: &mut [f32],
@@ -69,24 +68,24 @@ impl Dense {
         let [inner, up] = split(arena, n_tokens, [n, n]);
         match &self.gate {
             Some(gate) => {
-                project(run, acts, x, [(gate, &mut *inner), (&self.up, &mut *up)]);
+                project(run, inputs, x, [(gate, &mut *inner), (&self.up, &mut *up)]);
                 let up = &*up;
                 run.pool.for_rows(inner, n, |t, gate| {
                     (run.kernels.ops().glu)(f, gate, &up[t * n..(t + 1) * n]);
                 });
             }
             None => {
-                project(run, acts, x, [(&self.up, &mut *inner)]);
+                project(run, inputs, x, [(&self.up, &mut *inner)]);
                 run.pool.for_rows(inner, n, |_, row| (run.kernels.ops().activate)(f, row));
             }
         }
-        project(run, acts, inner, [(&self.down, out)]);
+        project(run, inputs, inner, [(&self.down, out)]);
     }
 }
 
 impl Ffn for Dense {
     fn forward(&self, step: &Step<'_, '_>, s: &mut Scratch) {
         let n = step.n_tokens * step.config.dim;
-        self.apply(step.run, &mut s.acts, &mut s.arena, &s.normed[..n], &mut s.delta[..n]);
+        self.apply(step.run, &mut s.inputs, &mut s.arena, &s.normed[..n], &mut s.delta[..n]);
     }
 }

@@ -138,7 +138,7 @@ impl Ffn for Experts {
         let (x, delta) = (&s.normed[..n_tokens * dim], &mut s.delta[..n_tokens * dim]);
         let (outer, inner) = s.arena.split_at_mut(n_tokens * (n_experts + 2 * dim));
         let [weights, picked, results] = split(outer, n_tokens, [n_experts, dim, dim]);
-        project(run, &mut s.acts, x, [(&self.router, &mut *weights)]);
+        project(run, &mut s.inputs, x, [(&self.router, &mut *weights)]);
         weights.chunks_exact_mut(n_experts).for_each(|row| self.plan.choose(row));
 
         delta.fill(0.0);
@@ -152,17 +152,17 @@ impl Ffn for Experts {
                 row.copy_from_slice(&x[t * dim..(t + 1) * dim]);
             }
             let results = &mut results[..n * dim];
-            expert.apply(run, &mut s.acts, inner, &picked[..n * dim], results);
+            expert.apply(run, &mut s.inputs, inner, &picked[..n * dim], results);
             for (t, row) in takers().zip(results.chunks_exact(dim)) {
                 ops::add_scaled(&mut delta[t * dim..(t + 1) * dim], row, weights[t * n_experts + e]);
             }
         }
         if let Some(shared) = &self.shared {
-            shared.block.apply(run, &mut s.acts, inner, x, results);
+            shared.block.apply(run, &mut s.inputs, inner, x, results);
             let weights = &mut weights[..n_tokens];
             weights.fill(f32::INFINITY);
             if let Some(gate) = &shared.gate {
-                project(run, &mut s.acts, x, [(gate, &mut *weights)]);
+                project(run, &mut s.inputs, x, [(gate, &mut *weights)]);
             }
             for ((delta, row), &logit) in
                 delta.chunks_exact_mut(dim).zip(results.chunks_exact(dim)).zip(&*weights)

@@ -125,7 +125,7 @@ impl Mixer for Attention {
         let (q_dim, kv_dim) = (self.plan.q_dim(), self.plan.kv_dim());
         let [q, k, v, heads] = split(&mut s.arena, n_tokens, [q_dim, kv_dim, kv_dim, q_dim]);
         let normed = &s.normed[..n_tokens * dim];
-        project(run, &mut s.acts, normed, [(&self.q, &mut *q), (&self.k, &mut *k), (&self.v, &mut *v)]);
+        project(run, &mut s.inputs, normed, [(&self.q, &mut *q), (&self.k, &mut *k), (&self.v, &mut *v)]);
         self.prepare(step, &s.angles, q, q_dim, self.q_norm.as_ref());
         self.prepare(step, &s.angles, k, kv_dim, self.k_norm.as_ref());
 
@@ -152,6 +152,6 @@ impl Mixer for Attention {
                 (first, pos) = (first + n, pos + n);
             }
         }
-        project(run, &mut s.acts, heads, [(&self.o, &mut s.delta[..n_tokens * dim])]);
+        project(run, &mut s.inputs, heads, [(&self.o, &mut s.delta[..n_tokens * dim])]);
     }
 }

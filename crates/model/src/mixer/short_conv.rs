@@ -66,7 +66,7 @@ impl Mixer for ShortConv {
         let (run, n_tokens, dim) = (step.run, step.n_tokens, self.plan.dim);
         let [b, c, x] = split(&mut s.arena, n_tokens, [dim; 3]);
         let normed = &s.normed[..n_tokens * dim];
-        project(run, &mut s.acts, normed, [(&self.b, &mut *b), (&self.c, &mut *c), (&self.x, &mut *x)]);
+        project(run, &mut s.inputs, normed, [(&self.b, &mut *b), (&self.c, &mut *c), (&self.x, &mut *x)]);
 
         let mut rows = b.chunks_exact(dim).zip(c.chunks_exact_mut(dim)).zip(x.chunks_exact_mut(dim));
         for span in &mut *step.spans {
@@ -78,7 +78,7 @@ impl Mixer for ShortConv {
                 self.convolve(state, x, c);
             }
         }
-        project(run, &mut s.acts, c, [(&self.out, &mut s.delta[..n_tokens * dim])]);
+        project(run, &mut s.inputs, c, [(&self.out, &mut s.delta[..n_tokens * dim])]);
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
+use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
 use ingle_model::file::gguf;
 use ingle_model::kv::{self, Kv};
@@ -16,6 +17,7 @@ pub struct Tiny {
     pub model: Model,
     kernels: Kernels,
     pools: [Pool; 2],
+    pub adapters: Vec<Active>,
 }
 
 /// The folders of tiny models there are, each with what it is.
@@ -49,7 +51,7 @@ impl Tiny {
         let file = gguf::parse(Bytes::new(std::fs::read(path).unwrap())).unwrap();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let model = Model::read(&file, &kernels).unwrap_or_else(|e| panic!("{name}: {e}"));
-        Self { name, model, kernels, pools: [Pool::new(1), Pool::new(2)] }
+        Self { name, model, kernels, pools: [Pool::new(1), Pool::new(2)], adapters: Vec::new() }
     }
 
     pub fn vocab(&self) -> usize {
@@ -79,7 +81,7 @@ impl Tiny {
     }
 
     fn feed_with(&self, pool: &Pool, kv: &mut Kv, scratch: &mut Scratch, tokens: &[u32]) -> Vec<f32> {
-        let run = Runtime { pool, kernels: &self.kernels };
+        let run = Runtime { pool, kernels: &self.kernels, adapters: &self.adapters };
         let mut out = Vec::new();
         for tokens in tokens.chunks(scratch.tokens_max()) {
             self.model.forward(&run, &mut [Span { kv, tokens }], scratch).expect("valid tokens");
@@ -92,7 +94,7 @@ impl Tiny {
     pub fn feed_together(&self, kvs: &mut [Kv], parts: &[&[u32]]) -> Vec<f32> {
         let n = parts.iter().map(|p| p.len()).sum();
         let mut scratch = Scratch::new(&self.model.config, n, 2);
-        let run = Runtime { pool: &self.pools[1], kernels: &self.kernels };
+        let run = Runtime { pool: &self.pools[1], kernels: &self.kernels, adapters: &self.adapters };
         let mut spans: Vec<Span<'_>> =
             kvs.iter_mut().zip(parts).map(|(kv, tokens)| Span { kv, tokens }).collect();
         self.model.forward(&run, &mut spans, &mut scratch).expect("valid tokens");

@@ -2,7 +2,7 @@
 //!
 //! F32, F16 and BF16 are block formats of ours and stay in place. FP8 (E4M3, arXiv 2209.05433) with its scales is decoded to
 //! bf16, as the models' own library does: twice the bytes of the file, in memory of our own. Rows of q and k that pair the
-//! halves of a head are brought into the interleaved order of GGUF, which copies those two matrices.
+//! halves of a head are brought into the interleaved order of GGUF, which copies those two matrices; vectors become f32.
 
 use std::sync::Arc;
 
@@ -90,7 +90,12 @@ pub fn read(entry: &Entry, scale: Option<&Entry>, change: Change, heads: &Heads)
         Change::None | Change::Squeezed => (format, piece),
         Change::QueryRows => (format, interleaved(heads.n_heads, piece)?),
         Change::KeyRows => (format, interleaved(heads.n_kv_heads, piece)?),
-        Change::LessOne => (by_name("f32"), plus_one(piece, format)),
+        Change::LessOne => (by_name("f32"), to_f32(piece, format, 1.0)),
+    };
+    // GGUF keeps vectors in f32.
+    let (format, piece) = match shape.len() {
+        1 if format.name != "f32" => (by_name("f32"), to_f32(piece, format, 0.0)),
+        _ => (format, piece),
     };
     Ok(Part { shape, format, piece })
 }
@@ -116,12 +121,13 @@ fn interleave(piece: Piece, rows: usize, head_dim: usize) -> Piece {
     }))
 }
 
-fn plus_one(piece: Piece, format: &'static Format) -> Piece {
+/// Values plus `more`.
+fn to_f32(piece: Piece, format: &'static Format, more: f32) -> Piece {
     Piece::Made(Arc::new(move || {
         let from = piece.bytes();
-        let mut values = vec![0.0; from.len() / format.bytes * format.block];
+        let mut values = vec![0.0; from.len() / format.bytes];
         (format.dequantize)(&from, &mut values);
-        values.iter().flat_map(|v| (v + 1.0).to_le_bytes()).collect()
+        values.iter().flat_map(|v| (v + more).to_le_bytes()).collect()
     }))
 }
 
