@@ -1,10 +1,10 @@
 //! From a path to contents: which files belong together, opened, mapped and handed to the reader of their format.
 //!
-//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's. A folder has a configuration, one or many
+//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it. A folder has a configuration, one or many
 //! files of weights, and texts, which are read; everything large is mapped. A file that another one names and that is
 //! not there is a fault of the one that names it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
@@ -51,8 +51,13 @@ pub(crate) fn parse(name: &str, bytes: &Bytes) -> Result<Contents> {
 
 fn open_file(path: &Path) -> Result<Opened> {
     let first = Mapped::open(path)?;
-    let contents = parse(first.name(), first.bytes())?;
+    let mut contents = parse(first.name(), first.bytes())?;
     let model_error = |source| Error::Model { file: first.name().to_owned(), source };
+    if contents.container.starts_with(llama2c::NAME)
+        && let Some(bytes) = read(&path.with_file_name(llama2c::VOCABULARY))?
+    {
+        llama2c::add_vocabulary(&mut contents, &bytes).map_err(model_error)?;
+    }
     let Some(part) = split::Part::of(&contents).map_err(model_error)? else {
         return Ok(Opened { contents, files: vec![first] });
     };
@@ -109,7 +114,7 @@ fn open_folder(path: &Path) -> Result<Opened> {
 }
 
 /// A text of the folder, `None` when there is none of that name.
-fn read(path: &PathBuf) -> Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let io = |source| Error::Io { file: path.display().to_string(), source };
     let meta = match std::fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -11,9 +11,10 @@ use common::Tiny;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::Error;
-use ingle_model::file::contents::{Contents, Tensor, Value, ValueType};
+
 use ingle_model::file::folder::{self, Folder};
-use ingle_model::file::{gguf, llama2c, split};
+use ingle_model::file::value::{Value, ValueType};
+use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
 
 /// Largest difference from float64 allowed, in standard deviations of the reference logits.
 const TOLERANCE: f64 = 5e-5;
@@ -350,4 +351,39 @@ fn numbers_of_a_checkpoint_are_held_against_its_bytes() {
     assert!(with(5, i32::MIN).starts_with("header vocab_size: -2147483648"));
     assert!(with(6, 65).contains("bytes behind it, expected"));
     assert!(with(5, 1 << 24).contains("bytes behind it, expected"));
+}
+
+/// llama2.c's vocabulary of a file's: spaces as such, line breaks around the tokens of beginning and end.
+fn vocabulary(file: &Contents) -> Vec<u8> {
+    let scores = file.floats("tokenizer.ggml.scores").unwrap().unwrap();
+    let mut out = 99u32.to_le_bytes().to_vec();
+    for (i, (text, score)) in file.strings("tokenizer.ggml.tokens").unwrap().unwrap().zip(scores).enumerate() {
+        let text = std::str::from_utf8(text).unwrap().replace('\u{2581}', " ");
+        let text = if (1..=2).contains(&i) { format!("\n{text}\n") } else { text };
+        out.extend(score.to_le_bytes());
+        out.extend((text.len() as u32).to_le_bytes());
+        out.extend(text.as_bytes());
+    }
+    out
+}
+
+#[test]
+fn a_vocabulary_of_llama2c_says_what_gguf_says() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models/stories260K.gguf");
+    if !shared.is_file() {
+        eprintln!("skipped: {} is not there", shared.display());
+        return;
+    }
+    let file = parse(&shared);
+    let mut again = llama2c::parse(Bytes::new(checkpoint(&file, 1))).unwrap();
+    let bytes = vocabulary(&file);
+    for cut in [0, 4, 11, 13, bytes.len() - 1] {
+        let said = llama2c::add_vocabulary(&mut again, &bytes[..cut]).unwrap_err().to_string();
+        assert!(said.starts_with("tokenizer.bin token ") && said.contains("bytes left"), "{cut}: {said}");
+    }
+    llama2c::add_vocabulary(&mut again, &bytes).unwrap();
+    for key in ["model", "tokens", "scores", "token_type", "bos_token_id", "eos_token_id"] {
+        let key = format!("tokenizer.ggml.{key}");
+        assert_eq!(text(&again, &key), text(&file, &key), "{key}");
+    }
 }

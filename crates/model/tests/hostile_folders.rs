@@ -30,10 +30,16 @@ fn load(folder: &Folder) -> ingle_model::Result<Model> {
     Model::read(&folder::import(folder)?, &Kernels::detect())
 }
 
+/// What is wrong with how `folder` is refused; it should be with a sentence that starts as `expected`.
+fn wrong(folder: &Folder, expected: &str, case: &str) -> Option<String> {
+    let Err(said) = load(folder) else { return Some(format!("{case}: it loads")) };
+    let said = said.to_string();
+    let right = said.starts_with(expected) && !said.contains('\n') && said.len() < 1_000;
+    (!right).then(|| format!("{case} says {said:?}, expected {expected:?}"))
+}
+
 fn refused(folder: &Folder, expected: &str, case: &str) {
-    let said = load(folder).err().map_or_else(|| panic!("{case}: it loads"), |e| e.to_string());
-    assert!(said.starts_with(expected), "{case} says {said:?}, expected {expected:?}");
-    assert!(!said.contains('\n') && said.len() < 1_000, "{case}: {said}");
+    assert_eq!(wrong(folder, expected, case), None);
 }
 
 #[test]
@@ -47,9 +53,10 @@ fn configurations() {
         ("empty", "config.json model_type: nothing", b"{}".to_vec()),
         ("large", "config.json: 16777217 bytes", vec![b' '; (16 << 20) + 1]),
     ];
-    for (case, expected, config) in cases {
-        refused(&Folder { config, ..read("llama") }, expected, case);
-    }
+    let wrong = cases.into_iter().filter_map(|(case, expected, config)| {
+        wrong(&Folder { config, ..read("llama") }, expected, case)
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn fields_that_contradict_the_weights_or_each_other() {
         ("hidden_size", json!(64), "tensor token_embd.weight: shape [32, 61], expected [64, 61]"),
         ("hidden_size", json!(-1), "config.json hidden_size: -1, expected a non-negative integer"),
         ("hidden_size", json!("32"), "config.json hidden_size: \"32\", expected a non-negative integer"),
-        ("hidden_size", json!(1e300), "config.json hidden_size: 1e300, expected a non-negative integer"),
+        ("hidden_size", json!(1e300), "config.json hidden_size: 1e+300, expected a non-negative integer"),
         ("hidden_size", json!(null), "metadata llama.embedding_length: nothing"),
         ("intermediate_size", json!(41), "tensor blk.0.ffn_gate.weight: shape [32, 40], expected [32, 41]"),
         ("num_hidden_layers", json!(1), "tensor model.layers.1.input_layernorm.weight: layer 1"),
@@ -120,13 +127,14 @@ fn fields_that_contradict_the_weights_or_each_other() {
             "config.json rope_parameters long_factor: a list of other things",
         ),
     ];
-    for (field, value, expected) in cases {
+    let wrong = cases.into_iter().filter_map(|(field, value, expected)| {
         let mut folder = read("llama");
         let mut config: Map<String, Value> = serde_json::from_slice(&folder.config).unwrap();
         config.insert(field.to_owned(), value.clone());
         folder.config = serde_json::to_vec(&config).unwrap();
-        refused(&folder, expected, &format!("{field} = {value}"));
-    }
+        wrong(&folder, expected, &format!("{field} = {value}"))
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// A file of weights with this header.
@@ -158,7 +166,7 @@ fn headers_of_weights() {
         (
             "deep",
             file("{\"__metadata__\":".to_owned() + &"[".repeat(100_000), 0),
-            part("header: recursion limit"),
+            part("header: EOF while parsing"),
         ),
         ("no offsets", file("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4), part("header: missing field")),
         ("outside", one(tensor("F32", "[2]", "[0,16]")), part("tensor a: bytes 0 to 16 of 8")),
@@ -190,8 +198,8 @@ fn headers_of_weights() {
         ("gap", two("[0,2]", "[4,8]"), part("tensor a: 2 bytes, expected 4")),
         (
             "bytes behind",
-            two("[0,4]", "[4,8]").to_vec().into_iter().chain([0]).collect::<Vec<_>>().pipe(Bytes::new),
-            part("1 bytes behind").replace("model.safetensors 1", "model.safetensors: 1"),
+            one(tensor("F32", "[1]", "[0,4]")),
+            format!("{name}: 4 bytes behind the last tensor"),
         ),
         (
             "name twice",
@@ -211,21 +219,13 @@ fn headers_of_weights() {
             "tensor a: a tensor that model type llama does not use".to_owned(),
         ),
     ];
-    for (case, bytes, expected) in cases {
+    let wrong = cases.into_iter().filter_map(|(case, bytes, expected)| {
         let config = read("llama").config;
         let folder = Folder { config, shards: vec![(name.to_owned(), bytes)], ..Folder::default() };
-        refused(&folder, &expected, case);
-    }
+        wrong(&folder, &expected, case)
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
 }
-
-/// `value.pipe(f)` is `f(value)`.
-trait Pipe: Sized {
-    fn pipe<T>(self, f: impl FnOnce(Self) -> T) -> T {
-        f(self)
-    }
-}
-
-impl<T> Pipe for T {}
 
 #[test]
 fn indexes() {
@@ -298,7 +298,7 @@ fn scales_and_experts_that_do_not_fit() {
     refused(&folder, "tensor model.layers.0.mlp.up_proj.weight: FP8 values alone", "no scale");
     let mut folder = read("fp8");
     folder.config = String::from_utf8(folder.config).unwrap().replace("16,\n", "8,\n").into_bytes();
-    refused(&folder, "tensor model.layers.0.mlp.down_proj.weight_scale_inv: shape [2, 2]", "another block");
+    refused(&folder, "tensor model.layers.0.self_attn.k_proj.weight_scale_inv: shape [1, 2]", "another block");
     let folder = renamed("qwen3", "layers.0.self_attn.q_norm", "layers.00.elf_attn.q_norm");
     refused(&folder, "tensor model.layers.00.elf_attn.q_norm.weight: a tensor that", "a number in disguise");
 

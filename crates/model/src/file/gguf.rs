@@ -9,7 +9,8 @@
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::quant::{self, Format};
 
-use super::contents::{Contents, Piece, Tensor, Value, ValueType, fixed};
+use super::contents::{Contents, Piece, Tensor};
+use super::value::{Value, ValueType, fixed};
 use crate::error::{Error, Result};
 
 /// How a file begins.

@@ -2,17 +2,23 @@
 //!
 //! A header of seven i32 (dim, ffn dim, layers, heads, key-value heads, vocabulary, context) and all values in one order,
 //! without names: version 0 has no magic number and keeps room for rotary tables; version 1 begins with `ak42` and a header
-//! of 256 bytes, norms first. Rows of q and k are in the order GGUF has. The quantised version 2 is not read.
-//! Source: export.py and run.c of karpathy/llama2.c.
+//! of 256 bytes, norms first. Rows of q and k are in the order GGUF has. The quantised version 2 is not read. The vocabulary is
+//! a file beside it, SentencePiece's pieces and scores; its spaces are written as such.
+//! Source: export.py, tokenizer.py and run.c of karpathy/llama2.c.
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::quant;
 
-use super::contents::{Contents, Piece, Tensor, Value, fixed};
+use super::contents::{Contents, Piece, Tensor};
+use super::value::{Value, fixed};
 use crate::error::{Error, Result};
 
 /// How files of version 1 and 2 begin.
 pub const MAGIC: [u8; 4] = *b"24ka";
+/// What the container is called, before the version.
+pub const NAME: &str = "llama2.c";
+/// The file of the vocabulary.
+pub const VOCABULARY: &str = "tokenizer.bin";
 const HEADER_BYTES_1: usize = 256;
 /// More than any such model has, and small enough that no product of two overflows.
 const SIZE_MAX: i32 = 1 << 24;
@@ -63,11 +69,6 @@ impl Header {
         let tied = words.get(5).is_some_and(|&word| i32::from_le_bytes(word) > 0);
         Ok(Self { dim, ffn_dim, n_layers, n_heads, n_kv_heads, vocab, ctx, tied })
     }
-}
-
-/// Whether `bytes` could be a checkpoint of version 0, which has no mark: a header whose numbers hold together.
-pub fn looks_like(bytes: &[u8]) -> bool {
-    bytes.starts_with(&MAGIC) || bytes.get(..28).is_some_and(|head| Header::read(head).is_ok())
 }
 
 /// Parses a checkpoint.
@@ -142,7 +143,7 @@ fn tensors(bytes: &Bytes, start: usize, h: &Header, version: u32) -> Result<Cont
             format!("{n_bytes} for its numbers (is the file truncated?)"),
         ));
     }
-    let mut file = Contents::new(format!("llama2.c version {version}"));
+    let mut file = Contents::new(format!("{NAME} version {version}"));
     keys(h, &mut file)?;
     let mut at = start;
     for (name, shape, per_layer) in layout {
@@ -175,4 +176,43 @@ fn keys(h: &Header, file: &mut Contents) -> Result<()> {
         file.set(format!("llama.{key}"), Value::Uint(value as u64))?;
     }
     file.set("llama.attention.layer_norm_rms_epsilon", Value::Float(EPSILON))
+}
+
+/// Adds the vocabulary of `bytes`, llama2.c's `tokenizer.bin`, to a checkpoint: a token for each row of the embedding.
+///
+/// # Errors
+/// [`Error::Malformed`] when it has fewer tokens or a length in it is not that of what follows.
+pub fn add_vocabulary(file: &mut Contents, bytes: &[u8]) -> Result<()> {
+    const UNKNOWN: usize = 0;
+    const SPECIAL: [usize; 2] = [1, 2];
+    let vocab = file.tensor("token_embd.weight").and_then(|embed| embed.shape.get(1).copied()).unwrap_or(0);
+    let part = |id: usize| format!("tokenizer.bin token {id}");
+    // The longest token's length comes first; nothing needs it.
+    let mut rest = bytes.get(4..).unwrap_or_default();
+    let (mut texts, mut scores, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    for id in 0..vocab {
+        let truncated = || Error::malformed(part(id), format!("{} bytes left", rest.len()), "a token");
+        let (head, tail) = rest.split_at_checked(8).ok_or_else(truncated)?;
+        let len = u32::from_le_bytes(fixed(&head[4..])) as usize;
+        let (text, tail) = tail.split_at_checked(len).ok_or_else(truncated)?;
+        let text = std::str::from_utf8(text);
+        let text = text.map_err(|_| Error::malformed(part(id), "invalid UTF-8", "a text in UTF-8"))?;
+        let is_byte = text.len() == 6 && text.starts_with("<0x") && text.ends_with('>');
+        kinds.push(match id {
+            UNKNOWN => 2,
+            _ if SPECIAL.contains(&id) => 3,
+            _ if is_byte => 6,
+            _ => 1,
+        });
+        texts.push(if kinds[id] == 1 { text.replace(' ', "\u{2581}") } else { text.trim().to_owned() });
+        scores.push(f32::from_le_bytes(fixed(&head[..4])));
+        rest = tail;
+    }
+    file.set("tokenizer.ggml.model", Value::text("llama"))?;
+    file.set("tokenizer.ggml.tokens", Value::strings(texts.iter().map(String::as_bytes)))?;
+    file.set("tokenizer.ggml.scores", Value::floats(&scores))?;
+    file.set("tokenizer.ggml.token_type", Value::ints(&kinds))?;
+    file.set("tokenizer.ggml.unknown_token_id", Value::Uint(UNKNOWN as u64))?;
+    file.set("tokenizer.ggml.bos_token_id", Value::Uint(SPECIAL[0] as u64))?;
+    file.set("tokenizer.ggml.eos_token_id", Value::Uint(SPECIAL[1] as u64))
 }

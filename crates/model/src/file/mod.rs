@@ -9,5 +9,7 @@ pub mod gguf;
 pub mod llama2c;
 pub mod safetensors;
 pub mod split;
+pub mod value;
 
-pub use contents::{Contents, Tensor, Value};
+pub use contents::{Contents, Tensor};
+pub use value::Value;

@@ -18,7 +18,8 @@ pub use detokenize::{Detokenizer, Place, Render};
 pub use vocab::Kind;
 
 use crate::error::{Error, Result};
-use crate::file::contents::{Contents, Strings};
+use crate::file::Contents;
+use crate::file::value::Strings;
 use vocab::{Vocab, Which};
 
 /// How a kind of tokenizer is loaded, under its name in `tokenizer.ggml.model`.

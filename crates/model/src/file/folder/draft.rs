@@ -8,7 +8,8 @@ use ingle_kernel::quant;
 
 use super::fields::Fields;
 use crate::error::{Error, Result};
-use crate::file::contents::{Contents, Piece, Tensor, Value};
+use crate::file::contents::{Contents, Piece, Tensor};
+use crate::file::value::Value;
 
 /// See the file's head.
 #[derive(Debug)]

@@ -25,8 +25,9 @@ use self::fields::Fields;
 use self::model_type::{FIELDS, Kind, ModelType};
 use self::names::{Place, place};
 use self::values::{Change, FP8_BLOCK, Heads};
-use super::contents::{Contents, Tensor, Value};
+use super::contents::{Contents, Tensor};
 use super::safetensors::{self, Entry};
+use super::value::Value;
 use crate::error::{Error, Result};
 
 /// The file of the model's numbers.
