@@ -1,5 +1,6 @@
 //! Hugging Face folders and split files on the command line.
 
+#[expect(dead_code, reason = "the suite of the command line uses the rest")]
 mod harness;
 
 use std::fs;
@@ -59,7 +60,8 @@ fn what_is_no_model_says_so() {
     dir.file("weightless/config.json", r#"{"model_type": "hal9000"}"#);
     dir.ingle(&["show", folder]).fails(1, &["config.json model_type: \"hal9000\" is not supported"]);
     dir.file("weightless/config.json", r#"{"model_type": "llama"}"#);
-    dir.ingle(&["show", folder]).fails(5, &["model.safetensors header: a length of 9223372036854775808 bytes"]);
+    dir.ingle(&["show", folder])
+        .fails(5, &["model.safetensors header: a length of 9223372036854775808 bytes"]);
     let second = model("split/lfm2-00002-of-00003.gguf");
     dir.ingle(&["show", &second]).fails(5, &["open lfm2-00001-of-00003.gguf"]);
     dir.ingle(&["show", &model("qwen3/model.safetensors")]).fails(1, &["the folder it lies in"]);

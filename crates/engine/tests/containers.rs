@@ -96,7 +96,10 @@ fn folders_that_miss_something_say_what() {
     fs::rename(copy.path(part), copy.path("elsewhere")).unwrap();
     copy.refuses("", &format!("model.safetensors.index.json: {part}, which is not there"));
     fs::write(copy.path("model.safetensors.index.json"), index.replace(part, "../elsewhere")).unwrap();
-    copy.refuses("", "model.safetensors.index.json: file \"../elsewhere\", expected names of files beside it");
+    copy.refuses(
+        "",
+        "model.safetensors.index.json: file \"../elsewhere\", expected names of files beside it",
+    );
     fs::remove_file(copy.path("model.safetensors.index.json")).unwrap();
     copy.refuses("", "model.safetensors: no such file");
     fs::remove_file(copy.path("config.json")).unwrap();
@@ -108,9 +111,15 @@ fn folders_that_miss_something_say_what() {
 #[test]
 fn a_file_is_known_by_its_beginning_or_its_name() {
     let copy = Copy::of("qwen3");
-    copy.refuses("model.safetensors", "a file of weights alone: no configuration is not supported; supported: the folder");
+    copy.refuses(
+        "model.safetensors",
+        "a file of weights alone: no configuration is not supported; supported: the folder",
+    );
     fs::write(copy.path("stories.bin"), [7; 100]).unwrap();
-    copy.refuses("stories.bin", "header dim: 117901063, expected 1 to 16777216 (is this a checkpoint of llama2.c?)");
+    copy.refuses(
+        "stories.bin",
+        "header dim: 117901063, expected 1 to 16777216 (is this a checkpoint of llama2.c?)",
+    );
     fs::copy(folders().join("qwen3.gguf"), copy.path("named.bin")).unwrap();
     assert_eq!(ModelFile::open(&copy.path("named.bin")).unwrap().contents().container, "GGUF 3");
 }
@@ -122,7 +131,8 @@ fn a_template_comes_from_its_own_file_or_the_tokenizers() {
     assert_eq!(template(), None);
     fs::write(copy.path("tokenizer_config.json"), r#"{"chat_template": "one"}"#).unwrap();
     assert_eq!(template().as_deref(), Some("one"));
-    let several = r#"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "two"}]}"#;
+    let several =
+        r#"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "two"}]}"#;
     fs::write(copy.path("tokenizer_config.json"), several).unwrap();
     assert_eq!(template().as_deref(), Some("two"));
     fs::write(copy.path("chat_template.jinja"), "three").unwrap();

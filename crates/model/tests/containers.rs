@@ -11,6 +11,7 @@ use common::Tiny;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::Error;
+use ingle_model::adapter::base_hash;
 
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::value::{Value, ValueType};
@@ -95,8 +96,10 @@ fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
         let (folder, file) = (import(&path), parse(&path.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         assert_same_tensors(&folder, &file, &name);
+        assert_eq!(base_hash(&folder), base_hash(&file), "{name}: adapters of one fit the other");
         for (key, _) in file.keys() {
             assert!(folder.value(key).is_some(), "{name} has no {key}");
+            assert_eq!(folder.value_type(key), file.value_type(key), "{name}: {key}");
             assert_eq!(text(&folder, key), text(&file, key), "{name}: {key}");
         }
     }
@@ -142,6 +145,39 @@ fn what_can_stay_in_place_does() {
         made("llama"),
         ["blk.0.attn_k.weight", "blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_q.weight"]
     );
+}
+
+/// A file of weights with other names, and a tensor more.
+fn renamed(bytes: &[u8], name: impl Fn(&str) -> String, more: &str) -> Bytes {
+    let (length, rest) = bytes.split_first_chunk().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();
+    let mut header: serde_json::Map<String, serde_json::Value> =
+        header.into_iter().map(|(key, value)| (name(&key), value)).collect();
+    let end = data.len();
+    header.insert(
+        more.into(),
+        serde_json::json!({"dtype": "BF16", "shape": [1], "data_offsets": [end, end + 2]}),
+    );
+    let header = serde_json::to_vec(&header).unwrap();
+    Bytes::new([&(header.len() as u64).to_le_bytes(), &header[..], data, &[0; 2]].concat())
+}
+
+#[test]
+fn a_text_model_is_taken_out_of_one_that_sees() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/folders/gemma3");
+    let weights = bytes(&path.join(folder::WEIGHTS));
+    let config: serde_json::Value = serde_json::from_slice(&bytes(&path.join(folder::CONFIG))).unwrap();
+    let config = serde_json::json!({"model_type": "gemma3", "text_config": config, "vision_config": {}});
+    for prefix in ["language_model.model.", "model.language_model."] {
+        let weights = renamed(&weights, |name| name.replace("model.", prefix), "vision_tower.patches.weight");
+        let folder = Folder {
+            config: serde_json::to_vec(&config).unwrap(),
+            shards: vec![(folder::WEIGHTS.to_owned(), weights)],
+            ..Folder::default()
+        };
+        assert_same(&folder::import(&folder).unwrap(), &import(&path), prefix);
+    }
 }
 
 /// Writes a GGUF file of `version` with more keys and some of the tensors.
@@ -357,7 +393,8 @@ fn numbers_of_a_checkpoint_are_held_against_its_bytes() {
 fn vocabulary(file: &Contents) -> Vec<u8> {
     let scores = file.floats("tokenizer.ggml.scores").unwrap().unwrap();
     let mut out = 99u32.to_le_bytes().to_vec();
-    for (i, (text, score)) in file.strings("tokenizer.ggml.tokens").unwrap().unwrap().zip(scores).enumerate() {
+    for (i, (text, score)) in file.strings("tokenizer.ggml.tokens").unwrap().unwrap().zip(scores).enumerate()
+    {
         let text = std::str::from_utf8(text).unwrap().replace('\u{2581}', " ");
         let text = if (1..=2).contains(&i) { format!("\n{text}\n") } else { text };
         out.extend(score.to_le_bytes());

@@ -53,9 +53,9 @@ fn configurations() {
         ("empty", "config.json model_type: nothing", b"{}".to_vec()),
         ("large", "config.json: 16777217 bytes", vec![b' '; (16 << 20) + 1]),
     ];
-    let wrong = cases.into_iter().filter_map(|(case, expected, config)| {
-        wrong(&Folder { config, ..read("llama") }, expected, case)
-    });
+    let wrong = cases
+        .into_iter()
+        .filter_map(|(case, expected, config)| wrong(&Folder { config, ..read("llama") }, expected, case));
     assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
 }
 
@@ -298,7 +298,11 @@ fn scales_and_experts_that_do_not_fit() {
     refused(&folder, "tensor model.layers.0.mlp.up_proj.weight: FP8 values alone", "no scale");
     let mut folder = read("fp8");
     folder.config = String::from_utf8(folder.config).unwrap().replace("16,\n", "8,\n").into_bytes();
-    refused(&folder, "tensor model.layers.0.self_attn.k_proj.weight_scale_inv: shape [1, 2]", "another block");
+    refused(
+        &folder,
+        "tensor model.layers.0.self_attn.k_proj.weight_scale_inv: shape [1, 2]",
+        "another block",
+    );
     let folder = renamed("qwen3", "layers.0.self_attn.q_norm", "layers.00.elf_attn.q_norm");
     refused(&folder, "tensor model.layers.00.elf_attn.q_norm.weight: a tensor that", "a number in disguise");
 
@@ -313,7 +317,7 @@ fn scales_and_experts_that_do_not_fit() {
     }
     refused(
         &folder,
-        "tensor model.layers.0.mlp.experts.7.up_proj.weight: expert 2",
+        "tensor model.layers.0.mlp.experts.3.up_proj.weight: expert 2",
         "an expert is not there",
     );
 }

@@ -19,10 +19,18 @@ use crate::error::{Error, Result};
 pub struct Contents {
     /// Where they come from, in a word or two: `GGUF 3`, `safetensors`, `llama2.c`.
     pub container: String,
-    keys: Vec<(String, Value)>,
+    keys: Vec<Key>,
     key_index: HashMap<String, usize>,
     tensors: Vec<Tensor>,
     tensor_index: HashMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Key {
+    name: String,
+    value: Value,
+    /// The type it has in the file.
+    of: ValueType,
 }
 
 /// One tensor: its name, shape (GGUF's order: the innermost, contiguous dimension first), format and values.
@@ -130,16 +138,25 @@ impl Contents {
         Self { container: container.into(), ..Self::default() }
     }
 
-    /// Adds a key.
+    /// Adds a key, of the type that GGUF files usually give such a value.
     ///
     /// # Errors
     /// [`Error::Malformed`] when there is one of that name.
     pub fn set(&mut self, key: impl Into<String>, value: Value) -> Result<()> {
-        let key = key.into();
-        if self.key_index.insert(key.clone(), self.keys.len()).is_some() {
-            return Err(Error::malformed(format!("metadata {key}"), "a second value", "each key once"));
+        let of = value.usual_type();
+        self.set_typed(key, value, of)
+    }
+
+    /// Adds a key with the type it has in its file.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when there is one of that name.
+    pub fn set_typed(&mut self, key: impl Into<String>, value: Value, of: ValueType) -> Result<()> {
+        let name = key.into();
+        if self.key_index.insert(name.clone(), self.keys.len()).is_some() {
+            return Err(Error::malformed(format!("metadata {name}"), "a second value", "each key once"));
         }
-        self.keys.push((key, value));
+        self.keys.push(Key { name, value, of });
         Ok(())
     }
 
@@ -163,7 +180,7 @@ impl Contents {
 
     /// Every key and value, in file order.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.keys.iter().map(|(k, v)| (k.as_str(), v))
+        self.keys.iter().map(|key| (key.name.as_str(), &key.value))
     }
 
     /// Every tensor, in file order.
@@ -178,7 +195,12 @@ impl Contents {
 
     /// The raw value of `key`.
     pub fn value(&self, key: &str) -> Option<&Value> {
-        self.key_index.get(key).map(|&i| &self.keys[i].1)
+        self.key_index.get(key).map(|&i| &self.keys[i].value)
+    }
+
+    /// The type that `key` has in the file.
+    pub fn value_type(&self, key: &str) -> Option<ValueType> {
+        self.key_index.get(key).map(|&i| self.keys[i].of)
     }
 
     /// `key` as a non-negative integer; `None` when absent, an error when it is something else.

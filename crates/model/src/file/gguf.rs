@@ -47,8 +47,9 @@ pub fn parse(bytes: Bytes) -> Result<Contents> {
     for i in 0..n_keys {
         c.part = "metadata";
         let key = c.name(&format!("metadata key {i}"))?;
-        let value = c.value(&key)?;
-        file.set(key, value)?;
+        let of = c.value_type(&key)?;
+        let value = c.value(&key, of)?;
+        file.set_typed(key, value, of)?;
     }
     let alignment = file.uint("general.alignment")?.unwrap_or(ALIGNMENT_DEFAULT);
     if !alignment.is_power_of_two() || alignment > 1 << 20 {
@@ -189,9 +190,8 @@ impl<'a> Cursor<'a> {
             .ok_or_else(|| Error::malformed(format!("metadata {key}"), format!("value type {id}"), "0 to 12"))
     }
 
-    fn value(&mut self, key: &str) -> Result<Value> {
+    fn value(&mut self, key: &str, of: ValueType) -> Result<Value> {
         use ValueType::*;
-        let of = self.value_type(key)?;
         Ok(match of {
             U8 => Value::Uint(self.take(1)?[0].into()),
             I8 => Value::Int((self.take(1)?[0] as i8).into()),

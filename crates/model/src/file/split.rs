@@ -103,7 +103,8 @@ pub fn join(parts: Vec<Contents>) -> Result<Contents> {
             n_tensors = part.uint(TENSORS)?;
             whole.container = format!("{} in {n_parts} parts", part.container);
             for (key, value) in part.keys().filter(|(key, _)| !key.starts_with("split.")) {
-                whole.set(key, value.clone())?;
+                let of = part.value_type(key).unwrap_or_else(|| value.usual_type());
+                whole.set_typed(key, value.clone(), of)?;
             }
         }
         for tensor in part.into_tensors() {

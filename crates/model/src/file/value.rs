@@ -54,6 +54,11 @@ impl ValueType {
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64].get(id as usize).copied()
     }
 
+    /// GGUF's number of the type.
+    pub fn id(self) -> u32 {
+        self as u32
+    }
+
     /// Bytes per element, or `None` for strings and arrays.
     pub fn fixed_bytes(self) -> Option<usize> {
         use ValueType::*;
@@ -80,9 +85,9 @@ impl Value {
     }
 
     /// An array of integers.
-    pub fn ints(values: &[i64]) -> Self {
+    pub fn ints(values: &[i32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
-        Self::Array { of: ValueType::I64, len: values.len(), bytes: Bytes::new(bytes) }
+        Self::Array { of: ValueType::I32, len: values.len(), bytes: Bytes::new(bytes) }
     }
 
     /// An array of texts.
@@ -94,6 +99,21 @@ impl Value {
             len += 1;
         }
         Self::Array { of: ValueType::String, len, bytes: Bytes::new(bytes) }
+    }
+
+    /// The type in which GGUF files usually hold such a value: 32 bits where they do.
+    pub fn usual_type(&self) -> ValueType {
+        match self {
+            Self::Uint(v) if u32::try_from(*v).is_ok() => ValueType::U32,
+            Self::Uint(_) => ValueType::U64,
+            Self::Int(v) if i32::try_from(*v).is_ok() => ValueType::I32,
+            Self::Int(_) => ValueType::I64,
+            Self::Float(v) if f64::from(*v as f32) == *v => ValueType::F32,
+            Self::Float(_) => ValueType::F64,
+            Self::Bool(_) => ValueType::Bool,
+            Self::String(_) => ValueType::String,
+            Self::Array { .. } => ValueType::Array,
+        }
     }
 }
 

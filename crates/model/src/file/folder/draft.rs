@@ -39,7 +39,7 @@ impl Draft<'_> {
     }
 
     /// Sets one integer for each layer.
-    pub fn uints(&mut self, name: &str, values: &[i64]) -> Result<()> {
+    pub fn uints(&mut self, name: &str, values: &[i32]) -> Result<()> {
         self.file.set(self.key(name), Value::ints(values))
     }
 

@@ -21,8 +21,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
 /// The fields of one object; `null` counts as absent.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
-    /// Where they stand, for errors: `config.json`.
+    /// The file they stand in, for errors: `config.json`.
     pub part: &'a str,
+    /// The object in it, where they are not the file's own.
+    pub within: Option<&'static str>,
     /// The fields.
     pub map: &'a Map<String, Value>,
     /// Numbers of fields that may be left out.
@@ -86,14 +88,17 @@ impl<'a> Fields<'a> {
     }
 
     /// `name` as an object.
-    pub fn object(&self, name: &str) -> Result<Option<Fields<'a>>> {
+    pub fn object(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
         let map = self.typed(name, Value::as_object, "an object")?;
-        Ok(map.map(|map| Fields { part: self.part, map, defaults: &[] }))
+        Ok(map.map(|map| Fields { part: self.part, within: Some(name), map, defaults: &[] }))
     }
 
     /// The field's place, for errors.
     pub fn of(&self, name: &str) -> String {
-        format!("{} {name}", self.part)
+        match self.within {
+            None => format!("{} {name}", self.part),
+            Some(object) => format!("{} {object} {name}", self.part),
+        }
     }
 
     /// That `name`, where it is there, has one of `values`, written as JSON.

@@ -93,7 +93,7 @@ fn is_beside(name: &str) -> bool {
 /// [`Error::Malformed`] when a file breaks its format or contradicts another.
 pub fn import(folder: &Folder) -> Result<Contents> {
     let whole = fields::parse(CONFIG, &folder.config)?;
-    let whole = Fields { part: CONFIG, map: &whole, defaults: &[] };
+    let whole = Fields { part: CONFIG, within: None, map: &whole, defaults: &[] };
     let name = whole.str("model_type")?;
     let name = name.ok_or_else(|| Error::malformed(whole.of("model_type"), "nothing", "a model type"))?;
     let model = model_type::by_name(name)?;
@@ -108,8 +108,7 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     keys(model, &mut draft)?;
     let heads = heads(&draft, &whole)?;
     let entries = entries(folder)?;
-    let tied = is_tied(model, &whole, &draft, &entries)?;
-    tensors(model, &mut draft, &heads, &entries, tied)?;
+    tensors(model, &whole, &mut draft, &heads, &entries)?;
     if let Some(template) = template(folder)? {
         draft.file.set("tokenizer.chat_template", Value::text(&template))?;
     }
@@ -122,7 +121,7 @@ fn keys(model: &ModelType, draft: &mut Draft<'_>) -> Result<()> {
     rope::write(draft)?;
     let config = draft.config;
     for field in model.fields.iter().chain(FIELDS) {
-        if draft.has(field.to) || is_zero_window(&config, field.from) {
+        if draft.has(field.to) {
             continue;
         }
         match field.kind {
@@ -134,23 +133,16 @@ fn keys(model: &ModelType, draft: &mut Draft<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Some files write 0 for a window they don't have.
-fn is_zero_window(config: &Fields<'_>, field: &str) -> bool {
-    field == "sliding_window" && config.value(field).is_some_and(|v| v.as_u64() == Some(0))
-}
-
 fn heads(draft: &Draft<'_>, whole: &Fields<'_>) -> Result<Heads> {
     let count = |name: &str| -> Result<Option<usize>> {
         let Some(n) = draft.config.uint(name)? else { return Ok(None) };
-        let part = draft.config.of(name);
-        let n = usize::try_from(n).ok().filter(|n| (1..=1 << 12).contains(n));
-        n.map(Some).ok_or_else(|| Error::malformed(part, "a number out of range", "1 to 4096"))
+        let in_range = usize::try_from(n).ok().filter(|n| (1..=1 << 12).contains(n));
+        in_range.map(Some).ok_or_else(|| Error::malformed(draft.config.of(name), n, "1 to 4096"))
     };
     let n_heads = count("num_attention_heads")?.unwrap_or(1);
     let n_kv_heads = count("num_key_value_heads")?.unwrap_or(n_heads);
     let mut fp8_block = FP8_BLOCK;
     if let Some(quantization) = whole.object("quantization_config")? {
-        let quantization = Fields { part: "config.json quantization_config", ..quantization };
         quantization.expect("quant_method", METHODS)?;
         if let Some(block) = quantization.floats("weight_block_size")? {
             fp8_block = match block[..] {
@@ -202,19 +194,12 @@ fn entries(folder: &Folder) -> Result<BTreeMap<String, Entry>> {
 }
 
 /// Whether the head is the embedding; both are then the same, and one is enough.
-fn is_tied(
-    model: &ModelType,
-    whole: &Fields<'_>,
-    draft: &Draft<'_>,
-    entries: &BTreeMap<String, Entry>,
-) -> Result<bool> {
+fn is_tied(model: &ModelType, whole: &Fields<'_>, config: &Fields<'_>, has_head: bool) -> Result<bool> {
     const FIELD: &str = "tie_word_embeddings";
-    let said = match draft.config.bool(FIELD)?.or(whole.bool(FIELD)?) {
-        None => draft.config.bool("tie_embedding")?,
+    let said = match config.bool(FIELD)?.or(whole.bool(FIELD)?) {
+        None => config.bool("tie_embedding")?,
         said => said,
     };
-    let is_head = |name: &String| matches!(place(model, name), Place::Into { name, .. } if name == HEAD);
-    let has_head = entries.keys().any(is_head);
     if said == Some(false) && !has_head {
         return Err(Error::malformed(
             whole.of(FIELD),
@@ -233,10 +218,10 @@ type Parts<'a> = BTreeMap<Option<usize>, (&'a Entry, Change)>;
 
 fn tensors(
     model: &ModelType,
+    whole: &Fields<'_>,
     draft: &mut Draft<'_>,
     heads: &Heads,
     entries: &BTreeMap<String, Entry>,
-    tied: bool,
 ) -> Result<()> {
     let n_layers = draft.config.need_uint("num_hidden_layers")?;
     // The whole model's first, then layer by layer.
@@ -261,7 +246,6 @@ fn tensors(
                 let expected = format!("layers below the {n_layers} of num_hidden_layers");
                 return Err(Error::malformed(part(), format!("layer {layer}"), expected));
             }
-            Place::Into { name, .. } if name == HEAD && tied => {}
             Place::Into { name, layer, expert, change } => {
                 let parts = all.entry((layer, name)).or_default();
                 if let Some((other, _)) = parts.insert(expert, (entry, change)) {
@@ -272,6 +256,12 @@ fn tensors(
                     ));
                 }
             }
+        }
+    }
+    let head = (None, HEAD.to_owned());
+    if is_tied(model, whole, &draft.config, all.contains_key(&head))? {
+        for (entry, _) in all.remove(&head).unwrap_or_default().values() {
+            scales.remove(&entry.name);
         }
     }
     for ((layer, name), parts) in all {

@@ -63,11 +63,11 @@ pub fn read(entry: &Entry, scale: Option<&Entry>, change: Change, heads: &Heads)
         return Err(Error::malformed(part(), format!("shape {:?}", entry.shape), "sizes above zero"));
     }
     let mut shape: Vec<usize> = entry.shape.iter().rev().copied().collect();
-    if shape.is_empty() {
-        shape.push(1);
-    }
     if change == Change::Squeezed {
         shape.retain(|&n| n != 1);
+    }
+    if shape.is_empty() {
+        shape.push(1);
     }
     let rows = if shape.len() > 1 { entry.shape[0] } else { shape[0] };
     let known = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
@@ -235,6 +235,15 @@ mod tests {
         assert_eq!(blocks, [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
         let error = scaled(&[2, 1], &[1.0, 2.0]).unwrap_err().to_string();
         assert_eq!(error, "tensor w: shape [2, 1], expected [1], [3, 1] or [2, 2] for [3, 3]");
+    }
+
+    #[test]
+    fn a_single_value_has_one_dimension_whatever_its_shape() {
+        let heads = Heads { n_heads: 1, n_kv_heads: 1, fp8_block: FP8_BLOCK };
+        for (shape, change) in [(&[][..], Change::None), (&[1, 1, 1], Change::Squeezed)] {
+            let part = read(&entry("BF16", shape, vec![0x80, 0x3f]), None, change, &heads).unwrap();
+            assert_eq!((&part.shape[..], values(&part)), (&[1][..], vec![1.0]));
+        }
     }
 
     #[test]

@@ -71,17 +71,17 @@ fn kv_heads(draft: &mut Draft<'_>) -> Result<()> {
         Some(n) => n,
         None => config.need_uint("num_attention_heads")?,
     };
-    let n_kv_heads = n_kv_heads.min(1 << 30) as i64;
+    let n_kv_heads = n_kv_heads.min(1 << 30) as i32;
     let heads = |attends: bool| if attends { n_kv_heads } else { 0 };
     if let Some(kinds) = config.list("layer_types")? {
-        let heads: Vec<i64> = kinds.iter().map(|kind| heads(kind == "full_attention")).collect();
+        let heads: Vec<i32> = kinds.iter().map(|kind| heads(kind == "full_attention")).collect();
         return draft.uints("attention.head_count_kv", &heads);
     }
     let n_layers = config.need_uint("num_hidden_layers")?.min(1 << 12);
     let attends = config
         .list("full_attn_idxs")?
         .ok_or_else(|| Error::malformed(config.of("layer_types"), "nothing", "the kind of each layer"))?;
-    let heads: Vec<i64> =
+    let heads: Vec<i32> =
         (0..n_layers).map(|i| heads(attends.iter().any(|v| v.as_u64() == Some(i)))).collect();
     draft.uints("attention.head_count_kv", &heads)
 }
