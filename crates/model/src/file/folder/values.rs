@@ -151,6 +151,7 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
             types,
         ));
     };
+    let block = [block[0].min(rows), block[1].min(cols)];
     let blocks = [rows.div_ceil(block[0]), cols.div_ceil(block[1])];
     let block = match *scale.shape.as_slice() {
         [] | [1] | [1, 1] => [rows, cols],
@@ -166,14 +167,16 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
     (format.dequantize)(&scale.bytes, &mut scales);
     let bytes = entry.bytes.clone();
     Ok(Piece::Made(Arc::new(move || {
-        let mut to = Vec::with_capacity(2 * bytes.len());
+        let mut to = vec![0; 2 * bytes.len()];
         let decoded: [f32; 256] = std::array::from_fn(|bits| e4m3(bits as u8));
         let per_row = cols.div_ceil(block[1]);
-        for (r, row) in bytes.chunks_exact(cols).enumerate() {
-            let scales = &scales[r / block[0] * per_row..];
-            for (run, scale) in row.chunks(block[1]).zip(scales) {
-                let values = run.iter().map(|&bits| f32_to_bf16(decoded[bits as usize] * scale));
-                to.extend(values.flat_map(u16::to_le_bytes));
+        let rows = bytes.chunks_exact(cols).zip(to.chunks_exact_mut(2 * cols));
+        for (r, (row, to)) in rows.enumerate() {
+            let runs = row.chunks(block[1]).zip(to.chunks_mut(2 * block[1]));
+            for ((run, to), scale) in runs.zip(&scales[r / block[0] * per_row..]) {
+                for (to, &bits) in to.as_chunks_mut::<2>().0.iter_mut().zip(run) {
+                    *to = f32_to_bf16(decoded[bits as usize] * scale).to_le_bytes();
+                }
             }
         }
         to
@@ -233,6 +236,9 @@ mod tests {
         assert_eq!(scaled(&[3, 1], &[1.0, 2.0, 3.0]).unwrap(), [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
         let blocks = scaled(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!(blocks, [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
+        let heads = Heads { fp8_block: [usize::MAX; 2], ..heads };
+        let all = read(&weights, Some(&entry("F32", &[1, 1], vec![0, 0, 0, 0x40])), Change::None, &heads);
+        assert_eq!(values(&all.unwrap()), [2.0; 9]);
         let error = scaled(&[2, 1], &[1.0, 2.0]).unwrap_err().to_string();
         assert_eq!(error, "tensor w: shape [2, 1], expected [1], [3, 1] or [2, 2] for [3, 3]");
     }
