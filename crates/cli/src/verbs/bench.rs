@@ -48,7 +48,7 @@ fn args(command: Command) -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required_unless_present("kernels")
-                .help("A .gguf file, or demo for the built-in model"),
+                .help("A .gguf file, a Hugging Face folder, or demo for the built-in model"),
         )
         .arg(list("prompt", Some('p'), "512", "Tokens of the prompt test, 0 for none; several with commas"))
         .arg(list("gen", Some('n'), "128", "Tokens of the generation test, 0 for none; several with commas"))

@@ -68,7 +68,7 @@ fn model_arg() -> Arg {
     Arg::new("model")
         .value_name("MODEL")
         .required(true)
-        .help("A .gguf file, or demo for the built-in model")
+        .help("A .gguf file, a Hugging Face folder, or demo for the built-in model")
         .value_hint(clap::ValueHint::FilePath)
 }
 
