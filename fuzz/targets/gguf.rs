@@ -8,7 +8,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::decoder::{Model, Runtime, Scratch, Span};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::gguf;
 use ingle_model::kv::{self, Kv};
 use ingle_model::token::{Parse, Tokenizer};
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +21,7 @@ const BYTES_MAX: u64 = 64 << 20;
 
 fn run(bytes: &[u8]) -> ingle_model::Result<()> {
     let (pool, kernels) = &*MACHINE;
-    let file = Gguf::parse(Bytes::new(bytes.to_vec()))?;
+    let file = gguf::parse(Bytes::new(bytes.to_vec()))?;
     for (key, _) in file.keys() {
         let _ = (file.str(key), file.strings(key).map(|s| s.map(Iterator::count)), file.ints(key), file.floats(key));
     }

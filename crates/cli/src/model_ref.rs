@@ -1,4 +1,5 @@
-//! What a MODEL on the command line is: a `.gguf` path, `demo`, a name, or a reference to something that was fetched.
+//! What a MODEL on the command line is: a `.gguf` path, a Hugging Face folder, `demo`, a name, or a reference to something
+//! that was fetched.
 //!
 //! What lies on the disk under exactly that path comes first, then names and the hub's cache. Nothing here opens a
 //! connection; a model that is not here ends with the sentence that fetches it.
@@ -62,9 +63,9 @@ pub fn is_path(text: &str) -> bool {
 }
 
 fn open_path(path: &Path, reference: &str) -> Result<ModelFile, Failure> {
-    if path.is_dir() {
+    if path.is_dir() && !path.join("config.json").exists() {
         return Err(Failure::not_found(format!(
-            "{reference}: a folder; this version reads .gguf files, so give the path of one"
+            "{reference}: a folder without config.json, expected a Hugging Face folder or the path of a .gguf file"
         )));
     }
     Ok(ModelFile::open(path)?)

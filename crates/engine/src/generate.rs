@@ -114,8 +114,8 @@ impl Session {
     ) -> Result<Outcome> {
         let loaded = self.loaded().clone();
         let name = loaded.file.name();
+        let tokenizer = loaded.tokenizer()?;
         let sample_error = |source: SampleError| Error::Sample { file: name.to_owned(), source };
-        let tokenizer = &loaded.tokenizer;
         let n_vocab = loaded.model.config.vocab;
         let room = Room { n_vocab, n_past: self.ctx(), id_of: &|text| tokenizer.id_of(text) };
         let mut sampler = Sampler::new(request.params.clone(), &room).map_err(sample_error)?;

@@ -7,6 +7,7 @@
 
 pub mod ban;
 pub mod chat;
+mod container;
 pub mod error;
 pub mod generate;
 pub mod memory;

@@ -88,7 +88,8 @@ mod shrunk {
     use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::*};
 
     /// Maps we can tell apart in a signal handler, which may neither lock nor allocate.
-    const MAPS_MAX: usize = 64;
+    /// Published models have up to some 200 files.
+    const MAPS_MAX: usize = 1024;
 
     struct Map {
         start: AtomicUsize,

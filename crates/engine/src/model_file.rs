@@ -1,4 +1,4 @@
-//! From a path (or the built-in bytes) to a parsed file, and from there to a model ready to run.
+//! From a path (or the built-in bytes) to a model's contents, and from there to a model ready to run.
 
 use std::path::Path;
 
@@ -7,39 +7,35 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::Contents;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::Tokenizer;
 
+use crate::container::{self, Opened};
 use crate::error::{Error, Result};
 use crate::mmap::Mapped;
 
-/// A parsed model file. Cheap: nothing but its metadata has been looked at.
+/// A model's file, or the files of one model, parsed. Cheap: nothing but their metadata has been looked at.
 #[derive(Debug)]
 pub struct ModelFile {
     name: String,
-    gguf: Gguf,
+    contents: Contents,
     n_bytes: u64,
-    mapped: Option<Mapped>,
+    files: Vec<Mapped>,
 }
 
 impl ModelFile {
-    /// Maps and parses the file at `path`.
+    /// Maps and parses what is at `path`: a file, the first part of several, or a folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let mapped = Mapped::open(path)?;
-        let bytes = mapped.bytes().clone();
-        Self::parse(mapped.name().to_owned(), bytes, Some(mapped))
+        let Opened { contents, files } = container::open(path)?;
+        let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
+        Ok(Self { name: path.display().to_string(), contents, n_bytes, files })
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
     pub fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
-        Self::parse(name.to_owned(), bytes, None)
-    }
-
-    fn parse(name: String, bytes: Bytes, mapped: Option<Mapped>) -> Result<Self> {
-        let n_bytes = bytes.len() as u64;
-        let gguf = Gguf::parse(bytes).map_err(|source| Error::Model { file: name.clone(), source })?;
-        Ok(Self { name, gguf, n_bytes, mapped })
+        let contents = container::parse(name, &bytes)?;
+        Ok(Self { name: name.to_owned(), contents, n_bytes: bytes.len() as u64, files: Vec::new() })
     }
 
     /// The path as it was given.
@@ -48,23 +44,30 @@ impl ModelFile {
     }
 
     /// Metadata and tensors.
-    pub fn gguf(&self) -> &Gguf {
-        &self.gguf
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
 
-    /// Size of the file.
+    /// Size of the file, or of the files of weights together.
     pub fn n_bytes(&self) -> u64 {
         self.n_bytes
     }
 
     /// The text side alone; also works for files that hold only a vocabulary.
+    ///
+    /// # Errors
+    /// When the model has no vocabulary, or one that can't be read.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        Tokenizer::from_gguf(&self.gguf).map_err(|source| self.model_error(source))
+        self.read_tokenizer().map_err(|source| self.model_error(source))
+    }
+
+    fn read_tokenizer(&self) -> ingle_model::Result<Tokenizer> {
+        Tokenizer::from_gguf(&self.contents)
     }
 
     /// Source of the chat template the file carries, if any.
     pub fn template_source(&self) -> Result<Option<&str>> {
-        self.gguf.str("tokenizer.chat_template").map_err(|e| self.model_error(e))
+        self.contents.str("tokenizer.chat_template").map_err(|e| self.model_error(e))
     }
 
     /// The chat template the file carries, if any.
@@ -78,9 +81,9 @@ impl ModelFile {
         Error::Model { file: self.name.clone(), source }
     }
 
-    /// An error when the file's size is no longer what it was; built-in bytes never change.
+    /// An error when a file's size is no longer what it was; built-in bytes never change.
     pub fn check_unchanged(&self) -> Result<()> {
-        self.mapped.as_ref().map_or(Ok(()), Mapped::check_unchanged)
+        self.files.iter().try_for_each(Mapped::check_unchanged)
     }
 }
 
@@ -94,14 +97,15 @@ pub struct LoadOptions<'a> {
 }
 
 /// A model ready to run, with its tokenizer, its threads and its kernels. Sessions share it.
+///
+/// A model without a vocabulary runs too, on ids.
 #[derive(Debug)]
 pub struct Loaded {
     /// The file it came from.
     pub file: ModelFile,
     /// Configuration and weights.
     pub model: Model,
-    /// Text to ids and back.
-    pub tokenizer: Tokenizer,
+    tokenizer: ingle_model::Result<Tokenizer>,
     pool: Pool,
     kernels: Kernels,
 }
@@ -116,9 +120,17 @@ impl Loaded {
                 available: Kernels::names().collect::<Vec<_>>().join(", "),
             })?,
         };
-        let model = Model::read(&file.gguf, &kernels).map_err(|source| file.model_error(source))?;
-        let tokenizer = file.tokenizer()?;
+        let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
+        let tokenizer = file.read_tokenizer();
         Ok(Self { file, model, tokenizer, pool: Pool::new(options.n_threads), kernels })
+    }
+
+    /// Text to ids and back.
+    ///
+    /// # Errors
+    /// When the model has no vocabulary, or one that can't be read.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer.as_ref().map_err(|source| self.file.model_error(source.clone()))
     }
 
     /// The threads and kernels to run it with, and the adapters to add.
@@ -129,7 +141,7 @@ impl Loaded {
     /// Opens the adapter at `path` for this model. It takes effect in the sessions it is given to.
     pub fn adapter(&self, path: &Path) -> Result<Adapter> {
         let file = ModelFile::open(path)?;
-        let adapter = Adapter::read(&file.gguf, &self.file.gguf, &self.model, &self.kernels);
+        let adapter = Adapter::read(&file.contents, &self.file.contents, &self.model, &self.kernels);
         adapter.map_err(|source| file.model_error(source))
     }
 

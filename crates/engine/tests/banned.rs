@@ -112,8 +112,9 @@ fn no_way_round_is_said() {
     let loaded = demo::load(None, 2);
     let prompt = demo::encode(&loaded, STORY);
     // Only one token may be said, and its text is banned.
-    let a = loaded.tokenizer.id_of("a").unwrap();
-    let others = (0..loaded.tokenizer.n_vocab() as u32).filter(|&id| id != a);
+    let tokenizer = loaded.tokenizer().unwrap();
+    let a = tokenizer.id_of("a").unwrap();
+    let others = (0..tokenizer.n_vocab() as u32).filter(|&id| id != a);
     let bias = |id| Bias { token: BiasToken::Id(id), bias: f32::NEG_INFINITY };
     let params = Params { logit_bias: others.map(bias).collect(), ..banning(&["aaa"]) };
     let got = answer(&mut demo::session(&loaded, 256, "f16", 64), &prompt, &params, &[], 60);

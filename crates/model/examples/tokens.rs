@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufWriter, Write};
 
 use ingle_kernel::bytes::Bytes;
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::gguf;
 use ingle_model::token::{Parse, Render, Tokenizer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bytes = std::fs::read(&path)?;
     let start = std::time::Instant::now();
     let tokenizer = if path.ends_with(".gguf") {
-        Tokenizer::from_gguf(&Gguf::parse(Bytes::new(bytes))?)?
+        Tokenizer::from_gguf(&gguf::parse(Bytes::new(bytes))?)?
     } else {
         Tokenizer::from_json(&bytes, None)?
     };

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::decoder::Model;
 use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Tensor};
+use crate::file::{Contents, Tensor};
 use crate::keys::missing;
 
 /// The key under which an adapter names the hash of its base, in hexadecimal.
@@ -49,7 +49,7 @@ impl Adapter {
     /// # Errors
     /// [`Error::Malformed`] when it is no adapter, is for another base, or has a tensor that does not fit;
     /// [`Error::Unsupported`] when it adapts what can't be adapted here.
-    pub fn read(file: &Gguf, base: &Gguf, model: &Model, kernels: &Kernels) -> Result<Self> {
+    pub fn read(file: &Contents, base: &Contents, model: &Model, kernels: &Kernels) -> Result<Self> {
         check_kind(file)?;
         check_base(file, base)?;
         let alpha = file.float("adapter.lora.alpha")?;
@@ -100,7 +100,7 @@ impl Adapter {
 
 /// SHA-256 over all tensors in order of their names: name, format, shape and bytes, each preceded by its length. The same
 /// weights have the same hash in whatever container they come. Reads every weight once.
-pub fn base_hash(file: &Gguf) -> [u8; 32] {
+pub fn base_hash(file: &Contents) -> [u8; 32] {
     let mut tensors: Vec<&Tensor> = file.tensors().iter().collect();
     tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let mut hash = Sha256::new();
@@ -112,12 +112,12 @@ pub fn base_hash(file: &Gguf) -> [u8; 32] {
         part(t.name.as_bytes());
         part(t.format.name.as_bytes());
         part(&t.shape.iter().flat_map(|&n| (n as u64).to_le_bytes()).collect::<Vec<u8>>());
-        part(&t.bytes);
+        part(&t.bytes());
     }
     hash.finalize().into()
 }
 
-fn check_kind(file: &Gguf) -> Result<()> {
+fn check_kind(file: &Contents) -> Result<()> {
     for (key, expected) in [("general.type", "adapter"), ("adapter.type", "lora")] {
         let found = file.str(key)?.unwrap_or("nothing");
         if found != expected {
@@ -127,7 +127,7 @@ fn check_kind(file: &Gguf) -> Result<()> {
     Ok(())
 }
 
-fn check_base(file: &Gguf, base: &Gguf) -> Result<()> {
+fn check_base(file: &Contents, base: &Contents) -> Result<()> {
     let (family, expected) = (file.str("general.architecture")?, base.str("general.architecture")?);
     if family != expected {
         return Err(Error::malformed(
@@ -148,11 +148,11 @@ fn check_base(file: &Gguf, base: &Gguf) -> Result<()> {
     Ok(())
 }
 
-fn has(file: &Gguf, name: &str, half: &str) -> bool {
+fn has(file: &Contents, name: &str, half: &str) -> bool {
     file.tensor(&format!("{name}.{half}")).is_some()
 }
 
-fn cannot_adapt(base: &Gguf, name: &str) -> Error {
+fn cannot_adapt(base: &Contents, name: &str) -> Error {
     if base.tensor(name).is_some() {
         let supported = ["matrices of attention, other mixers and dense feed-forward blocks, and the head"];
         return Error::unsupported(format!("tensor {name}.lora_a"), "an adapter of that weight", supported);
@@ -184,5 +184,5 @@ fn mat(kernels: &Kernels, tensor: &Tensor, rows: usize, cols: usize) -> Result<M
             "whole blocks",
         ));
     }
-    Ok(Mat::new(kernels, tensor.format, rows, cols, tensor.bytes.clone()))
+    Ok(Mat::new(kernels, tensor.format, rows, cols, tensor.bytes()))
 }

@@ -10,7 +10,7 @@ use ingle_kernel::ops::Activation;
 use crate::arch::{self, Family};
 use crate::error::{Error, Result};
 use crate::ffn::{FfnPlan, dense};
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 pub use crate::keys::Keys;
 use crate::keys::missing;
 use crate::mixer::{MixerPlan, attention};
@@ -80,7 +80,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for an unknown family or scaling, [`Error::Malformed`] for missing or impossible numbers.
-    pub fn read(file: &Gguf) -> Result<Self> {
+    pub fn read(file: &Contents) -> Result<Self> {
         let name = file.str("general.architecture")?;
         let name = name.ok_or_else(|| missing("metadata general.architecture", "a model family"))?;
         let family = arch::by_name(name)?;
@@ -236,7 +236,7 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
     (0..n_layers).map(layer).collect()
 }
 
-fn vocab(file: &Gguf, dim: usize) -> Result<usize> {
+fn vocab(file: &Contents, dim: usize) -> Result<usize> {
     let embed = file.tensor("token_embd.weight");
     let embed = embed.ok_or_else(|| missing("tensor token_embd.weight", "the token embedding"))?;
     let vocab = embed.shape.get(1).copied().unwrap_or(0);

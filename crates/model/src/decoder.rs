@@ -13,7 +13,7 @@ use ingle_kernel::simd::Kernels;
 use crate::adapter::Active;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 use crate::kv::Kv;
 use crate::linear::project;
 pub use crate::scratch::Scratch;
@@ -68,7 +68,7 @@ pub struct Model {
 
 impl Model {
     /// Reads configuration and weights of `file` for the kernels of one tier; copies nothing but norms and biases.
-    pub fn read(file: &Gguf, kernels: &Kernels) -> Result<Self> {
+    pub fn read(file: &Contents, kernels: &Kernels) -> Result<Self> {
         let config = Config::read(file)?;
         let weights = Weights::read(file, &config, kernels)?;
         Ok(Self { config, weights })

@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Value};
+use crate::file::{Contents, Value};
 
 /// The keys of one family in one file.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a> {
     /// The file.
-    pub file: &'a Gguf,
+    pub file: &'a Contents,
     /// The prefix.
     pub family: &'a str,
 }
@@ -111,9 +111,7 @@ impl<'a> Keys<'a> {
                 format!("at most {n_max}"),
             ));
         }
-        let mut values = vec![0.0; t.n_values()];
-        (t.format.dequantize)(&t.bytes, &mut values);
-        Ok(Some(values))
+        Ok(Some(t.values()))
     }
 
     fn in_range(&self, name: &str, value: u64, range: &RangeInclusive<usize>) -> Result<usize> {

@@ -1,4 +1,4 @@
-//! A file whose tensors are being taken: each by name, with its shape checked, and none left over.
+//! The tensors of a model, being taken: each by name, with its shape checked, and none left over.
 //!
 //! Blocks read their own weights through it ([`crate::mixer`], [`crate::ffn`]). Matrices stay where they lie, as views of the
 //! file's bytes; fused ones become views of their rows. A tensor that nothing takes is an error: it means that the
@@ -11,7 +11,7 @@ use ingle_kernel::simd::Kernels;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Tensor};
+use crate::file::{Contents, Tensor};
 use crate::linear::{Linear, Place};
 use crate::norm::{Norm, NormKind};
 
@@ -23,7 +23,7 @@ const CONFIGURED: &[&str] = &["rope_freqs.weight", "rope_factors_long.weight", "
 /// See the file's head.
 #[derive(Debug)]
 pub struct Source<'a> {
-    file: &'a Gguf,
+    file: &'a Contents,
     config: &'a Config,
     kernels: &'a Kernels,
     /// `blk.N.` while a layer is read, nothing otherwise.
@@ -34,7 +34,7 @@ pub struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// Begins with every tensor of `file` untaken.
-    pub fn new(file: &'a Gguf, config: &'a Config, kernels: &'a Kernels) -> Self {
+    pub fn new(file: &'a Contents, config: &'a Config, kernels: &'a Kernels) -> Self {
         let used = CONFIGURED.iter().map(|&name| name.to_owned()).collect();
         Self { file, config, kernels, prefix: String::new(), used, adaptable: BTreeMap::new() }
     }
@@ -62,13 +62,13 @@ impl<'a> Source<'a> {
     /// A matrix of `rows` rows of `cols` weights.
     pub fn mat(&mut self, name: &str, rows: usize, cols: usize) -> Result<Mat> {
         let tensor = self.shaped(name, &[cols, rows])?;
-        Ok(Mat::new(self.kernels, tensor.format, rows, cols, tensor.bytes.clone()))
+        Ok(Mat::new(self.kernels, tensor.format, rows, cols, tensor.bytes()))
     }
 
     /// `n` values, decoded.
     pub fn vector(&mut self, name: &str, n: usize) -> Result<Vec<f32>> {
         let tensor = self.shaped(name, &[n])?;
-        Ok(decoded(tensor))
+        Ok(tensor.values())
     }
 
     /// `n` values where there is such a tensor.
@@ -78,7 +78,7 @@ impl<'a> Source<'a> {
 
     /// A small matrix `(rows, cols)`, decoded.
     pub fn matrix_values(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<f32>> {
-        Ok(decoded(self.shaped(name, &[cols, rows])?))
+        Ok(self.shaped(name, &[cols, rows])?.values())
     }
 
     /// `NAME.weight` and, where there is one, `NAME.bias`; adapters may add to it.
@@ -115,11 +115,12 @@ impl<'a> Source<'a> {
     /// `n` matrices stacked in `NAME.weight` `(n, rows, cols)`, with biases `(n, rows)` where there are some.
     pub fn stacked(&mut self, name: &str, n: usize, rows: usize, cols: usize) -> Result<Vec<Linear>> {
         let tensor = self.shaped(&format!("{name}.weight"), &[cols, rows, n])?;
-        let mat = Mat::new(self.kernels, tensor.format, n * rows, cols, tensor.bytes.clone());
+        let slices = tensor.slices(n).into_iter();
+        let mats = slices.map(|bytes| Mat::new(self.kernels, tensor.format, rows, cols, bytes));
         let bias = format!("{name}.bias");
-        let bias = if self.has(&bias) { Some(decoded(self.shaped(&bias, &[rows, n])?)) } else { None };
-        let whole = Linear { mat, bias, place: None };
-        Ok((0..n).map(|i| whole.rows_view(i * rows..(i + 1) * rows)).collect())
+        let biases = if self.has(&bias) { Some(self.shaped(&bias, &[rows, n])?.values()) } else { None };
+        let bias = |i: usize| biases.as_ref().map(|all| all[i * rows..(i + 1) * rows].to_vec());
+        Ok(mats.enumerate().map(|(i, mat)| Linear { mat, bias: bias(i), place: None }).collect())
     }
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.
@@ -217,10 +218,4 @@ impl<'a> Source<'a> {
         }
         Ok(tensor)
     }
-}
-
-fn decoded(tensor: &Tensor) -> Vec<f32> {
-    let mut values = vec![0.0; tensor.n_values()];
-    (tensor.format.dequantize)(&tensor.bytes, &mut values);
-    values
 }

@@ -10,7 +10,7 @@ use crate::config::{Config, LayerPlan};
 use crate::error::Result;
 use crate::ffn::Ffn;
 use crate::ffn::per_layer::{self, PerLayer};
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 use crate::linear::Linear;
 use crate::mixer::Mixer;
 use crate::norm::Norm;
@@ -71,7 +71,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`crate::Error::Malformed`] when a tensor is missing or misshapen, [`crate::Error::Unsupported`] when one has no place.
-    pub fn read(file: &Gguf, config: &Config, kernels: &Kernels) -> Result<Self> {
+    pub fn read(file: &Contents, config: &Config, kernels: &Kernels) -> Result<Self> {
         let mut source = Source::new(file, config, kernels);
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
         let per_layer = per_layer::Table::read(&mut source, config)?;

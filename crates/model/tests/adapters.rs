@@ -10,19 +10,19 @@ use common::Tiny;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::{Active, Adapter, base_hash};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::{Contents, gguf};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
-fn gguf(name: &str) -> Gguf {
-    Gguf::parse(Bytes::new(std::fs::read(path(name)).unwrap())).unwrap()
+fn contents(name: &str) -> Contents {
+    gguf::parse(Bytes::new(std::fs::read(path(name)).unwrap())).unwrap()
 }
 
 fn adapter(bytes: Vec<u8>, base: &Tiny) -> ingle_model::Result<Adapter> {
-    let file = Gguf::parse(Bytes::new(bytes))?;
-    Adapter::read(&file, &gguf("families/lfm2.gguf"), &base.model, &Kernels::detect())
+    let file = gguf::parse(Bytes::new(bytes))?;
+    Adapter::read(&file, &contents("families/lfm2.gguf"), &base.model, &Kernels::detect())
 }
 
 fn tokens() -> Vec<u32> {
@@ -74,7 +74,8 @@ fn adapters_give_the_logits_of_changed_weights_and_can_go_again() {
 fn an_adapter_is_locked_to_its_base() {
     let base = Tiny::open(&path("families/lfm2.gguf"), None);
     let mut bytes = std::fs::read(path("adapters/b.gguf")).unwrap();
-    let hash: String = base_hash(&gguf("families/lfm2.gguf")).iter().map(|b| format!("{b:02x}")).collect();
+    let hash: String =
+        base_hash(&contents("families/lfm2.gguf")).iter().map(|b| format!("{b:02x}")).collect();
     let at = bytes.windows(64).position(|w| w == hash.as_bytes()).expect("b names its base");
     bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
     let error = adapter(bytes, &base).unwrap_err().to_string();

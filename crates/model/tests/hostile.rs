@@ -5,7 +5,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::decoder::{Model, Runtime, Scratch, Span};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::gguf;
 use ingle_model::kv::{self, Kv};
 use ingle_model::token::{Parse, Tokenizer};
 
@@ -57,7 +57,7 @@ fn damaged(rng: &mut Rng) -> Vec<u8> {
 
 /// Everything a program does with a file until its first logits.
 fn run(bytes: Vec<u8>, pool: &Pool, kernels: &Kernels) -> ingle_model::Result<f32> {
-    let file = Gguf::parse(Bytes::new(bytes))?;
+    let file = gguf::parse(Bytes::new(bytes))?;
     let tokenizer = Tokenizer::from_gguf(&file)?;
     let mut ids = Vec::new();
     tokenizer.encode("bad <|end|> \u{10348} cab", Parse::Special, &mut ids);

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use ingle_kernel::bytes::Bytes;
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::gguf;
 use ingle_model::token::{Parse, Render, Tokenizer};
 
 /// The folder of reference outputs, when it is there.
@@ -38,7 +38,7 @@ fn references() -> Vec<(&'static str, Tokenizer, Vec<(String, Vec<u32>)>)> {
     let read =
         |name: &str, end: &str| std::fs::read(folder.join(format!("ggml-vocab-{name}.gguf{end}"))).unwrap();
     let load = |&name: &&'static str| {
-        let file = Gguf::parse(Bytes::new(read(name, ""))).unwrap();
+        let file = gguf::parse(Bytes::new(read(name, ""))).unwrap();
         let texts = String::from_utf8(read(name, ".inp")).unwrap();
         let ids = String::from_utf8(read(name, ".out")).unwrap();
         let ids = ids.lines().map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect());
@@ -81,7 +81,7 @@ fn speed() {
     let Ok(text) = std::fs::read_to_string(folder.join("../../data/text/wiki.test.raw")) else { return };
     for name in REFERENCES {
         let bytes = std::fs::read(folder.join(format!("ggml-vocab-{name}.gguf"))).unwrap();
-        let file = Gguf::parse(Bytes::new(bytes)).unwrap();
+        let file = gguf::parse(Bytes::new(bytes)).unwrap();
         let best = |mut work: Box<dyn FnMut() + '_>| {
             let times = (0..7).map(|_| {
                 let start = std::time::Instant::now();
@@ -153,7 +153,7 @@ impl Metadata {
 
     fn load(&self) -> Result<Tokenizer, ingle_model::Error> {
         let header = [&b"GGUF"[..], &3u32.to_le_bytes(), &0u64.to_le_bytes(), &self.n.to_le_bytes()].concat();
-        Tokenizer::from_gguf(&Gguf::parse(Bytes::new([header, self.bytes.clone()].concat()))?)
+        Tokenizer::from_gguf(&gguf::parse(Bytes::new([header, self.bytes.clone()].concat()))?)
     }
 }
 

@@ -104,13 +104,14 @@ pub fn answer(
         logprobs: options.logprobs,
     };
     let loaded = session.loaded().clone();
+    let tokenizer = loaded.tokenizer()?;
     let mut logprobs = Vec::new();
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
             progress.show(format_args!("reading: {done} of {total} tokens"));
         }
         Event::Prompt { .. } => progress.clear(),
-        Event::Logprobs(of) => logprobs.push(logprobs_json(&loaded.tokenizer, of)),
+        Event::Logprobs(of) => logprobs.push(logprobs_json(tokenizer, of)),
         Event::TakenBack { n_tokens } => logprobs.truncate(logprobs.len().saturating_sub(n_tokens)),
         Event::Token(_) => {
             first.get_or_insert_with(|| start.elapsed());

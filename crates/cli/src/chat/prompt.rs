@@ -44,7 +44,7 @@ pub struct Prompt {
 impl<'a> Prompter<'a> {
     /// For `loaded`, with the template its file carries.
     pub fn new(loaded: &'a Loaded) -> Result<Self, Failure> {
-        let tokenizer = &loaded.tokenizer;
+        let tokenizer = loaded.tokenizer()?;
         Ok(Self {
             template: template_of(&loaded.file)?,
             bos: written(tokenizer, tokenizer.bos()),

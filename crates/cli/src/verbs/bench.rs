@@ -48,7 +48,7 @@ fn args(command: Command) -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required_unless_present("kernels")
-                .help("A .gguf file, or demo for the built-in model"),
+                .help("A .gguf file, a Hugging Face folder, or demo for the built-in model"),
         )
         .arg(list("prompt", Some('p'), "512", "Tokens of the prompt test, 0 for none; several with commas"))
         .arg(list("gen", Some('n'), "128", "Tokens of the generation test, 0 for none; several with commas"))
@@ -229,12 +229,12 @@ impl Test {
         let (mut ns, mut ts) = (Moments::default(), Moments::default());
         samples_ns.iter().for_each(|&x| ns.push(x as f64));
         samples_ts.iter().for_each(|&x| ts.push(x));
-        let tensors = loaded.file.gguf().tensors();
+        let tensors = loaded.file.contents().tensors();
         Row {
             build_number: env!("CARGO_PKG_VERSION"),
             model_filename: loaded.file.name().to_owned(),
             model_type: loaded.model.config.family.name.to_owned(),
-            model_size: tensors.iter().map(|t| t.bytes.len() as u64).sum(),
+            model_size: tensors.iter().map(|t| t.n_bytes() as u64).sum(),
             model_n_params: tensors.iter().map(|t| t.n_values() as u64).sum(),
             n_batch: session.chunk(),
             n_threads: loaded.n_threads(),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ingle_model::token::{Render, Tokenizer};
+use ingle_model::token::Render;
 use serde_json::json;
 
 use super::{Verb, json_arg, model_arg, model_name, print_json};
@@ -53,7 +53,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     } else {
         given.join(" ")
     };
-    let ids = parse_ids(&text, "IDS", &tokenizer)?;
+    let ids = parse_ids(&text, "IDS", tokenizer.n_vocab())?;
     let render = if matches.get_flag("special") { Render::Special } else { Render::Text };
     let text = tokenizer.decode(&ids, render);
     if matches.get_flag("json") {
@@ -65,7 +65,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
 }
 
 /// Ids separated by white space, commas or brackets, so that JSON arrays and plain lists both do.
-pub fn parse_ids(text: &str, place: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, Failure> {
+pub fn parse_ids(text: &str, place: &str, n_ids: usize) -> Result<Vec<u32>, Failure> {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']'));
     words
         .filter(|word| !word.is_empty())
@@ -73,8 +73,8 @@ pub fn parse_ids(text: &str, place: &str, tokenizer: &Tokenizer) -> Result<Vec<u
             let id = word.parse::<u32>().map_err(|_| {
                 Failure::usage(format!("{place}: {word:?}, expected token ids (whole numbers from 0)"))
             })?;
-            if id as usize >= tokenizer.n_vocab() {
-                let last = tokenizer.n_vocab().saturating_sub(1);
+            if id as usize >= n_ids {
+                let last = n_ids.saturating_sub(1);
                 return Err(Failure::usage(format!(
                     "{place}: token id {id}, this model's ids end at {last}"
                 )));

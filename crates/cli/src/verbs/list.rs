@@ -86,7 +86,7 @@ fn row(model: Installed) -> Row {
 /// What a GGUF file says it is; a file that can't be read says nothing.
 fn family_of_file(path: &Path) -> Option<String> {
     let file = ModelFile::open(path).ok()?;
-    Some(file.gguf().str("general.architecture").ok()??.to_owned())
+    Some(file.contents().str("general.architecture").ok()??.to_owned())
 }
 
 fn family_of_folder(path: &Path) -> Option<String> {

@@ -39,7 +39,7 @@ fn args(command: Command) -> Command {
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let loaded = load::model(model_name(matches), env)?;
     let path = text(matches, "tokens-file").expect("clap asks for it");
-    let ids = parse_ids(&super::tokenize::read_text(path)?, path, &loaded.tokenizer)?;
+    let ids = parse_ids(&super::tokenize::read_text(path)?, path, loaded.model.config.vocab)?;
     if ids.is_empty() {
         return Err(Failure::usage(format!("{path}: no ids, expected at least one")));
     }

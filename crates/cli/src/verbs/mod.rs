@@ -75,7 +75,7 @@ fn model_arg() -> Arg {
     Arg::new("model")
         .value_name("MODEL")
         .required(true)
-        .help("A .gguf file, a name from the list, user/repo[:QUANT] on the hub, or demo for the built-in model")
+        .help("A .gguf file, a Hugging Face folder, a name from the list, user/repo[:QUANT] on the hub, or demo for the built-in model")
         .value_hint(clap::ValueHint::FilePath)
 }
 

@@ -98,7 +98,7 @@ fn tokens_of(path: &str, loaded: &Loaded, window: usize) -> Result<Vec<u32>, Fai
         return Err(Failure::usage(format!("--ctx {window}: expected at least 4")));
     }
     let text = super::tokenize::read_text(path)?;
-    let tokenizer = &loaded.tokenizer;
+    let tokenizer = loaded.tokenizer()?;
     let mut ids = Vec::new();
     ids.extend(tokenizer.bos().filter(|_| tokenizer.adds_bos()));
     tokenizer.encode(&text, Parse::Text, &mut ids);
@@ -125,7 +125,8 @@ fn score(
     save: &mut Option<BaseWriter>,
 ) -> Result<Option<Scores>, Failure> {
     let loaded = session.loaded().clone();
-    let bos = loaded.tokenizer.bos().filter(|_| loaded.tokenizer.adds_bos());
+    let tokenizer = loaded.tokenizer()?;
+    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
     let (window, n) = (header.ctx, header.n_windows());
     let first = window / 2;
     let mut progress = Progress::new(env);

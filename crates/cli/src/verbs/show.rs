@@ -8,7 +8,7 @@ use ingle_engine::model_file::ModelFile;
 use ingle_engine::session::CTX_DEFAULT;
 use ingle_model::config::Config;
 use ingle_model::decoder::Scratch;
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::Contents;
 use ingle_model::kv;
 use serde::Serialize;
 
@@ -33,7 +33,8 @@ pub static VERB: Verb = Verb {
 struct Report {
     name: String,
     file_bytes: u64,
-    gguf_version: u32,
+    /// The format of the files: `GGUF 3`, `safetensors in 2 files`.
+    container: String,
     family: Option<String>,
     title: Option<String>,
     license: Option<String>,
@@ -115,6 +116,8 @@ struct Memory {
     ctx: usize,
     kv: String,
     weight_bytes: u64,
+    /// Of those, the bytes that are made when the weights are read; the others stay in the files.
+    made_bytes: u64,
     kv_bytes: u64,
     /// Buffers of a step of [`STEP_TOKENS`] tokens.
     scratch_bytes: u64,
@@ -136,18 +139,19 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
 }
 
 fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
-    let gguf = file.gguf();
-    let text = |key: &str| gguf.str(key).ok().flatten().map(str::to_owned);
-    let n_params = gguf.tensors().iter().map(|t| t.n_values() as u64).sum();
-    let weight_bytes = gguf.tensors().iter().map(|t| t.bytes.len() as u64).sum();
+    let contents = file.contents();
+    let text = |key: &str| contents.str(key).ok().flatten().map(str::to_owned);
+    let n_params = contents.tensors().iter().map(|t| t.n_values() as u64).sum();
+    let weight_bytes = contents.tensors().iter().map(|t| t.n_bytes() as u64).sum();
     // Vocabulary files and families we don't run are shown too, as far as they go.
-    let (config, unsupported) = match Config::read(gguf) {
+    let (config, unsupported) = match Config::read(contents) {
         Ok(config) => (Some(config), None),
         Err(e) => (None, Some(e.to_string())),
     };
+    let made_bytes = contents.tensors().iter().map(|t| t.n_made_bytes() as u64).sum();
     let memory = match &config {
         None => None,
-        Some(config) => Some(memory(config, env, weight_bytes).map_err(|e| file.model_error(e))?),
+        Some(config) => Some(memory(config, env, weight_bytes, made_bytes).map_err(|e| file.model_error(e))?),
     };
     let tokenizer = file.tokenizer().ok().map(|t| TokenizerReport {
         model: t.model_name(),
@@ -158,13 +162,13 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
     Ok(Report {
         name: file.name().to_owned(),
         file_bytes: file.n_bytes(),
-        gguf_version: gguf.version,
+        container: contents.container.clone(),
         family: text("general.architecture"),
         title: text("general.name"),
         license: text("general.license"),
         n_params,
         weight_bytes,
-        formats: formats(gguf),
+        formats: formats(contents),
         shape: config.as_ref().map(Shape::of),
         unsupported,
         tokenizer,
@@ -173,27 +177,35 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
     })
 }
 
-fn memory(config: &Config, env: &Env, weight_bytes: u64) -> ingle_model::Result<Memory> {
+fn memory(config: &Config, env: &Env, weight_bytes: u64, made_bytes: u64) -> ingle_model::Result<Memory> {
     let ctx = env.settings.count("ctx").unwrap_or(config.ctx_train.min(CTX_DEFAULT));
     let format = kv::format(config, env.settings.text("kv").expect("it has a default"))?;
     let kv_bytes = kv::n_bytes(config, format, ctx);
     let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
     let total_bytes = weight_bytes.saturating_add(kv_bytes).saturating_add(scratch_bytes);
-    Ok(Memory { ctx, kv: format.name.to_owned(), weight_bytes, kv_bytes, scratch_bytes, total_bytes })
+    Ok(Memory {
+        ctx,
+        kv: format.name.to_owned(),
+        weight_bytes,
+        made_bytes,
+        kv_bytes,
+        scratch_bytes,
+        total_bytes,
+    })
 }
 
 /// Tensors by kind: the name without `blk.N.` and `.weight`.
-fn formats(gguf: &Gguf) -> Vec<FormatOfKind> {
+fn formats(contents: &Contents) -> Vec<FormatOfKind> {
     let mut order = Vec::new();
     let mut kinds: BTreeMap<String, FormatOfKind> = BTreeMap::new();
-    for tensor in gguf.tensors() {
+    for tensor in contents.tensors() {
         let kind = kind_of(&tensor.name);
         let entry = kinds.entry(kind.clone()).or_insert_with(|| {
             order.push(kind.clone());
             FormatOfKind { tensors: kind, formats: Vec::new(), n_tensors: 0, bytes: 0 }
         });
         entry.n_tensors += 1;
-        entry.bytes += tensor.bytes.len() as u64;
+        entry.bytes += tensor.n_bytes() as u64;
         if !entry.formats.iter().any(|f| f == tensor.format.name) {
             entry.formats.push(tensor.format.name.to_owned());
         }
@@ -209,7 +221,7 @@ fn kind_of(name: &str) -> String {
 
 fn print(r: &Report, out: &mut impl Write) -> Result<(), Failure> {
     let mut line = |name: &str, value: String| writeln!(out, "{name:14} {value}");
-    line("file", format!("{} (GGUF {}, {})", r.name, r.gguf_version, human_bytes(r.file_bytes)))?;
+    line("file", format!("{} ({}, {})", r.name, r.container, human_bytes(r.file_bytes)))?;
     if let Some(title) = &r.title {
         line("name", title.clone())?;
     }
@@ -245,10 +257,14 @@ fn print(r: &Report, out: &mut impl Write) -> Result<(), Failure> {
         r.chat_template_bytes.map_or("none".into(), |n| format!("in the file, {}", human_bytes(n as u64)));
     line("chat template", template)?;
     if let Some(m) = &r.memory {
+        let made = match m.made_bytes {
+            0 => String::new(),
+            n => format!(" ({} of them made when loading)", human_bytes(n)),
+        };
         line(
             "memory",
             format!(
-                "{} for a context of {}: weights {}, {} cache {}, buffers {}",
+                "{} for a context of {}: weights {}{made}, {} cache {}, buffers {}",
                 human_bytes(m.total_bytes),
                 m.ctx,
                 human_bytes(m.weight_bytes),

@@ -23,6 +23,6 @@ pub fn session(loaded: &Arc<Loaded>, ctx: usize, kv: &str, chunk: usize) -> Sess
 /// Ids of a rendered prompt.
 pub fn encode(loaded: &Loaded, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
-    loaded.tokenizer.encode(text, Parse::Special, &mut ids);
+    loaded.tokenizer().expect("it has one").encode(text, Parse::Special, &mut ids);
     ids
 }

@@ -7,7 +7,7 @@ use super::Family;
 use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
 use crate::ffn::FfnPlan;
-use crate::file::gguf::Value;
+use crate::file::Value;
 use crate::keys::missing;
 use ingle_kernel::ops::Activation;
 

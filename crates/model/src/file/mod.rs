@@ -1,2 +1,15 @@
 //! Containers: bytes to metadata and named tensors. Nothing here opens a file; nothing here trusts one.
+//!
+//! Every format ends in the same [`Contents`]: GGUF's keys, GGUF's tensor names, the bytes where they lie. [`gguf`] is
+//! that already, in one file or, with [`split`], in several. [`llama2c`] files have neither keys nor names. A Hugging
+//! Face [`folder`] has both, others: importing one is a mapping of keys and names on a shelf of model types.
+pub mod contents;
+pub mod folder;
 pub mod gguf;
+pub mod llama2c;
+pub mod safetensors;
+pub mod split;
+pub mod value;
+
+pub use contents::{Contents, Tensor};
+pub use value::Value;

@@ -16,7 +16,8 @@ use super::vocab::{Kind, Vocab};
 use super::wordpiece::WordPiece;
 use super::{Encoder, Stations, Tokenizer};
 use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Strings};
+use crate::file::Contents;
+use crate::file::value::Strings;
 
 const TOKENS: &str = "metadata tokenizer.ggml.tokens";
 const MERGES: &str = "metadata tokenizer.ggml.merges";
@@ -25,7 +26,7 @@ const MERGES: &str = "metadata tokenizer.ggml.merges";
 pub struct Model {
     /// The name.
     pub name: &'static str,
-    load: fn(&Gguf, &Tokens) -> Result<Loaded>,
+    load: fn(&Contents, &Tokens) -> Result<Loaded>,
 }
 
 /// The shelf of tokenizer models.
@@ -50,7 +51,7 @@ struct Loaded {
 }
 
 /// The whole tokenizer.
-pub fn load(file: &Gguf) -> Result<Tokenizer> {
+pub fn load(file: &Contents) -> Result<Tokenizer> {
     const MODEL: &str = "tokenizer.ggml.model";
     let name = file
         .str(MODEL)?
@@ -108,7 +109,7 @@ fn special_tokens(tokens: &Tokens, vocab: &Vocab) -> Result<Added> {
 }
 
 /// Byte-level BPE, and what files that use the same name cut differently.
-fn gpt2(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn gpt2(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     // Files older than the key mean llama.cpp's default.
     let name = file.str("tokenizer.ggml.pre")?.unwrap_or("default");
     let splitter = splitters::by_name(name)
@@ -117,11 +118,11 @@ fn gpt2(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
 }
 
 /// Gemma 4: BPE over characters, spaces written as `▁`.
-fn gemma4(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn gemma4(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     bpe(file, tokens, splitters::by_name("gemma4").expect("it is on the shelf"))
 }
 
-fn bpe(file: &Gguf, tokens: &Tokens, splitter: &Splitter) -> Result<Loaded> {
+fn bpe(file: &Contents, tokens: &Tokens, splitter: &Splitter) -> Result<Loaded> {
     let is_bytes = splitter.symbols == Symbols::Bytes;
     let mut bytes = byte_tokens(|_| None);
     let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
@@ -170,7 +171,7 @@ fn is_structure(kind: Kind) -> bool {
     matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown)
 }
 
-fn read_merges(file: &Gguf, vocab: &Vocab, write: impl Fn(&str, &mut Vec<u8>)) -> Result<Merges> {
+fn read_merges(file: &Contents, vocab: &Vocab, write: impl Fn(&str, &mut Vec<u8>)) -> Result<Merges> {
     let lines = file
         .strings("tokenizer.ggml.merges")?
         .ok_or_else(|| Error::malformed(MERGES, "nothing", "the merges of a gpt2 tokenizer"))?;
@@ -198,7 +199,7 @@ fn read_merges(file: &Gguf, vocab: &Vocab, write: impl Fn(&str, &mut Vec<u8>)) -
 }
 
 /// SentencePiece BPE.
-fn llama(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn llama(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let scores = read_scores(file, tokens)?;
     let (vocab, bytes) = sentence_piece_vocab(tokens)?;
     let unknown = unknown_or_first(file, &vocab)?;
@@ -210,7 +211,7 @@ fn llama(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
 }
 
 /// SentencePiece Unigram, as T5 has it.
-fn t5(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn t5(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let scores = read_scores(file, tokens)?.into_iter().map(f64::from);
     let (vocab, _) = sentence_piece_vocab(tokens)?;
     // Text that is always one token costs nothing.
@@ -233,7 +234,7 @@ fn t5(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
     Ok(Loaded { vocab, normalisers, cuts: Vec::new(), encoder, decoder, adds: (false, true) })
 }
 
-fn read_scores(file: &Gguf, tokens: &Tokens) -> Result<Vec<f32>> {
+fn read_scores(file: &Contents, tokens: &Tokens) -> Result<Vec<f32>> {
     const SCORES: &str = "metadata tokenizer.ggml.scores";
     let scores = file
         .floats("tokenizer.ggml.scores")?
@@ -269,14 +270,14 @@ fn sentence_piece_vocab(tokens: &Tokens) -> Result<(Vocab, Box<[u32; 256]>)> {
 }
 
 /// SentencePiece's own default for the unknown token is 0.
-fn unknown_or_first(file: &Gguf, vocab: &Vocab) -> Result<Option<u32>> {
+fn unknown_or_first(file: &Contents, vocab: &Vocab) -> Result<Option<u32>> {
     let first = (vocab.len() > 0 && vocab.kind(0) == Kind::Unknown).then_some(0);
     Ok(special_id(file, "unknown", vocab.len())?.or(first))
 }
 
 /// WordPiece as BERT has it. Files write a token that begins a word with `▁`, one that goes on without. As a text may have a
 /// `▁` of its own, the mark becomes a character that none has after normalising.
-fn bert(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn bert(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     const BEGINS: char = '\0';
     let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
     for (text, kind) in tokens.iter() {
@@ -329,7 +330,7 @@ pub fn render(vocab: &mut Vocab, decoder: &Decoder) -> Result<()> {
 }
 
 /// RWKV World.
-fn rwkv(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
+fn rwkv(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
     for (text, kind) in tokens.iter() {
         let text = text?;
@@ -343,7 +344,7 @@ fn rwkv(file: &Gguf, tokens: &Tokens) -> Result<Loaded> {
 }
 
 /// `tokenizer.ggml.KEY_token_id`. One outside the vocabulary counts as absent, as in files that write -1.
-fn special_id(file: &Gguf, key: &str, n_tokens: usize) -> Result<Option<u32>> {
+fn special_id(file: &Contents, key: &str, n_tokens: usize) -> Result<Option<u32>> {
     let id = file.uint(&format!("tokenizer.ggml.{key}_token_id"))?;
     Ok(id.filter(|&id| id < n_tokens as u64).map(|id| id as u32))
 }
@@ -355,7 +356,7 @@ struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    fn read(file: &'a Gguf) -> Result<Self> {
+    fn read(file: &'a Contents) -> Result<Self> {
         let texts = file
             .strings("tokenizer.ggml.tokens")?
             .ok_or_else(|| Error::malformed("metadata tokenizer.ggml.tokens", "nothing", "the vocabulary"))?;

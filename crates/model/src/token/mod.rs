@@ -38,7 +38,7 @@ pub use roles::Role;
 pub use vocab::Kind;
 
 use crate::error::Result;
-use crate::file::gguf::Gguf;
+use crate::file::Contents;
 use added::{Added, Part, Which};
 use decode::Decoder;
 use normalise::Normaliser;
@@ -109,7 +109,7 @@ impl Tokenizer {
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a tokenizer model or pre-tokenizer that is not on its shelf;
     /// [`Error::Malformed`](crate::Error::Malformed) when a key is missing, has the wrong type or length, or a token is not
     /// UTF-8.
-    pub fn from_gguf(file: &Gguf) -> Result<Self> {
+    pub fn from_gguf(file: &Contents) -> Result<Self> {
         gguf::load(file)
     }
 

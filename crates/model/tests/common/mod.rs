@@ -8,7 +8,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
-use ingle_model::file::gguf::Gguf;
+use ingle_model::file::{Contents, gguf};
 use ingle_model::kv::{self, Kv};
 
 /// A model, read for one tier.
@@ -46,11 +46,15 @@ pub fn tiny_models() -> Vec<Tiny> {
 
 impl Tiny {
     pub fn open(path: &Path, tier: Option<&str>) -> Self {
+        let file = gguf::parse(Bytes::new(std::fs::read(path).unwrap())).unwrap();
+        Self::new(&path.file_stem().unwrap().to_string_lossy(), &file, tier)
+    }
+
+    pub fn new(name: &str, file: &Contents, tier: Option<&str>) -> Self {
         let kernels =
             tier.map_or_else(Kernels::detect, |name| Kernels::named(name).expect("a tier of this machine"));
-        let file = Gguf::parse(Bytes::new(std::fs::read(path).unwrap())).unwrap();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let model = Model::read(&file, &kernels).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let model = Model::read(file, &kernels).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let name = name.to_owned();
         Self { name, model, kernels, pools: [Pool::new(1), Pool::new(2)], adapters: Vec::new() }
     }
 

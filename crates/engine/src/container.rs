@@ -1,0 +1,131 @@
+//! From a path to contents: which files belong together, opened, mapped and handed to the reader of their format.
+//!
+//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it. A folder has a configuration, one or many
+//! files of weights, and texts, which are read; everything large is mapped. A file that another one names and that is
+//! not there is a fault of the one that names it.
+
+use std::path::Path;
+
+use ingle_kernel::bytes::Bytes;
+use ingle_model::Error as ModelError;
+use ingle_model::file::folder::{self, Folder};
+use ingle_model::file::{Contents, gguf, llama2c, split};
+
+use crate::error::{Error, Result};
+use crate::mmap::Mapped;
+
+/// Far above any configuration or template.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+/// Contents and the files they are views of.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) contents: Contents,
+    pub(crate) files: Vec<Mapped>,
+}
+
+/// Opens the model at `path`, whatever it is.
+pub(crate) fn open(path: &Path) -> Result<Opened> {
+    if path.is_dir() { open_folder(path) } else { open_file(path) }
+}
+
+/// Parses bytes of a file called `name`: by how they begin, and where a format has no beginning of its own, by the name.
+pub(crate) fn parse(name: &str, bytes: &Bytes) -> Result<Contents> {
+    let model_error = |source| Error::Model { file: name.to_owned(), source };
+    let ending = Path::new(name).extension().unwrap_or_default();
+    if ending.eq_ignore_ascii_case("safetensors") {
+        let part = "a file of weights alone";
+        return Err(model_error(ModelError::unsupported(
+            part,
+            "no configuration",
+            ["the folder it lies in"],
+        )));
+    }
+    let is_bin = ending.eq_ignore_ascii_case("bin") && !bytes.starts_with(&gguf::MAGIC);
+    let parsed = match is_bin || bytes.starts_with(&llama2c::MAGIC) {
+        true => llama2c::parse(bytes.clone()),
+        false => gguf::parse(bytes.clone()),
+    };
+    parsed.map_err(model_error)
+}
+
+fn open_file(path: &Path) -> Result<Opened> {
+    let first = Mapped::open(path)?;
+    let mut contents = parse(first.name(), first.bytes())?;
+    let model_error = |source| Error::Model { file: first.name().to_owned(), source };
+    if contents.container.starts_with(llama2c::NAME)
+        && let Some(bytes) = read(&path.with_file_name(llama2c::VOCABULARY))?
+    {
+        llama2c::add_vocabulary(&mut contents, &bytes).map_err(model_error)?;
+    }
+    let Some(part) = split::Part::of(&contents).map_err(model_error)? else {
+        return Ok(Opened { contents, files: vec![first] });
+    };
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = part.names(&file_name).map_err(model_error)?;
+    part.expect_first(&names).map_err(model_error)?;
+    let mut parts = vec![contents];
+    let mut others = Vec::new();
+    for name in &names[1..] {
+        let file = match Mapped::open(&path.with_file_name(name)) {
+            Err(Error::NotFound { .. }) => return Err(model_error(split::missing(name))),
+            opened => opened?,
+        };
+        parts.push(parse(file.name(), file.bytes())?);
+        others.push(file);
+    }
+    let contents = split::join(parts).map_err(model_error)?;
+    let files = std::iter::once(first).chain(others).collect();
+    Ok(Opened { contents, files })
+}
+
+fn open_folder(path: &Path) -> Result<Opened> {
+    let model_error = |source| Error::Model { file: path.display().to_string(), source };
+    let needed = |name: &str| {
+        read(&path.join(name))?.ok_or_else(|| Error::NotFound { file: path.join(name).display().to_string() })
+    };
+    let optional = |name: &str| read(&path.join(name));
+    let mut folder = Folder {
+        config: needed(folder::CONFIG)?,
+        index: optional(folder::INDEX)?,
+        shards: Vec::new(),
+        tokenizer_config: optional("tokenizer_config.json")?,
+        chat_template: optional("chat_template.jinja")?,
+    };
+    let names = match &folder.index {
+        Some(index) => folder::shards(index).map_err(model_error)?,
+        None => vec![folder::WEIGHTS.to_owned()],
+    };
+    let mut files = Vec::new();
+    for name in names {
+        let file = match Mapped::open(&path.join(&name)) {
+            Err(Error::NotFound { .. }) if folder.index.is_some() => {
+                let found = format!("{name}, which is not there");
+                let source = ModelError::malformed(folder::INDEX, found, "files that are there");
+                return Err(model_error(source));
+            }
+            opened => opened?,
+        };
+        folder.shards.push((name, file.bytes().clone()));
+        files.push(file);
+    }
+    let contents = folder::import(&folder).map_err(model_error)?;
+    Ok(Opened { contents, files })
+}
+
+/// A text of the folder, `None` when there is none of that name.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let io = |source| Error::Io { file: path.display().to_string(), source };
+    let meta = match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        meta => meta.map_err(io)?,
+    };
+    if !meta.is_file() || meta.len() > TEXT_BYTES_MAX {
+        let found =
+            if meta.is_file() { format!("{} bytes", meta.len()) } else { "not a regular file".into() };
+        let source =
+            ModelError::malformed("file", found, format!("a text of at most {TEXT_BYTES_MAX} bytes"));
+        return Err(Error::Model { file: path.display().to_string(), source });
+    }
+    std::fs::read(path).map(Some).map_err(io)
+}

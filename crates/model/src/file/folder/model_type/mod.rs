@@ -1,0 +1,169 @@
+//! The shelf of model types: what `config.json` calls `model_type`, and how its fields and tensors are called in GGUF.
+//!
+//! Most of it is data: the family it becomes, tables of names, defaults the library has for fields that a file leaves out,
+//! and fields whose other values mean arithmetic we don't have. To add a model type write its file and one line in
+//! [`MODEL_TYPES`]. Source of names and keys: llama.cpp's converter and the transformers library's models.
+
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod granite;
+mod lfm2;
+mod llama;
+mod olmo2;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+mod smollm3;
+
+use super::draft::Draft;
+use super::names::{LAYER, Rule, WHOLE};
+use crate::error::{Error, Result};
+
+/// One or several values of `model_type` that are imported in the same way.
+#[derive(Debug)]
+pub struct ModelType {
+    /// The values.
+    pub names: &'static [&'static str],
+    /// The family it becomes ([`crate::arch`]).
+    pub family: &'static str,
+    /// The object of `config.json` that is about text, where the model also sees or hears.
+    pub text_config: Option<&'static str>,
+    /// Fields beyond those all share.
+    pub fields: &'static [Field],
+    /// Numbers of fields that files leave out.
+    pub defaults: &'static [(&'static str, f64)],
+    /// Fields, and the values in JSON that we know the arithmetic of.
+    pub expects: &'static [(&'static str, &'static [&'static str])],
+    /// Whether the head is the embedding where the configuration does not say.
+    pub tied: bool,
+    /// What stands before a layer's number.
+    pub layers_in: &'static str,
+    /// Beginnings of names that stand for others.
+    pub prefixes: &'static [(&'static str, &'static str)],
+    /// Beginnings of names of tensors that are not about text.
+    pub skips: &'static [&'static str],
+    /// Tables of the whole model's tensors; the first that has a name counts.
+    pub whole: &'static [&'static [Rule]],
+    /// Tables of a layer's tensors; the first that has a name counts.
+    pub layer: &'static [&'static [Rule]],
+    /// Sets the keys that are more than a field's value, before the others.
+    pub adjust: fn(&mut Draft<'_>) -> Result<()>,
+}
+
+/// A field and the key it becomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its name in `config.json`.
+    pub from: &'static str,
+    /// The key behind the family's name.
+    pub to: &'static str,
+    /// Its type.
+    pub kind: Kind,
+}
+
+/// Types of fields.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Uint,
+    Float,
+    Bool,
+}
+
+const fn uint(from: &'static str, to: &'static str) -> Field {
+    Field { from, to, kind: Kind::Uint }
+}
+
+const fn float(from: &'static str, to: &'static str) -> Field {
+    Field { from, to, kind: Kind::Float }
+}
+
+const fn bool(from: &'static str, to: &'static str) -> Field {
+    Field { from, to, kind: Kind::Bool }
+}
+
+/// The fields that nearly all share.
+pub const FIELDS: &[Field] = &[
+    uint("vocab_size", "vocab_size"),
+    uint("max_position_embeddings", "context_length"),
+    uint("hidden_size", "embedding_length"),
+    uint("num_hidden_layers", "block_count"),
+    uint("intermediate_size", "feed_forward_length"),
+    uint("num_attention_heads", "attention.head_count"),
+    uint("num_key_value_heads", "attention.head_count_kv"),
+    uint("head_dim", "attention.key_length"),
+    uint("head_dim", "attention.value_length"),
+    float("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+];
+
+impl ModelType {
+    /// What most model types share, to be completed.
+    const BASE: Self = Self {
+        names: &[],
+        family: "",
+        text_config: None,
+        fields: &[],
+        defaults: &[("rms_norm_eps", 1e-6)],
+        expects: &[("hidden_act", &["\"silu\""])],
+        tied: false,
+        layers_in: "model.layers.",
+        prefixes: &[],
+        skips: &[],
+        whole: &[WHOLE],
+        layer: &[LAYER],
+        adjust: |_| Ok(()),
+    };
+}
+
+/// Every model type this build imports.
+pub static MODEL_TYPES: &[&ModelType] = &[
+    &llama::MODEL_TYPE,
+    &qwen2::MODEL_TYPE,
+    &qwen3::MODEL_TYPE,
+    &qwen3_moe::MODEL_TYPE,
+    &gemma::MODEL_TYPE,
+    &gemma2::MODEL_TYPE,
+    &gemma3::MODEL_TYPE,
+    &phi3::MODEL_TYPE,
+    &smollm3::MODEL_TYPE,
+    &granite::MODEL_TYPE,
+    &olmo2::MODEL_TYPE,
+    &lfm2::MODEL_TYPE,
+];
+
+/// The model type called `name`.
+///
+/// # Errors
+/// [`Error::Unsupported`] with the names there are.
+pub fn by_name(name: &str) -> Result<&'static ModelType> {
+    MODEL_TYPES.iter().copied().find(|model| model.names.contains(&name)).ok_or_else(|| {
+        let names = MODEL_TYPES.iter().flat_map(|model| model.names.iter().copied());
+        Error::unsupported("config.json model_type", format!("{name:?}"), names)
+    })
+}
+
+/// The factor on scores where it is not the one by the head's width: by a number of its own.
+fn scale_by(draft: &mut Draft<'_>, field: &str) -> Result<()> {
+    match draft.config.float(field)? {
+        Some(n) if n != draft.head_dim()? as f64 => draft.float("attention.scale", n.powf(-0.5)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::FAMILIES;
+
+    #[test]
+    fn every_model_type_has_a_family_and_a_name_of_its_own() {
+        let mut names: Vec<_> = MODEL_TYPES.iter().flat_map(|model| model.names).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        for model in MODEL_TYPES {
+            assert!(FAMILIES.iter().any(|family| family.name == model.family), "{}", model.family);
+        }
+    }
+}

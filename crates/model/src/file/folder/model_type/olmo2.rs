@@ -1,0 +1,18 @@
+//! OLMo 2: norms behind the blocks.
+
+use super::super::names::{LAYER, Rule};
+use super::super::values::Change;
+use super::ModelType;
+
+pub static MODEL_TYPE: ModelType = ModelType {
+    names: &["olmo2"],
+    family: "olmo2",
+    defaults: &[("rms_norm_eps", 1e-5)],
+    layer: &[NORMS, LAYER],
+    ..ModelType::BASE
+};
+
+const NORMS: &[Rule] = &[
+    ("post_attention_layernorm", "post_attention_norm", Change::None),
+    ("post_feedforward_layernorm", "post_ffw_norm", Change::None),
+];
