@@ -70,5 +70,69 @@ fn what_is_no_model_says_so() {
 #[test]
 fn a_model_without_a_vocabulary_runs_on_ids_only() {
     let dir = Dir::new();
-    dir.ingle(&["run", &model("qwen3"), "hello"]).fails(5, &["tokenizer", "nothing"]);
+    let said = ["tokenizer.json: nothing, expected the model's vocabulary"];
+    dir.ingle(&["run", &model("qwen3"), "hello"]).fails(5, &said);
+}
+
+/// A folder with a vocabulary, and what its libraries make of it (`words/make.py`).
+fn words() -> (String, serde_json::Value) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words");
+    let expected = fs::read(here.join("expected.json")).unwrap();
+    (here.join("model").display().to_string(), serde_json::from_slice(&expected).unwrap())
+}
+
+#[test]
+fn a_folder_has_its_own_vocabulary() {
+    let (dir, (model, expected)) = (Dir::new(), words());
+    for (kind, special) in [("text", false), ("special", true)] {
+        for case in expected[kind].as_array().unwrap() {
+            let text = case[0].as_str().unwrap();
+            let mut args = vec!["tokenize", &model, text, "--json"];
+            args.extend(special.then_some("--special"));
+            assert_eq!(dir.ingle(&args).json()["ids"], case[1], "{text:?}, {kind}");
+        }
+    }
+    let tokenizer = &dir.ingle(&["show", &model, "--json"]).json()["tokenizer"];
+    assert_eq!(tokenizer["n_vocab"], 300, "{tokenizer}");
+}
+
+#[test]
+fn a_folder_has_its_own_template_and_answers_until_its_end() {
+    let (dir, (model, expected)) = (Dir::new(), words());
+    let messages = dir.file("messages.json", expected["messages"].to_string());
+    let rendered = dir.ingle(&["template", &model, "--messages", &messages, "--json"]).json();
+    assert_eq!(rendered["prompt"], expected["rendered"]);
+
+    let prompt = expected["messages"][0]["content"].as_str().unwrap();
+    let answer = |model: &str| {
+        let args = ["run", model, prompt, "--temperature", "0", "--max-tokens", "20", "--json"];
+        dir.ingle(&args).json()
+    };
+    let answered = answer(&model);
+    assert_eq!(answered["text"], expected["answer"]);
+    assert_eq!(answered["n_prompt"], expected["prompt"].as_array().unwrap().len());
+    assert_eq!(answered["n_generated"], expected["answer_ids"].as_array().unwrap().len());
+    assert_eq!(answered["finish"], "end");
+
+    // Without generation_config.json it goes on: config.json knows of one end only.
+    for entry in fs::read_dir(&model).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name != "generation_config.json" {
+            dir.file(&format!("copy/{name}"), fs::read(&path).unwrap());
+        }
+    }
+    let copy = dir.path("copy");
+    let goes_on = answer(copy.to_str().unwrap());
+    assert!(goes_on["n_generated"].as_u64() > answered["n_generated"].as_u64(), "{goes_on}");
+    for (wrong, says) in [
+        ("[", "generation_config.json: EOF"),
+        (r#"{"eos_token_id": "<|end|>"}"#, "generation_config.json eos_token_id: something else, expected an id"),
+    ] {
+        dir.file("copy/generation_config.json", wrong);
+        dir.ingle(&["tokenize", copy.to_str().unwrap(), "a"]).fails(5, &[says]);
+    }
+    fs::remove_file(dir.path("copy/generation_config.json")).unwrap();
+    dir.file("copy/tokenizer.json", "{}");
+    dir.ingle(&["run", copy.to_str().unwrap(), "a"]).fails(5, &["tokenizer.json: "]);
 }

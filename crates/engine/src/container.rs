@@ -1,8 +1,9 @@
 //! From a path to contents: which files belong together, opened, mapped and handed to the reader of their format.
 //!
-//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it. A folder has a configuration, one or many
-//! files of weights, and texts, which are read; everything large is mapped. A file that another one names and that is
-//! not there is a fault of the one that names it.
+//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary
+//! beside it. A folder has a configuration, one or many files of weights, and texts, which are read: the vocabulary, the
+//! chat template and what ends an answer. Everything large is mapped. A file that another one names and that is not there
+//! is a fault of the one that names it.
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::{Contents, gguf, llama2c, split};
+use ingle_model::token::Tokenizer;
 
 use crate::error::{Error, Result};
 use crate::mmap::Mapped;
@@ -22,6 +24,30 @@ const TEXT_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Opened {
     pub(crate) contents: Contents,
     pub(crate) files: Vec<Mapped>,
+    /// What a folder's vocabulary is made from; other containers have theirs among the contents.
+    pub(crate) texts: Option<Texts>,
+}
+
+/// The text side of a folder, read and not yet looked into.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    /// `tokenizer.json`
+    tokenizer: Option<Vec<u8>>,
+    /// `tokenizer_config.json`
+    config: Option<Vec<u8>>,
+    /// Ids that end an answer, besides those the two say.
+    ending: Vec<u32>,
+}
+
+impl Texts {
+    pub(crate) fn tokenizer(&self) -> ingle_model::Result<Tokenizer> {
+        const FILE: &str = "tokenizer.json";
+        let json = self.tokenizer.as_deref();
+        let json = json.ok_or_else(|| ModelError::malformed(FILE, "nothing", "the model's vocabulary"))?;
+        let mut tokenizer = Tokenizer::from_json(json, self.config.as_deref())?;
+        tokenizer.end_with(&self.ending);
+        Ok(tokenizer)
+    }
 }
 
 /// Opens the model at `path`, whatever it is.
@@ -59,7 +85,7 @@ fn open_file(path: &Path) -> Result<Opened> {
         llama2c::add_vocabulary(&mut contents, &bytes).map_err(model_error)?;
     }
     let Some(part) = split::Part::of(&contents).map_err(model_error)? else {
-        return Ok(Opened { contents, files: vec![first] });
+        return Ok(Opened { contents, files: vec![first], texts: None });
     };
     let file_name = path.file_name().unwrap_or_default().to_string_lossy();
     let names = part.names(&file_name).map_err(model_error)?;
@@ -76,7 +102,7 @@ fn open_file(path: &Path) -> Result<Opened> {
     }
     let contents = split::join(parts).map_err(model_error)?;
     let files = std::iter::once(first).chain(others).collect();
-    Ok(Opened { contents, files })
+    Ok(Opened { contents, files, texts: None })
 }
 
 fn open_folder(path: &Path) -> Result<Opened> {
@@ -110,7 +136,13 @@ fn open_folder(path: &Path) -> Result<Opened> {
         files.push(file);
     }
     let contents = folder::import(&folder).map_err(model_error)?;
-    Ok(Opened { contents, files })
+    let generation = optional(folder::GENERATION)?;
+    let texts = Texts {
+        tokenizer: optional("tokenizer.json")?,
+        ending: folder::ending(&folder.config, generation.as_deref()).map_err(model_error)?,
+        config: folder.tokenizer_config,
+    };
+    Ok(Opened { contents, files, texts: Some(texts) })
 }
 
 /// A text of the folder, `None` when there is none of that name.

@@ -11,7 +11,7 @@ use ingle_model::file::Contents;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::Tokenizer;
 
-use crate::container::{self, Opened};
+use crate::container::{self, Opened, Texts};
 use crate::error::{Error, Result};
 use crate::mmap::Mapped;
 
@@ -22,20 +22,22 @@ pub struct ModelFile {
     contents: Contents,
     n_bytes: u64,
     files: Vec<Mapped>,
+    texts: Option<Texts>,
 }
 
 impl ModelFile {
     /// Maps and parses what is at `path`: a file, the first part of several, or a folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let Opened { contents, files } = container::open(path)?;
+        let Opened { contents, files, texts } = container::open(path)?;
         let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
-        Ok(Self { name: path.display().to_string(), contents, n_bytes, files })
+        Ok(Self { name: path.display().to_string(), contents, n_bytes, files, texts })
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
     pub fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let contents = container::parse(name, &bytes)?;
-        Ok(Self { name: name.to_owned(), contents, n_bytes: bytes.len() as u64, files: Vec::new() })
+        let n_bytes = bytes.len() as u64;
+        Ok(Self { name: name.to_owned(), contents, n_bytes, files: Vec::new(), texts: None })
     }
 
     /// The path as it was given.
@@ -62,7 +64,10 @@ impl ModelFile {
     }
 
     fn read_tokenizer(&self) -> ingle_model::Result<Tokenizer> {
-        Tokenizer::from_gguf(&self.contents)
+        match &self.texts {
+            None => Tokenizer::from_gguf(&self.contents),
+            Some(texts) => texts.tokenizer(),
+        }
     }
 
     /// Source of the chat template the file carries, if any.

@@ -6,8 +6,8 @@
 //! the same bits come out. Matrices in F32, F16 and BF16 stay where they lie; experts, a tensor each in a folder and one
 //! together in GGUF, become pieces in place; a head that repeats the embedding is left out.
 //!
-//! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text ([`crate::token`]),
-//! weights pickled by older versions of the library, or quantisations other than FP8.
+//! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or quantisations other than FP8.
 
 mod draft;
 mod fields;
@@ -36,6 +36,8 @@ pub const CONFIG: &str = "config.json";
 pub const WEIGHTS: &str = "model.safetensors";
 /// The file that names those of the weights where there are several.
 pub const INDEX: &str = "model.safetensors.index.json";
+/// The file that says how to generate, where there is one.
+pub const GENERATION: &str = "generation_config.json";
 /// Quantisations whose tensors are read.
 const METHODS: &[&str] = &["\"fp8\"", "\"fbgemm_fp8\"", "\"compressed-tensors\""];
 /// Far above the published ones.
@@ -320,6 +322,26 @@ fn check_vocab(draft: &Draft<'_>, embedding: &Tensor) -> Result<()> {
     }
 }
 
+/// The ids that end an answer: one or a list of them in `generation`, generation_config.json, or else in `config`. Those
+/// that no vocabulary can have are left out.
+///
+/// # Errors
+/// [`Error::Malformed`] when a file is not an object, or its field neither.
+pub fn ending(config: &[u8], generation: Option<&[u8]>) -> Result<Vec<u32>> {
+    const FIELD: &str = "eos_token_id";
+    for (part, bytes) in generation.map(|bytes| (GENERATION, bytes)).into_iter().chain([(CONFIG, config)]) {
+        let map = fields::parse(part, bytes)?;
+        let file = Fields { part, within: None, map: &map, defaults: &[] };
+        let Some(value) = file.value(FIELD) else { continue };
+        let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        if !all.iter().all(|id| id.is_i64() || id.is_u64()) {
+            return Err(Error::malformed(file.of(FIELD), "something else", "an id or a list of ids"));
+        }
+        return Ok(all.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect());
+    }
+    Ok(Vec::new())
+}
+
 /// The chat template: a file of its own, or a field of the tokenizer's, one text or several under names.
 fn template(folder: &Folder) -> Result<Option<String>> {
     const FILE: &str = "chat_template.jinja";
@@ -331,6 +353,6 @@ fn template(folder: &Folder) -> Result<Option<String>> {
     let Some(bytes) = &folder.tokenizer_config else { return Ok(None) };
     let config = fields::parse("tokenizer_config.json", bytes)?;
     let Some(value) = config.get("chat_template") else { return Ok(None) };
-    let named = value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default"));
+    let named = value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default").or(all.first()));
     Ok(named.map_or(value, |one| &one["template"]).as_str().map(str::to_owned))
 }
