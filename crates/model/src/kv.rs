@@ -266,8 +266,8 @@ impl Kv {
             for head in 0..n_kv_heads {
                 let at = ((block * n_kv_heads + head) * BLOCK + slot) * head_bytes;
                 let values = head * head_dim..(head + 1) * head_dim;
-                encode(&k[values.clone()], &mut kv.k[at..at + head_bytes]);
-                encode(&v[values], &mut kv.v[at..at + head_bytes]);
+                encode(&k[values.clone()], None, &mut kv.k[at..at + head_bytes]);
+                encode(&v[values], None, &mut kv.v[at..at + head_bytes]);
             }
         }
     }
