@@ -6,6 +6,7 @@ mod config;
 mod detokenize;
 mod logits;
 mod perplexity;
+mod quantize;
 mod run;
 mod show;
 mod template;
@@ -39,6 +40,7 @@ pub static VERBS: &[&Verb] = &[
     &template::VERB,
     &logits::VERB,
     &perplexity::VERB,
+    &quantize::VERB,
     &bench::VERB,
     &config::VERB,
     &completions::VERB,
