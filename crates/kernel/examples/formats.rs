@@ -3,8 +3,8 @@
 //! `cargo run --release -p ingle-kernel --example formats [NAME...]`
 //!
 //! Errors are root mean squares relative to the values', on the reference data beside the repository if it is there and on
-//! the tests' own otherwise; ggml's blocks come with that data. Speeds are millions of values a second on one thread, for
-//! normally distributed values.
+//! the tests' own otherwise (ggml's blocks come with that data), and on many normally distributed values. Speeds are millions
+//! of those a second on one thread.
 
 use std::fs;
 use std::path::Path;
@@ -24,8 +24,8 @@ fn main() {
     let normal = normal();
     println!("{} values of {}", source.len(), data.display());
     println!(
-        "{:8} {:>6} {:>9} {:>9} {:>7} {:>8} {:>8}",
-        "format", "bits", "ours", "ggml's", "ratio", "enc M/s", "dec M/s"
+        "{:8} {:>6} {:>9} {:>9} {:>7} {:>9} {:>8} {:>8}",
+        "format", "bits", "ours", "ggml's", "ratio", "normal", "enc M/s", "dec M/s"
     );
     for format in FORMATS {
         if !only.is_empty() && !only.iter().any(|name| name == format.name) {
@@ -50,11 +50,12 @@ fn main() {
         }
         let bytes = match encoded(format, &normal) {
             Some(bytes) => {
+                print!(" {:>9.5}", relative_rmse(&normal, &decoded(format, &bytes)));
                 print!(" {:>8.1}", speed(|| drop(encoded(format, &normal))));
                 bytes
             }
             None => {
-                print!(" {:>8}", "-");
+                print!(" {:>9} {:>8}", "-", "-");
                 vec![0x55; format.row_bytes(N)]
             }
         };

@@ -17,8 +17,7 @@
 //! | 32..48 | half a byte per run: its upper 3 bits, and bit 3 set where the shift is down |
 //! | 48..56 | four little-endian words: the 3-bit `sc` of four groups from bit 0, and on top 4 bits of `d`, the lowest first |
 //!
-//! A weight is `d * (2 sc + 1) * (p +- 1/8)`, here `d / 8 * (2 sc + 1) * (8 p +- 1)`. We only read them: at these sizes
-//! a search without training gives little (see the notes of the formats with more bits).
+//! A weight is `d * (2 sc + 1) * (p +- 1/8)`, here `d / 8 * (2 sc + 1) * (8 p +- 1)`. We only read them.
 
 use super::Format;
 use super::grids::IQ1;

@@ -19,8 +19,9 @@
 //! A weight is `d * LEVELS[code]`, or `d * (sc[j] - 32) * LEVELS[code]`.
 
 use super::Format;
-use super::fit::{self, Encoded, Table, Uniform};
+use super::fit::{self, Table, Uniform};
 use super::ints::{self, Block, Super};
+use super::superblock::{self, Encoded};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -57,8 +58,8 @@ static LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 
 static NEAREST: [u8; 512] = Table::nearest_of(&LEVELS);
 static TABLE: Table = Table::new(&LEVELS, &NEAREST);
 
-/// How far around the ends of the levels the search for a scale goes: two steps between levels, in 8 parts.
-const SEARCH: (f32, i32) = (16.0, 8);
+/// How far around the ends of the levels the search for a scale goes, and in how many steps.
+const SEARCH: (f32, i32) = (24.0, 3);
 
 #[inline(always)]
 fn unpack_nl(block: &[u8; BYTES_NL]) -> Block<32> {
@@ -68,7 +69,8 @@ fn unpack_nl(block: &[u8; BYTES_NL]) -> Block<32> {
 #[inline(always)]
 fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
     let high = ints::word(block, 2);
-    let sc = |j: usize| i16::from(block[4 + j / 2] >> (4 * (j % 2)) & 15) | (high >> (2 * j) & 3) as i16 * 16;
+    let sc =
+        |j: usize| i16::from(block[4 + j / 2] >> (4 * (j % 2)) & 15) | ((high >> (2 * j) & 3) as i16) << 4;
     let mut q = [0; 256];
     for (q, codes) in q.as_chunks_mut().0.iter_mut().zip(block[8..].as_chunks().0) {
         *q = levels(codes);
@@ -94,7 +96,7 @@ fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {
 
 fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
     let e: Encoded<8> = if fit::representable(x) {
-        fit::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
+        superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
     } else {
         Encoded::NAN
     };

@@ -4,8 +4,8 @@
 //! we encode it, and its scalar dot product. Layouts are ggml's, the field's common currency. To add a format write its
 //! file and add one line to [`FORMATS`]; tests, benchmarks and the loaders read the shelf.
 //!
-//! Beside the formats lie [`ints`] (a block as whole numbers, from which most formats decode and multiply), [`fit`] (the
-//! search for scales, from which most formats encode) and [`grids`] (the tables of the iq formats).
+//! Beside the formats lie `ints.rs` (a block as whole numbers, from which most formats decode and multiply), `fit.rs`
+//! and `superblock.rs` (the search for scales, by which most formats encode) and `grids.rs` (the tables of the iq formats).
 //!
 //! # How a dot product is summed
 //! Every tier sums in this order, so that a result never depends on the tile, batch or thread it was computed in:
@@ -44,6 +44,7 @@ mod q5_1;
 mod q5_k;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
+mod superblock;
 mod tq;
 
 use crate::acts::{Act, ActRow};

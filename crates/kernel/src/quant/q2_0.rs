@@ -36,7 +36,7 @@ fn unpack(block: &[u8; BYTES]) -> Block<64> {
 
 fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
     let levels = Uniform(-1.0, 2.0);
-    let d = if fit::representable(x) { fit::scale(x, w, levels, 2.4, 16).0 } else { f32::NAN };
+    let d = if fit::representable(x) { fit::scale(x, w, levels, 2.4, 6).0 } else { f32::NAN };
     let d = f32_to_f16(d);
     let t = fit::inverse(f16_to_f32(d));
     block[..2].copy_from_slice(&d.to_le_bytes());

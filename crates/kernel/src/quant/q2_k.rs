@@ -10,8 +10,9 @@
 //! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
 
 use super::Format;
-use super::fit::{self, Encoded};
+use super::fit;
 use super::ints::{self, Super};
+use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
 /// See the head of this file.
@@ -56,8 +57,11 @@ pub(super) fn pack_two_bits(q: [u8; 256], bytes: &mut [u8; 64]) {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<16> =
-        if fit::representable(x) { fit::encode_minima::<16, 16>(x, w, 3.0, 15.0) } else { Encoded::NAN };
+    let e: Encoded<16> = if fit::representable(x) {
+        superblock::encode_minima::<16, 16>(x, w, 3.0, 15.0)
+    } else {
+        Encoded::NAN
+    };
     for (j, byte) in block[..16].iter_mut().enumerate() {
         *byte = e.sc[j] as u8 | (e.m[j] as u8) << 4;
     }

@@ -11,9 +11,10 @@
 //! A weight of group `j` is `d * (sc[j] - 32) * (q - 4)`.
 
 use super::Format;
-use super::fit::{self, Encoded, Uniform};
+use super::fit::{self, Uniform};
 use super::ints::{self, Super};
 use super::q2_k::{pack_two_bits, two_bits};
+use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
 /// See the head of this file.
@@ -44,7 +45,7 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e: Encoded<16> = if fit::representable(x) {
-        fit::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (0.9, 9))
+        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4))
     } else {
         Encoded::NAN
     };

@@ -12,7 +12,8 @@
 //! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
 
 use super::Format;
-use super::fit::{self, Encoded};
+use super::fit;
+use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
@@ -114,8 +115,11 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<8> =
-        if fit::representable(x) { fit::encode_minima::<8, 32>(x, w, 15.0, 63.0) } else { Encoded::NAN };
+    let e: Encoded<8> = if fit::representable(x) {
+        superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0)
+    } else {
+        Encoded::NAN
+    };
     let (head, low) = block.split_first_chunk_mut().expect("16 of 144");
     *head = pack_head(&e);
     for (i, byte) in low.iter_mut().enumerate() {

@@ -40,7 +40,7 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 pub(super) fn five_bits(bytes: &[u8; 20]) -> [u8; 32] {
     let (high, low) = bytes.split_first_chunk::<4>().expect("4 of 20");
     let high = u32::from_le_bytes(*high);
-    std::array::from_fn(|k| (low[k % 16] >> (4 * (k / 16)) & 15) | (high >> k & 1) as u8 * 16)
+    std::array::from_fn(|k| (low[k % 16] >> (4 * (k / 16)) & 15) | ((high >> k & 1) as u8) << 4)
 }
 
 /// The inverse of [`five_bits`].
@@ -55,7 +55,7 @@ pub(super) fn pack_five_bits(q: [u8; 32], bytes: &mut [u8; 20]) {
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     let levels = Uniform(-16.0, 15.0);
-    let d = if fit::representable(x) { fit::scale(x, w, levels, 0.9, 9).0 } else { f32::NAN };
+    let d = if fit::representable(x) { fit::scale(x, w, levels, 3.6, 8).0 } else { f32::NAN };
     let d = f32_to_f16(d);
     let t = fit::inverse(f16_to_f32(d));
     let (head, q) = block.split_first_chunk_mut().expect("2 of 22");

@@ -9,9 +9,10 @@
 //! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
 
 use super::Format;
-use super::fit::{self, Encoded};
+use super::fit;
 use super::ints::{self, Super};
 use super::q4_k::{Head, pack_head};
+use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
 /// See the head of this file.
@@ -48,8 +49,11 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<8> =
-        if fit::representable(x) { fit::encode_minima::<8, 32>(x, w, 31.0, 63.0) } else { Encoded::NAN };
+    let e: Encoded<8> = if fit::representable(x) {
+        superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0)
+    } else {
+        Encoded::NAN
+    };
     let (head, rest) = block.split_first_chunk_mut().expect("16 of 176");
     let (high, low) = rest.split_first_chunk_mut::<32>().expect("32 of 160");
     *head = pack_head(&e);

@@ -13,7 +13,8 @@
 //! A weight of group `j` is `d * sc[j] * (q - 32)`.
 
 use super::Format;
-use super::fit::{self, Encoded, Uniform};
+use super::fit::{self, Uniform};
+use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
@@ -89,7 +90,7 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e: Encoded<16> = if fit::representable(x) {
-        fit::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (0.9, 9))
+        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8))
     } else {
         Encoded::NAN
     };

@@ -60,7 +60,7 @@ fn unpack_1(block: &[u8; BYTES_1]) -> Super {
         for (l, &byte) in block[bytes.0..bytes.1].iter().enumerate() {
             let mut fraction = byte;
             for n in 0..digits {
-                q[first + n * (bytes.1 - bytes.0) + l] = (u16::from(fraction) * 3 >> 8) as i8 - 1;
+                q[first + n * (bytes.1 - bytes.0) + l] = ((u16::from(fraction) * 3) >> 8) as i8 - 1;
                 fraction = fraction.wrapping_mul(3);
             }
         }
