@@ -18,39 +18,33 @@ fn names(dir: &Dir) -> Vec<String> {
 #[test]
 fn a_smaller_file_is_written_and_answers() {
     let dir = Dir::new();
-    let small = dir.ingle(&["quantize", &tiny(), "out.gguf", "q8_0", "1", "--json"]).json();
-    assert_eq!((small["type"].as_str(), small["file_type"].as_u64()), (Some("Q8_0"), Some(7)));
+    let small = dir.ingle(&["quantize", "demo", "out.gguf", "q4_k", "1", "--json"]).json();
+    assert_eq!((small["type"].as_str(), small["file_type"].as_u64()), (Some("Q4_K_M"), Some(15)));
     assert_eq!(small["file_bytes"].as_u64().unwrap(), fs::metadata(dir.path("out.gguf")).unwrap().len());
     assert!(small["bytes_after"].as_u64() < small["bytes_before"].as_u64(), "{small}");
     let error = small["relative_rmse"].as_f64().unwrap();
-    assert!(error > 0.0 && error < 0.01, "{error}");
-    let answer = dir.ingle(&["run", "out.gguf", "ab", "--temperature", "0", "--max-tokens", "5"]).ok();
-    assert_eq!(answer.trim().len(), 5);
+    assert!(error > 0.01 && error < 0.1, "{error}");
+    let answer = dir.ingle(&["run", "out.gguf", "Tell me a story.", "--temperature", "0", "--max-tokens", "8"]).ok();
+    assert!(answer.trim().len() > 8, "{answer}");
     // Without OUT the name is llama-quantize's, beside IN.
     fs::copy(tiny(), dir.path("in.gguf")).unwrap();
-    let said = dir.ingle(&["quantize", "in.gguf", "Q8_0"]).ok();
-    assert!(said.contains("ggml-model-Q8_0.gguf") && said.contains("bits per weight"), "{said}");
-    assert_eq!(fs::read(dir.path("ggml-model-Q8_0.gguf")).unwrap(), fs::read(dir.path("out.gguf")).unwrap());
+    let said = dir.ingle(&["quantize", "in.gguf", "F16"]).ok();
+    assert!(said.contains("ggml-model-F16.gguf") && said.contains("bits per weight"), "{said}");
+    assert_eq!(names(&dir), ["ggml-model-F16.gguf", "in.gguf", "out.gguf"]);
 }
 
 #[test]
 fn what_fell_back_and_what_loses_twice_is_said() {
     let dir = Dir::new();
-    let tiny = tiny();
-    let out = dir.ingle(&["quantize", &tiny, "a.gguf", "Q4_K_M"]).run();
+    let out = dir.ingle(&["quantize", &tiny(), "a.gguf", "Q4_K_M"]).run();
     assert_eq!(out.code, 0, "{out:?}");
-    assert!(
-        out.stderr.contains("token_embd.weight: ") && out.stderr.contains("hold no whole blocks of 256"),
-        "{out:?}"
-    );
-    let again = dir.ingle(&["quantize", "a.gguf", "b.gguf", "F16", "--tensor-type", "nothing=q8_0"]).run();
-    assert!(
-        again.stderr.contains("quantised already") && again.stderr.contains("nothing: no tensor"),
-        "{again:?}"
-    );
-    let quiet = dir.ingle(&["quantize", "a.gguf", "c.gguf", "F16", "--allow-requantize"]).run();
+    assert!(out.stderr.contains("token_embd.weight: f16 instead of"), "{out:?}");
+    assert!(out.stderr.contains("hold no whole blocks of 256"), "{out:?}");
+    let again = dir.ingle(&["quantize", "demo", "b.gguf", "F16", "--tensor-type", "nothing=q8_0"]).run();
+    assert!(again.stderr.contains("quantised already") && again.stderr.contains("nothing: no tensor"), "{again:?}");
+    let quiet = dir.ingle(&["quantize", "demo", "c.gguf", "F16", "--allow-requantize"]).run();
     assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
-    assert_eq!(fs::read(dir.path("b.gguf")).unwrap(), fs::read(dir.path("c.gguf")).unwrap());
+    assert!(fs::read(dir.path("b.gguf")).unwrap() == fs::read(dir.path("c.gguf")).unwrap());
 }
 
 #[test]

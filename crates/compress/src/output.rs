@@ -1,7 +1,8 @@
 //! New files that are there whole or not at all.
 //!
 //! The bytes go to a file beside the target, which takes the target's name once they are all on the disk; when anything
-//! fails, a full disk included, what was written is removed and the target is as it was.
+//! fails, a full disk included, what was written is removed and the target is as it was. Only a process that is killed
+//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
