@@ -24,7 +24,8 @@ fn a_smaller_file_is_written_and_answers() {
     assert!(small["bytes_after"].as_u64() < small["bytes_before"].as_u64(), "{small}");
     let error = small["relative_rmse"].as_f64().unwrap();
     assert!(error > 0.01 && error < 0.1, "{error}");
-    let answer = dir.ingle(&["run", "out.gguf", "Tell me a story.", "--temperature", "0", "--max-tokens", "8"]).ok();
+    let answer =
+        dir.ingle(&["run", "out.gguf", "Tell me a story.", "--temperature", "0", "--max-tokens", "8"]).ok();
     assert!(answer.trim().len() > 8, "{answer}");
     // Without OUT the name is llama-quantize's, beside IN.
     fs::copy(tiny(), dir.path("in.gguf")).unwrap();
@@ -41,7 +42,10 @@ fn what_fell_back_and_what_loses_twice_is_said() {
     assert!(out.stderr.contains("token_embd.weight: f16 instead of"), "{out:?}");
     assert!(out.stderr.contains("hold no whole blocks of 256"), "{out:?}");
     let again = dir.ingle(&["quantize", "demo", "b.gguf", "F16", "--tensor-type", "nothing=q8_0"]).run();
-    assert!(again.stderr.contains("quantised already") && again.stderr.contains("nothing: no tensor"), "{again:?}");
+    assert!(
+        again.stderr.contains("quantised already") && again.stderr.contains("nothing: no tensor"),
+        "{again:?}"
+    );
     let quiet = dir.ingle(&["quantize", "demo", "c.gguf", "F16", "--allow-requantize"]).run();
     assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
     assert!(fs::read(dir.path("b.gguf")).unwrap() == fs::read(dir.path("c.gguf")).unwrap());

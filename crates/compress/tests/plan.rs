@@ -99,7 +99,7 @@ fn every_tensor_gets_the_type_that_llama_cpp_gives_it() {
             }
         }
     }
-    assert!(n > 50_000, "{n}");
+    assert!(n > 40_000, "{n}");
     // Every mixture that llama.cpp has is in the table, with importances where they change it.
     let seen = |name: &str| models.iter().any(|m| m.types.iter().any(|t| t.0 == name));
     assert!(MIXTURES.iter().all(|m| m.name == "NVFP4" || seen(m.name)));

@@ -21,6 +21,7 @@ use ingle_engine::model_file::ModelFile;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::Format;
+use ingle_model::file::gguf::Gguf;
 use ingle_model::file::gguf_write::Header;
 
 use super::{Verb, json_arg, text, text_arg};

@@ -153,12 +153,11 @@ pub(crate) fn named(name: &str) -> &'static Format {
 /// A sentence that lists the shelf when there is none.
 pub fn by_name(name: &str) -> Result<&'static Mixture, Error> {
     let is = |other: &&str| other.eq_ignore_ascii_case(name);
-    let fits =
-        |m: &&Mixture| is(&m.name) || m.aliases.iter().any(|a| is(&a)) || m.file_type.to_string() == name;
-    if let Some(mixture) = MIXTURES.iter().copied().find(|m| fits(&m)) {
+    let fits = |m: &&Mixture| is(&m.name) || m.aliases.iter().any(is) || m.file_type.to_string() == name;
+    if let Some(mixture) = MIXTURES.iter().copied().find(fits) {
         return Ok(mixture);
     }
-    let found = if READ_ONLY.iter().any(|n| is(&n)) {
+    let found = if READ_ONLY.iter().any(is) {
         format!("{name}, made of blocks that are read but not written,")
     } else {
         format!("{name:?}")

@@ -164,8 +164,10 @@ impl Outcome<'_> {
         if loss.n_not_finite > 0 {
             writeln!(out, "NaN      {} values are not finite numbers", loss.n_not_finite)?;
         }
-        if !r.without_importance.is_empty() {
-            writeln!(out, "no importances for {}", r.without_importance.join(", "))?;
+        if let [first, rest @ ..] = r.without_importance.as_slice() {
+            let more =
+                if rest.is_empty() { String::new() } else { format!(" and {} more tensors", rest.len()) };
+            writeln!(out, "no importances for {first}{more}")?;
         }
         let (size, seconds, n) = (human_bytes(r.n_file_bytes), self.seconds, self.n_threads);
         writeln!(out, "file     {output}, {size}, {}, {seconds:.1} s on {n} threads", self.mixture.name)?;
