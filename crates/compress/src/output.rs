@@ -20,7 +20,7 @@ pub enum Existing {
 }
 
 /// Fails when `target` can't be made from `input`: when it is the input, or exists and is to be kept. Costs no writing, so
-/// it can be asked before the work; [`write`] asks again.
+/// it can be asked before the work; [`write()`] asks again.
 pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
     let file = || target.display().to_string();
     let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);

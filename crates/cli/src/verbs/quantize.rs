@@ -215,11 +215,8 @@ fn failure(file: &ModelFile, error: Error) -> Failure {
     }
 }
 
-/// `Plan` in the words of a line per tensor that is not what the mixture wanted.
-fn fallbacks<'a>(
-    gguf: &'a ingle_model::file::gguf::Gguf,
-    plan: &'a Plan,
-) -> impl Iterator<Item = String> + 'a {
+/// A line per tensor whose rows did not suit the format that was wanted.
+fn fallbacks<'a>(gguf: &'a Gguf, plan: &'a Plan) -> impl Iterator<Item = String> + 'a {
     gguf.tensors().iter().zip(&plan.choices).filter_map(|(t, choice)| {
         let wanted = choice.instead_of?;
         let (name, cols, block) = (&t.name, t.shape[0], wanted.block);

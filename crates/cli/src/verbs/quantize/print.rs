@@ -16,7 +16,7 @@ use crate::exit::Failure;
 pub fn list(as_json: bool) -> Result<(), Failure> {
     if as_json {
         let entry = |m: &&Mixture| json!({ "name": m.name, "aliases": m.aliases, "file_type": m.file_type, "format": m.format, "output": m.output, "about": m.about });
-        return print_json(&MIXTURES.iter().map(|m| entry(m)).collect::<Vec<_>>());
+        return print_json(&MIXTURES.iter().map(entry).collect::<Vec<_>>());
     }
     let mut out = std::io::stdout().lock();
     for m in MIXTURES {
