@@ -20,7 +20,7 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
-    let file = model_ref::open(reference)?;
+    let file = model_ref::open(reference, env)?;
     let options = LoadOptions { tier: env.settings.text("tier"), n_threads };
     Ok(Arc::new(Loaded::load(file, &options)?))
 }

@@ -1,5 +1,6 @@
 //! `ingle quantize` as users and scripts meet it, on the demo model and hostile files.
 
+#[expect(dead_code, reason = "the other tests of the command line use the rest")]
 mod harness;
 
 use std::fs;

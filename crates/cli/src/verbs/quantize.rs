@@ -93,7 +93,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Ok(Exit::OK);
     }
     let asked = asked(matches, env)?;
-    let file = model_ref::open(&asked.input)?;
+    let file = model_ref::open(&asked.input, env)?;
     let imatrix =
         text(matches, "imatrix").map(|path| Ok::<_, Failure>((path, read_imatrix(path)?))).transpose()?;
     let gguf = file.gguf();
@@ -149,7 +149,7 @@ fn write(
     let pool = Pool::new(asked.n_threads);
     let tensors = file.gguf().tensors();
     let mut progress = Progress::new(env);
-    let input = Path::new(&asked.input);
+    let input = Path::new(file.name());
     output::write(&asked.output, Some(input), existing, |out| {
         let report = quantize::quantize(file.gguf(), header, request, &pool, out, |i| {
             progress.show(format_args!("tensor {} of {}: {}", i + 1, tensors.len(), tensors[i].name));
@@ -174,10 +174,11 @@ fn asked(matches: &ArgMatches, env: &Env) -> Result<Asked, Failure> {
             })?,
             Some([_, more, ..]) => return Err(Failure::usage(format!("{more:?}: one word too many"))),
         };
-    let output = output.map_or_else(
-        || Path::new(words[0]).with_file_name(format!("ggml-model-{}.gguf", mixture.name)),
-        PathBuf::from,
-    );
+    // Beside a file; a model that has a name lies where nothing else is written.
+    let name = format!("ggml-model-{}.gguf", mixture.name);
+    let input = Path::new(words[0]);
+    let usual = || if input.is_file() { input.with_file_name(&name) } else { PathBuf::from(&name) };
+    let output = output.map_or_else(usual, PathBuf::from);
     Ok(Asked { input: words[0].clone(), output, mixture, n_threads })
 }
 

@@ -129,7 +129,7 @@ struct Memory {
 const STEP_TOKENS: usize = 512;
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
-    let file = model_ref::open(model_name(matches))?;
+    let file = model_ref::open(model_name(matches), env)?;
     let report = report(&file, env)?;
     if matches.get_flag("json") {
         print_json(&report)?;
