@@ -30,7 +30,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("layers-absurd", 5, "metadata llama.block_count: 2147483648"),
     ("layers-as-text", 5, "metadata llama.block_count: a text"),
     ("layers-missing", 5, "metadata llama.block_count: nothing"),
-    ("layers-one-more", 5, "tensor blk.1.attn_norm.weight: nothing"),
+    ("layers-one-more", 5, "tensor blk.1.attn_q.weight: nothing"),
     ("magic", 5, "header: magic [47, 47, 4d, 4c]"),
     ("norm-nan", 1, "the logit of token 0 is NaN: the model's weights may be damaged"),
     ("pre-tokenizer-unknown", 1, "metadata tokenizer.ggml.pre: runes is not supported"),
