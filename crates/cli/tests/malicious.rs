@@ -61,6 +61,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("tensor-row-not-whole-blocks", 5, "tensor blk.0.attn_q.weight: rows of 8 values"),
     ("tensor-shape-overflow", 5, "tensor blk.0.attn_q.weight: a dimension of 1099511627776"),
     ("tensor-shape-wrong", 5, "tensor blk.0.attn_q.weight: shape [16, 4]"),
+    ("tensor-twice", 5, "tensor blk.0.attn_q.weight: a second record"),
     (
         "tensor-unused",
         1,

@@ -80,7 +80,7 @@ fn fields_that_contradict_the_weights_or_each_other() {
         ("hidden_size", json!(null), "metadata llama.embedding_length: nothing"),
         ("intermediate_size", json!(41), "tensor blk.0.ffn_gate.weight: shape [32, 40], expected [32, 41]"),
         ("num_hidden_layers", json!(1), "tensor model.layers.1.input_layernorm.weight: layer 1"),
-        ("num_hidden_layers", json!(3), "tensor blk.2.attn_norm.weight: nothing"),
+        ("num_hidden_layers", json!(3), "tensor blk.2.attn_q.weight: nothing"),
         ("num_hidden_layers", json!(u64::MAX), "metadata llama.block_count: 18446744073709551615"),
         ("num_hidden_layers", json!(null), "config.json num_hidden_layers: nothing"),
         ("vocab_size", json!(60), "config.json vocab_size: 60 where the embedding has 61 rows"),

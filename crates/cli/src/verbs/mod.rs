@@ -8,6 +8,7 @@ mod list;
 mod logits;
 mod perplexity;
 mod pull;
+mod quantize;
 mod rm;
 mod run;
 mod show;
@@ -43,6 +44,7 @@ pub static VERBS: &[&Verb] = &[
     &template::VERB,
     &logits::VERB,
     &perplexity::VERB,
+    &quantize::VERB,
     &bench::VERB,
     &pull::VERB,
     &list::VERB,

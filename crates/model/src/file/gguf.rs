@@ -4,7 +4,7 @@
 //! offset) and one aligned data section. `parse` walks the first three once, checks every length against the bytes that
 //! are there, and keeps windows into them: strings and arrays are read when asked for, tensors are never copied.
 //! Version 1 counts in 32 bits where the later ones count in 64; its arrays of strings are copied into the later form.
-//! It does not write files, swap bytes (big-endian files are refused) or know what a key means.
+//! It does not swap bytes (big-endian files are refused) or know what a key means; [`super::gguf_write`] writes.
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::quant::{self, Format};

@@ -1,4 +1,4 @@
-//! Containers: bytes to metadata and named tensors. Nothing here opens a file; nothing here trusts one.
+//! Containers: bytes to metadata and named tensors, and back. Nothing here opens a file; nothing here trusts one.
 //!
 //! Every format ends in the same [`Contents`]: GGUF's keys, GGUF's tensor names, the bytes where they lie. [`gguf`] is
 //! that already, in one file or, with [`split`], in several. [`llama2c`] files have neither keys nor names. A Hugging
@@ -6,6 +6,7 @@
 pub mod contents;
 pub mod folder;
 pub mod gguf;
+pub mod gguf_write;
 pub mod llama2c;
 pub mod safetensors;
 pub mod split;

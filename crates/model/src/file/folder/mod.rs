@@ -353,6 +353,7 @@ fn template(folder: &Folder) -> Result<Option<String>> {
     let Some(bytes) = &folder.tokenizer_config else { return Ok(None) };
     let config = fields::parse("tokenizer_config.json", bytes)?;
     let Some(value) = config.get("chat_template") else { return Ok(None) };
-    let named = value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default").or(all.first()));
+    let named =
+        value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default").or(all.first()));
     Ok(named.map_or(value, |one| &one["template"]).as_str().map(str::to_owned))
 }
