@@ -126,7 +126,7 @@ fn a_folder_has_its_own_template_and_answers_until_its_end() {
     let goes_on = answer(copy.to_str().unwrap());
     assert!(goes_on["n_generated"].as_u64() > answered["n_generated"].as_u64(), "{goes_on}");
     for (wrong, says) in [
-        ("[", "generation_config.json: EOF"),
+        ("{", "generation_config.json: EOF"),
         (
             r#"{"eos_token_id": "<|end|>"}"#,
             "generation_config.json eos_token_id: something else, expected an id",
