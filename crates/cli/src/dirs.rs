@@ -1,6 +1,6 @@
 //! Where things live: the XDG folders, with the customary places when the variables are not set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folders of one user.
 #[derive(Debug, Clone)]
@@ -9,6 +9,12 @@ pub struct Dirs {
     pub config: PathBuf,
     /// History.
     pub state: PathBuf,
+    /// Names given to models, and models that are in no cache.
+    pub data: PathBuf,
+    /// The hub's cache, shared with other programs.
+    pub hub_cache: PathBuf,
+    /// The hub's own folder, where its programs keep the token.
+    pub hub_home: PathBuf,
 }
 
 impl Dirs {
@@ -18,11 +24,25 @@ impl Dirs {
             var("HOME").or_else(|| var("USERPROFILE")).map_or_else(|| PathBuf::from("."), PathBuf::from);
         // The specification: a relative path is to be ignored.
         let xdg = |name: &str| var(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let given = |name: &str| var(name).filter(|v| !v.is_empty()).map(|v| expand_home(&v, &home));
+        let hub_home = given("HF_HOME").unwrap_or_else(|| {
+            xdg("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("huggingface")
+        });
         Self {
+            data: xdg("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("ingle"),
+            hub_cache: given("HF_HUB_CACHE")
+                .or_else(|| given("HUGGINGFACE_HUB_CACHE"))
+                .unwrap_or_else(|| hub_home.join("hub")),
+            hub_home,
             config: xdg("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("ingle"),
             state: xdg("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("ingle"),
         }
     }
+}
+
+/// `~/x` is below the home folder, as the hub's own programs read it.
+fn expand_home(text: &str, home: &Path) -> PathBuf {
+    text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |rest| home.join(rest))
 }
 
 #[cfg(test)]
@@ -41,5 +61,25 @@ mod tests {
         let dirs = Dirs::from_vars(vars);
         assert_eq!(dirs.config, home.join("c/ingle"));
         assert_eq!(dirs.state, home.join(".local/state/ingle"));
+        assert_eq!(dirs.data, home.join(".local/share/ingle"));
+        assert_eq!(dirs.hub_cache, home.join(".cache/huggingface/hub"));
+    }
+
+    #[test]
+    fn the_hubs_variables_say_where_its_cache_is() {
+        let dirs = |set: &[(&str, &str)]| {
+            let home = [("HOME", "/h")];
+            Dirs::from_vars(|name| {
+                home.iter().chain(set).find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+            })
+        };
+        for (set, expected) in [
+            (&[("HF_HOME", "/x")][..], "/x/hub"),
+            (&[("HF_HOME", "~/x"), ("HF_HUB_CACHE", "")], "/h/x/hub"),
+            (&[("HF_HOME", "/x"), ("HF_HUB_CACHE", "/y")], "/y"),
+            (&[("XDG_CACHE_HOME", "/c")], "/c/huggingface/hub"),
+        ] {
+            assert_eq!(dirs(set).hub_cache, Path::new(expected), "{set:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::dirs::Dirs;
 use crate::exit::Failure;
+use crate::network::Network;
 use crate::settings::Settings;
 
 /// The world of one command.
@@ -17,6 +18,8 @@ pub struct Env {
     pub dirs: Dirs,
     /// Layered settings.
     pub settings: Settings,
+    /// What the environment says of hub, proxies and certificates.
+    pub network: Network,
     /// Someone types.
     pub stdin_is_terminal: bool,
     /// Someone reads the data as it comes.
@@ -34,12 +37,27 @@ impl Env {
         let dirs = Dirs::from_vars(var);
         Ok(Self {
             settings: Settings::layer(matches, var, &dirs.config.join("config.toml"))?,
+            network: Network::from_vars(var),
             dirs,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             interrupted: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// Someone can be asked: types, and reads the question.
+    pub fn can_ask(&self) -> bool {
+        self.stdin_is_terminal && self.stderr_is_terminal
+    }
+
+    /// Asks for a yes or no; a bare Enter is `default`, the end of the input is no.
+    pub fn ask(&self, question: &str, default: bool) -> Result<bool, Failure> {
+        let choices = if default { "[Y/n]" } else { "[y/N]" };
+        let _ = write!(anstream::stderr(), "{question} {choices} ");
+        let mut line = String::new();
+        let n = std::io::stdin().read_line(&mut line).map_err(|e| Failure::file("stdin", &e))?;
+        Ok(n > 0 && matches!((line.trim().to_lowercase().as_str(), default), ("y" | "yes", _) | ("", true)))
     }
 
     /// From now on the first Ctrl-C raises [`Env::interrupted`]; a second one before the work stopped ends the process.

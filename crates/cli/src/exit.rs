@@ -5,6 +5,8 @@ use std::io;
 use ingle_engine::Error as EngineError;
 use ingle_engine::sample::SampleError;
 use ingle_model::Error as ModelError;
+use ingle_net::Error as NetError;
+use ingle_store::Error as StoreError;
 
 /// The exit codes, which scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +18,7 @@ impl Exit {
     pub const USAGE: Self = Self(2, "wrong usage");
     pub const NOT_FOUND: Self = Self(3, "model or file not found");
     pub const MEMORY: Self = Self(4, "not enough memory");
-    pub const INVALID: Self = Self(5, "verification failed (truncated or malformed file)");
+    pub const INVALID: Self = Self(5, "verification failed (truncated or malformed file, wrong hash)");
     pub const BLOCKED: Self = Self(6, "blocked by policy");
     pub const NETWORK: Self = Self(7, "network");
     pub const INTERRUPTED: Self = Self(130, "interrupted");
@@ -114,6 +116,34 @@ impl From<EngineError> for Failure {
     }
 }
 
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        let exit = match &error {
+            NetError::Blocked { .. } => Exit::BLOCKED,
+            NetError::Input { .. } => Exit::USAGE,
+            NetError::Interrupted => Exit::INTERRUPTED,
+            _ => Exit::NETWORK,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        use StoreError as E;
+        let exit = match error {
+            E::Net(error) => return error.into(),
+            E::Reference { .. } => Exit::USAGE,
+            E::NotFound { .. } => Exit::NOT_FOUND,
+            E::Status { .. } => Exit::NETWORK,
+            E::Mismatch { .. } => Exit::INVALID,
+            E::Interrupted(_) => Exit::INTERRUPTED,
+            _ => Exit::FAILED,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         Self::new(exit_of_model(&error), error)
@@ -149,6 +179,13 @@ mod tests {
         assert_eq!(of(EngineError::Memory { what: "x".into(), needed: 2, available: 1 }), 4);
         assert_eq!(of(EngineError::Tier { name: "x".into(), available: "scalar".into() }), 2);
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit, Exit::OK);
+        let of = |e: StoreError| Failure::from(e).exit.0;
+        let text = || "x".to_owned();
+        assert_eq!(of(StoreError::NotFound { what: text(), why: text() }), 3);
+        assert_eq!(of(NetError::Blocked { url: text(), reason: text() }.into()), 6);
+        assert_eq!(of(NetError::Connection { url: text(), reason: text() }.into()), 7);
+        assert_eq!(of(StoreError::Status { url: text(), status: 500, said: text() }), 7);
+        assert_eq!(of(StoreError::Interrupted(text())), 130);
     }
 
     #[test]

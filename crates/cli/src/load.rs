@@ -1,10 +1,13 @@
 //! From settings to a loaded model and a session.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use clap::{Arg, ArgAction, ArgMatches};
 use ingle_engine::model_file::{LoadOptions, Loaded};
 use ingle_engine::session::Session;
 use ingle_engine::session::SessionOptions;
+use ingle_model::adapter::Active;
 
 use crate::env::Env;
 use crate::exit::Failure;
@@ -17,14 +20,47 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
-    let file = model_ref::open(reference)?;
+    let file = model_ref::open(reference, env)?;
     let options = LoadOptions { tier: env.settings.text("tier"), n_threads };
     Ok(Arc::new(Loaded::load(file, &options)?))
 }
 
-/// A session for `ctx` positions, or the default.
-pub fn session(loaded: &Arc<Loaded>, env: &Env, ctx: Option<usize>) -> Result<Session, Failure> {
+/// A session for `ctx` positions, or the default, with the adapters that `--adapter` names.
+pub fn session(
+    loaded: &Arc<Loaded>,
+    matches: &ArgMatches,
+    env: &Env,
+    ctx: Option<usize>,
+) -> Result<Session, Failure> {
     let kv = env.settings.text("kv").expect("it has a default");
     let options = SessionOptions { ctx, kv, chunk: env.settings.count("chunk") };
-    Ok(Session::new(loaded.clone(), &options)?)
+    let mut session = Session::new(loaded.clone(), &options)?;
+    let named = matches.get_many::<String>("adapter").into_iter().flatten();
+    let adapters = named.map(|named| adapter(loaded, named)).collect::<Result<Vec<_>, _>>()?;
+    if !adapters.is_empty() {
+        session.set_adapters(adapters);
+    }
+    Ok(session)
+}
+
+/// `--adapter`, of the verbs that make sessions.
+pub fn adapter_arg() -> Arg {
+    Arg::new("adapter")
+        .long("adapter")
+        .value_name("FILE[:SCALE]")
+        .action(ArgAction::Append)
+        .help("Add this LoRA adapter, times SCALE; may be given several times")
+}
+
+/// What `FILE[:SCALE]` names. A file whose name ends like a scale is still a file.
+fn adapter(loaded: &Loaded, named: &str) -> Result<Active, Failure> {
+    let (path, scale) = match named.rsplit_once(':') {
+        Some((path, scale)) if !Path::new(named).exists() => (path, scale),
+        _ => (named, "1"),
+    };
+    let factor = scale.parse::<f32>().ok().filter(|scale| scale.is_finite());
+    let Some(factor) = factor else {
+        return Err(Failure::usage(format!("--adapter {named}: the scale {scale:?} is no number")));
+    };
+    Ok((Arc::new(loaded.adapter(Path::new(path))?), factor))
 }

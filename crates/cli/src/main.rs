@@ -1,7 +1,7 @@
 //! The `ingle` command.
 //!
 //! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
-//! [`model_ref`] finds models; [`exit`] says how it ends. Stdout is data, stderr is talk.
+//! [`model_ref`] finds models, [`pulling`] fetches them; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
 mod chat;
 mod dirs;
@@ -9,7 +9,9 @@ mod env;
 mod exit;
 mod load;
 mod model_ref;
-mod near;
+mod network;
+mod pulling;
+mod rate;
 mod settings;
 mod stats;
 mod verbs;

@@ -1,17 +1,21 @@
 //! The shelf of settings: values that a flag, an `INGLE_*` variable or the config file may give, in that order.
 //!
 //! A setting listed in [`SETTINGS`] is at once a flag of the verbs that name it, a variable, a key of `config.toml` and a
-//! line of `ingle config`.
+//! line of `ingle config`. Those that shape a choice come from the engine's shelf, with their ranges and meanings; those
+//! of the program are here. The value of a setting that takes several is kept as a JSON array of texts, which is also how a
+//! variable gives several; a flag is repeated, a config file has an array.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::near::nearest;
+use ingle_engine::sample::{self, Params, SampleError};
 use ingle_kernel::simd::Kernels;
 use ingle_model::kv;
 
 use crate::exit::Failure;
-use crate::near::nearest;
 
 /// One setting.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub struct Setting {
     /// What may be written.
     pub kind: Kind,
     /// The default, or `None` where the program chooses (and `about` says how).
-    pub default: Option<&'static str>,
+    pub default: Option<String>,
     /// One line.
     pub about: &'static str,
 }
@@ -31,115 +35,84 @@ pub struct Setting {
 pub enum Kind {
     /// A whole number in `min..=max`.
     Uint(u64, u64),
-    /// A number in `min..=max`.
-    Float(f64, f64),
     /// One of some words.
     Choice(fn() -> Vec<&'static str>),
+    /// What the engine's shelf says.
+    Sampling(&'static sample::Setting),
+    /// On or off; the flag alone means on.
+    Switch,
 }
 
-const fn setting(
-    name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Setting {
-    Setting { name, kind, default, about }
+fn setting(name: &'static str, kind: Kind, default: Option<&str>, about: &'static str) -> Setting {
+    Setting { name, kind, default: default.map(str::to_owned), about }
+}
+
+/// A setting of the engine's shelf.
+fn sampling(of: &'static sample::Setting) -> Setting {
+    let default = match of.default {
+        _ if of.is_list() => Some(to_array(of.default)),
+        [""] | [] => None,
+        [value, ..] => Some((*value).to_owned()),
+    };
+    Setting { name: of.name, kind: Kind::Sampling(of), default, about: of.about }
 }
 
 const TOKENS_MAX: u64 = 1 << 31;
 
-/// Every setting.
-pub static SETTINGS: &[Setting] = &[
-    setting(
-        "temperature",
-        Kind::Float(0.0, 100.0),
-        Some("0.8"),
-        "How freely to choose; 0 takes the best token, always",
-    ),
-    setting("top-k", Kind::Uint(0, TOKENS_MAX), Some("40"), "Choose among the K best tokens; 0: all"),
-    setting(
-        "top-p",
-        Kind::Float(1e-9, 1.0),
-        Some("0.95"),
-        "Choose among the best tokens that together have probability P; 1: all",
-    ),
-    setting(
-        "min-p",
-        Kind::Float(0.0, 1.0),
-        Some("0.05"),
-        "Choose among tokens at least P times as probable as the best; 0: all",
-    ),
-    setting(
-        "repeat-penalty",
-        Kind::Float(1e-3, 100.0),
-        Some("1"),
-        "Divide the logits of recent tokens (multiply negative ones); 1: off",
-    ),
-    setting(
-        "presence-penalty",
-        Kind::Float(-100.0, 100.0),
-        Some("0"),
-        "Subtract from the logit of each recent token; 0: off",
-    ),
-    setting(
-        "frequency-penalty",
-        Kind::Float(-100.0, 100.0),
-        Some("0"),
-        "Subtract from a recent token's logit for each time it occurs; 0: off",
-    ),
-    setting(
-        "repeat-last-n",
-        Kind::Uint(0, TOKENS_MAX),
-        Some("64"),
-        "How many of the last tokens, the prompt's included, are recent",
-    ),
-    setting("seed", Kind::Uint(0, u64::MAX), None, "Seed of the choices; default: another one each time"),
-    setting(
-        "max-tokens",
-        Kind::Uint(1, TOKENS_MAX),
-        None,
-        "End an answer after N tokens; default: when the model or the context ends it",
-    ),
-    setting(
-        "ctx",
-        Kind::Uint(1, TOKENS_MAX),
-        None,
-        "Context in tokens; default: the model's, 8192 at most, less if memory is short",
-    ),
-    setting(
-        "overflow",
-        Kind::Choice(|| vec!["error", "drop-oldest"]),
-        Some("error"),
-        "What to do when the text does not fit the context",
-    ),
-    setting("kv", Kind::Choice(|| kv::FORMATS.to_vec()), Some("f16"), "Format of the KV cache"),
-    setting("threads", Kind::Uint(1, 1024), None, "Threads that compute; default: one per core"),
-    setting(
-        "tier",
-        Kind::Choice(|| Kernels::names().collect()),
-        None,
-        "Kernels to use; exact: f32 arithmetic on dequantised weights; default: the fastest here",
-    ),
-    setting(
-        "chunk",
-        Kind::Uint(1, 1 << 16),
-        None,
-        "Prompt tokens per step; default: what fits a modest buffer. Changes speed and memory only",
-    ),
-];
+/// Every setting: those of the engine's shelf, then the program's own.
+pub static SETTINGS: LazyLock<Vec<Setting>> =
+    LazyLock::new(|| sample::settings().map(sampling).chain(own()).collect());
 
+fn own() -> Vec<Setting> {
+    vec![
+        setting(
+            "max-tokens",
+            Kind::Uint(1, TOKENS_MAX),
+            None,
+            "End an answer after N tokens; default: when the model or the context ends it",
+        ),
+        setting(
+            "ctx",
+            Kind::Uint(1, TOKENS_MAX),
+            None,
+            "Context in tokens; default: the model's, 8192 at most, less if memory is short",
+        ),
+        setting(
+            "overflow",
+            Kind::Choice(|| vec!["error", "drop-oldest"]),
+            Some("error"),
+            "What to do when the text does not fit the context",
+        ),
+        setting("kv", Kind::Choice(|| kv::FORMATS.to_vec()), Some("f16"), "Format of the KV cache"),
+        setting("threads", Kind::Uint(1, 1024), None, "Threads that compute; default: one per core"),
+        setting(
+            "tier",
+            Kind::Choice(|| Kernels::names().collect()),
+            None,
+            "Kernels to use; exact: f32 arithmetic on dequantised weights; default: the fastest here",
+        ),
+        setting(
+            "chunk",
+            Kind::Uint(1, 1 << 16),
+            None,
+            "Prompt tokens per step; default: what fits a modest buffer. Changes speed and memory only",
+        ),
+        setting(
+            "offline",
+            Kind::Switch,
+            Some("false"),
+            "Open no connection; what would need one fails. HF_HUB_OFFLINE does the same",
+        ),
+    ]
+}
+
+/// Flags that every verb takes.
+pub const EVERYWHERE: &[&str] = &["offline"];
 /// Flags that shape an answer.
-pub const SAMPLING: &[&str] = &[
-    "temperature",
-    "top-k",
-    "top-p",
-    "min-p",
-    "repeat-penalty",
-    "presence-penalty",
-    "frequency-penalty",
-    "repeat-last-n",
-    "seed",
-];
+pub fn sampling_names() -> Vec<&'static str> {
+    sample::settings().map(|s| s.name).collect()
+}
+
 /// Flags that shape the computation.
 pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "chunk"];
 
@@ -149,20 +122,41 @@ impl Setting {
         format!("INGLE_{}", self.name.to_uppercase().replace('-', "_"))
     }
 
+    /// Whether it takes several values, kept as a JSON array.
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::Sampling(s) if s.is_list())
+    }
+
     fn arg(&'static self) -> Arg {
-        let value_name = match self.kind {
-            Kind::Uint(..) => "N",
-            Kind::Float(..) => "X",
-            Kind::Choice(_) => "NAME",
+        use sample::Kind as K;
+        let (value_name, may_be_negative) = match self.kind {
+            Kind::Uint(..) => ("N", false),
+            Kind::Choice(_) => ("NAME", false),
+            Kind::Switch => ("BOOL", false),
+            Kind::Sampling(s) => match s.kind {
+                K::Count(..) | K::Seed(_) => ("N", false),
+                K::Number(..) => ("X", true),
+                K::Texts(_) => ("TEXT", true),
+                K::Biases(_) => ("TOKEN=BIAS", true),
+                K::Stages(_) => ("NAMES", false),
+            },
         };
         let mut about = self.about.to_owned();
-        if let Some(default) = self.default {
+        if let Some(default) = self.default.as_ref().filter(|d| *d != "[]") {
             about.push_str(&format!(" [default: {default}]"));
         }
         let arg = Arg::new(self.name).long(self.name).value_name(value_name).help(about);
-        let arg = arg.allow_hyphen_values(matches!(self.kind, Kind::Float(..)));
+        let arg = arg.allow_hyphen_values(may_be_negative);
         match self.kind {
             Kind::Choice(words) => arg.value_parser(clap::builder::PossibleValuesParser::new(words())),
+            Kind::Sampling(s) if s.is_list() => arg
+                .action(ArgAction::Append)
+                .value_parser(|text: &str| check_sampling(s, &[text]).map(|()| text.to_owned())),
+            Kind::Switch => arg
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(|text: &str| self.check(text)),
             _ => arg.value_parser(|text: &str| self.check(text)),
         }
     }
@@ -174,16 +168,39 @@ impl Setting {
                 Ok(n) if (min..=max).contains(&&n) => Ok(n.to_string()),
                 _ => Err(format!("expected a whole number from {min} to {max}")),
             },
-            Kind::Float(min, max) => match text.parse::<f64>() {
-                Ok(x) if (min..=max).contains(&&x) => Ok(text.to_owned()),
-                _ => Err(format!("expected a number from {min} to {max}")),
+            Kind::Switch => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok("true".to_owned()),
+                "false" | "no" | "off" | "0" => Ok("false".to_owned()),
+                _ => Err("expected true or false".to_owned()),
             },
             Kind::Choice(words) => match words().into_iter().find(|w| w.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok(word.to_owned()),
                 None => Err(format!("expected one of {}", words().join(", "))),
             },
+            Kind::Sampling(s) if s.is_list() => {
+                let values = if text.starts_with('[') { from_array(text)? } else { vec![text.to_owned()] };
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                check_sampling(s, &values).map(|()| to_array(&values))
+            }
+            Kind::Sampling(s) => check_sampling(s, &[text]).map(|()| text.to_owned()),
         }
     }
+}
+
+/// Whether the engine takes these values, or what it expects.
+fn check_sampling(setting: &sample::Setting, values: &[&str]) -> Result<(), String> {
+    setting.set(&mut Params::usual(), values).map_err(|e| match e {
+        SampleError::Param { expected, .. } => format!("expected {expected}"),
+        other => other.to_string(),
+    })
+}
+
+fn to_array(values: &[&str]) -> String {
+    serde_json::to_string(values).expect("texts are JSON")
+}
+
+fn from_array(text: &str) -> Result<Vec<String>, String> {
+    serde_json::from_str(text).map_err(|e| format!("expected a JSON array of texts: {e}"))
 }
 
 /// Adds the flags of the settings called `names`.
@@ -236,11 +253,11 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let file = read_file(path)?;
         let mut values = BTreeMap::new();
-        for setting in SETTINGS {
-            let flag = matches.try_get_one::<String>(setting.name).ok().flatten();
+        for setting in SETTINGS.iter() {
+            let flag = from_flag(matches, setting);
             let variable = setting.variable();
             let found = if let Some(value) = flag {
-                Some((value.clone(), Source::Flag))
+                Some((value, Source::Flag))
             } else if let Some(value) = var(&variable).filter(|v| !v.is_empty()) {
                 let value = setting.check(&value).map_err(|expected| {
                     Failure::usage(format!("environment variable {variable}: {value:?}, {expected}"))
@@ -252,7 +269,7 @@ impl Settings {
                 })?;
                 Some((checked, Source::File(path.to_owned())))
             } else {
-                setting.default.map(|value| (value.to_owned(), Source::Default))
+                setting.default.clone().map(|value| (value, Source::Default))
             };
             values.extend(found.map(|found| (setting.name, found)));
         }
@@ -279,10 +296,35 @@ impl Settings {
         self.uint(name).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    /// The number of a [`Kind::Float`] with a default.
-    pub fn float(&self, name: &str) -> f32 {
-        self.text(name).expect("it has a default").parse().expect("checked when it was read")
+    /// The state of a [`Kind::Switch`].
+    pub fn is_on(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
     }
+
+    /// How tokens are chosen; `seed` where nobody gave one.
+    pub fn params(&self, seed: impl FnOnce() -> u64) -> Params {
+        let mut params = Params::usual();
+        for setting in sample::settings() {
+            let Some(text) = self.text(setting.name) else { continue };
+            let values = if setting.is_list() { from_array(text) } else { Ok(vec![text.to_owned()]) };
+            let values = values.expect("checked when it was read");
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            setting.set(&mut params, &values).expect("checked when it was read");
+        }
+        if self.text("seed").is_none() {
+            params.seed = seed();
+        }
+        params
+    }
+}
+
+/// What the command line says, all values of a list together.
+fn from_flag(matches: &ArgMatches, setting: &Setting) -> Option<String> {
+    let mut values = matches.try_get_many::<String>(setting.name).ok()??;
+    if setting.is_list() {
+        return Some(to_array(&values.map(String::as_str).collect::<Vec<_>>()));
+    }
+    values.next().cloned()
 }
 
 /// The config file as texts by key; empty when there is none.
@@ -303,16 +345,25 @@ fn parse_file(text: &str) -> Result<BTreeMap<String, String>, String> {
         .map(|(key, value)| {
             // Both spellings, as TOML users expect `top_k` and flag users `top-k`.
             let name = key.replace('_', "-");
-            if !SETTINGS.iter().any(|s| s.name == name) {
+            let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else {
                 let hint = nearest(&name, SETTINGS.iter().map(|s| s.name));
                 let hint = hint.map(|h| format!("; did you mean {h}?")).unwrap_or_default();
                 return Err(format!("unknown key {key}{hint}"));
-            }
+            };
             match value {
+                toml::Value::Array(values) if setting.is_list() => {
+                    let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
+                    let texts = texts.ok_or_else(|| format!("{key} has other entries, expected texts"))?;
+                    Ok((name, to_array(&texts)))
+                }
                 toml::Value::String(s) => Ok((name, s)),
                 toml::Value::Integer(n) => Ok((name, n.to_string())),
                 toml::Value::Float(x) => Ok((name, x.to_string())),
-                other => Err(format!("{key} is a {}, expected a number or a text", other.type_str())),
+                toml::Value::Boolean(b) => Ok((name, b.to_string())),
+                other => Err(format!(
+                    "{key} is a {}, expected a number, a text or a truth value",
+                    other.type_str()
+                )),
             }
         })
         .collect()
@@ -324,16 +375,16 @@ mod tests {
 
     #[test]
     fn defaults_pass_their_own_check() {
-        for s in SETTINGS {
-            if let Some(default) = s.default {
-                assert_eq!(s.check(default).as_deref(), Ok(default), "{}", s.name);
+        for s in SETTINGS.iter() {
+            if let Some(default) = &s.default {
+                assert_eq!(s.check(default).as_ref(), Ok(default), "{}", s.name);
             }
         }
     }
 
     #[test]
     fn named_groups_are_listed() {
-        let _ = args(args(Command::new("x"), SAMPLING), COMPUTE);
+        let _ = args(args(Command::new("x"), &sampling_names()), COMPUTE);
     }
 
     #[test]
@@ -346,7 +397,32 @@ mod tests {
             parse_file("tempratur = 1").unwrap_err(),
             "unknown key tempratur; did you mean temperature?"
         );
-        assert!(parse_file("kv = []").unwrap_err().contains("expected a number or a text"));
+        assert!(parse_file("kv = []").unwrap_err().contains("expected a number, a text"));
+    }
+
+    #[test]
+    fn a_list_comes_from_repeated_flags_a_json_variable_or_an_array_in_the_file() {
+        let command = args(Command::new("x"), &sampling_names());
+        let said = ["x", "--banned-string", "a\"b", "--banned-string", "-c", "--logit-bias", "7=-inf"];
+        let matches = command.try_get_matches_from(said).unwrap();
+        let var = |name: &str| (name == "INGLE_DRY_SEQUENCE_BREAKER").then(|| "[\".\", \"!\"]".to_owned());
+        let s = Settings::layer(&matches, var, Path::new("/no/such/file")).unwrap();
+        let params = s.params(|| 42);
+        assert_eq!(params.banned_strings, ["a\"b", "-c"]);
+        assert_eq!(params.logit_bias.len(), 1);
+        assert_eq!(params.dry_sequence_breakers, [".", "!"]);
+        assert_eq!(params.seed, 42);
+        let file = parse_file("banned_string = [\"x\", \"y\"]\nlogit-bias = \"3=1\"").unwrap();
+        assert_eq!((&*file["banned-string"], &*file["logit-bias"]), ("[\"x\",\"y\"]", "3=1"));
+        assert!(parse_file("banned-string = [1]").unwrap_err().contains("expected texts"));
+        assert!(parse_file("top-k = [1]").is_err());
+    }
+
+    #[test]
+    fn nothing_said_is_what_the_engine_calls_usual() {
+        let matches = Command::new("x").try_get_matches_from(["x"]).unwrap();
+        let s = Settings::layer(&matches, |_| None, Path::new("/no/such/file")).unwrap();
+        assert_eq!(s.params(|| 0), Params::usual());
     }
 
     #[test]
@@ -355,7 +431,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("config.toml");
         std::fs::write(&path, "top_k = 1\ntop_p = 0.1\nmin_p = 0.1\n").unwrap();
-        let command = args(Command::new("x"), SAMPLING);
+        let command = args(Command::new("x"), &sampling_names());
         let matches = command.try_get_matches_from(["x", "--top-k", "3"]).unwrap();
         let var = |name: &str| ["INGLE_TOP_K", "INGLE_TOP_P"].contains(&name).then(|| "0.2".to_owned());
         let s = Settings::layer(&matches, var, &path).unwrap();

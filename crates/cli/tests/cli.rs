@@ -58,7 +58,7 @@ fn missing_models_are_3_and_say_what_to_do() {
     let dir = Dir::new();
     dir.file("qwen.gguf", "");
     dir.ingle(&["show", "./qwne.gguf"]).fails(3, &["no such file", "did you mean ./qwen.gguf?"]);
-    dir.ingle(&["show", "someone/model:Q4_K_M"]).fails(3, &["hub"]);
+    dir.ingle(&["show", "someone/model:Q4_K_M"]).fails(3, &["`ingle pull someone/model:Q4_K_M`"]);
     dir.ingle(&["show", "."]).fails(3, &["folder", ".gguf"]);
     dir.ingle(&["show", "demmo"]).fails(3, &["did you mean demo?"]);
     dir.ingle(&["tokenize", &tiny(), "--file", "nothing.txt"]).fails(3, &["nothing.txt"]);
@@ -254,6 +254,34 @@ fn show_says_what_a_model_is() {
 }
 
 #[test]
+fn adapters_change_the_logits_as_much_as_they_are_asked_to() {
+    let dir = Dir::new();
+    let ids = dir.file("ids", "1 2 3 4 5 6");
+    let adapter =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/adapters/c.gguf").display().to_string();
+    let logits = |adapters: &[String]| {
+        let out = dir.path("logits").display().to_string();
+        let (tiny, mut args) = (tiny(), vec!["logits"]);
+        args.extend([tiny.as_str(), "--tokens-file", &ids, "--out", &out]);
+        args.extend(adapters.iter().flat_map(|adapter| ["--adapter", adapter]));
+        dir.ingle(&args).ok();
+        fs::read(&out).unwrap()
+    };
+    let plain = logits(&[]);
+    assert!(logits(&[format!("{adapter}:0")]) == plain);
+    let once = logits(std::slice::from_ref(&adapter));
+    assert!(once != plain);
+    assert!(logits(&[adapter.clone(), adapter.clone()]) != once, "several add up");
+    let copy = dir.file("named:1", fs::read(&adapter).unwrap());
+    assert!(logits(&[copy]) == once, "a name that ends like a scale");
+
+    let run = |adapter: &str| dir.ingle(&["run", &tiny(), "a", "--adapter", adapter]);
+    run("missing.gguf").fails(3, &["missing.gguf", "no such file"]);
+    run(&format!("{adapter}:much")).fails(2, &["--adapter", "\"much\" is no number"]);
+    run(&tiny()).fails(5, &["base.gguf: metadata general.type: nothing, expected adapter"]);
+}
+
+#[test]
 fn logits_do_not_depend_on_the_chunk() {
     let dir = Dir::new();
     let ids = dir.file("ids.txt", "1 2 3\n4, 5");
@@ -375,4 +403,59 @@ fn real_vocabularies_round_trip() {
         let ids = dir.ingle(&["tokenize", &vocab, text]).ok();
         assert_eq!(dir.ingle(&["detokenize", &vocab]).stdin(&ids).ok(), format!("{text}\n"), "{name}");
     }
+}
+
+#[test]
+fn sampling_flags_are_checked_and_the_nearest_sampler_is_named() {
+    let dir = Dir::new();
+    let tiny = tiny();
+    let fails = |flags: &[&str], words: &[&str]| {
+        let all: Vec<&str> = ["run", &tiny, "a"].iter().chain(flags).copied().collect();
+        dir.ingle(&all).fails(2, words);
+    };
+    fails(&["--samplers", "top-k;temprature"], &["--samplers", "did you mean temperature?"]);
+    fails(&["--samplers", "top-k;top_k"], &["samplers", "top-k once"]);
+    fails(&["--samplers", "top-k", "--xtc-probability", "0.5"], &["xtc among them"]);
+    fails(&["--mirostat", "3"], &["--mirostat", "from 0 to 2"]);
+    fails(&["--logit-bias", "7"], &["--logit-bias", "ID=BIAS"]);
+    fails(&["--logit-bias", "99=1"], &["logit-bias", "99", "an id below 16"]);
+    fails(&["--logprobs", "3"], &["--json"]);
+    fails(&["--logprobs", "21", "--json"], &["--logprobs", "20"]);
+}
+
+#[test]
+fn a_bias_bans_and_a_banned_string_never_appears() {
+    let dir = Dir::new();
+    let tiny = tiny();
+    let run = |flags: &[&str]| {
+        let args = ["run", &tiny, "abc", "--temperature", "0", "--max-tokens", "12"];
+        let all: Vec<&str> = args.iter().chain(flags).copied().collect();
+        dir.ingle(&all).ok().trim_end_matches('\n').to_owned()
+    };
+    let free = run(&[]);
+    let first = &free[..1];
+    assert!(!run(&["--logit-bias", &format!("{first}=-inf")]).contains(first));
+    let pair = &free[..2];
+    let without = run(&["--banned-string", pair]);
+    assert!(!without.contains(pair) && without.len() == free.len(), "{free} {without}");
+}
+
+#[test]
+fn logprobs_are_in_the_json() {
+    let dir = Dir::new();
+    let tiny = tiny();
+    let args = ["run", &tiny, "abc", "--seed", "1", "--max-tokens", "6", "--json", "--logprobs", "2"];
+    let json = dir.ingle(&args).json();
+    let entries = json["logprobs"].as_array().unwrap();
+    assert_eq!(entries.len() as u64, json["n_generated"].as_u64().unwrap());
+    for entry in entries {
+        let logprob = entry["logprob"].as_f64().unwrap();
+        let top = entry["top_logprobs"].as_array().unwrap();
+        assert!(logprob <= 0.0 && top.len() == 2 && top[0]["logprob"].as_f64().unwrap() >= logprob);
+        let bytes: Vec<u8> =
+            entry["bytes"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u8).collect();
+        assert_eq!(bytes, entry["token"].as_str().unwrap().as_bytes());
+    }
+    let text: String = entries.iter().filter_map(|e| e["token"].as_str()).filter(|t| t.len() == 1).collect();
+    assert_eq!(text, json["text"].as_str().unwrap());
 }

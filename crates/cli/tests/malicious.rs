@@ -30,7 +30,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("layers-absurd", 5, "metadata llama.block_count: 2147483648"),
     ("layers-as-text", 5, "metadata llama.block_count: a text"),
     ("layers-missing", 5, "metadata llama.block_count: nothing"),
-    ("layers-one-more", 5, "tensor blk.1.attn_norm.weight: nothing"),
+    ("layers-one-more", 5, "tensor blk.1.attn_q.weight: nothing"),
     ("magic", 5, "header: magic [47, 47, 4d, 4c]"),
     ("norm-nan", 1, "the logit of token 0 is NaN: the model's weights may be damaged"),
     ("pre-tokenizer-unknown", 1, "metadata tokenizer.ggml.pre: runes is not supported"),
@@ -61,6 +61,7 @@ const CASES: &[(&str, i32, &str)] = &[
     ("tensor-row-not-whole-blocks", 5, "tensor blk.0.attn_q.weight: rows of 8 values"),
     ("tensor-shape-overflow", 5, "tensor blk.0.attn_q.weight: a dimension of 1099511627776"),
     ("tensor-shape-wrong", 5, "tensor blk.0.attn_q.weight: shape [16, 4]"),
+    ("tensor-twice", 5, "tensor blk.0.attn_q.weight: a second record"),
     (
         "tensor-unused",
         1,

@@ -1,15 +1,15 @@
 //! One answer: a prompt goes in, events come out, until something ends it.
 //!
-//! The loop is short: sample from the last logits, turn the token into text, hold back what may become a stop string, feed
-//! the token. It allocates nothing per token. Which clock measures it is the caller's business: events come at the moments
-//! that matter.
+//! The loop is short: sample from the last logits, turn the token into text, hold back what may become a banned string or a
+//! stop string, feed the token. When a banned string is complete, it goes back to the token that began it and chooses
+//! again (see [`crate::ban`]). It allocates nothing per token. Which clock measures it is the caller's business: events
+//! come at the moments that matter.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use ingle_model::token::{Detokenizer, Place, Render};
-
+use crate::ban::{BanFilter, Bans};
 use crate::error::{Error, Result};
-use crate::sample::{Params, SampleError, Sampler};
+use crate::sample::{Logprobs, Params, Room, SampleError, Sampler};
 use crate::session::Session;
 use crate::stop::StopFilter;
 
@@ -37,10 +37,12 @@ pub struct Request<'a> {
     pub overflow: Overflow,
     /// Tokens at the start of the prompt that are never dropped: the system prompt.
     pub keep: usize,
+    /// Whether to report log-probabilities, and of how many of the best tokens beside the chosen one.
+    pub logprobs: Option<usize>,
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event<'a> {
     /// The oldest tokens were dropped to make room.
     Dropped {
@@ -54,8 +56,15 @@ pub enum Event<'a> {
         /// Tokens there are.
         total: usize,
     },
+    /// What the model itself thought of the token that the next event names, when the request asks for it.
+    Logprobs(&'a Logprobs),
     /// A token was chosen. Its text may come later, or never when it ends the answer.
     Token(u32),
+    /// The last tokens were taken back, as a banned string began with them. None of their text was given out.
+    TakenBack {
+        /// How many.
+        n_tokens: usize,
+    },
     /// More text of the answer.
     Text(&'a str),
 }
@@ -71,6 +80,8 @@ pub enum Finish {
     Length,
     /// The context is full.
     Context,
+    /// The model could not get round a banned string; the answer ends before it.
+    Banned,
     /// The caller raised `cancel`.
     Cancelled,
 }
@@ -84,7 +95,7 @@ pub struct Outcome {
     pub n_prompt: usize,
     /// Of those, tokens that were in the session already.
     pub n_reused: usize,
-    /// Tokens generated, the one that ended the answer included.
+    /// Tokens generated and not taken back, the one that ended the answer included.
     pub n_generated: usize,
 }
 
@@ -104,11 +115,14 @@ impl Session {
         let loaded = self.loaded().clone();
         let name = loaded.file.name();
         let sample_error = |source: SampleError| Error::Sample { file: name.to_owned(), source };
-        let mut sampler =
-            Sampler::new(request.params.clone(), loaded.model.config.vocab).map_err(sample_error)?;
-        let mut filter = StopFilter::new(request.stop);
-        let mut detokenizer = Detokenizer::new(Render::Text, Place::Continuation);
-        let mut piece = String::with_capacity(256);
+        let tokenizer = &loaded.tokenizer;
+        let n_vocab = loaded.model.config.vocab;
+        let room = Room { n_vocab, n_past: self.ctx(), id_of: &|text| tokenizer.id_of(text) };
+        let mut sampler = Sampler::new(request.params.clone(), &room).map_err(sample_error)?;
+        let mut logprobs = request.logprobs.map(|n_top| Logprobs::new(n_top, n_vocab));
+        let mut ban = BanFilter::new(&request.params.banned_strings);
+        let mut bans = Bans::default();
+        let mut stop = StopFilter::new(request.stop);
 
         let cut = self.fit_prompt(request, &mut on)?;
         let prompt = cut.as_deref().unwrap_or(request.prompt);
@@ -120,37 +134,80 @@ impl Session {
         if fed.is_none() {
             return Ok(outcome);
         }
-        prompt.iter().for_each(|&id| sampler.accept(id));
+        let bytes = |id| tokenizer.token_name(id).unwrap_or_default();
+        prompt.iter().for_each(|&id| sampler.accept(id, bytes(id)));
 
         outcome.finish = loop {
-            if outcome.n_generated >= request.max_tokens {
+            let place = outcome.n_generated;
+            if place >= request.max_tokens {
                 break Finish::Length;
             }
             if cancel.load(Relaxed) {
                 break Finish::Cancelled;
             }
-            let id = sampler.sample(self.last_logits()).map_err(sample_error)?;
-            sampler.accept(id);
+            let row = self.last_logits();
+            if let Some(logprobs) = &mut logprobs {
+                logprobs.read(row).map_err(sample_error)?;
+            }
+            let banned = bans.apply(place, place - ban.n_held(), row);
+            let id = match sampler.sample(row) {
+                Err(SampleError::NothingLeft) if banned => break Finish::Banned,
+                sampled => sampled.map_err(sample_error)?,
+            };
+            sampler.accept(id, bytes(id));
             outcome.n_generated += 1;
+            if let Some(logprobs) = &mut logprobs {
+                logprobs.choose(id);
+                on(Event::Logprobs(logprobs));
+            }
             on(Event::Token(id));
-            if loaded.tokenizer.is_eog(id) {
+            if tokenizer.is_eog(id) {
                 break Finish::EndOfText;
             }
-            piece.clear();
-            detokenizer.push(&loaded.tokenizer, id, &mut piece);
-            if filter.push(&piece, |text| on(Event::Text(text))) {
-                break Finish::Stop(filter.stopped_by().unwrap_or(0));
+            let mut stopped = false;
+            let found =
+                ban.push(tokenizer, id, |text| stopped |= stop.push(text, |text| on(Event::Text(text))));
+            if stopped {
+                break Finish::Stop(stop.stopped_by().unwrap_or(0));
+            }
+            if let Some(found) = found {
+                outcome.n_generated -= found.n_tokens;
+                sampler.take_back(found.n_tokens);
+                on(Event::TakenBack { n_tokens: found.n_tokens });
+                let goes_on = bans.add(outcome.n_generated, found.id, place);
+                if !goes_on || !self.go_back(found.n_tokens - 1, request.keep, cancel)? {
+                    break Finish::Banned;
+                }
+                continue;
             }
             if self.tokens().len() == self.ctx() && !self.make_room(request, cancel, &mut on)? {
                 break Finish::Context;
             }
             self.feed(&[id], cancel, |_| ())?;
         };
-        piece.clear();
-        detokenizer.flush(&mut piece);
-        filter.push(&piece, |text| on(Event::Text(text)));
-        filter.finish(|text| on(Event::Text(text)));
+        let mut stopped = false;
+        ban.finish(|text| stopped |= stop.push(text, |text| on(Event::Text(text))));
+        stop.finish(|text| on(Event::Text(text)));
+        if stopped && outcome.finish != Finish::Cancelled {
+            outcome.finish = Finish::Stop(stop.stopped_by().unwrap_or(0));
+        }
         Ok(outcome)
+    }
+
+    /// Takes the last `n` tokens back and computes the logits before them again; `false` when that would reach into the
+    /// first `keep`.
+    fn go_back(&mut self, n: usize, keep: usize, cancel: &AtomicBool) -> Result<bool> {
+        let len = self.tokens().len();
+        if n == 0 {
+            return Ok(true);
+        }
+        if n + keep.max(1) > len {
+            return Ok(false);
+        }
+        let last = self.tokens()[len - n - 1];
+        self.truncate(len - n - 1);
+        self.feed(&[last], cancel, |_| ())?;
+        Ok(true)
     }
 
     /// The prompt without its oldest tokens when it does not fit as it is.

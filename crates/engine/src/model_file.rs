@@ -5,6 +5,7 @@ use std::path::Path;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
+use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::file::gguf::Gguf;
 use ingle_model::prompt::ChatTemplate;
@@ -120,9 +121,16 @@ impl Loaded {
         Ok(Self { file, model, tokenizer, pool: Pool::new(options.n_threads), kernels })
     }
 
-    /// The threads and kernels to run it with.
-    pub fn runtime(&self) -> Runtime<'_> {
-        Runtime { pool: &self.pool, kernels: &self.kernels }
+    /// The threads and kernels to run it with, and the adapters to add.
+    pub fn runtime<'a>(&'a self, adapters: &'a [Active]) -> Runtime<'a> {
+        Runtime { pool: &self.pool, kernels: &self.kernels, adapters }
+    }
+
+    /// Opens the adapter at `path` for this model. It takes effect in the sessions it is given to.
+    pub fn adapter(&self, path: &Path) -> Result<Adapter> {
+        let file = ModelFile::open(path)?;
+        let adapter = Adapter::read(&file.gguf, &self.file.gguf, &self.model, &self.kernels);
+        adapter.map_err(|source| file.model_error(source))
     }
 
     /// Name of the tier in use.

@@ -3,9 +3,11 @@
 //! A session feeds tokens in chunks, keeps what it has been through, and can go back: giving it a new list of tokens costs
 //! only those after the common prefix. Chunk, threads and cache history change speed, never numbers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, Kv};
 
@@ -35,6 +37,7 @@ pub struct SessionOptions<'a> {
 #[derive(Debug)]
 pub struct Session {
     loaded: Arc<Loaded>,
+    adapters: Vec<Active>,
     kv: Kv,
     scratch: Scratch,
     /// The tokens whose keys and values the cache holds.
@@ -82,6 +85,7 @@ impl Session {
             scratch: Scratch::new(config, chunk, loaded.n_threads()),
             tokens: Vec::with_capacity(ctx),
             n_last: 0,
+            adapters: Vec::new(),
             loaded,
         })
     }
@@ -111,7 +115,16 @@ impl Session {
         kv::n_bytes(&self.loaded.model.config, self.kv.format(), self.kv.capacity())
     }
 
+    /// Takes other adapters from here on. What the session has been through was computed with the old ones, so it begins anew.
+    pub fn set_adapters(&mut self, adapters: Vec<Active>) {
+        self.truncate(0);
+        self.adapters = adapters;
+    }
+
     /// Goes back to the first `len` tokens. The next thing must be a feed: there are no logits until then.
+    ///
+    /// Where the cache can't go back exactly, because a window forgot or a recurrent layer has no checkpoint there, the
+    /// next feed first computes anew what is missing.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
         self.kv.truncate(len);
@@ -130,6 +143,9 @@ impl Session {
         mut progress: impl FnMut(usize),
     ) -> Result<bool> {
         self.loaded.file.check_unchanged()?;
+        if !self.catch_up(cancel)? {
+            return Ok(false);
+        }
         let mut done = 0;
         for chunk in tokens.chunks(self.chunk()) {
             if cancel.load(Relaxed) {
@@ -139,19 +155,36 @@ impl Session {
             done += chunk.len();
             progress(done);
         }
+        if tokens.len() > 1 {
+            self.kv.checkpoint();
+        }
+        Ok(true)
+    }
+
+    /// Computes anew the tokens that the cache lost when it went back further than it was asked to.
+    fn catch_up(&mut self, cancel: &AtomicBool) -> Result<bool> {
+        while self.kv.len() < self.tokens.len() {
+            if cancel.load(Relaxed) {
+                return Ok(false);
+            }
+            let from = self.kv.len();
+            let n = self.chunk().min(self.tokens.len() - from);
+            self.advance(from..from + n)?;
+        }
         Ok(true)
     }
 
     /// Feeds `tokens` and hands the logits of each, with its index, to `each`.
     pub fn feed_for_logits(&mut self, tokens: &[u32], mut each: impl FnMut(usize, &[f32])) -> Result<()> {
         self.loaded.file.check_unchanged()?;
+        self.catch_up(&AtomicBool::new(false))?;
         let mut first = 0;
         for chunk in tokens.chunks(self.chunk()) {
             self.step(chunk)?;
             for start in (0..chunk.len()).step_by(LOGITS_ROWS_MAX) {
                 let rows = start..chunk.len().min(start + LOGITS_ROWS_MAX);
                 let loaded = &self.loaded;
-                let logits = loaded.model.logits(&loaded.runtime(), rows, &mut self.scratch);
+                let logits = loaded.model.logits(&loaded.runtime(&self.adapters), rows, &mut self.scratch);
                 for (i, row) in logits.chunks_exact(loaded.model.config.vocab).enumerate() {
                     each(first + start + i, row);
                 }
@@ -187,17 +220,27 @@ impl Session {
     pub fn last_logits(&mut self) -> &mut [f32] {
         assert!(self.n_last > 0, "logits need a token");
         let loaded = &self.loaded;
-        loaded.model.logits(&loaded.runtime(), self.n_last - 1..self.n_last, &mut self.scratch)
+        loaded.model.logits(&loaded.runtime(&self.adapters), self.n_last - 1..self.n_last, &mut self.scratch)
     }
 
     /// One step of the model. Allocates nothing.
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
-        let loaded = &self.loaded;
-        let span = Span { kv: &mut self.kv, tokens };
-        let stepped = loaded.model.forward(&loaded.runtime(), &mut [span], &mut self.scratch);
-        stepped.map_err(|source| loaded.file.model_error(source))?;
+        let from = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
-        self.n_last = tokens.len();
+        let stepped = self.advance(from..self.tokens.len());
+        if stepped.is_err() {
+            self.tokens.truncate(from);
+        }
+        stepped
+    }
+
+    /// Takes tokens `range` of the session into the cache.
+    fn advance(&mut self, range: Range<usize>) -> Result<()> {
+        let (loaded, n) = (&self.loaded, range.len());
+        let span = Span { kv: &mut self.kv, tokens: &self.tokens[range] };
+        let stepped = loaded.model.forward(&loaded.runtime(&self.adapters), &mut [span], &mut self.scratch);
+        stepped.map_err(|source| loaded.file.model_error(source))?;
+        self.n_last = n;
         Ok(())
     }
 }

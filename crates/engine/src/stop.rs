@@ -4,7 +4,9 @@
 //! of a stop string is ever shown, wherever the pieces are cut. The text ends before the stop string that is complete
 //! first; of two that are complete at the same byte, before the longer one.
 //!
-//! Each stop string is matched by Knuth-Morris-Pratt, byte by byte: time is linear in the text, whatever the strings.
+//! Each stop string is matched byte by byte: time is linear in the text, whatever the strings.
+
+use crate::pattern::Pattern;
 
 /// Pieces up to this length cost no allocation; longer tokens are rare.
 const PIECE_BYTES: usize = 256;
@@ -12,28 +14,20 @@ const PIECE_BYTES: usize = 256;
 /// Holds streamed text back until it can't be part of a stop string.
 #[derive(Debug, Clone)]
 pub struct StopFilter {
-    stops: Vec<Stop>,
+    stops: Vec<Pattern>,
     /// Text not yet shown, from `shown` on.
     held: String,
     shown: usize,
     stopped: Option<usize>,
 }
 
-#[derive(Debug, Clone)]
-struct Stop {
-    text: Box<[u8]>,
-    /// `fallback[n]`: how much still matches when the byte after `n` matched ones differs.
-    fallback: Box<[usize]>,
-    matched: usize,
-}
-
 impl StopFilter {
     /// A filter for these stop strings; empty ones are ignored, as they would end every text.
     pub fn new(stops: &[impl AsRef<str>]) -> Self {
-        let stops: Vec<Stop> =
-            stops.iter().map(AsRef::as_ref).filter(|s| !s.is_empty()).map(Stop::new).collect();
+        let stops: Vec<Pattern> =
+            stops.iter().map(AsRef::as_ref).filter(|s| !s.is_empty()).map(Pattern::new).collect();
         // What is held is at most the longest stop string and a piece, twice that before it is moved to the front.
-        let longest = stops.iter().map(|s| s.text.len()).max().unwrap_or(0);
+        let longest = stops.iter().map(|s| s.n_bytes()).max().unwrap_or(0);
         Self { stops, held: String::with_capacity(2 * (longest + PIECE_BYTES)), shown: 0, stopped: None }
     }
 
@@ -46,10 +40,11 @@ impl StopFilter {
         let before = self.held.len();
         self.held.push_str(piece);
         for (i, &byte) in piece.as_bytes().iter().enumerate() {
-            let complete = self.stops.iter_mut().enumerate().filter_map(|(which, s)| {
-                s.advance(byte);
-                (s.matched == s.text.len()).then_some((s.matched, which))
-            });
+            let complete = self
+                .stops
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(which, s)| s.advance(byte).then_some((s.n_bytes(), which)));
             // Every stop must see the byte; the longest wins, the first listed among equals.
             if let Some((len, which)) = complete.max_by_key(|&(len, which)| (len, std::cmp::Reverse(which))) {
                 let end = before + i + 1 - len;
@@ -58,7 +53,7 @@ impl StopFilter {
                 return true;
             }
         }
-        let pending = self.stops.iter().map(|s| s.matched).max().unwrap_or(0);
+        let pending = self.stops.iter().map(Pattern::matched).max().unwrap_or(0);
         self.show_until(self.held.len() - pending, &mut show);
         false
     }
@@ -67,7 +62,7 @@ impl StopFilter {
     pub fn finish(&mut self, mut show: impl FnMut(&str)) {
         if self.stopped.is_none() {
             self.show_until(self.held.len(), &mut show);
-            self.stops.iter_mut().for_each(|s| s.matched = 0);
+            self.stops.iter_mut().for_each(Pattern::reset);
         }
     }
 
@@ -87,29 +82,6 @@ impl StopFilter {
             self.held.drain(..self.shown);
             self.shown = 0;
         }
-    }
-}
-
-impl Stop {
-    fn new(text: &str) -> Self {
-        let text: Box<[u8]> = text.as_bytes().into();
-        let mut fallback = vec![0; text.len() + 1].into_boxed_slice();
-        let mut n = 0;
-        for i in 1..text.len() {
-            while n > 0 && text[i] != text[n] {
-                n = fallback[n];
-            }
-            n += usize::from(text[i] == text[n]);
-            fallback[i + 1] = n;
-        }
-        Self { text, fallback, matched: 0 }
-    }
-
-    fn advance(&mut self, byte: u8) {
-        while self.matched > 0 && self.text[self.matched] != byte {
-            self.matched = self.fallback[self.matched];
-        }
-        self.matched += usize::from(self.text[self.matched] == byte);
     }
 }
 

@@ -47,7 +47,24 @@ fn a_token_in_steady_state_allocates_nothing() {
         seed: 5,
         ..Params::GREEDY
     };
-    for (kv, params) in [("f16", &greedy), ("q8_0", &drawn), ("f32", &drawn)] {
+    let everything = Params {
+        dry_multiplier: 0.8,
+        dry_sequence_breakers: vec!["\n".into(), ":".into()],
+        xtc_probability: 0.3,
+        typical_p: 0.98,
+        top_n_sigma: 3.0,
+        dynatemp_range: 0.2,
+        banned_strings: vec!["never in a story".into(), "the d".into()],
+        ..drawn.clone()
+    };
+    let mirostat = Params { mirostat: 2, temperature: 0.8, seed: 3, ..Params::GREEDY };
+    for (kv, params, logprobs) in [
+        ("f16", &greedy, None),
+        ("q8_0", &drawn, None),
+        ("f32", &drawn, Some(5)),
+        ("f16", &everything, None),
+        ("f16", &mirostat, None),
+    ] {
         let mut session = demo::session(&loaded, 512, kv, 64);
         let prompt = demo::encode(&loaded, "Once upon a time there was");
         let stop = ["never in a story \u{1F996}".to_string(), "zzz".to_string()];
@@ -58,6 +75,7 @@ fn a_token_in_steady_state_allocates_nothing() {
             max_tokens: 150,
             overflow: Overflow::Error,
             keep: 0,
+            logprobs,
         };
         let (mut n_tokens, mut before, mut during) = (0, 0, 0);
         let outcome = session

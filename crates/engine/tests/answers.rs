@@ -11,8 +11,10 @@ use ingle_engine::session::Session;
 
 const STORY: &str = "Once upon a time there was";
 
+static GREEDY: Params = Params::GREEDY;
+
 fn request<'a>(prompt: &'a [u32], stop: &'a [String], max_tokens: usize, overflow: Overflow) -> Request<'a> {
-    Request { prompt, params: &Params::GREEDY, stop, max_tokens, overflow, keep: 0 }
+    Request { prompt, params: &GREEDY, stop, max_tokens, overflow, keep: 0, logprobs: None }
 }
 
 fn answer(session: &mut Session, request: &Request<'_>) -> (Outcome, String, usize) {
@@ -21,7 +23,7 @@ fn answer(session: &mut Session, request: &Request<'_>) -> (Outcome, String, usi
         Event::Text(t) => text.push_str(t),
         Event::Dropped { n_tokens } => dropped += n_tokens,
         Event::Prompt { done, total } => assert!(done <= total),
-        Event::Token(_) => {}
+        Event::Token(_) | Event::Logprobs(_) | Event::TakenBack { .. } => {}
     });
     (outcome.unwrap(), text, dropped)
 }

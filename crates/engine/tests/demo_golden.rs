@@ -43,6 +43,7 @@ fn greedy_answers_are_those_of_another_decoder() {
             max_tokens: expected.len(),
             overflow: Overflow::Error,
             keep: 0,
+            logprobs: None,
         };
         let mut made = Vec::new();
         demo::session(&loaded, 1024, "f32", 64)

@@ -30,6 +30,7 @@ fn passes(loaded: &Arc<Loaded>, kind: &Kind, item: &Item) -> bool {
         max_tokens: TOKENS_MAX,
         overflow: Overflow::Error,
         keep: 0,
+        logprobs: None,
     };
     let mut answer = String::new();
     let outcome = session.generate(&request, &AtomicBool::new(false), |event| {

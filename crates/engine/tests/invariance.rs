@@ -82,7 +82,7 @@ fn a_session_that_went_back_equals_a_fresh_one() {
 #[test]
 fn sequences_that_share_a_step_do_not_notice() {
     let loaded = demo::load(None, 2);
-    let (run, model) = (loaded.runtime(), &loaded.model);
+    let (run, model) = (loaded.runtime(&[]), &loaded.model);
     let tokens = tokens(&loaded);
     let format = kv::format(&model.config, "f16").unwrap();
     let parts = [&tokens[..90], &tokens[90..91], &tokens[100..230]];

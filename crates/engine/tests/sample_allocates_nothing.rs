@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use ingle_engine::sample::{Params, Rng, Sampler};
+use ingle_engine::sample::{Bias, BiasToken, Params, Rng, Room, Sampler};
 
 struct Counting;
 
@@ -43,15 +43,25 @@ fn choosing_a_token_allocates_nothing() {
         frequency_penalty: 0.1,
         ..Params::GREEDY
     };
-    for params in [Params { repeat_penalty: 1.1, ..Params::GREEDY }, Params { top_k: 0, ..all.clone() }, all]
-    {
-        let mut sampler = Sampler::new(params, row.len()).unwrap();
+    let open = Params { temperature: 1.0, ..Params::GREEDY };
+    for params in [
+        Params { repeat_penalty: 1.1, ..Params::GREEDY },
+        Params { dry_multiplier: 0.8, dry_sequence_breakers: vec!["xy".into()], ..Params::GREEDY },
+        Params { logit_bias: vec![Bias { token: BiasToken::Id(3), bias: 1.0 }], ..open.clone() },
+        Params { top_n_sigma: 1.0, xtc_probability: 0.5, ..open.clone() },
+        Params { typical_p: 0.9, dynatemp_range: 0.5, ..open.clone() },
+        Params { mirostat: 1, ..open.clone() },
+        Params { mirostat: 2, ..open },
+        Params { top_k: 0, ..all.clone() },
+        all,
+    ] {
+        let mut sampler = Sampler::new(params, &Room::plain(row.len())).unwrap();
         let mut copy = row.clone();
         let before = N_ALLOCATIONS.with(Cell::get);
         for _ in 0..200 {
             copy.copy_from_slice(&row);
             let id = sampler.sample(&mut copy).unwrap();
-            sampler.accept(id);
+            sampler.accept(id, b"x");
         }
         assert_eq!(N_ALLOCATIONS.with(Cell::get) - before, 0);
     }

@@ -5,9 +5,10 @@
 //! its step, so its result does not depend on the chunk, on what else the cache holds or on the number of threads.
 //!
 //! Layout of keys and of values, per layer: `(blocks, n_kv_heads, BLOCK, head_dim)` in any float or 32-value block format,
-//! so that a head's block is one contiguous read, decoded to f32 once for all the queries that share it.
+//! so that a head's block is one contiguous read, decoded to f32 once for all the queries that share it. Block `b` of
+//! positions lies in place `b % blocks`: a layer that looks back only over a window keeps only the latest blocks.
 
-use crate::ops::{exp, fold};
+use crate::ops::{exp, fold, softcap};
 use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
 use crate::simd::Kernels;
@@ -17,7 +18,7 @@ pub const BLOCK: usize = 64;
 /// Query tokens that share one decoding of a block.
 const TILE_TOKENS: usize = 8;
 
-/// The shape of attention in one layer.
+/// The arithmetic of attention in one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// Query heads.
@@ -28,11 +29,20 @@ pub struct Shape {
     pub head_dim: usize,
     /// Factor on the scores, `1 / sqrt(head_dim)` in most models.
     pub scale: f32,
+    /// Positions a token sees, its own included; `None` for all before it.
+    pub window: Option<usize>,
+    /// Smooth bound on the scores, `cap * tanh(score / cap)`.
+    pub softcap: Option<f32>,
 }
 
 impl Shape {
     fn group(&self) -> usize {
         self.n_heads / self.n_kv_heads
+    }
+
+    /// The first position that a token at `pos` sees.
+    pub fn first_seen(&self, pos: usize) -> usize {
+        self.window.map_or(0, |window| (pos + 1).saturating_sub(window))
     }
 
     /// Floats of scratch that [`attend`] needs per thread.
@@ -52,16 +62,29 @@ pub struct Cache<'a> {
     pub v: &'a [u8],
 }
 
-/// Attends with queries `q` at positions `first_pos..` to everything up to their own position.
+/// The tokens that attend: consecutive positions of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// Position of the first.
+    pub first_pos: usize,
+    /// `(n_tokens, n_heads * head_dim)`
+    pub q: &'a [f32],
+    /// A score per head that takes weight and gives nothing: attention sinks (arXiv 2309.17453). `(n_heads)`
+    pub sinks: Option<&'a [f32]>,
+}
+
+/// Attends with every query to the positions up to its own, as far back as the window reaches.
 ///
-/// `q` and `out` are `(n_tokens, n_heads * head_dim)`; `scratch` has [`Shape::scratch_len`] floats per thread of the pool.
+/// `out` is `(n_tokens, n_heads * head_dim)`; `scratch` has [`Shape::scratch_len`] floats per thread of the pool.
+///
+/// # Panics
+/// When the cache has fewer blocks than the queries see.
 pub fn attend(
     pool: &Pool,
     kernels: &Kernels,
     shape: Shape,
     cache: Cache<'_>,
-    first_pos: usize,
-    q: &[f32],
+    Queries { first_pos, q, sinks }: Queries<'_>,
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
@@ -71,8 +94,9 @@ pub fn attend(
     assert_eq!((q.len(), out.len()), (n_tokens * row, n_tokens * row));
     assert!(scratch.len() >= pool.n_threads() * shape.scratch_len());
     let block_bytes = cache.format.row_bytes(BLOCK * head_dim);
-    let n_blocks = (first_pos + n_tokens).div_ceil(BLOCK);
-    assert!(cache.k.len().min(cache.v.len()) >= n_blocks * shape.n_kv_heads * block_bytes);
+    let n_places = cache.k.len() / (shape.n_kv_heads * block_bytes);
+    let n_seen = (first_pos + n_tokens).div_ceil(BLOCK) - shape.first_seen(first_pos) / BLOCK;
+    assert!(n_seen <= n_places && cache.v.len() == cache.k.len());
 
     let n_tiles = n_tokens.div_ceil(TILE_TOKENS);
     let (out, scratch) = (Disjoint::new(out), Disjoint::new(scratch));
@@ -91,16 +115,19 @@ pub fn attend(
         let (max, rest) = rest.split_at_mut(n_rows);
         let total = &mut rest[..n_rows];
         sums.fill(0.0);
-        max.fill(f32::NEG_INFINITY);
-        total.fill(0.0);
+        for (i, (max, total)) in max.iter_mut().zip(&mut *total).enumerate() {
+            let sink = sinks.map(|sinks| sinks[kv_head * group + i % group]);
+            (*max, *total) = sink.map_or((f32::NEG_INFINITY, 0.0), |sink| (sink, 1.0));
+        }
         for (i, query) in queries.chunks_exact_mut(head_dim).enumerate() {
             let head = (first + i / group) * row + (kv_head * group + i % group) * head_dim;
             for (query, q) in query.iter_mut().zip(&q[head..head + head_dim]) {
                 *query = q * shape.scale;
             }
         }
-        for block in 0..=(first_pos + tokens.end - 1) / BLOCK {
-            let at = (block * shape.n_kv_heads + kv_head) * block_bytes;
+        let first_block = shape.first_seen(first_pos + first) / BLOCK;
+        for block in first_block..=(first_pos + tokens.end - 1) / BLOCK {
+            let at = (block % n_places * shape.n_kv_heads + kv_head) * block_bytes;
             let n_known = BLOCK.min(first_pos + tokens.end - block * BLOCK);
             let known_bytes = cache.format.row_bytes(n_known * head_dim);
             (cache.format.dequantize)(&cache.k[at..at + known_bytes], &mut k[..n_known * head_dim]);
@@ -110,10 +137,16 @@ pub fn attend(
                 let Some(n_visible) = (pos + 1).checked_sub(block * BLOCK).filter(|&n| n > 0) else {
                     continue;
                 };
-                let n = n_visible.min(BLOCK) * head_dim;
+                let from = shape.first_seen(pos).saturating_sub(block * BLOCK);
+                if from >= BLOCK {
+                    continue;
+                }
+                let seen = from * head_dim..n_visible.min(BLOCK) * head_dim;
                 let query = &queries[i * head_dim..(i + 1) * head_dim];
                 let sums = &mut sums[i * head_dim..(i + 1) * head_dim];
-                (kernels.ops().attend_block)(query, &k[..n], &v[..n], sums, &mut max[i], &mut total[i]);
+                let cap = shape.softcap.unwrap_or(0.0);
+                let (k, v) = (&k[seen.clone()], &v[seen]);
+                (kernels.ops().attend_block)(query, cap, k, v, sums, &mut max[i], &mut total[i]);
             }
         }
         for (i, sums) in sums.chunks_exact(head_dim).enumerate() {
@@ -127,13 +160,21 @@ pub fn attend(
     });
 }
 
-/// `(query, k, v, sums, max, total)`: takes one block of keys and values into a query's running result.
-pub type BlockFn = fn(&[f32], &[f32], &[f32], &mut [f32], &mut f32, &mut f32);
+/// `(query, cap, k, v, sums, max, total)`: takes one block of keys and values into a query's running result.
+pub type BlockFn = fn(&[f32], f32, &[f32], &[f32], &mut [f32], &mut f32, &mut f32);
 
-/// One block for one query: `k` and `v` are `(n, head_dim)` with `n <= BLOCK`, `sums` is the weighted sum of values so far
-/// `(head_dim)`, `max` the largest score, `total` the sum of weights.
+/// One block for one query: `cap` bounds the scores unless it is 0, `k` and `v` are `(n, head_dim)` with `n <= BLOCK`,
+/// `sums` is the weighted sum of values so far `(head_dim)`, `max` the largest score, `total` the sum of weights.
 #[inline(always)]
-pub(crate) fn block(query: &[f32], k: &[f32], v: &[f32], sums: &mut [f32], max: &mut f32, total: &mut f32) {
+pub(crate) fn block(
+    query: &[f32],
+    cap: f32,
+    k: &[f32],
+    v: &[f32],
+    sums: &mut [f32],
+    max: &mut f32,
+    total: &mut f32,
+) {
     let head_dim = query.len();
     let n = k.len() / head_dim;
     let mut weights = [0f32; BLOCK];
@@ -143,6 +184,9 @@ pub(crate) fn block(query: &[f32], k: &[f32], v: &[f32], sums: &mut [f32], max: 
     }
     for (i, key) in quads.remainder().chunks_exact(head_dim).enumerate() {
         [weights[n / 4 * 4 + i]] = scores::<1>(query, key);
+    }
+    if cap > 0.0 {
+        softcap(&mut weights[..n], cap);
     }
     let largest = weights[..n].iter().fold(*max, |a, &b| a.max(b));
     let carry = exp(*max - largest);
@@ -207,22 +251,25 @@ mod tests {
     use crate::quant;
 
     /// Softmax attention in f64, straight from the definition.
-    fn reference(shape: Shape, k: &[f32], v: &[f32], first_pos: usize, q: &[f32]) -> Vec<f64> {
+    fn reference(shape: Shape, sinks: Option<&[f32]>, k: &[f32], v: &[f32], q: &[f32]) -> Vec<f64> {
         let row = shape.n_heads * shape.head_dim;
         let at = |pos: usize, head: usize| {
             ((pos / BLOCK * shape.n_kv_heads + head) * BLOCK + pos % BLOCK) * shape.head_dim
         };
         let mut out = vec![0.0; q.len()];
         for (i, (q, out)) in q.chunks(shape.head_dim).zip(out.chunks_mut(shape.head_dim)).enumerate() {
-            let (pos, head) = (first_pos + i * shape.head_dim / row, i % shape.n_heads / shape.group());
+            let (pos, head) = (i * shape.head_dim / row, i % shape.n_heads / shape.group());
             let dot = |p: usize| -> f64 {
                 let k = &k[at(p, head)..];
-                q.iter().zip(k).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
-                    * f64::from(shape.scale)
+                let dot = q.iter().zip(k).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+                let score = dot * f64::from(shape.scale);
+                shape.softcap.map(f64::from).map_or(score, |cap| cap * (score / cap).tanh())
             };
-            let weights: Vec<f64> = (0..=pos).map(|p| dot(p).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            for (p, w) in weights.iter().enumerate() {
+            let first = shape.window.map_or(0, |window| (pos + 1).saturating_sub(window));
+            let weights: Vec<f64> = (first..=pos).map(|p| dot(p).exp()).collect();
+            let sink = sinks.map_or(0.0, |sinks| f64::from(sinks[i % shape.n_heads]).exp());
+            let total: f64 = weights.iter().sum::<f64>() + sink;
+            for (p, w) in (first..).zip(&weights) {
                 for (out, &v) in out.iter_mut().zip(&v[at(p, head)..]) {
                     *out += w / total * f64::from(v);
                 }
@@ -240,34 +287,63 @@ mod tests {
         (0..n).map(|_| next()).collect()
     }
 
+    fn shape(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Shape {
+        Shape { n_heads, n_kv_heads, head_dim, scale: 0.3, window: None, softcap: None }
+    }
+
+    /// Steps of `chunk` tokens, each storing its keys and values just before it attends, in a cache of `n_places` blocks.
+    fn run(
+        shape: Shape,
+        sinks: Option<&[f32]>,
+        [k, v, q]: [&[f32]; 3],
+        n_places: usize,
+        (tier, n_threads, chunk): (&str, usize, usize),
+    ) -> Vec<f32> {
+        let kernels = Kernels::named(tier).unwrap();
+        let pool = Pool::new(n_threads);
+        let row = shape.n_heads * shape.head_dim;
+        let mut scratch = vec![f32::NAN; n_threads * shape.scratch_len()];
+        let mut out = vec![0.0; q.len()];
+        let block = 4 * shape.n_kv_heads * BLOCK * shape.head_dim;
+        let bytes = |x: &[f32]| x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let (all_k, all_v) = (bytes(k), bytes(v));
+        let (mut k, mut v) = (vec![0xff; n_places * block], vec![0xff; n_places * block]);
+        for (i, (q, out)) in q.chunks(chunk * row).zip(out.chunks_mut(chunk * row)).enumerate() {
+            let last = (i * chunk + q.len() / row).div_ceil(BLOCK);
+            for b in last.saturating_sub(n_places)..last {
+                k[b % n_places * block..][..block].copy_from_slice(&all_k[b * block..][..block]);
+                v[b % n_places * block..][..block].copy_from_slice(&all_v[b * block..][..block]);
+            }
+            let cache = Cache { format: quant::by_name("f32").unwrap(), k: &k, v: &v };
+            let queries = Queries { first_pos: i * chunk, q, sinks };
+            attend(&pool, &kernels, shape, cache, queries, &mut scratch, out);
+        }
+        out
+    }
+
     #[test]
     fn agrees_with_the_definition_and_with_itself_for_any_split() {
-        let n_pos = 150;
-        for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 40), (2, 2, 8)] {
-            let shape = Shape { n_heads, n_kv_heads, head_dim, scale: 0.3 };
-            let row = n_heads * head_dim;
-            let cache_len = 3 * n_kv_heads * BLOCK * head_dim;
+        let n_pos = 300;
+        let plain = [shape(4, 2, 64), shape(3, 1, 40), shape(2, 2, 8)];
+        let window = |window| Shape { window: Some(window), ..shape(4, 2, 16) };
+        let capped = Shape { softcap: Some(0.7), ..window(70) };
+        let cases = plain.map(|shape| (shape, 5, false));
+        let bent = [(window(1), 2, true), (window(65), 3, false), (capped, 3, true), (plain[1], 5, true)];
+        for (shape, n_places, has_sinks) in cases.into_iter().chain(bent) {
+            let row = shape.n_heads * shape.head_dim;
+            let cache_len = 5 * shape.n_kv_heads * BLOCK * shape.head_dim;
             let (k, v, q) = (noise(cache_len, 1), noise(cache_len, 2), noise(n_pos * row, 3));
-            let bytes = |x: &[f32]| x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-            let (k8, v8) = (bytes(&k), bytes(&v));
-            let format = quant::by_name("f32").unwrap();
-            let cache = Cache { format, k: &k8, v: &v8 };
-            let run = |kernels: &Kernels, n_threads: usize, chunk: usize| {
-                let pool = Pool::new(n_threads);
-                let mut scratch = vec![f32::NAN; n_threads * shape.scratch_len()];
-                let mut out = vec![0.0; q.len()];
-                for (i, (q, out)) in q.chunks(chunk * row).zip(out.chunks_mut(chunk * row)).enumerate() {
-                    attend(&pool, kernels, shape, cache, i * chunk, q, &mut scratch, out);
-                }
-                out
-            };
-            let scalar = run(&Kernels::named("scalar").unwrap(), 1, n_pos);
-            for (a, b) in scalar.iter().zip(reference(shape, &k, &v, 0, &q)) {
-                assert!((f64::from(*a) - b).abs() < 2e-6, "{a} {b}");
+            let sinks = noise(shape.n_heads, 4);
+            let sinks = has_sinks.then_some(&sinks[..]);
+            let given = [&k[..], &v, &q];
+            let scalar = run(shape, sinks, given, 5, ("scalar", 1, n_pos));
+            for (a, b) in scalar.iter().zip(reference(shape, sinks, &k, &v, &q)) {
+                assert!((f64::from(*a) - b).abs() < 2e-6, "{shape:?}: {a} {b}");
             }
             for name in Kernels::names() {
                 for (n_threads, chunk) in [(1, 1), (2, 7), (3, 64), (2, n_pos)] {
-                    assert!(run(&Kernels::named(name).unwrap(), n_threads, chunk) == scalar);
+                    let places = if chunk <= 64 { n_places } else { 5 };
+                    assert!(run(shape, sinks, given, places, (name, n_threads, chunk)) == scalar);
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! Numbers: block formats, SIMD tiers, matrix products, attention, thread pool.
+//! Numbers: block formats, SIMD tiers, matrix products, attention, scans, thread pool.
 //!
 //! Reading order: [`quant`] says what a weight is, [`acts`] what it is multiplied with, [`mat`] and [`gemm`] how,
-//! [`attn`] and [`ops`] what happens between the matrices, [`simd`] which CPU tier does it and [`par`] on how many
+//! [`attn`], [`scan`] and [`ops`] what happens between the matrices, [`simd`] which CPU tier does it and [`par`] on how many
 //! threads. This crate knows no model, no file and no tensor name.
 #![expect(unsafe_code, reason = "SIMD loads and stores, and the disjoint writes of the pool's threads")]
 
@@ -14,4 +14,5 @@ pub mod mat;
 pub mod ops;
 pub mod par;
 pub mod quant;
+pub mod scan;
 pub mod simd;

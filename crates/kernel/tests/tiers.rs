@@ -5,6 +5,7 @@ use ingle_kernel::acts::{Act, Acts};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
 use ingle_kernel::mat::Mat;
+use ingle_kernel::ops::Activation;
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{FORMATS, Format};
 use ingle_kernel::simd::{Kernels, TIERS};
@@ -171,11 +172,36 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         let ops = kernels.ops();
         let mut norm = vec![0.0; x.len()];
         (ops.rms_norm)(&x, &y, 1e-6, &mut norm);
-        let mut gate = x.clone();
-        (ops.silu_mul)(&mut gate, &y);
+        let mut in_place = x.clone();
+        (ops.rms_norm_in_place)(&mut in_place, &y, 1e-6);
+        assert!(same_bits(&in_place, &norm), "{tier}");
+        let mut layer_norm = vec![0.0; x.len()];
+        (ops.layer_norm)(&x, &y, &x, 1e-6, &mut layer_norm);
+        in_place.copy_from_slice(&x);
+        (ops.layer_norm_in_place)(&mut in_place, &y, &x, 1e-6);
+        assert!(same_bits(&in_place, &layer_norm), "{tier}");
+        let mut bent = Vec::new();
+        for f in Activation::ALL {
+            let (mut gate, mut alone) = (x.clone(), x.clone());
+            (ops.glu)(f, &mut gate, &y);
+            (ops.activate)(f, &mut alone);
+            bent.extend(gate.into_iter().chain(alone));
+        }
+        let mut capped = x.clone();
+        (ops.softcap)(&mut capped, 3.0);
         let (mut halves, mut pairs) = (x[..960].to_vec(), x[..960].to_vec());
         (ops.rope_halves)(&mut halves, 80, &y[..40], &y[40..80]);
         (ops.rope_interleaved)(&mut pairs, 80, &y[..36], &y[40..76]);
+        let (mut ssm_state, mut delta_state) = (x[..16 * 50].to_vec(), x[..16 * 50].to_vec());
+        let (mut ssm_out, mut delta_out) = (vec![0.0; 50], vec![0.0; 50]);
+        let (rows, columns) = (&y[..16], &y[100..150]);
+        (ops.ssm_step)(&mut ssm_state, columns, rows, &y[16..32], [0.3, -0.7, 2.0], &mut ssm_out);
+        (ops.delta_step)(&mut delta_state, rows, &y[16..32], columns, [-0.7, 0.4], &mut delta_out);
+        let mut scans = [ssm_state, ssm_out, delta_state, delta_out].concat();
+        let (mut state, mut out) = (x[..16 * 50].to_vec(), vec![0.0; 50]);
+        let channels = [columns, &y[150..200], &y[200..250]];
+        (ops.selective_step)(&mut state, &y[..16 * 50], channels, [rows, &y[16..32]], &mut out);
+        scans.extend(state.into_iter().chain(out));
         let mut quantized = Vec::new();
         for act in [Act::Q8x32, Act::Q8x256] {
             let (mut q, mut d, mut sums) =
@@ -183,7 +209,7 @@ fn small_operations_are_the_same_bits_in_every_tier() {
             (ops.quantize)(act, &x[..768], &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));
         }
-        ([norm, gate, halves, pairs], quantized)
+        ([norm, layer_norm, bent, capped, halves, pairs, scans], quantized)
     };
     let (floats, quantized) = run("scalar");
     for tier in tiers() {

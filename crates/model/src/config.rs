@@ -1,16 +1,24 @@
-//! What a model is: the numbers its metadata gives, checked once, under the field's own names.
-
-use std::ops::RangeInclusive;
+//! What a model is, as data: the numbers its metadata gives, checked once, and a plan of every layer.
+//!
+//! [`Config::read`] lays out the common case, attention and a gated feed-forward block in every layer, from the keys that
+//! all families share; the family then adjusts what it does differently ([`crate::arch`]). Weights, caches and buffers
+//! are made from the plans.
 
 use ingle_kernel::attn::Shape;
+use ingle_kernel::ops::Activation;
 
 use crate::arch::{self, Family};
 use crate::error::{Error, Result};
+use crate::ffn::{FfnPlan, dense};
 use crate::file::gguf::Gguf;
+pub use crate::keys::Keys;
+use crate::keys::missing;
+use crate::mixer::{MixerPlan, attention};
+use crate::norm::NormKind;
 use crate::rope::Rope;
 
 /// Bounds that no real model reaches and that keep every product of sizes far from overflow.
-const DIM_MAX: usize = 1 << 20;
+pub const DIM_MAX: usize = 1 << 20;
 const LAYERS_MAX: usize = 1 << 12;
 const HEADS_MAX: usize = 1 << 12;
 const VOCAB_MAX: usize = 1 << 24;
@@ -23,20 +31,48 @@ pub struct Config {
     pub family: &'static Family,
     /// Width of the residual stream.
     pub dim: usize,
-    /// Decoder layers.
-    pub n_layers: usize,
-    /// Query heads, key/value heads, values per head and the factor on scores.
-    pub attn: Shape,
-    /// Width inside the feed-forward block.
-    pub ffn_dim: usize,
     /// Token ids there are.
     pub vocab: usize,
     /// Context length the model was made for.
     pub ctx_train: usize,
-    /// Added to the mean square in RMS norms.
+    /// The norm before (or after) blocks and before the head.
+    pub norm: NormKind,
+    /// Added to the mean square or variance in norms.
     pub norm_eps: f32,
-    /// Rotary position embedding.
-    pub rope: Rope,
+    /// The rotations that layers choose from.
+    pub ropes: Vec<Rope>,
+    /// What each layer is, first to last.
+    pub layers: Vec<LayerPlan>,
+    /// Values of each layer's own embedding of a token, 0 for none.
+    pub per_layer_dim: usize,
+    /// Layers the file has after these that only draft tokens ahead; they are left unread.
+    pub n_draft_layers: usize,
+    /// Factor on token embeddings.
+    pub embed_scale: f32,
+    /// Factor on what each block adds to the residual stream.
+    pub residual_scale: f32,
+    /// Factor on the logits.
+    pub logit_scale: f32,
+    /// Smooth bound on the logits.
+    pub logit_softcap: Option<f32>,
+}
+
+/// What a layer is.
+#[derive(Debug, Clone)]
+pub struct LayerPlan {
+    /// The half that looks across positions.
+    pub mixer: MixerPlan,
+    /// The half that looks across channels.
+    pub ffn: FfnPlan,
+    /// Whether both halves read the same normed input, as in GPT-J, instead of one after the other.
+    pub parallel: bool,
+}
+
+impl LayerPlan {
+    /// The attention of the layer's mixer.
+    pub fn attention(&self) -> Option<&attention::Plan> {
+        self.mixer.attention()
+    }
 }
 
 impl Config {
@@ -50,122 +86,166 @@ impl Config {
         let family = arch::by_name(name)?;
         let keys = Keys { file, family: name };
         let dim = keys.uint("embedding_length", 1..=DIM_MAX)?;
-        let n_heads = keys.uint("attention.head_count", 1..=HEADS_MAX)?;
-        let n_kv_heads = keys.uint_or("attention.head_count_kv", n_heads, 1..=n_heads)?;
-        if n_heads % n_kv_heads != 0 {
-            return Err(Error::malformed(
-                keys.part("attention.head_count_kv"),
-                n_kv_heads,
-                format!("a divisor of {n_heads} heads"),
-            ));
-        }
-        let head_dim = keys.uint_or("attention.key_length", dim / n_heads, 1..=DIM_MAX)?;
-        let value_dim = keys.uint_or("attention.value_length", head_dim, 1..=DIM_MAX)?;
-        if value_dim != head_dim || head_dim > DIM_MAX / n_heads {
-            return Err(Error::malformed(
-                keys.part("attention.value_length"),
-                value_dim,
-                format!("the key length {head_dim}, and heads of {DIM_MAX} values in all at most"),
-            ));
-        }
-        let embed = file.tensor("token_embd.weight");
-        let embed = embed.ok_or_else(|| missing("tensor token_embd.weight", "the token embedding"))?;
-        let vocab = embed.shape.get(1).copied().unwrap_or(0);
-        if !(1..=VOCAB_MAX).contains(&vocab) {
-            return Err(Error::malformed(
-                "tensor token_embd.weight",
-                format!("shape {:?}", embed.shape),
-                format!("[{dim}, vocab]"),
-            ));
-        }
         let ctx_train = keys.uint("context_length", 1..=CTX_MAX)?;
-        let divisors = match file.tensor("rope_freqs.weight") {
-            None => None,
-            Some(t) => {
-                if t.n_values() > DIM_MAX {
-                    return Err(Error::malformed("tensor rope_freqs.weight", t.n_values(), "half a head"));
-                }
-                let mut values = vec![0.0; t.n_values()];
-                (t.format.dequantize)(&t.bytes, &mut values);
-                Some(values)
-            }
-        };
+        let layers = layers(&keys, dim)?;
+        let head_dim = layers.iter().filter_map(LayerPlan::attention).map(|a| a.shape.head_dim).max();
+        if head_dim == Some(1) {
+            return Err(Error::malformed(keys.part("attention.key_length"), 1, "at least a pair to rotate"));
+        }
+        let rope = head_dim.map(|n| Rope::read(&keys, family, n, ctx_train)).transpose()?;
         let mut config = Self {
             family,
             dim,
-            n_layers: keys.uint("block_count", 1..=LAYERS_MAX)?,
-            attn: Shape { n_heads, n_kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() },
-            ffn_dim: keys.uint("feed_forward_length", 1..=DIM_MAX)?,
-            vocab,
+            vocab: vocab(file, dim)?,
             ctx_train,
+            norm: NormKind::Rms,
             norm_eps: keys.float_or("attention.layer_norm_rms_epsilon", 1e-5, 0.0)? as f32,
-            rope: Rope::read(&keys, family.rope_order, head_dim, ctx_train, divisors.as_deref())?,
+            ropes: rope.into_iter().collect(),
+            layers,
+            per_layer_dim: 0,
+            n_draft_layers: 0,
+            embed_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            logit_softcap: None,
         };
         (family.adjust)(&keys, &mut config)?;
+        config.check(&keys)?;
         Ok(config)
     }
 
-    /// Values of all query heads of a token.
-    pub fn q_dim(&self) -> usize {
-        self.attn.n_heads * self.attn.head_dim
+    /// Values of all layers' own embeddings of a token.
+    pub fn per_layer_width(&self) -> usize {
+        self.layers.len() * self.per_layer_dim
     }
 
-    /// Values of all key (or value) heads of a token.
-    pub fn kv_dim(&self) -> usize {
-        self.attn.n_kv_heads * self.attn.head_dim
-    }
-}
-
-/// A family's metadata: keys are looked up behind the family's name, as GGUF has them.
-#[derive(Debug, Clone, Copy)]
-pub struct Keys<'a> {
-    /// The file.
-    pub file: &'a Gguf,
-    /// The prefix.
-    pub family: &'a str,
-}
-
-impl Keys<'_> {
-    /// The full key.
-    pub fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.family)
+    /// The heads of the first layer that attends.
+    pub fn heads(&self) -> Option<Shape> {
+        self.layers.iter().find_map(LayerPlan::attention).map(|plan| plan.shape)
     }
 
-    /// The full key as the part an error names.
-    pub fn part(&self, name: &str) -> String {
-        format!("metadata {}.{name}", self.family)
-    }
-
-    /// A required integer in `range`.
-    pub fn uint(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
-        let value = self.file.uint(&self.key(name))?;
-        let value = value.ok_or_else(|| missing(&self.part(name), "an integer"))?;
-        match usize::try_from(value) {
-            Ok(v) if range.contains(&v) => Ok(v),
-            _ => {
-                Err(Error::malformed(self.part(name), value, format!("{} to {}", range.start(), range.end())))
+    /// Changes the plan of every layer that attends: `change(layer, plan)`.
+    pub fn each_attention(&mut self, mut change: impl FnMut(usize, &mut attention::Plan)) {
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            if let Some(plan) = layer.mixer.attention_mut() {
+                change(i, plan);
             }
         }
     }
 
-    /// An integer in `range`, or `default` when the key is absent.
-    pub fn uint_or(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize> {
-        if self.file.value(&self.key(name)).is_none() && range.contains(&default) {
-            return Ok(default);
+    /// Changes the plan of every dense feed-forward block.
+    pub fn each_dense(&mut self, mut change: impl FnMut(&mut dense::Plan)) {
+        for layer in &mut self.layers {
+            if let FfnPlan::Dense(plan) = &mut layer.ffn {
+                change(plan);
+            }
         }
-        self.uint(name, range)
     }
 
-    /// A finite number of at least `min`, or `default` when the key is absent.
-    pub fn float_or(&self, name: &str, default: f64, min: f64) -> Result<f64> {
-        match self.file.float(&self.key(name))? {
-            None => Ok(default),
-            Some(v) if v.is_finite() && v >= min => Ok(v),
-            Some(v) => Err(Error::malformed(self.part(name), v, format!("a number of at least {min}"))),
+    /// Puts the last `n` layers aside, which only draft.
+    pub fn drop_drafts(&mut self, n: usize) {
+        self.n_draft_layers = n;
+        self.layers.truncate(self.layers.len() - n);
+    }
+
+    /// Positions are told by what recurs, not by a rotation.
+    pub fn use_no_rope(&mut self) {
+        self.ropes.clear();
+        self.each_attention(|_, plan| plan.rope = None);
+    }
+
+    /// Takes layer norms instead of RMS norms, with their own key for epsilon.
+    pub fn use_layer_norm(&mut self, keys: &Keys<'_>) -> Result<()> {
+        self.norm = NormKind::Layer;
+        self.norm_eps = keys.float_or("attention.layer_norm_epsilon", 1e-5, 0.0)? as f32;
+        Ok(())
+    }
+
+    /// What the plans must hold for the kernels to run them, whatever a family made of the metadata.
+    fn check(&self, keys: &Keys<'_>) -> Result<()> {
+        for plan in self.layers.iter().filter_map(LayerPlan::attention) {
+            let Shape { n_heads, n_kv_heads, head_dim, .. } = plan.shape;
+            if n_heads == 0 {
+                return Err(Error::malformed(keys.part("attention.head_count"), 0, "at least 1"));
+            }
+            if n_kv_heads == 0 || n_heads % n_kv_heads != 0 {
+                return Err(Error::malformed(
+                    keys.part("attention.head_count_kv"),
+                    n_kv_heads,
+                    format!("a divisor of {n_heads} heads"),
+                ));
+            }
+            if head_dim == 0 || head_dim > DIM_MAX / n_heads {
+                return Err(Error::malformed(
+                    keys.part("attention.key_length"),
+                    head_dim,
+                    format!("at least 1, and heads of {DIM_MAX} values in all at most"),
+                ));
+            }
+            let rotated = plan.rope.map_or(0, |rope| 2 * self.ropes[rope].n_pairs());
+            if rotated > head_dim {
+                return Err(Error::malformed(
+                    keys.part("rope.dimension_count"),
+                    rotated,
+                    format!("at most the head's {head_dim} values"),
+                ));
+            }
         }
+        Ok(())
     }
 }
 
-fn missing(part: &str, what: &str) -> Error {
-    Error::malformed(part, "nothing", what)
+/// Attention and a gated feed-forward block per layer, by the keys that all families share. Layers without heads or
+/// without a feed-forward width are left for the family to say what they are.
+fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
+    let n_layers = keys.uint("block_count", 1..=LAYERS_MAX)?;
+    let required = |name: &str| missing(&keys.part(name), "an integer");
+    let heads = keys.uints("attention.head_count", n_layers, 0..=HEADS_MAX)?;
+    let heads = heads.ok_or_else(|| required("attention.head_count"))?;
+    let kv_heads = keys.uints("attention.head_count_kv", n_layers, 0..=HEADS_MAX)?;
+    let ffn_dims = keys.uints("feed_forward_length", n_layers, 0..=DIM_MAX)?;
+    let ffn_dims = match ffn_dims {
+        Some(dims) => dims,
+        // Models that have experts only say how wide those are.
+        None if keys.has("expert_feed_forward_length") => vec![0; n_layers],
+        None => return Err(required("feed_forward_length")),
+    };
+    let layer = |i: usize| {
+        let n_heads = heads[i];
+        let head_dim = keys.uint_or("attention.key_length", dim / n_heads.max(1), 1..=DIM_MAX)?;
+        let value_dim = keys.uint_or("attention.value_length", head_dim, 1..=DIM_MAX)?;
+        if value_dim != head_dim {
+            return Err(Error::malformed(
+                keys.part("attention.value_length"),
+                value_dim,
+                format!("the key length {head_dim}"),
+            ));
+        }
+        let n_kv_heads = kv_heads.as_ref().map_or(n_heads, |n| n[i]);
+        let scale = keys.positive("attention.scale")?.unwrap_or(1.0 / (head_dim as f32).sqrt());
+        let shape = Shape { n_heads, n_kv_heads, head_dim, scale, window: None, softcap: None };
+        Ok(LayerPlan {
+            mixer: MixerPlan::Attention(attention::Plan::new(shape)),
+            ffn: match ffn_dims[i] {
+                0 => FfnPlan::None,
+                dim => FfnPlan::Dense(dense::Plan { dim, activation: Activation::Silu, gated: true }),
+            },
+            parallel: false,
+        })
+    };
+    (0..n_layers).map(layer).collect()
+}
+
+fn vocab(file: &Gguf, dim: usize) -> Result<usize> {
+    let embed = file.tensor("token_embd.weight");
+    let embed = embed.ok_or_else(|| missing("tensor token_embd.weight", "the token embedding"))?;
+    let vocab = embed.shape.get(1).copied().unwrap_or(0);
+    if !(1..=VOCAB_MAX).contains(&vocab) {
+        return Err(Error::malformed(
+            "tensor token_embd.weight",
+            format!("shape {:?}", embed.shape),
+            format!("[{dim}, vocab]"),
+        ));
+    }
+    Ok(vocab)
 }

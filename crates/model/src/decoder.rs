@@ -2,21 +2,22 @@
 //!
 //! A step takes spans, each some tokens of one sequence with its KV cache, and sends all their tokens through the layers
 //! together. Whatever shares a step, a token's numbers are the same to the bit: matrices sum every row alone, attention
-//! reduces in fixed blocks of positions, and nothing else looks across tokens.
+//! reduces in fixed blocks of positions, other mixers go from token to token, and nothing else looks across tokens.
 
 use std::ops::Range;
 
-use ingle_kernel::acts::Acts;
 use ingle_kernel::ops;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 
+use crate::adapter::Active;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::gguf::Gguf;
 use crate::kv::Kv;
 use crate::linear::project;
-use crate::weights::Weights;
+pub use crate::scratch::Scratch;
+use crate::weights::{Half, Input, Weights};
 
 /// Rows of logits computed at a time: 16 rows of a vocabulary of 150,000 are 10 MB.
 pub const LOGITS_ROWS_MAX: usize = 16;
@@ -28,6 +29,8 @@ pub struct Runtime<'a> {
     pub pool: &'a Pool,
     /// Kernels; those that the model was read for.
     pub kernels: &'a Kernels,
+    /// Adapters of all tokens of the step, with their factors.
+    pub adapters: &'a [Active],
 }
 
 /// Some tokens of one sequence, to be appended to its cache.
@@ -37,6 +40,21 @@ pub struct Span<'a> {
     pub kv: &'a mut Kv,
     /// At least one token.
     pub tokens: &'a [u32],
+}
+
+/// What a block is told about the step it is in.
+#[derive(Debug)]
+pub struct Step<'a, 's> {
+    /// What does the arithmetic.
+    pub run: &'a Runtime<'a>,
+    /// The model's numbers.
+    pub config: &'a Config,
+    /// The layer the block is in.
+    pub layer: usize,
+    /// The sequences.
+    pub spans: &'a mut [Span<'s>],
+    /// Tokens of all spans.
+    pub n_tokens: usize,
 }
 
 /// A model ready to run: what it is and its weights.
@@ -64,21 +82,29 @@ impl Model {
     /// nothing is changed then.
     pub fn forward(&self, run: &Runtime<'_>, spans: &mut [Span<'_>], s: &mut Scratch) -> Result<()> {
         let n_tokens = self.check(spans, s)?;
-        let (config, dim) = (&self.config, self.config.dim);
-        let eps = config.norm_eps;
         self.embed(spans, s);
-
-        for (i, layer) in self.weights.layers.iter().enumerate() {
-            s.norm(run, n_tokens, &layer.mixer_norm, eps);
-            layer.mixer.forward(run, config, i, spans, n_tokens, s);
-            ops::add(&mut s.x[..n_tokens * dim], &s.delta[..n_tokens * dim]);
-
-            s.norm(run, n_tokens, &layer.ffn_norm, eps);
-            layer.ffn.forward(run, n_tokens, s);
-            ops::add(&mut s.x[..n_tokens * dim], &s.delta[..n_tokens * dim]);
+        if let Some(table) = &self.weights.per_layer {
+            table.look_up(run, &self.config, spans, s);
         }
-        s.norm(run, n_tokens, &self.weights.out_norm, eps);
-        for span in spans {
+        let mut step = Step { run, config: &self.config, layer: 0, spans, n_tokens };
+        for (i, layer) in self.weights.layers.iter().enumerate() {
+            step.layer = i;
+            if let Some(mixer) = &layer.mixer {
+                self.take_input(&step, mixer, s);
+                mixer.block.forward(&mut step, s);
+                self.add_output(&step, mixer, s);
+            }
+            for ffn in &layer.ffns {
+                self.take_input(&step, ffn, s);
+                ffn.block.forward(&step, s);
+                self.add_output(&step, ffn, s);
+            }
+            if let Some(scale) = layer.scale {
+                s.x[..n_tokens * self.config.dim].iter_mut().for_each(|v| *v *= scale);
+            }
+        }
+        s.norm(run, n_tokens, &self.weights.out_norm);
+        for span in &mut *step.spans {
             span.kv.advance(span.tokens.len());
         }
         Ok(())
@@ -91,9 +117,35 @@ impl Model {
         if s.logits.len() < n {
             s.logits.resize(n, 0.0);
         }
-        let hidden = &s.normed[rows.start * self.config.dim..rows.end * self.config.dim];
-        project(run, &mut s.acts, hidden, [(&self.weights.head, &mut s.logits[..n])]);
-        &mut s.logits[..n]
+        let (hidden, logits) =
+            (&s.normed[rows.start * self.config.dim..rows.end * self.config.dim], &mut s.logits[..n]);
+        project(run, &mut s.inputs, hidden, [(&self.weights.head, &mut *logits)]);
+        if self.config.logit_scale != 1.0 {
+            logits.iter_mut().for_each(|v| *v *= self.config.logit_scale);
+        }
+        if let Some(cap) = self.config.logit_softcap {
+            run.pool.for_rows(logits, self.config.vocab, |_, row| (run.kernels.ops().softcap)(row, cap));
+        }
+        logits
+    }
+
+    /// Puts what the block reads into `s.normed`.
+    fn take_input<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
+        let n = step.n_tokens * self.config.dim;
+        match &half.input {
+            Input::Normed(norm) => s.norm(step.run, step.n_tokens, norm),
+            Input::Plain => s.normed[..n].copy_from_slice(&s.x[..n]),
+            Input::Shared => {}
+        }
+    }
+
+    /// Adds what the block left in `s.delta` to the residual stream.
+    fn add_output<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
+        let (n, dim) = (step.n_tokens * self.config.dim, self.config.dim);
+        if let Some(norm) = &half.post_norm {
+            step.run.pool.for_rows(&mut s.delta[..n], dim, |_, row| norm.apply_in_place(step.run, row));
+        }
+        ops::add_scaled(&mut s.x[..n], &s.delta[..n], self.config.residual_scale);
     }
 
     fn check(&self, spans: &[Span<'_>], s: &Scratch) -> Result<usize> {
@@ -112,10 +164,10 @@ impl Model {
             }
             n_tokens += tokens.len();
         }
-        if n_tokens > s.tokens_max {
+        if n_tokens > s.tokens_max() {
             return Err(Error::Input(format!(
                 "{n_tokens} tokens in a step; expected at most {}",
-                s.tokens_max
+                s.tokens_max()
             )));
         }
         Ok(n_tokens)
@@ -123,105 +175,19 @@ impl Model {
 
     /// Looks up embeddings and the rotary angles of every token's position.
     fn embed(&self, spans: &[Span<'_>], s: &mut Scratch) {
-        let (dim, n_pairs) = (self.config.dim, self.config.rope.frequencies.len());
+        let dim = self.config.dim;
         let mut t = 0;
         for span in spans {
             for (i, &id) in span.tokens.iter().enumerate() {
-                self.weights.embed.dequantize_row(id as usize, &mut s.x[t * dim..(t + 1) * dim]);
-                let at = t * n_pairs..(t + 1) * n_pairs;
-                self.config.rope.angles(span.kv.len() + i, &mut s.cos[at.clone()], &mut s.sin[at]);
+                let row = &mut s.x[t * dim..(t + 1) * dim];
+                self.weights.embed.dequantize_row(id as usize, row);
+                if self.config.embed_scale != 1.0 {
+                    row.iter_mut().for_each(|v| *v *= self.config.embed_scale);
+                }
+                s.angles.set(&self.config.ropes, t, span.kv.len() + i, span.kv.capacity());
                 t += 1;
             }
         }
         s.n_tokens = t;
-    }
-}
-
-/// Every buffer of a step, made once for the largest step.
-#[derive(Debug)]
-pub struct Scratch {
-    tokens_max: usize,
-    /// Tokens of the last step.
-    n_tokens: usize,
-    dim: usize,
-    /// Residual stream. `(n_tokens, dim)`
-    x: Vec<f32>,
-    /// Input of a mixer, an ffn or the head. `(n_tokens, dim)`
-    pub(crate) normed: Vec<f32>,
-    /// Output of a mixer or an ffn. `(n_tokens, dim)`
-    pub(crate) delta: Vec<f32>,
-    /// `(n_tokens, n_heads * head_dim)`
-    pub(crate) q: Vec<f32>,
-    /// `(n_tokens, n_kv_heads * head_dim)`
-    pub(crate) k: Vec<f32>,
-    /// `(n_tokens, n_kv_heads * head_dim)`
-    pub(crate) v: Vec<f32>,
-    /// Attention's result. `(n_tokens, n_heads * head_dim)`
-    pub(crate) heads: Vec<f32>,
-    /// `(n_tokens, ffn_dim)`
-    pub(crate) gate: Vec<f32>,
-    /// `(n_tokens, ffn_dim)`
-    pub(crate) up: Vec<f32>,
-    /// `(n_tokens, n_rot / 2)`
-    pub(crate) cos: Vec<f32>,
-    /// `(n_tokens, n_rot / 2)`
-    pub(crate) sin: Vec<f32>,
-    /// Attention's own, per thread.
-    pub(crate) attn: Vec<f32>,
-    /// Quantised activations of one matrix input.
-    pub(crate) acts: Acts,
-    /// `(rows, vocab)`, grown to the most rows asked for.
-    logits: Vec<f32>,
-}
-
-impl Scratch {
-    /// Buffers for steps of up to `tokens_max` tokens on `n_threads` threads.
-    pub fn new(config: &Config, tokens_max: usize, n_threads: usize) -> Self {
-        let rows = |width: usize| vec![0.0; tokens_max * width];
-        let n_pairs = config.rope.frequencies.len();
-        let widest = config.dim.max(config.q_dim()).max(config.ffn_dim);
-        Self {
-            tokens_max,
-            n_tokens: 0,
-            dim: config.dim,
-            x: rows(config.dim),
-            normed: rows(config.dim),
-            delta: rows(config.dim),
-            q: rows(config.q_dim()),
-            k: rows(config.kv_dim()),
-            v: rows(config.kv_dim()),
-            heads: rows(config.q_dim()),
-            gate: rows(config.ffn_dim),
-            up: rows(config.ffn_dim),
-            cos: rows(n_pairs),
-            sin: rows(n_pairs),
-            attn: vec![0.0; n_threads * config.attn.scratch_len()],
-            acts: Acts::with_capacity(tokens_max, widest),
-            logits: vec![0.0; config.vocab],
-        }
-    }
-
-    /// Bytes that [`Scratch::new`] takes per token of its largest step.
-    pub fn bytes_per_token(config: &Config) -> usize {
-        let widest = config.dim.max(config.q_dim()).max(config.ffn_dim);
-        let floats = 3 * config.dim
-            + 2 * config.q_dim()
-            + 2 * config.kv_dim()
-            + 2 * config.ffn_dim
-            + 2 * config.rope.frequencies.len();
-        4 * floats + 6 * widest
-    }
-
-    /// The most tokens a step may have.
-    pub fn tokens_max(&self) -> usize {
-        self.tokens_max
-    }
-
-    /// `normed = rms_norm(x) * weight`, row by row.
-    fn norm(&mut self, run: &Runtime<'_>, n_tokens: usize, weight: &[f32], eps: f32) {
-        let (dim, x) = (self.dim, &self.x);
-        run.pool.for_rows(&mut self.normed[..n_tokens * dim], dim, |t, out| {
-            (run.kernels.ops().rms_norm)(&x[t * dim..(t + 1) * dim], weight, eps, out);
-        });
     }
 }

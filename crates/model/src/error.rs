@@ -39,7 +39,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A [`Error::Malformed`] from anything printable.
     pub fn malformed(part: impl ToString, found: impl ToString, expected: impl ToString) -> Self {
-        Self::Malformed { part: part.to_string(), found: found.to_string(), expected: expected.to_string() }
+        let (part, found, expected) = (part.to_string(), found.to_string(), expected.to_string());
+        Self::Malformed { part: printable(part), found: printable(found), expected: printable(expected) }
     }
 
     /// An [`Error::Unsupported`] that lists the shelf's names.
@@ -49,6 +50,27 @@ impl Error {
         shelf: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let supported = shelf.into_iter().collect::<Vec<_>>().join(", ");
-        Self::Unsupported { part: part.to_string(), found: found.to_string(), supported }
+        let (part, found) = (part.to_string(), found.to_string());
+        Self::Unsupported { part: printable(part), found: printable(found), supported: printable(supported) }
+    }
+}
+
+/// Names from a file may hold anything: a line's end would make two sentences of one, an escape could drive a terminal.
+fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_files_stay_on_one_line() {
+        let error = Error::malformed("metadata a\nb\u{1b}[2J", "\t", "é");
+        assert_eq!(error.to_string(), "metadata a\\nb\\u{1b}[2J: \\t, expected é");
     }
 }

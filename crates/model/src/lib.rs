@@ -1,7 +1,7 @@
 //! Meaning: bytes to weights, text to tokens, tokens to logits.
 //!
 //! Reading order: [`mod@file`] turns bytes into metadata and named tensors, [`arch`] and [`config`] say what they mean,
-//! [`weights`] makes them canonical, [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`rope`] and [`kv`].
+//! [`weights`] makes them canonical, [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`norm`], [`rope`] and [`kv`].
 //! This crate opens no file, reads no clock and starts no thread.
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,18 @@ pub mod token;
 
 pub mod arch;
 pub mod config;
-pub mod rope;
+pub mod keys;
+pub mod source;
 pub mod weights;
 
+pub mod adapter;
 pub mod decoder;
 pub mod ffn;
 pub mod kv;
 pub mod linear;
 pub mod mixer;
+pub mod norm;
+pub mod rope;
+pub mod scratch;
 
 pub use error::{Error, Result};

@@ -1,10 +1,14 @@
-//! A matrix with an optional bias, and the one way activations go through it.
+//! A matrix with an optional bias, and the one way activations go through it, adapters' side products included.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use ingle_kernel::acts::Acts;
 use ingle_kernel::gemm::{Product, matmul, matmul_all};
 use ingle_kernel::mat::Mat;
 use ingle_kernel::ops;
 
+use crate::adapter::Pair;
 use crate::decoder::Runtime;
 
 /// `y = W x + b`.
@@ -14,6 +18,48 @@ pub struct Linear {
     pub mat: Mat,
     /// `(rows)`
     pub bias: Option<Vec<f32>>,
+    /// Which weight of the file it is, where adapters may add to it.
+    pub place: Option<Place>,
+}
+
+/// Rows of a weight of the file, from the first of [`Linear::mat`] on.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Name of the weight in the file.
+    pub weight: Arc<str>,
+    /// Where the rows begin in it.
+    pub first_row: usize,
+}
+
+/// Buffers of matrix inputs, reused from step to step.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// The input in the form the matrices take.
+    acts: Acts,
+    /// An adapter's inner values `(n_tokens, rank)`, as input and as floats.
+    low_acts: Acts,
+    low: Vec<f32>,
+    /// What an adapter adds. `(n_tokens, rows)`
+    side: Vec<f32>,
+}
+
+impl Inputs {
+    /// Room for `n_tokens` rows of up to `dim` values; adapters' buffers grow when the first is used.
+    pub fn with_capacity(n_tokens: usize, dim: usize) -> Self {
+        Self { acts: Acts::with_capacity(n_tokens, dim), ..Self::default() }
+    }
+}
+
+impl Linear {
+    /// Rows `range` as a layer of its own over the same weights: how fused projections are taken apart.
+    pub fn rows_view(&self, range: Range<usize>) -> Self {
+        let bias = self.bias.as_ref().map(|bias| bias[range.clone()].to_vec());
+        let place = self
+            .place
+            .as_ref()
+            .map(|place| Place { weight: place.weight.clone(), first_row: place.first_row + range.start });
+        Self { mat: self.mat.rows_view(range), bias, place }
+    }
 }
 
 /// Sends `x` `(n_tokens, cols)` through layers that share it; each result is `(n_tokens, rows)`.
@@ -21,38 +67,61 @@ pub struct Linear {
 /// `x` is quantised once when all take it in the same form.
 pub fn project<const N: usize>(
     run: &Runtime<'_>,
-    acts: &mut Acts,
+    inputs: &mut Inputs,
     x: &[f32],
     to: [(&Linear, &mut [f32]); N],
 ) {
     let first = &to[0].0.mat;
     let (act, dim) = (first.kernel().act, first.cols());
     let quantize = run.kernels.ops().quantize;
-    let mut biases: [Option<&[f32]>; N] = [None; N];
-    for (bias, (linear, _)) in biases.iter_mut().zip(&to) {
-        *bias = linear.bias.as_deref();
-    }
-    acts.set(act, x, dim, quantize);
-    if to.iter().all(|(linear, _)| linear.mat.kernel().act == act) {
-        let products = to.map(|(linear, out)| Product { mat: &linear.mat, out });
-        let outs = matmul_all(run.pool, acts, products);
-        for (bias, out) in biases.into_iter().zip(outs) {
-            add_bias(bias, out);
+    let linears = to.each_ref().map(|(linear, _)| *linear);
+    let outs = {
+        let acts = &mut inputs.acts;
+        acts.set(act, x, dim, quantize);
+        if linears.iter().all(|linear| linear.mat.kernel().act == act) {
+            matmul_all(run.pool, acts, to.map(|(linear, out)| Product { mat: &linear.mat, out }))
+        } else {
+            to.map(|(linear, out)| {
+                if acts.act() != linear.mat.kernel().act {
+                    acts.set(linear.mat.kernel().act, x, dim, quantize);
+                }
+                matmul(run.pool, acts, &linear.mat, out);
+                out
+            })
         }
-        return;
-    }
-    for (linear, out) in to {
-        if acts.act() != linear.mat.kernel().act {
-            acts.set(linear.mat.kernel().act, x, dim, quantize);
+    };
+    for (linear, out) in linears.into_iter().zip(outs) {
+        if let Some(bias) = &linear.bias {
+            out.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
         }
-        matmul(run.pool, acts, &linear.mat, out);
-        add_bias(linear.bias.as_deref(), out);
+        let Some(place) = linear.place.as_ref().filter(|_| !run.adapters.is_empty()) else { continue };
+        for (adapter, factor) in run.adapters {
+            if let Some(pair) = adapter.pair(&place.weight) {
+                add_side(run, inputs, x, (pair, *factor), place.first_row, out);
+            }
+        }
     }
 }
 
-fn add_bias(bias: Option<&[f32]>, out: &mut [f32]) {
-    let Some(bias) = bias else { return };
-    for row in out.chunks_exact_mut(bias.len()) {
-        ops::add(row, bias);
-    }
+/// `out += factor * scale * B (A x)`, of the rows of `B` from `first_row` on.
+fn add_side(
+    run: &Runtime<'_>,
+    Inputs { acts, low_acts, low, side }: &mut Inputs,
+    x: &[f32],
+    (pair, factor): (&Pair, f32),
+    first_row: usize,
+    out: &mut [f32],
+) {
+    let quantize = run.kernels.ops().quantize;
+    let (dim, rank) = (pair.a.cols(), pair.a.rows());
+    let n_tokens = x.len() / dim;
+    let rows = out.len() / n_tokens;
+    low.resize(low.len().max(n_tokens * rank), 0.0);
+    side.resize(side.len().max(out.len()), 0.0);
+    let (low, side) = (&mut low[..n_tokens * rank], &mut side[..out.len()]);
+    acts.set(pair.a.kernel().act, x, dim, quantize);
+    matmul(run.pool, acts, &pair.a, low);
+    low_acts.set(pair.b.kernel().act, low, rank, quantize);
+    matmul(run.pool, low_acts, &pair.b.rows_view(first_row..first_row + rows), side);
+    ops::add_scaled(out, side, pair.scale * factor);
 }

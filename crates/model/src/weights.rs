@@ -1,160 +1,134 @@
 //! Canonical weights: whatever a file looks like, past this door there is one layout and one naming.
-//!
-//! Matrices stay where they lie, as views of the file's bytes; only norms and biases, some KB, are decoded. Every shape is
-//! checked against the configuration, and a tensor that nothing uses is an error: it means that the file's arithmetic
-//! is not the one we know.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use ingle_kernel::mat::Mat;
 use ingle_kernel::simd::Kernels;
 
-use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::ffn::dense::Dense;
-use crate::file::gguf::{Gguf, Tensor};
+use crate::arch::Norms;
+use crate::config::{Config, LayerPlan};
+use crate::error::Result;
+use crate::ffn::Ffn;
+use crate::ffn::per_layer::{self, PerLayer};
+use crate::file::gguf::Gguf;
 use crate::linear::Linear;
-use crate::mixer::attention::Attention;
-
-/// Tensors that some converters leave in a file and whose content the configuration already gives.
-const REDUNDANT: &[&str] = &["attn_rot_embd.weight", "attention.rotary_emb.inv_freq"];
+use crate::mixer::Mixer;
+use crate::norm::Norm;
+use crate::source::Source;
 
 /// All weights of a model.
 #[derive(Debug)]
 pub struct Weights {
     /// Token embedding. `(vocab, dim)`
     pub embed: Mat,
+    /// Where each layer's own embeddings come from.
+    pub per_layer: Option<per_layer::Table>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
-    /// Weight of the norm before the head. `(dim)`
-    pub out_norm: Vec<f32>,
+    /// The norm before the head.
+    pub out_norm: Norm,
     /// Output head, the embedding itself when a file ties them. `(vocab, dim)`
     pub head: Linear,
+    /// The weights that adapters may add to, by their names in the file: rows and columns.
+    pub adaptable: BTreeMap<String, (usize, usize)>,
 }
 
-/// One layer: norm, mixer, norm, ffn, each half added to the residual stream.
+/// One layer: a mixer and feed-forward blocks, each with its norms and added to the residual stream.
 #[derive(Debug)]
 pub struct Layer {
-    /// `(dim)`
-    pub mixer_norm: Vec<f32>,
-    /// Mixes positions.
-    pub mixer: Attention,
-    /// `(dim)`
-    pub ffn_norm: Vec<f32>,
-    /// Mixes channels.
-    pub ffn: Dense,
+    /// Mixes positions; some layers have none.
+    pub mixer: Option<Half<dyn Mixer>>,
+    /// Mix channels, one after the other; some layers have none.
+    pub ffns: Vec<Half<dyn Ffn>>,
+    /// Factor on the residual stream behind the layer.
+    pub scale: Option<f32>,
+}
+
+/// Half a layer: what stands before the block, the block, and what stands behind it.
+#[derive(Debug)]
+pub struct Half<B: ?Sized> {
+    /// Where the block's input comes from.
+    pub input: Input,
+    /// The norm of what the block gives, before it is added.
+    pub post_norm: Option<Norm>,
+    /// The block.
+    pub block: Box<B>,
+}
+
+/// What a block reads.
+#[derive(Debug)]
+pub enum Input {
+    /// The residual stream, normed.
+    Normed(Norm),
+    /// The residual stream as it is.
+    Plain,
+    /// What the layer's mixer has read.
+    Shared,
 }
 
 impl Weights {
     /// Takes the weights of `file` for the kernels of one tier.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when a tensor is missing or misshapen, [`Error::Unsupported`] when one has no place.
+    /// [`crate::Error::Malformed`] when a tensor is missing or misshapen, [`crate::Error::Unsupported`] when one has no place.
     pub fn read(file: &Gguf, config: &Config, kernels: &Kernels) -> Result<Self> {
-        let mut source = Source { file, kernels, used: HashSet::new() };
-        source.used.insert("rope_freqs.weight".into());
+        let mut source = Source::new(file, config, kernels);
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
-        let layers =
-            (0..config.n_layers).map(|i| Layer::read(&mut source, config, i)).collect::<Result<_>>()?;
-        let out_norm = source.vector("output_norm.weight", config.dim)?;
-        let head = if file.tensor("output.weight").is_some() {
+        let per_layer = per_layer::Table::read(&mut source, config)?;
+        let layers = config.layers.iter().enumerate().map(|(i, plan)| {
+            source.enter(Some(i));
+            Layer::read(&mut source, config, plan)
+        });
+        let layers = layers.collect::<Result<_>>()?;
+        source.enter(None);
+        let out_norm = source.norm("output_norm", config.dim)?;
+        let head = if source.has("output.weight") {
             source.linear("output", config.vocab, config.dim)?
         } else {
-            Linear { mat: embed.clone(), bias: None }
+            let bias = source.vector_if("output.bias", config.vocab)?;
+            let place = source.place("output.weight", config.vocab, config.dim);
+            Linear { mat: embed.clone(), bias, place: Some(place) }
         };
-        source.refuse_leftovers(config)?;
-        Ok(Self { embed, layers, out_norm, head })
+        let adaptable = source.finish()?;
+        Ok(Self { embed, per_layer, layers, out_norm, head, adaptable })
     }
 }
 
 impl Layer {
-    fn read(source: &mut Source<'_>, config: &Config, i: usize) -> Result<Self> {
-        let name = |part: &str| format!("blk.{i}.{part}");
-        for part in config.family.needs {
-            source.tensor(&name(part))?;
+    fn read(source: &mut Source<'_>, config: &Config, plan: &LayerPlan) -> Result<Self> {
+        for name in config.family.needs {
+            source.tensor(name)?;
         }
-        let (dim, q_dim, kv_dim) = (config.dim, config.q_dim(), config.kv_dim());
-        Ok(Self {
-            mixer_norm: source.vector(&name("attn_norm.weight"), dim)?,
-            mixer: Attention {
-                q: source.linear(&name("attn_q"), q_dim, dim)?,
-                k: source.linear(&name("attn_k"), kv_dim, dim)?,
-                v: source.linear(&name("attn_v"), kv_dim, dim)?,
-                o: source.linear(&name("attn_output"), dim, q_dim)?,
-                q_norm: source.vector_if(&name("attn_q_norm.weight"), config.attn.head_dim)?,
-                k_norm: source.vector_if(&name("attn_k_norm.weight"), config.attn.head_dim)?,
-            },
-            ffn_norm: source.vector(&name("ffn_norm.weight"), dim)?,
-            ffn: Dense {
-                gate: source.linear(&name("ffn_gate"), config.ffn_dim, dim)?,
-                up: source.linear(&name("ffn_up"), config.ffn_dim, dim)?,
-                down: source.linear(&name("ffn_down"), dim, config.ffn_dim)?,
-            },
-        })
-    }
-}
-
-/// A file whose tensors are being taken.
-struct Source<'a> {
-    file: &'a Gguf,
-    kernels: &'a Kernels,
-    used: HashSet<String>,
-}
-
-impl<'a> Source<'a> {
-    fn tensor(&mut self, name: &str) -> Result<&'a Tensor> {
-        let tensor = self.file.tensor(name);
-        let tensor =
-            tensor.ok_or_else(|| Error::malformed(format!("tensor {name}"), "nothing", "a tensor"))?;
-        self.used.insert(name.to_owned());
-        Ok(tensor)
-    }
-
-    fn shaped(&mut self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
-        let tensor = self.tensor(name)?;
-        // Trailing dimensions of one value say nothing.
-        let n = tensor.shape.iter().rposition(|&n| n != 1).map_or(1, |i| i + 1).max(shape.len());
-        if tensor.shape.get(..n.min(tensor.shape.len())) != Some(shape) {
-            return Err(Error::malformed(
-                format!("tensor {name}"),
-                format!("shape {:?}", tensor.shape),
-                format!("{shape:?}"),
-            ));
+        let (dim, norms) = (config.dim, config.family.norms);
+        let post_norm = |source: &mut Source<'_>, name: &str| match norms {
+            Norms::Before => Ok(None),
+            Norms::After | Norms::Both => source.norm(name, dim).map(Some),
+        };
+        let input = |source: &mut Source<'_>, name: &str| match norms {
+            Norms::After => Ok(Input::Plain),
+            Norms::Before | Norms::Both => source.norm(name, dim).map(Input::Normed),
+        };
+        let mixer = match plan.mixer.read(source, dim)? {
+            None => None,
+            Some(block) => Some(Half {
+                input: input(source, "attn_norm")?,
+                post_norm: post_norm(source, "post_attention_norm")?,
+                block,
+            }),
+        };
+        // The one norm of a layer without a mixer has the name of the first.
+        let ffn_norm = if mixer.is_some() { "ffn_norm" } else { "attn_norm" };
+        let mut ffns = Vec::new();
+        if let Some(block) = plan.ffn.read(source, dim)? {
+            let input = if plan.parallel { Input::Shared } else { input(source, ffn_norm)? };
+            ffns.push(Half { input, post_norm: post_norm(source, "post_ffw_norm")?, block });
         }
-        Ok(tensor)
-    }
-
-    fn mat(&mut self, name: &str, rows: usize, cols: usize) -> Result<Mat> {
-        let tensor = self.shaped(name, &[cols, rows])?;
-        Ok(Mat::new(self.kernels, tensor.format, rows, cols, tensor.bytes.clone()))
-    }
-
-    fn vector(&mut self, name: &str, n: usize) -> Result<Vec<f32>> {
-        let tensor = self.shaped(name, &[n])?;
-        let mut values = vec![0.0; n];
-        (tensor.format.dequantize)(&tensor.bytes, &mut values);
-        Ok(values)
-    }
-
-    fn vector_if(&mut self, name: &str, n: usize) -> Result<Option<Vec<f32>>> {
-        self.file.tensor(name).is_some().then(|| self.vector(name, n)).transpose()
-    }
-
-    /// `NAME.weight` and, where there is one, `NAME.bias`.
-    fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear> {
-        let mat = self.mat(&format!("{name}.weight"), rows, cols)?;
-        Ok(Linear { mat, bias: self.vector_if(&format!("{name}.bias"), rows)? })
-    }
-
-    fn refuse_leftovers(&self, config: &Config) -> Result<()> {
-        let known = |name: &str| self.used.contains(name) || REDUNDANT.iter().any(|r| name.ends_with(r));
-        match self.file.tensors().iter().find(|t| !known(&t.name)) {
-            None => Ok(()),
-            Some(t) => Err(Error::unsupported(
-                format!("tensor {}", t.name),
-                format!("a tensor that family {} does not use", config.family.name),
-                ["the tensors of the published models of that family"],
-            )),
+        if config.per_layer_dim > 0 {
+            let post_norm = Some(source.norm("post_norm", dim)?);
+            let block = Box::new(PerLayer::read(source, config)?);
+            ffns.push(Half { input: Input::Plain, post_norm, block });
         }
+        let scale = source.vector_if("layer_output_scale.weight", 1)?.map(|scale| scale[0]);
+        Ok(Self { mixer, ffns, scale })
     }
 }

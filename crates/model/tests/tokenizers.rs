@@ -29,7 +29,8 @@ fn encode(tokenizer: &Tokenizer, text: &str, parse: Parse) -> Vec<u32> {
     ids
 }
 
-const REFERENCES: &[&str] = &["llama-bpe", "llama-spm", "qwen2", "gpt-2"];
+const REFERENCES: &[&str] =
+    &["llama-bpe", "llama-spm", "qwen2", "gpt-2", "phi-3", "deepseek-llm", "gemma-4", "bert-bge"];
 
 /// Every reference vocabulary: its name, the tokenizer, and texts with their ids.
 fn references() -> Vec<(&'static str, Tokenizer, Vec<(String, Vec<u32>)>)> {
@@ -43,7 +44,8 @@ fn references() -> Vec<(&'static str, Tokenizer, Vec<(String, Vec<u32>)>)> {
         let ids = ids.lines().map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect());
         let ids: Vec<Vec<u32>> = ids.collect();
         let mut texts: Vec<_> = texts.split("\n__ggml_vocab_test__\n").map(str::to_owned).collect();
-        assert_eq!(texts.pop().as_deref(), Some(""), "the separator stands after the last text too");
+        // In most files the separator stands after the last text too.
+        texts.pop_if(|last| last.is_empty());
         assert_eq!(texts.len(), ids.len(), "{name}");
         (name, Tokenizer::from_gguf(&file).unwrap(), texts.into_iter().zip(ids).collect())
     };
@@ -62,7 +64,8 @@ fn ids_equal_the_reference() {
 
 #[test]
 fn texts_come_back_as_they_were() {
-    for (name, tokenizer, cases) in references() {
+    // BERT keeps neither case nor spaces.
+    for (name, tokenizer, cases) in references().into_iter().filter(|(name, ..)| *name != "bert-bge") {
         for (text, _) in cases {
             let ids = encode(&tokenizer, &text, Parse::Text);
             assert_eq!(tokenizer.decode(&ids, Render::Text), text, "{name}");
@@ -96,7 +99,7 @@ fn speed() {
         }));
         let mut back = String::new();
         let decode = best(Box::new(|| back = tokenizer.decode(&ids, Render::Text)));
-        assert_eq!(back, text, "{name}");
+        assert!(*name == "bert-bge" || back == text, "{name}");
         let megabytes = text.len() as f64 / 1e6;
         eprintln!(
             "{name}: load {:.1} ms, encode {:.1} MB/s ({} ids), decode {:.0} MB/s",
@@ -235,7 +238,8 @@ fn any_text_comes_back_from_every_pre_tokenizer() {
     const ALPHABET: &[&str] =
         &["hello", " ", "h", "\n", "é", "\u{301}", "日", "🙂", "1", "½", "'s", "<|im_end|>", "\0", "-"];
     let mut state = 11u64;
-    for pre in ingle_model::token::splitters::names() {
+    use ingle_model::token::splitters::{Symbols, by_name, names};
+    for pre in names().filter(|name| by_name(name).unwrap().symbols == Symbols::Bytes) {
         let tokenizer = byte_level(pre).load().unwrap();
         for _ in 0..50 {
             let text: String = (0..30)
@@ -279,7 +283,7 @@ fn broken_vocabularies_are_refused_in_one_sentence() {
         (Metadata::default(), "tokenizer.ggml.model: nothing"),
         (
             Metadata::default().str("tokenizer.ggml.model", "rune"),
-            "rune is not supported; supported: gpt2, llama",
+            "rune is not supported; supported: gpt2, llama, gemma4, t5, bert, rwkv",
         ),
         (gpt2(), "tokenizer.ggml.tokens: nothing"),
         (gpt2().strings(TOKENS, &["a"]), "tokenizer.ggml.merges: nothing"),
@@ -323,4 +327,75 @@ fn odd_vocabularies_load_and_encode() {
         Metadata::default().str("tokenizer.ggml.model", "gpt2").strings("tokenizer.ggml.merges", &[""; 0]);
     let nothing = nothing.strings("tokenizer.ggml.tokens", &[""; 0]).load().unwrap();
     assert_eq!(encode(&nothing, "ab", Parse::Special), [0u32; 0]);
+}
+
+/// A T5 vocabulary: padding, end, unknown, then some text.
+fn t5(texts: &[(&str, f32)]) -> Metadata {
+    let mut tokens = vec!["<pad>".to_owned(), "</s>".into(), "<unk>".into()];
+    tokens.extend(texts.iter().map(|(text, _)| (*text).to_owned()));
+    let mut kinds = vec![3i32, 3, 2];
+    kinds.resize(tokens.len(), 1);
+    let mut scores = vec![0f32; 3];
+    scores.extend(texts.iter().map(|(_, score)| score));
+    Metadata::default()
+        .str("tokenizer.ggml.model", "t5")
+        .strings("tokenizer.ggml.tokens", &tokens)
+        .array("tokenizer.ggml.token_type", 5, &kinds.iter().map(|k| k.to_le_bytes()).collect::<Vec<_>>())
+        .array("tokenizer.ggml.scores", 6, &scores.iter().map(|s| s.to_le_bytes()).collect::<Vec<_>>())
+        .uint("tokenizer.ggml.eos_token_id", 1)
+}
+
+#[test]
+fn t5_takes_the_best_sum_and_ends_with_eos() {
+    let texts = [("▁", -2.0), ("a", -3.0), ("b", -3.0), ("▁a", -4.0), ("ab", -3.5), ("▁ab", -9.0)];
+    let tokenizer = t5(&texts).load().unwrap();
+    assert_eq!(encode(&tokenizer, "ab", Parse::Text), [3, 7]);
+    assert_eq!(encode(&tokenizer, "a é日 b", Parse::Text), [6, 3, 2, 3, 5]);
+    assert_eq!((tokenizer.before(), tokenizer.after()), (&[][..], &[1][..]));
+    assert_eq!(tokenizer.decode(&[6, 3, 5, 1], Render::Text), "a b");
+}
+
+#[test]
+fn t5_refuses_scores_that_are_no_numbers_and_broken_tables() {
+    const MAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    for (file, says) in [
+        (t5(&[("a", f32::NAN)]), "token 3: the score NaN, expected a finite number"),
+        (t5(&[("a", f32::NEG_INFINITY)]), "the score -inf"),
+        (t5(&[(&"a".repeat(2000), 0.0)]), "a token of 2000 bytes, expected at most 1024"),
+        (t5(&[]).array(MAP, 0, &[[1u8], [0]]), "2 bytes, expected a length and a trie"),
+        (t5(&[]).array(MAP, 0, &[[255u8]; 8]), "8 bytes, expected a trie of"),
+        (t5(&[]).array(MAP, 0, &[[0u8], [0], [0], [0], [255]]), "texts that are not UTF-8"),
+    ] {
+        let message = file.load().unwrap_err().to_string();
+        assert!(message.contains(says) && !message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn rwkv_takes_the_longest_token_that_begins() {
+    let file = Metadata::default()
+        .str("tokenizer.ggml.model", "rwkv")
+        .strings("tokenizer.ggml.tokens", &["<s>", r"\n", "a", "ab", r"\xe6", r"\x97\xa5", r"\'"])
+        .array("tokenizer.ggml.token_type", 5, &[3i32, 1, 1, 1, 1, 1, 1].map(i32::to_le_bytes));
+    let tokenizer = file.load().unwrap();
+    assert_eq!(encode(&tokenizer, "aab\n日'", Parse::Text), [2, 3, 1, 4, 5, 6]);
+    assert_eq!(tokenizer.decode(&[2, 3, 1, 4, 5, 6], Render::Text), "aab\n日'");
+}
+
+#[test]
+fn bert_begins_words_with_a_mark_and_puts_tokens_around() {
+    let file = Metadata::default()
+        .str("tokenizer.ggml.model", "bert")
+        .strings(
+            "tokenizer.ggml.tokens",
+            &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁un", "able", "▁able", "▁!", "▁▁"],
+        )
+        .array("tokenizer.ggml.token_type", 5, &[3i32, 3, 3, 3, 1, 1, 1, 1, 1].map(i32::to_le_bytes))
+        .uint("tokenizer.ggml.unknown_token_id", 1)
+        .uint("tokenizer.ggml.cls_token_id", 2)
+        .uint("tokenizer.ggml.seperator_token_id", 3);
+    let tokenizer = file.load().unwrap();
+    assert_eq!(encode(&tokenizer, "Unable ÁBLE! x ▁", Parse::Text), [4, 5, 6, 7, 1, 8]);
+    assert_eq!((tokenizer.before(), tokenizer.after()), (&[2][..], &[3][..]));
+    assert_eq!(tokenizer.decode(&[2, 4, 5, 6, 7, 3], Render::Text), "unable able!");
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
 use ingle_engine::memory;
-use ingle_engine::sample::Params;
+use ingle_engine::sample::{Logprob, Logprobs, Params};
 use ingle_engine::session::Session;
+use ingle_model::token::Tokenizer;
 use serde_json::{Value as Json, json};
 
 use super::prompt::Prompt;
@@ -27,6 +28,8 @@ pub struct Options {
     pub max_tokens: usize,
     /// What happens when the context is full.
     pub overflow: Overflow,
+    /// Whether to report log-probabilities, and of how many alternatives.
+    pub logprobs: Option<usize>,
 }
 
 impl Options {
@@ -35,17 +38,7 @@ impl Options {
         if stop.iter().any(String::is_empty) {
             return Err(Failure::usage("--stop \"\": an empty text would end every answer at once"));
         }
-        let params = Params {
-            temperature: settings.float("temperature"),
-            top_k: settings.count("top-k").unwrap_or(0),
-            top_p: settings.float("top-p"),
-            min_p: settings.float("min-p"),
-            repeat_penalty: settings.float("repeat-penalty"),
-            presence_penalty: settings.float("presence-penalty"),
-            frequency_penalty: settings.float("frequency-penalty"),
-            penalty_last_n: settings.count("repeat-last-n").unwrap_or(0),
-            seed: settings.uint("seed").unwrap_or_else(fresh_seed),
-        };
+        let params = settings.params(fresh_seed);
         params.check()?;
         let drops = settings.text("overflow") == Some("drop-oldest");
         Ok(Self {
@@ -53,6 +46,7 @@ impl Options {
             stop,
             max_tokens: settings.count("max-tokens").unwrap_or(usize::MAX),
             overflow: if drops { Overflow::DropOldest } else { Overflow::Error },
+            logprobs: None,
         })
     }
 
@@ -80,6 +74,8 @@ pub struct Answer {
     rest: Duration,
     /// Tokens dropped to make room.
     n_dropped: usize,
+    /// One entry for each token, when asked for.
+    logprobs: Option<Vec<Json>>,
     seed: u64,
     kv_bytes: u64,
 }
@@ -105,12 +101,17 @@ pub fn answer(
         max_tokens: options.max_tokens,
         overflow: options.overflow,
         keep: prompt.keep,
+        logprobs: options.logprobs,
     };
+    let loaded = session.loaded().clone();
+    let mut logprobs = Vec::new();
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
             progress.show(format_args!("reading: {done} of {total} tokens"));
         }
         Event::Prompt { .. } => progress.clear(),
+        Event::Logprobs(of) => logprobs.push(logprobs_json(&loaded.tokenizer, of)),
+        Event::TakenBack { n_tokens } => logprobs.truncate(logprobs.len().saturating_sub(n_tokens)),
         Event::Token(_) => {
             first.get_or_insert_with(|| start.elapsed());
         }
@@ -136,6 +137,7 @@ pub fn answer(
         first,
         rest: total - first,
         n_dropped,
+        logprobs: options.logprobs.map(|_| logprobs),
         seed: options.params.seed,
         kv_bytes: session.kv_bytes(),
     })
@@ -155,6 +157,9 @@ impl Answer {
                 "note: the answer ends here because the context of {ctx} tokens is full; raise --ctx or use \
                  --overflow drop-oldest"
             ));
+        }
+        if self.outcome.finish == Finish::Banned {
+            say("note: the answer ends here because the model found no way round a banned string");
         }
     }
 
@@ -198,7 +203,7 @@ impl Answer {
     /// The answer as one JSON document.
     pub fn to_json(&self) -> Json {
         let o = &self.outcome;
-        json!({
+        let mut all = json!({
             "text": self.text,
             "finish": finish_name(o.finish),
             "n_prompt": o.n_prompt,
@@ -211,8 +216,24 @@ impl Answer {
             "generated_per_second": self.generation_speed(),
             "peak_bytes": memory::peak_resident_bytes(),
             "kv_bytes": self.kv_bytes,
-        })
+        });
+        if let Some(logprobs) = &self.logprobs {
+            all["logprobs"] = json!(logprobs);
+        }
+        all
     }
+}
+
+/// An entry of OpenAI's `logprobs.content`, and the ids.
+fn logprobs_json(tokenizer: &Tokenizer, of: &Logprobs) -> Json {
+    let one = |token: Logprob| {
+        let bytes = tokenizer.token_name(token.id).unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        json!({ "id": token.id, "token": text, "bytes": bytes, "logprob": token.logprob })
+    };
+    let mut entry = one(of.chosen());
+    entry["top_logprobs"] = of.top().iter().map(|&token| one(token)).collect();
+    entry
 }
 
 fn per_second(n: usize, time: Duration) -> f64 {
@@ -225,6 +246,7 @@ fn finish_name(finish: Finish) -> &'static str {
         Finish::Stop(_) => "stop",
         Finish::Length => "length",
         Finish::Context => "context",
+        Finish::Banned => "banned",
         Finish::Cancelled => "interrupted",
     }
 }

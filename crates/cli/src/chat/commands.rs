@@ -63,7 +63,7 @@ pub fn parse(line: &str) -> Result<(&'static Command, &str), String> {
     let (name, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let value = value.trim();
     let Some(command) = COMMANDS.iter().find(|c| c.name == name) else {
-        let near = crate::near::nearest(name, COMMANDS.iter().map(|c| c.name));
+        let near = ingle_engine::near::nearest(name, COMMANDS.iter().map(|c| c.name));
         let near = near.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
         return Err(format!("no command {name}{near} (/help shows them all)"));
     };

@@ -41,8 +41,8 @@ fn args(command: Command) -> Command {
         .arg(json_arg())
 }
 
-fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
-    let file = model_ref::open(model_name(matches))?;
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let file = model_ref::open(model_name(matches), env)?;
     let tokenizer = file.tokenizer()?;
     let given: Vec<&str> =
         matches.get_many::<String>("ids").into_iter().flatten().map(String::as_str).collect();

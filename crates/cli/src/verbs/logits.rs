@@ -26,6 +26,7 @@ pub static VERB: Verb = Verb {
 fn args(command: Command) -> Command {
     let command = command
         .arg(model_arg())
+        .arg(load::adapter_arg())
         .arg(
             text_arg("tokens-file", "FILE", "Ids, separated by spaces, commas or lines; fed as they are")
                 .required(true),
@@ -45,7 +46,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     // Without --ctx: what the model was made for, so that scaling that depends on it is the model's own.
     let ctx =
         env.settings.count("ctx").or_else(|| Some(loaded.model.config.ctx_train.min(8192).max(ids.len())));
-    let mut session = load::session(&loaded, env, ctx)?;
+    let mut session = load::session(&loaded, matches, env, ctx)?;
     if ids.len() > session.ctx() {
         return Err(ingle_engine::Error::PromptTooLong { tokens: ids.len(), ctx: session.ctx() }.into());
     }

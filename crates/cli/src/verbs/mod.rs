@@ -4,8 +4,12 @@ mod bench;
 mod completions;
 mod config;
 mod detokenize;
+mod list;
 mod logits;
 mod perplexity;
+mod pull;
+mod quantize;
+mod rm;
 mod run;
 mod show;
 mod template;
@@ -15,6 +19,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
+use crate::settings;
 
 /// One verb.
 pub struct Verb {
@@ -39,7 +44,11 @@ pub static VERBS: &[&Verb] = &[
     &template::VERB,
     &logits::VERB,
     &perplexity::VERB,
+    &quantize::VERB,
     &bench::VERB,
+    &pull::VERB,
+    &list::VERB,
+    &rm::VERB,
     &config::VERB,
     &completions::VERB,
 ];
@@ -59,7 +68,7 @@ pub fn command() -> Command {
         let sub = Command::new(verb.name)
             .about(verb.about)
             .after_help(format!("Examples:\n{}", examples.join("\n")));
-        command.subcommand((verb.args)(sub))
+        command.subcommand(settings::args((verb.args)(sub), settings::EVERYWHERE))
     })
 }
 
@@ -68,7 +77,7 @@ fn model_arg() -> Arg {
     Arg::new("model")
         .value_name("MODEL")
         .required(true)
-        .help("A .gguf file, or demo for the built-in model")
+        .help("A .gguf file, a name from the list, user/repo[:QUANT] on the hub, or demo for the built-in model")
         .value_hint(clap::ValueHint::FilePath)
 }
 

@@ -39,6 +39,7 @@ const CTX: usize = 512;
 fn args(command: Command) -> Command {
     let command = command
         .arg(model_arg())
+        .arg(load::adapter_arg())
         .arg(text_arg("file", "FILE", "The text").required_unless_present("base"))
         .arg(
             Arg::new("chunks")
@@ -78,7 +79,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let n = matches.get_one::<u64>("chunks").map_or(n, |&max| n.min(usize::try_from(max).unwrap_or(n)));
     windows.truncate(n * window);
 
-    let mut session = load::session(&loaded, env, Some(window))?;
+    let mut session = load::session(&loaded, matches, env, Some(window))?;
     let header = Header { ctx: window, n_vocab: loaded.model.config.vocab, tokens: windows };
     let mut save = text(matches, "save-base").map(|path| BaseWriter::create(path, &header)).transpose()?;
     let Some(scores) = score(&mut session, env, &header, &mut base, &mut save)? else {

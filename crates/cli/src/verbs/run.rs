@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::sample::LOGPROBS_MAX;
 
 use super::{Verb, json_arg, model_arg, model_name, print_json, text, text_arg};
 use crate::chat::Conversation;
@@ -11,7 +12,7 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
-use crate::{load, settings};
+use crate::{load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -20,6 +21,8 @@ pub static VERB: Verb = Verb {
         "ingle run demo",
         "ingle run demo \"Tell me a story.\" --temperature 0",
         "ingle run demo \"Summarise:\" < notes.txt",
+        "ingle run demo \"Tell me a story.\" --dry-multiplier 0.8 --samplers \"dry;top-p;temperature\"",
+        "ingle run qwen3:0.6b \"Why is the sky blue?\"",
         "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
     ],
     args,
@@ -29,6 +32,7 @@ pub static VERB: Verb = Verb {
 fn args(command: Command) -> Command {
     let command = command
         .arg(model_arg())
+        .arg(load::adapter_arg())
         .arg(
             Arg::new("prompt")
                 .value_name("PROMPT")
@@ -49,8 +53,18 @@ fn args(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Say on stderr how fast it was and what it took"),
         )
+        .arg(
+            Arg::new("logprobs")
+                .long("logprobs")
+                .value_name("N")
+                .requires("json")
+                .value_parser(clap::value_parser!(u64).range(0..=LOGPROBS_MAX as u64))
+                .help(
+                    "With --json: each token's log-probability and those of the N most probable, 20 at most",
+                ),
+        )
         .arg(json_arg());
-    let command = settings::args(command, settings::SAMPLING);
+    let command = settings::args(command, &settings::sampling_names());
     settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE)
 }
 
@@ -63,7 +77,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         ));
     }
     let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
-    let options = Options::from_settings(&env.settings, stop)?;
+    let mut options = Options::from_settings(&env.settings, stop)?;
+    options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
+    pulling::offer(model_name(matches), env)?;
     env.catch_ctrl_c();
     let loaded = load::model(model_name(matches), env)?;
     let prompter = Prompter::new(&loaded)?;
@@ -71,7 +87,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if system.is_some() && !prompter.has_template() {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
-    let mut session = load::session(&loaded, env, env.settings.count("ctx"))?;
+    let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {

@@ -61,12 +61,45 @@ struct FormatOfKind {
 struct Shape {
     dim: usize,
     n_layers: usize,
+    /// Layers of each kind, by the name of their mixer.
+    mixers: BTreeMap<&'static str, usize>,
     n_heads: usize,
     n_kv_heads: usize,
     head_dim: usize,
+    /// Of one expert where there are several.
     ffn_dim: usize,
+    n_experts: usize,
+    n_experts_used: usize,
+    /// The shortest window of a layer that has one.
+    window: Option<usize>,
     vocab: usize,
     ctx_train: usize,
+}
+
+impl Shape {
+    fn of(config: &Config) -> Self {
+        let heads = config.heads();
+        let mut mixers = BTreeMap::new();
+        for layer in &config.layers {
+            *mixers.entry(layer.mixer.name()).or_insert(0) += 1;
+        }
+        let experts = config.layers.iter().find_map(|layer| layer.ffn.experts());
+        let windows = config.layers.iter().filter_map(|layer| layer.attention()?.shape.window);
+        Self {
+            dim: config.dim,
+            n_layers: config.layers.len(),
+            mixers,
+            n_heads: heads.map_or(0, |h| h.n_heads),
+            n_kv_heads: heads.map_or(0, |h| h.n_kv_heads),
+            head_dim: heads.map_or(0, |h| h.head_dim),
+            ffn_dim: config.layers.iter().map(|layer| layer.ffn.dim()).max().unwrap_or(0),
+            n_experts: experts.map_or(0, |e| e.n_experts),
+            n_experts_used: experts.map_or(0, |e| e.n_used),
+            window: windows.min(),
+            vocab: config.vocab,
+            ctx_train: config.ctx_train,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,7 +125,7 @@ struct Memory {
 const STEP_TOKENS: usize = 512;
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
-    let file = model_ref::open(model_name(matches))?;
+    let file = model_ref::open(model_name(matches), env)?;
     let report = report(&file, env)?;
     if matches.get_flag("json") {
         print_json(&report)?;
@@ -132,16 +165,7 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
         n_params,
         weight_bytes,
         formats: formats(gguf),
-        shape: config.as_ref().map(|c| Shape {
-            dim: c.dim,
-            n_layers: c.n_layers,
-            n_heads: c.attn.n_heads,
-            n_kv_heads: c.attn.n_kv_heads,
-            head_dim: c.attn.head_dim,
-            ffn_dim: c.ffn_dim,
-            vocab: c.vocab,
-            ctx_train: c.ctx_train,
-        }),
+        shape: config.as_ref().map(Shape::of),
         unsupported,
         tokenizer,
         chat_template_bytes: text("tokenizer.chat_template").map(|t| t.len()),
@@ -199,6 +223,14 @@ fn print(r: &Report, out: &mut impl Write) -> Result<(), Failure> {
             let heads =
                 format!("{} heads of {} ({} for keys and values)", s.n_heads, s.head_dim, s.n_kv_heads);
             line("shape", format!("{} layers, dim {}, ffn {}, {heads}", s.n_layers, s.dim, s.ffn_dim))?;
+            if s.mixers.len() > 1 || s.window.is_some() {
+                let kinds = s.mixers.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>();
+                let window = s.window.map(|n| format!("; window {n}")).unwrap_or_default();
+                line("layers", kinds.join(", ") + &window)?;
+            }
+            if s.n_experts > 0 {
+                line("experts", format!("{}, {} for each token", s.n_experts, s.n_experts_used))?;
+            }
             line("context", format!("{} tokens, vocabulary {}", s.ctx_train, s.vocab))?;
         }
         (None, Some(why)) if !r.formats.is_empty() => line("can't run", why.clone())?,

@@ -55,10 +55,10 @@ fn args(command: Command) -> Command {
         .arg(json_arg())
 }
 
-fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let (mut bos, mut eos, mut template) = (String::new(), String::new(), None);
     if let Some(reference) = text(matches, "model") {
-        let file = model_ref::open(reference)?;
+        let file = model_ref::open(reference, env)?;
         let tokenizer = file.tokenizer()?;
         (bos, eos) = (written(&tokenizer, tokenizer.bos()), written(&tokenizer, tokenizer.eos()));
         if text(matches, "template-file").is_none() {

@@ -36,8 +36,8 @@ fn args(command: Command) -> Command {
         .arg(json_arg())
 }
 
-fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
-    let file = model_ref::open(model_name(matches))?;
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let file = model_ref::open(model_name(matches), env)?;
     let tokenizer = file.tokenizer()?;
     let input = match (text(matches, "text"), text(matches, "file")) {
         (Some(text), _) => text.to_owned(),
@@ -50,9 +50,13 @@ fn run(matches: &ArgMatches, _: &mut Env) -> Result<Exit, Failure> {
     };
     let special = matches.get_flag("special");
     let mut ids = Vec::new();
-    ids.extend(tokenizer.bos().filter(|_| special && tokenizer.adds_bos()));
+    if special {
+        ids.extend(tokenizer.before());
+    }
     tokenizer.encode(&input, if special { Parse::Special } else { Parse::Text }, &mut ids);
-    ids.extend(tokenizer.eos().filter(|_| special && tokenizer.adds_eos()));
+    if special {
+        ids.extend(tokenizer.after());
+    }
     if matches.get_flag("json") {
         let names: Vec<String> = ids
             .iter()

@@ -35,13 +35,24 @@ impl Dir {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ingle"));
         command.args(args).current_dir(&self.0).stdin(Stdio::null());
         for (name, _) in std::env::vars() {
-            if name.starts_with("INGLE_") || name.starts_with("CLICOLOR") || name == "NO_COLOR" {
+            let upper = name.to_ascii_uppercase();
+            let ours =
+                ["INGLE_", "CLICOLOR", "NO_COLOR", "HF_", "HUGGING", "XDG_", "SSL_CERT", "REQUESTS_CA"];
+            if ours.iter().any(|o| upper.starts_with(o)) || upper.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }
-        for (name, folder) in [("HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")] {
+        for (name, folder) in [
+            ("HOME", "home"),
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_DATA_HOME", "data"),
+            ("XDG_CACHE_HOME", "cache"),
+        ] {
             command.env(name, self.path(folder));
         }
+        // No test speaks to anybody it did not start itself; those that do set an endpoint of their own.
+        command.env("HF_ENDPOINT", "http://127.0.0.1:9");
         TestCommand { command, stdin: None }
     }
 }

@@ -1,41 +1,63 @@
 //! Min-p: keep tokens at least `p` times as probable as the best one (Nguyen et al., arXiv:2407.01082).
 
-use super::{Act, Candidate, Params, SampleError, Stage, max_logit};
+use super::{Kind, Pool, Rng, Role, Setting, Stage, Step};
 
 pub static STAGE: Stage = Stage {
-    name: "min_p",
-    about: "keep tokens at least p times as probable as the best one (0 is off)",
-    check: |p| {
-        if (0.0..=1.0).contains(&p.min_p) {
-            return Ok(());
-        }
-        Err(SampleError::Param { name: "min_p", value: p.min_p, expected: "0 to 1" })
-    },
+    name: "min-p",
+    aliases: &[],
+    about: "keep tokens at least p times as probable as the best one",
+    source: "arXiv:2407.01082",
+    role: Role::Filter,
+    settings: &[Setting {
+        name: "min-p",
+        kind: Kind::Number(0.0, 1.0, |p| &mut p.min_p),
+        default: &["0.05"],
+        about: "Choose among tokens at least P times as probable as the best; 0: all",
+    }],
     wants: |p| p.min_p > 0.0,
-    act: Act::Filter(apply),
+    make: |p, _| Ok(Box::new(MinP(f64::from(p.min_p).ln() as f32))),
 };
 
-fn apply(p: &Params, list: &mut Vec<Candidate>, _: &mut Vec<Candidate>) {
-    let worst = max_logit(list) + f64::from(p.min_p).ln() as f32;
-    list.retain(|c| c.logit >= worst);
+/// The logarithm of `p`.
+#[derive(Debug)]
+struct MinP(f32);
+
+impl Step for MinP {
+    fn apply(&mut self, pool: &mut Pool<'_>, _: &mut Rng) {
+        pool.keep_above(pool.max() + self.0);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::tests::after;
+    use super::super::tests::logits;
+    use super::super::{Params, Room};
     use super::*;
+
+    fn kept(row: &[f32], min_p: f32) -> Vec<u32> {
+        let mut step = (STAGE.make)(&Params { min_p, ..Params::GREEDY }, &Room::plain(row.len())).unwrap();
+        after(row, |pool| step.apply(pool, &mut Rng::new(0))).iter().map(|c| c.id).collect()
+    }
 
     #[test]
     fn keeps_what_is_probable_enough() {
-        let ln = |p: f32| p.ln();
-        let row = [ln(0.5), ln(0.3), ln(0.15), ln(0.05)];
-        let kept = |min_p| {
-            let mut list: Vec<_> = row.iter().zip(0..).map(|(&logit, id)| Candidate { id, logit }).collect();
-            apply(&Params { min_p, ..Params::GREEDY }, &mut list, &mut Vec::new());
-            list.iter().map(|c| c.id).collect::<Vec<_>>()
-        };
-        assert_eq!(kept(0.05), [0, 1, 2, 3]);
-        assert_eq!(kept(0.2), [0, 1, 2]);
-        assert_eq!(kept(0.5), [0, 1]);
-        assert_eq!(kept(1.0), [0]);
+        let row = [0.5f32, 0.3, 0.15, 0.05].map(f32::ln);
+        assert_eq!(kept(&row, 0.05), [0, 1, 2, 3]);
+        assert_eq!(kept(&row, 0.2), [0, 1, 2]);
+        assert_eq!(kept(&row, 0.5), [0, 1]);
+        assert_eq!(kept(&row, 1.0), [0]);
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for seed in 0..20 {
+            let row = logits(300, seed);
+            let best = row.iter().copied().fold(f32::MIN, f32::max);
+            for p in [1e-6, 0.01, 0.1, 0.9f32] {
+                let enough = |&id: &u32| f64::from(row[id as usize] - best).exp() >= f64::from(p);
+                assert_eq!(kept(&row, p), (0..300).filter(enough).collect::<Vec<_>>(), "seed {seed}, p {p}");
+            }
+        }
     }
 }

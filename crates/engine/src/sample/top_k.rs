@@ -1,36 +1,70 @@
-//! Top-k: keep the `k` best tokens.
+//! Top-k: keep the `k` best tokens (Fan et al., arXiv:1805.04833).
 //!
 //! A heap holds the `k` best seen so far with the worst on top; on a random row only about `k ln(n/k)` of `n` tokens get
 //! past the top, so the pass costs little more than reading. Equal logits: the lower id is the better one.
 
-use super::{Act, Candidate, Params, Stage};
+use super::pool::Candidate;
+use super::{Kind, Pool, Rng, Role, Setting, Stage, Step, TOKENS_MAX};
 
 pub static STAGE: Stage = Stage {
-    name: "top_k",
-    about: "keep the k best tokens (0 is off)",
-    check: |_| Ok(()),
+    name: "top-k",
+    aliases: &[],
+    about: "keep the k best tokens",
+    source: "arXiv:1805.04833",
+    role: Role::Filter,
+    settings: &[Setting {
+        name: "top-k",
+        kind: Kind::Count(0, TOKENS_MAX, |p| &mut p.top_k),
+        default: &["40"],
+        about: "Choose among the K best tokens; 0: all",
+    }],
     wants: |p| p.top_k > 0,
-    act: Act::Filter(apply),
+    make: |p, _| Ok(Box::new(TopK(p.top_k))),
 };
 
-fn apply(p: &Params, list: &mut Vec<Candidate>, heap: &mut Vec<Candidate>) {
-    if p.top_k >= list.len() {
-        return;
+#[derive(Debug)]
+struct TopK(usize);
+
+impl Step for TopK {
+    fn apply(&mut self, pool: &mut Pool<'_>, _: &mut Rng) {
+        keep(pool, self.0);
     }
+}
+
+/// Keeps the `k` best.
+pub fn keep(pool: &mut Pool<'_>, k: usize) {
+    if k < pool.n_left() {
+        let mut heap = std::mem::take(pool.scratch);
+        best(pool.logits(), k, &mut heap);
+        // The heap counts places; ids rise with them.
+        let worst = Candidate { id: pool.id(heap[0].id as usize), logit: heap[0].logit };
+        *pool.scratch = heap;
+        pool.keep_until(worst);
+    }
+}
+
+/// Fills `heap` with the `k` best of `logits`, the worst of them first and the rest in no order; ids are places.
+pub fn best(logits: &[f32], k: usize, heap: &mut Vec<Candidate>) {
+    const BLOCK: usize = 64;
+    let k = k.min(logits.len());
     heap.clear();
-    heap.extend_from_slice(&list[..p.top_k]);
-    for i in (0..p.top_k / 2).rev() {
+    heap.extend(logits[..k].iter().zip(0..).map(|(&logit, id)| Candidate { id, logit }));
+    for i in (0..k / 2).rev() {
         sift_down(heap, i);
     }
-    for c in &list[p.top_k..] {
+    for (n, block) in logits[k..].chunks(BLOCK).enumerate() {
         // A later candidate has a higher id, so an equal logit does not displace.
-        if c.logit > heap[0].logit {
-            heap[0] = *c;
-            sift_down(heap, 0);
+        let top = heap[0].logit;
+        if !block.iter().fold(false, |any, &l| any | (l > top)) {
+            continue;
+        }
+        for (i, &logit) in block.iter().enumerate() {
+            if logit > heap[0].logit {
+                heap[0] = Candidate { id: (k + n * BLOCK + i) as u32, logit };
+                sift_down(heap, 0);
+            }
         }
     }
-    let worst = heap[0];
-    list.retain(|c| c.rank(&worst).is_le());
 }
 
 /// Restores "no child is worse than its parent" below `i`.
@@ -51,13 +85,12 @@ fn sift_down(heap: &mut [Candidate], mut i: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pool::tests::after;
     use super::super::tests::logits;
     use super::*;
 
-    fn kept(row: &[f32], top_k: usize) -> Vec<u32> {
-        let mut list: Vec<_> = row.iter().zip(0..).map(|(&logit, id)| Candidate { id, logit }).collect();
-        apply(&Params { top_k, ..Params::GREEDY }, &mut list, &mut Vec::new());
-        list.iter().map(|c| c.id).collect()
+    fn kept(row: &[f32], k: usize) -> Vec<u32> {
+        after(row, |pool| keep(pool, k)).iter().map(|c| c.id).collect()
     }
 
     /// The slow twin: sort, cut, back to the order of ids.
@@ -80,6 +113,18 @@ mod tests {
                 assert_eq!(kept(&row, k), sorted(&row, k), "seed {seed}, k {k}");
             }
         }
+    }
+
+    #[test]
+    fn it_works_on_what_another_filter_left() {
+        let row = logits(200, 3);
+        let left = after(&row, |pool| {
+            pool.keep(|_| true, |id, _| id % 3 == 1);
+            keep(pool, 5);
+        });
+        let thirds: Vec<f32> = row.iter().skip(1).step_by(3).copied().collect();
+        let expected: Vec<u32> = sorted(&thirds, 5).iter().map(|i| 3 * i + 1).collect();
+        assert_eq!(left.iter().map(|c| c.id).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub static F32: Format = Format {
     bytes: 4,
     act: Act::F32,
     dequantize: |b, out| decode(b, out, f32::from_le_bytes),
-    quantize: Some(|x, out| encode(x, out, f32::to_le_bytes)),
+    quantize: Some(|x, _, out| encode(x, out, f32::to_le_bytes)),
     dot: |w, a| dot(w, a, f32::from_le_bytes),
 };
 
@@ -24,7 +24,7 @@ pub static F16: Format = Format {
     bytes: 2,
     act: Act::F32,
     dequantize: |b, out| decode(b, out, |v| f16_to_f32(u16::from_le_bytes(v))),
-    quantize: Some(|x, out| encode(x, out, |v| f32_to_f16(v).to_le_bytes())),
+    quantize: Some(|x, _, out| encode(x, out, |v| f32_to_f16(v).to_le_bytes())),
     dot: |w, a| dot(w, a, |v| f16_to_f32(u16::from_le_bytes(v))),
 };
 
@@ -36,7 +36,7 @@ pub static BF16: Format = Format {
     bytes: 2,
     act: Act::F32,
     dequantize: |b, out| decode(b, out, |v| bf16_to_f32(u16::from_le_bytes(v))),
-    quantize: Some(|x, out| encode(x, out, |v| f32_to_bf16(v).to_le_bytes())),
+    quantize: Some(|x, _, out| encode(x, out, |v| f32_to_bf16(v).to_le_bytes())),
     dot: |w, a| dot(w, a, |v| bf16_to_f32(u16::from_le_bytes(v))),
 };
 

@@ -4,21 +4,48 @@
 //! we encode it, and its scalar dot product. Layouts are ggml's, the field's common currency. To add a format write its
 //! file and add one line to [`FORMATS`]; tests, benchmarks and the loaders read the shelf.
 //!
+//! Beside the formats lie `ints.rs` (a block as whole numbers, from which most formats decode and multiply), `fit.rs`
+//! and `superblock.rs` (the search for scales, by which most formats encode) and `grids.rs` (the tables of the iq formats).
+//!
 //! # How a dot product is summed
 //! Every tier sums in this order, so that a result never depends on the tile, batch or thread it was computed in:
 //! - float formats ([`Act::F32`]): 16 partial sums, the value at index `k` goes to sum `k % 16` in rising `k`; then the
 //!   upper half is added onto the lower half until one is left (16, 8, 4, 2, 1);
-//! - block formats: with `d` and `d_a` the scales of a block (of 32 or 256) of weights and activations, the integers of the
-//!   block are summed exactly (group scales and offsets included) to `isum`, and `acc += isum as f32 * (d * d_a)` runs over
-//!   the blocks in rising order, multiplication and addition rounded each. Where a block has minima, `acc -= msum as f32 *
-//!   (dmin * d_a)` follows with `msum` the exact sum of group minimum times group sum of activations. Here all tiers agree to
-//!   the bit.
+//! - block formats: a term per block of activations (32 or 256). With `d` and `d_a` the scales of weights and activations,
+//!   the integers of the block are summed exactly (group scales and offsets included) to `isum`, and `acc += isum as f32 *
+//!   (d * d_a)` runs over the blocks in rising order, multiplication and addition rounded each. What a format's values have
+//!   in common is part of `d` (an eighth in iq1 and iq2, a half of e2m1), so that the rest are integers of at most 8 bits;
+//!   where a block of weights spans several of activations (q1_0, q2_0), each has its own term.
+//!   Where a block has minima, `acc -= msum as f32 * (dmin * d_a)` follows with `msum` the exact sum of group minimum times
+//!   group sum of activations; where it has one offset `m` (q4_1, q5_1), `acc += asum as f32 * (m * d_a)` with `asum` the sum
+//!   of its activations. Here all tiers agree to the bit;
+//! - nvfp4, whose groups of 16 have float scales: with `s` and `isum` of the two groups of a block of 32 activations, `acc +=
+//!   (s0 * isum0 + s1 * isum1) * d_a`. Both products are exact (4 bits times 15), so fusing that addition changes nothing.
 
+mod fit;
 mod float;
+mod grids;
+mod ints;
+mod iq1;
+mod iq2;
+mod iq3;
+mod iq4;
+mod mxfp4;
+mod nvfp4;
+mod q1_0;
+mod q2_0;
+mod q2_k;
+mod q3_k;
 pub(crate) mod q4_0;
+mod q4_1;
 pub(crate) mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
 pub(crate) mod q6_k;
 pub(crate) mod q8_0;
+mod superblock;
+mod tq;
 
 use crate::acts::{Act, ActRow};
 
@@ -37,15 +64,50 @@ pub struct Format {
     pub act: Act,
     /// Decodes whole blocks: `(blocks, out)` with `out.len() / block == blocks.len() / bytes`.
     pub dequantize: fn(&[u8], &mut [f32]),
-    /// Encodes whole blocks to nearest, without importance weights; `None` where we only read the format.
-    pub quantize: Option<fn(&[f32], &mut [u8])>,
+    /// Encodes whole blocks: `(values, importance, out)`, minimising the sum of `importance * error^2`. `importance` is one
+    /// finite weight >= 0 per value, such as the mean square of the activation its column meets, or `None` for equal
+    /// weights; formats whose error hardly depends on it (16 and 8 bits) don't read it. A value that is not finite, or
+    /// beyond what the format's scales reach, makes its block decode to values that are not finite where the format has any.
+    /// `None` where we only read the format.
+    pub quantize: Option<Quantize>,
     /// Scalar dot product of one row of weights with one row of activations in the form `act`.
     pub dot: fn(&[u8], ActRow<'_>) -> f32,
 }
 
+/// An encoder; see [`Format::quantize`].
+pub type Quantize = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
 /// Every block format this build reads.
-pub static FORMATS: &[&Format] =
-    &[&float::F32, &float::F16, &float::BF16, &q8_0::Q8_0, &q4_0::Q4_0, &q4_k::Q4_K, &q6_k::Q6_K];
+pub static FORMATS: &[&Format] = &[
+    &float::F32,
+    &float::F16,
+    &float::BF16,
+    &q8_0::Q8_0,
+    &q6_k::Q6_K,
+    &q5_k::Q5_K,
+    &q5_1::Q5_1,
+    &q5_0::Q5_0,
+    &q4_k::Q4_K,
+    &q4_1::Q4_1,
+    &q4_0::Q4_0,
+    &iq4::IQ4_NL,
+    &iq4::IQ4_XS,
+    &nvfp4::NVFP4,
+    &mxfp4::MXFP4,
+    &q3_k::Q3_K,
+    &iq3::IQ3_S,
+    &iq3::IQ3_XXS,
+    &q2_k::Q2_K,
+    &iq2::IQ2_S,
+    &iq2::IQ2_XS,
+    &iq2::IQ2_XXS,
+    &q2_0::Q2_0,
+    &tq::TQ2_0,
+    &iq1::IQ1_M,
+    &tq::TQ1_0,
+    &iq1::IQ1_S,
+    &q1_0::Q1_0,
+];
 
 impl Format {
     /// Bytes of a row of `n` values; `n` must be a multiple of `block`.

@@ -8,6 +8,7 @@
 //! A weight is `d * (q - 8)`.
 
 use super::Format;
+use super::fit::{self, Levels, Uniform};
 use crate::acts::{Act, ActRow};
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -19,7 +20,7 @@ pub static Q4_0: Format = Format {
     bytes: BYTES,
     act: Act::Q8x32,
     dequantize,
-    quantize: Some(quantize),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
     dot,
 };
 
@@ -43,39 +44,17 @@ fn dequantize(blocks: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Tries 19 ranges around the one that makes the value of largest magnitude -8 (+8 being missing), gives each the scale of
-/// least squares and keeps the best. A NaN makes the scale NaN.
-fn quantize(x: &[f32], out: &mut [u8]) {
-    for (x, block) in x.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
-        let largest = super::largest(x);
-        let (mut best, mut d, mut inverse) = (f32::NEG_INFINITY, largest, 0.0);
-        for tenths in -9..=9 {
-            if largest == 0.0 || !largest.is_finite() {
-                break;
-            }
-            let candidate = (-8.0 + 0.1 * tenths as f32) / largest;
-            let (mut xq, mut qq) = (0.0, 0.0);
-            for &x in x {
-                let q = f32::from(step(x * candidate)) - 8.0;
-                (xq, qq) = (xq + x * q, qq + q * q);
-            }
-            // The squared error at the best scale xq / qq is sum(x^2) - xq^2 / qq.
-            if xq * xq > best * qq {
-                (best, d, inverse) = (xq * xq / qq, xq / qq, candidate);
-            }
-        }
-        let (d_out, q) = block.split_first_chunk_mut::<2>().expect("2 of 18");
-        *d_out = f32_to_f16(d).to_le_bytes();
-        for (j, q) in q.iter_mut().enumerate() {
-            *q = step(x[j] * inverse) | step(x[j + 16] * inverse) << 4;
-        }
+fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
+    let levels = Uniform(-8.0, 7.0);
+    let d = if fit::representable(x) { fit::scale(x, w, levels, 1.8, 4).0 } else { f32::NAN };
+    let d = f32_to_f16(d);
+    let t = fit::inverse(f16_to_f32(d));
+    let step = |x: f32| (levels.nearest(x * t) + 8.0) as u8;
+    let (head, q) = block.split_first_chunk_mut().expect("2 of 18");
+    *head = d.to_le_bytes();
+    for (j, q) in q.iter_mut().enumerate() {
+        *q = step(x[j]) | step(x[j + 16]) << 4;
     }
-}
-
-/// The nearest of the 16 steps -8..=7, counted from 0.
-#[inline(always)]
-fn step(v: f32) -> u8 {
-    ((v + 8.5) as u8).min(15)
 }
 
 fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
@@ -101,7 +80,7 @@ mod tests {
         let mut x = [0.0; 32];
         (x[0], x[1], x[16], x[17]) = (8.0, -7.0, 3.0, -5.0);
         let mut block = [0; BYTES];
-        quantize(&x, &mut block);
+        encode(&x, &[1.0; 32], &mut block);
         let mut back = [0.0; 32];
         dequantize(&block, &mut back);
         assert_eq!((back[0], back[1], back[16], back[17], back[2]), (8.0, -7.0, 3.0, -5.0, 0.0));
@@ -110,7 +89,7 @@ mod tests {
     #[test]
     fn a_block_of_zeros_decodes_to_zeros() {
         let mut block = [1; BYTES];
-        quantize(&[0.0; 32], &mut block);
+        encode(&[0.0; 32], &[1.0; 32], &mut block);
         let mut back = [1.0; 32];
         dequantize(&block, &mut back);
         assert_eq!(back, [0.0; 32]);

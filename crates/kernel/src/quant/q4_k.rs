@@ -12,6 +12,8 @@
 //! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
 
 use super::Format;
+use super::fit;
+use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
@@ -23,7 +25,7 @@ pub static Q4_K: Format = Format {
     bytes: BYTES,
     act: Act::Q8x256,
     dequantize,
-    quantize: None,
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
     dot,
 };
 
@@ -42,22 +44,38 @@ pub(crate) struct Parts<'a> {
     pub q: &'a [u8; 128],
 }
 
+/// The first 16 bytes of a block, unpacked.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub d: f32,
+    pub dmin: f32,
+    pub sc: [u8; 8],
+    pub m: [u8; 8],
+}
+
+impl Head {
+    #[inline(always)]
+    pub(super) fn unpack(head: &[u8; 16]) -> Self {
+        let half = |at: usize| f16_to_f32(u16::from_le_bytes([head[at], head[at + 1]]));
+        // Four bytes at a time, each in its own byte of a word.
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (low_sc, low_m, high) = (word(4), word(8), word(12));
+        let top2 = |low: u32| (low >> 2) & 0x3030_3030;
+        let join = |a: u32, b: u32| (u64::from(a & 0x3f3f_3f3f) | u64::from(b) << 32).to_le_bytes();
+        Self {
+            d: half(0),
+            dmin: half(2),
+            sc: join(low_sc, (high & 0x0f0f_0f0f) | top2(low_sc)),
+            m: join(low_m, ((high >> 4) & 0x0f0f_0f0f) | top2(low_m)),
+        }
+    }
+}
+
 #[inline(always)]
 pub(crate) fn parts(block: &[u8; BYTES]) -> Parts<'_> {
-    let (head, q) = block.split_first_chunk::<16>().expect("16 of 144");
-    let half = |at: usize| f16_to_f32(u16::from_le_bytes([head[at], head[at + 1]]));
-    // Four bytes at a time, each in its own byte of a word.
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    let (low_sc, low_m, high) = (word(4), word(8), word(12));
-    let top2 = |low: u32| (low >> 2) & 0x3030_3030;
-    let join = |a: u32, b: u32| (u64::from(a & 0x3f3f_3f3f) | u64::from(b) << 32).to_le_bytes();
-    Parts {
-        d: half(0),
-        dmin: half(2),
-        sc: join(low_sc, (high & 0x0f0f_0f0f) | top2(low_sc)),
-        m: join(low_m, ((high >> 4) & 0x0f0f_0f0f) | top2(low_m)),
-        q: q.first_chunk().expect("128 of 128"),
-    }
+    let (head, q) = block.split_first_chunk().expect("16 of 144");
+    let Head { d, dmin, sc, m } = Head::unpack(head);
+    Parts { d, dmin, sc, m, q: q.first_chunk().expect("128 of 128") }
 }
 
 fn dequantize(blocks: &[u8], out: &mut [f32]) {
@@ -94,6 +112,34 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
         acc -= msum as f32 * (b.dmin * a_d);
     }
     acc
+}
+
+fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
+    let e: Encoded<8> = if fit::representable(x) {
+        superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0)
+    } else {
+        Encoded::NAN
+    };
+    let (head, low) = block.split_first_chunk_mut().expect("16 of 144");
+    *head = pack_head(&e);
+    for (i, byte) in low.iter_mut().enumerate() {
+        let first = 64 * (i / 32) + i % 32;
+        *byte = e.q[first] as u8 | (e.q[first + 32] as u8) << 4;
+    }
+}
+
+/// The first 16 bytes of a block; the inverse of [`Head::unpack`].
+pub(super) fn pack_head(e: &Encoded<8>) -> [u8; 16] {
+    let mut head = [0; 16];
+    head[..2].copy_from_slice(&e.d.to_le_bytes());
+    head[2..4].copy_from_slice(&e.dmin.to_le_bytes());
+    for j in 0..4 {
+        let [sc, sc_next, m, m_next] = [e.sc[j], e.sc[j + 4], e.m[j], e.m[j + 4]].map(|v| v as u8);
+        head[4 + j] = sc | sc_next >> 4 << 6;
+        head[8 + j] = m | m_next >> 4 << 6;
+        head[12 + j] = sc_next & 15 | m_next << 4;
+    }
+    head
 }
 
 #[cfg(test)]

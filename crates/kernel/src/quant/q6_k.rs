@@ -13,6 +13,8 @@
 //! A weight of group `j` is `d * sc[j] * (q - 32)`.
 
 use super::Format;
+use super::fit::{self, Uniform};
+use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
@@ -24,7 +26,7 @@ pub static Q6_K: Format = Format {
     bytes: BYTES,
     act: Act::Q8x256,
     dequantize,
-    quantize: None,
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
     dot,
 };
 
@@ -84,6 +86,26 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
         acc += isum as f32 * (b.d * a_d);
     }
     acc
+}
+
+fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
+    let e: Encoded<16> = if fit::representable(x) {
+        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8))
+    } else {
+        Encoded::NAN
+    };
+    let q = |half: usize, r: usize, l: usize| (e.q[128 * half + 32 * r + l] + 32) as u8;
+    for (i, byte) in block[..128].iter_mut().enumerate() {
+        let (half, r, l) = (i / 64, i / 32 % 2, i % 32);
+        *byte = q(half, r, l) & 15 | q(half, r + 2, l) << 4;
+    }
+    for (i, byte) in block[128..192].iter_mut().enumerate() {
+        *byte = (0..4).fold(0, |byte, r| byte | q(i / 32, r, i % 32) >> 4 << (2 * r));
+    }
+    for (byte, sc) in block[192..208].iter_mut().zip(e.sc) {
+        *byte = sc as u8;
+    }
+    block[208..].copy_from_slice(&e.d.to_le_bytes());
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn dequantize(blocks: &[u8], out: &mut [f32]) {
 }
 
 /// `d = max|x| / 127`, quants rounded half away from zero with the unrounded `d`. A NaN makes the scale NaN.
-fn quantize(x: &[f32], out: &mut [u8]) {
+fn quantize(x: &[f32], _: Option<&[f32]>, out: &mut [u8]) {
     for (x, block) in x.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
         let largest = super::largest(x).abs();
         let d = largest / 127.0;
@@ -75,7 +75,7 @@ mod tests {
         let mut x = [0.0; 32];
         (x[0], x[1], x[2], x[3]) = (-127.0, 2.5, -2.5, 126.4);
         let mut block = [0; BYTES];
-        quantize(&x, &mut block);
+        quantize(&x, None, &mut block);
         let (d, q) = parts(&block);
         assert_eq!(d, 1.0);
         assert_eq!(q[..5].iter().map(|&q| q as i8).collect::<Vec<_>>(), [-127, 3, -3, 126, 0]);
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_block_of_zeros_has_scale_zero() {
         let mut block = [1; BYTES];
-        quantize(&[0.0; 32], &mut block);
+        quantize(&[0.0; 32], None, &mut block);
         assert_eq!(block, [0; BYTES]);
     }
 }

@@ -7,6 +7,7 @@ use crate::acts::{self, Acts};
 use crate::attn;
 use crate::ops::{self, Ops};
 use crate::quant::Format;
+use crate::scan;
 
 /// Runs everywhere.
 pub static TIER: Tier = Tier {
@@ -14,11 +15,19 @@ pub static TIER: Tier = Tier {
     detect: || true,
     ops: Ops {
         rms_norm: ops::rms_norm,
-        silu_mul: ops::silu_mul,
+        rms_norm_in_place: ops::rms_norm_in_place,
+        layer_norm: ops::layer_norm,
+        layer_norm_in_place: ops::layer_norm_in_place,
+        glu: ops::glu,
+        activate: ops::activate,
+        softcap: ops::softcap,
         rope_halves: ops::rope_halves,
         rope_interleaved: ops::rope_interleaved,
         quantize: acts::quantize,
         attend_block: attn::block,
+        ssm_step: scan::ssm_step,
+        selective_step: scan::selective_step,
+        delta_step: scan::delta_step,
     },
     tiles: &[],
 };

@@ -1,4 +1,4 @@
-//! Llama 1 to 3 (arXiv 2302.13971, 2307.09288, 2407.21783) and the many that share its arithmetic.
+//! Llama 1 to 3 and the many that share its arithmetic.
 //!
 //! GGUF stores q and k rows permuted so that rotary pairs are neighbours. Llama-3's RoPE scaling comes as the tensor
 //! `rope_freqs.weight`. Biases are used where a file has them.
@@ -9,7 +9,7 @@ use crate::rope::Order;
 pub static FAMILY: Family = Family {
     name: "llama",
     covers: "Llama 1-3.x, Mistral, TinyLlama, SmolLM2, Vicuna, DeepSeek-R1 distils of Llama",
+    source: "arXiv 2302.13971, 2307.09288, 2407.21783",
     rope_order: Order::Interleaved,
-    needs: &[],
-    adjust: |_, _| Ok(()),
+    ..Family::BASE
 };

@@ -1,31 +1,91 @@
-//! The gated feed-forward block: `down(silu(gate(x)) * up(x))` (arXiv 2002.05202).
+//! The feed-forward block: `down(f(gate(x)) * up(x))` (arXiv 2002.05202), or the older `down(f(up(x)))`.
 
-use crate::decoder::{Runtime, Scratch};
-use crate::linear::{Linear, project};
+use ingle_kernel::ops::Activation;
+
+use super::Ffn;
+use crate::decoder::{Runtime, Step};
+use crate::error::Result;
+use crate::linear::{Inputs, Linear, project};
+use crate::scratch::{Need, Scratch, split};
+use crate::source::Source;
+
+/// What one block is.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Width inside.
+    pub dim: usize,
+    /// `f`.
+    pub activation: Activation,
+    /// Whether there is a gate.
+    pub gated: bool,
+}
+
+impl Plan {
+    pub(super) fn need(&self) -> Need {
+        Need { per_token: 2 * self.dim, per_thread: 0, widest: self.dim }
+    }
+}
 
 /// Weights of the block.
 #[derive(Debug)]
 pub struct Dense {
-    /// `(ffn_dim, dim)`
-    pub gate: Linear,
-    /// `(ffn_dim, dim)`
-    pub up: Linear,
-    /// `(dim, ffn_dim)`
-    pub down: Linear,
+    pub(super) plan: Plan,
+    /// `(plan.dim, dim)`
+    pub(super) gate: Option<Linear>,
+    /// `(plan.dim, dim)`
+    pub(super) up: Linear,
+    /// `(dim, plan.dim)`
+    pub(super) down: Linear,
 }
 
 impl Dense {
-    /// Reads the normed input from `scratch.normed` and leaves the result in `scratch.delta`, both `(n_tokens, dim)`.
-    pub(crate) fn forward(&self, run: &Runtime<'_>, n_tokens: usize, s: &mut Scratch) {
-        let (dim, ffn_dim) = (self.down.mat.rows(), self.down.mat.cols());
-        let normed = &s.normed[..n_tokens * dim];
-        let gate = &mut s.gate[..n_tokens * ffn_dim];
-        let up = &mut s.up[..n_tokens * ffn_dim];
-        project(run, &mut s.acts, normed, [(&self.gate, gate), (&self.up, up)]);
-        let (gate, up) = (&mut s.gate[..n_tokens * ffn_dim], &s.up[..n_tokens * ffn_dim]);
-        run.pool.for_rows(gate, ffn_dim, |t, gate| {
-            (run.kernels.ops().silu_mul)(gate, &up[t * ffn_dim..(t + 1) * ffn_dim]);
-        });
-        project(run, &mut s.acts, gate, [(&self.down, &mut s.delta[..n_tokens * dim])]);
+    /// Takes `ffn_gate`, `ffn_up` and `ffn_down`, each followed by `suffix`. Some files have gate and up in one tensor.
+    pub(super) fn read(plan: &Plan, source: &mut Source<'_>, dim: usize, suffix: &str) -> Result<Self> {
+        let n = plan.dim;
+        let [gate, up, down] = ["gate", "up", "down"].map(|part| format!("ffn_{part}{suffix}"));
+        let (gate, up) = if !plan.gated {
+            (None, source.linear(&up, n, dim)?)
+        } else if source.has(&format!("{gate}.weight")) {
+            (Some(source.linear(&gate, n, dim)?), source.linear(&up, n, dim)?)
+        } else {
+            let [gate, up] = source.fused(&up, [n, n], dim)?;
+            (Some(gate), up)
+        };
+        Ok(Self { plan: *plan, gate, up, down: source.linear(&down, dim, n)? })
+    }
+
+    /// `out` `(n_tokens, dim)` = the block of `x` `(n_tokens, dim)`, by way of `arena`.
+    pub(super) fn apply(
+        &self,
+        run: &Runtime<'_>,
+        inputs: &mut Inputs,
+        arena: &mut [f32],
+        x: &[f32],
+        out: &mut [f32],
+    ) {
+        let (n, f) = (self.plan.dim, self.plan.activation);
+        let n_tokens = x.len() / self.down.mat.rows();
+        let [inner, up] = split(arena, n_tokens, [n, n]);
+        match &self.gate {
+            Some(gate) => {
+                project(run, inputs, x, [(gate, &mut *inner), (&self.up, &mut *up)]);
+                let up = &*up;
+                run.pool.for_rows(inner, n, |t, gate| {
+                    (run.kernels.ops().glu)(f, gate, &up[t * n..(t + 1) * n]);
+                });
+            }
+            None => {
+                project(run, inputs, x, [(&self.up, &mut *inner)]);
+                run.pool.for_rows(inner, n, |_, row| (run.kernels.ops().activate)(f, row));
+            }
+        }
+        project(run, inputs, inner, [(&self.down, out)]);
+    }
+}
+
+impl Ffn for Dense {
+    fn forward(&self, step: &Step<'_, '_>, s: &mut Scratch) {
+        let n = step.n_tokens * step.config.dim;
+        self.apply(step.run, &mut s.inputs, &mut s.arena, &s.normed[..n], &mut s.delta[..n]);
     }
 }

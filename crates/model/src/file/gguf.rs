@@ -3,7 +3,7 @@
 //! A file is a header (magic, version, counts), metadata (typed key-values), tensor records (name, shape, format,
 //! offset) and one aligned data section. `parse` walks the first three once, checks every length against the bytes that
 //! are there, and keeps windows into them: strings and arrays are read when asked for, tensors are never copied.
-//! It does not write files, swap bytes (big-endian files are refused) or know what a key means.
+//! It does not swap bytes (big-endian files are refused) or know what a key means; [`super::gguf_write`] writes.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -29,6 +29,8 @@ pub struct Gguf {
     pub version: u32,
     bytes: Bytes,
     keys: Vec<(String, Value)>,
+    /// The type each value has in the file, in the order of `keys`.
+    key_types: Vec<ValueType>,
     key_index: HashMap<String, usize>,
     tensors: Vec<Tensor>,
     tensor_index: HashMap<String, usize>,
@@ -103,6 +105,11 @@ impl ValueType {
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64].get(id as usize).copied()
     }
 
+    /// GGUF's number of the type.
+    pub fn id(self) -> u32 {
+        self as u32
+    }
+
     /// Bytes per element, or `None` for strings and arrays.
     fn fixed_bytes(self) -> Option<usize> {
         use ValueType::*;
@@ -138,11 +145,14 @@ impl Gguf {
         let n_keys = c.count("metadata count", KEYS_MAX)?;
 
         let mut keys = Vec::new();
+        let mut key_types = Vec::new();
         let mut key_index = HashMap::new();
         for i in 0..n_keys {
             c.part = "metadata";
             let key = c.name(&format!("metadata key {i}"))?;
+            let start = c.at;
             let value = c.value(&key)?;
+            key_types.push(Cursor { bytes: &bytes, at: start, part: c.part }.value_type(&key)?);
             if key_index.insert(key.clone(), keys.len()).is_some() {
                 return Err(Error::malformed(format!("metadata {key}"), "a second value", "each key once"));
             }
@@ -152,6 +162,7 @@ impl Gguf {
             version,
             bytes: bytes.clone(),
             keys,
+            key_types,
             key_index,
             tensors: Vec::new(),
             tensor_index: HashMap::new(),
@@ -216,6 +227,16 @@ impl Gguf {
     /// Every key and value, in file order.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.keys.iter().map(|(k, v)| (k.as_str(), v))
+    }
+
+    /// The type that `key` has in the file.
+    pub fn value_type(&self, key: &str) -> Option<ValueType> {
+        self.key_index.get(key).map(|&i| self.key_types[i])
+    }
+
+    /// The bytes of a text or of an array's elements, a range that a [`Value`] of this file gave.
+    pub fn value_bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
     }
 
     /// Every tensor, in file order.

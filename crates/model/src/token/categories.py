@@ -9,16 +9,22 @@ except ImportError:
 
 SETS = [
     ("LETTERS", "L", "letters, `\\p{L}`"),
+    ("CAPITALS", "Lu Lt", "upper and title case letters, `[\\p{Lu}\\p{Lt}]`"),
+    ("SMALL", "Ll", "lower case letters, `\\p{Ll}`"),
     ("MARKS", "M", "combining marks, `\\p{M}`"),
+    ("NONSPACING", "Mn", "marks that take no place of their own, `\\p{Mn}`"),
+    ("DIGITS", "Nd", "decimal digits, `\\d`"),
     ("PUNCTUATION", "P", "punctuation, `\\p{P}`"),
+    ("SYMBOLS", "S", "symbols, `\\p{S}`"),
+    ("CONTROLS", "Cc Cf Co", "controls, formats and private use, `[\\p{Cc}\\p{Cf}\\p{Co}]`"),
 ]
 
 
-def borders(major):
+def borders(categories):
     """Code points at which membership flips, beginning outside the set."""
-    inside, found = False, []
+    inside, found, categories = False, [], tuple(categories.split())
     for code in range(0x110000):
-        if (unicodedata.category(chr(code))[0] == major) != inside:
+        if unicodedata.category(chr(code)).startswith(categories) != inside:
             inside = not inside
             found.append(code)
     return found
@@ -33,7 +39,7 @@ print("""
 pub fn contains(set: &[u32], c: char) -> bool {
     set.partition_point(|&border| border <= c as u32) % 2 == 1
 }""")
-for name, major, what in SETS:
-    table = borders(major)
+for name, categories, what in SETS:
+    table = borders(categories)
     print(f"\n/// Borders of {what}.")
     print(f"pub static {name}: [u32; {len(table)}] = [{', '.join(map(hex, table))}];")

@@ -23,12 +23,17 @@ pub enum Place {
     Continuation,
 }
 
-/// A stream of ids becoming text. Allocates nothing itself.
+/// A stream of ids becoming text. Allocates nothing itself, but for the first token of vocabularies in which that is written
+/// in a way of its own.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     render: Render,
     /// The next text loses one leading space.
     trims: bool,
+    /// No token has been seen that writes.
+    is_first: bool,
+    /// A space that is written when something follows.
+    holds_space: bool,
     /// The beginning of a character, `held[..n_held]`.
     held: [u8; 4],
     n_held: usize,
@@ -37,7 +42,8 @@ pub struct Detokenizer {
 impl Detokenizer {
     /// A stream that has seen nothing yet.
     pub fn new(render: Render, place: Place) -> Self {
-        Self { render, trims: place == Place::Start, held: [0; 4], n_held: 0 }
+        let at_start = place == Place::Start;
+        Self { render, trims: at_start, is_first: at_start, holds_space: false, held: [0; 4], n_held: 0 }
     }
 
     /// Appends what `id` completes. An id outside the vocabulary writes U+FFFD.
@@ -50,11 +56,31 @@ impl Detokenizer {
             self.flush(out);
             return out.push(char::REPLACEMENT_CHARACTER);
         };
+        let decoder = tokenizer.decoder();
+        if self.holds_space && !bytes.is_empty() {
+            self.holds_space = false;
+            self.push_bytes(b" ", out);
+        }
+        let is_silent = self.render == Render::Text && tokenizer.kind(id) == Some(Kind::Control);
+        let first_bytes;
+        if self.is_first && !is_silent {
+            self.is_first = false;
+            if decoder.first_differs() {
+                first_bytes = tokenizer.first_bytes(id);
+                bytes = &first_bytes;
+            }
+        }
         if self.trims && !bytes.is_empty() {
             self.trims = false;
-            if tokenizer.adds_space() && tokenizer.kind(id) != Some(Kind::Control) {
+            if decoder.trims_space() && tokenizer.kind(id) != Some(Kind::Control) {
                 bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
             }
+        }
+        if decoder.holds_space
+            && let Some(shorter) = bytes.strip_suffix(b" ")
+        {
+            self.holds_space = true;
+            bytes = shorter;
         }
         self.push_bytes(bytes, out);
     }

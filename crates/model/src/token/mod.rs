@@ -1,52 +1,81 @@
-//! Text to token ids and back, from the metadata of a GGUF file.
+//! Text to token ids and back, from a GGUF file's metadata or a tokenizer.json.
 //!
-//! Reading order: [`Tokenizer`] here finds special tokens in a text and gives the stretches between to the model's encoder
-//! ([`MODELS`]: `bpe`, `spm`); `splitters` cut text for byte-level BPE; `merge` is the loop both share; `vocab` holds the
-//! tokens; `detokenize` goes back. Nothing here adds BOS or EOS by itself: [`Tokenizer::adds_bos`] says what the model
+//! Every tokenizer is the same line of stations, in the order of [`Tokenizer::encode`]: `added` finds special tokens in the
+//! text, `normalise` rewrites the stretches between, `pretoken` cuts them into pieces (by the patterns on the shelf of
+//! `splitters`), and an encoder turns pieces into ids: `bpe`, `spm`, `unigram`, `wordpiece` or `wordlevel`. `vocab` holds the
+//! tokens; `decode` says what each of them writes and `detokenize` puts that together. `gguf` and `json` only choose and fill
+//! the stations. Nothing here adds BOS or EOS by itself: [`Tokenizer::before`] and [`Tokenizer::after`] say what the model
 //! wants, the caller does it.
+//!
+//! The yardstick is the tokenizers library and the published patterns, not other engines' rewriting of them: where those
+//! differ, ids here are the library's.
 
+mod added;
 mod bpe;
+mod byte_level;
 mod categories;
+mod charsmap;
+mod decode;
 mod detokenize;
+mod gguf;
+mod json;
 mod merge;
+mod normalise;
+mod pattern;
+mod pretoken;
+mod roles;
+mod rwkv;
 pub mod splitters;
 mod spm;
 mod table;
+mod unigram;
 mod vocab;
+mod wordpiece;
 
 pub use detokenize::{Detokenizer, Place, Render};
+pub use gguf::{MODELS, Model};
+pub use roles::Role;
 pub use vocab::Kind;
 
-use crate::error::{Error, Result};
-use crate::file::gguf::{Gguf, Strings};
-use vocab::{Vocab, Which};
-
-/// How a kind of tokenizer is loaded, under its name in `tokenizer.ggml.model`.
-pub struct Model {
-    /// The name.
-    pub name: &'static str,
-    load: fn(&Gguf, &Tokens) -> Result<(Vocab, Box<dyn Encoder>)>,
-}
-
-/// The shelf of tokenizer models.
-pub static MODELS: &[&Model] = &[&bpe::GPT2, &spm::LLAMA];
+use crate::error::Result;
+use crate::file::gguf::Gguf;
+use added::{Added, Part, Which};
+use decode::Decoder;
+use normalise::Normaliser;
+use pretoken::Cut;
+use roles::Roles;
+use vocab::Vocab;
 
 /// A piece without a cut is at most this long; a longer one is cut here, which bounds memory and changes ids only for
 /// megabytes of text without a space.
 const PIECE_BYTES_MAX: usize = 4 << 20;
 
-/// Turns plain text into ids.
+/// Turns a piece of text into ids.
 trait Encoder: Send + Sync + std::fmt::Debug {
-    /// Appends the ids of `text`: what stands between two special tokens, the beginning and the end.
-    fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>);
+    /// Appends the ids of `piece`, which is not empty.
+    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>);
+}
 
-    /// Whether a text begins with a space that was not written.
-    fn adds_space(&self) -> bool {
-        false
-    }
+/// What encoders need while they work, kept between pieces so that none of them allocates.
+#[derive(Debug, Default)]
+struct Scratch {
+    symbols: Vec<merge::Symbol>,
+    merge: merge::Scratch,
+    paths: Vec<unigram::Step>,
+    bytes: Vec<u8>,
+}
 
-    /// Whether BOS comes first when the file does not say.
-    fn adds_bos(&self) -> bool;
+/// The stations of a tokenizer, as a loader filled them.
+#[derive(Debug)]
+struct Stations {
+    /// Tokens found in the text as it is written.
+    added: Added,
+    normalisers: Vec<Normaliser>,
+    /// Tokens found in the normalised text.
+    added_normalised: Added,
+    cuts: Vec<Cut>,
+    encoder: Box<dyn Encoder>,
+    decoder: Decoder,
 }
 
 /// What special tokens written in a text are.
@@ -58,211 +87,80 @@ pub enum Parse {
     Text,
 }
 
-/// What a special token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Role {
-    Bos,
-    Eos,
-    /// End of turn.
-    Eot,
-    /// End of message, a tool call to follow.
-    Eom,
-    Unknown,
-    Separator,
-    Pad,
-    Mask,
-    /// Fill in the middle: before the text that stands in front of the gap.
-    FimPre,
-    /// Before the text that stands behind the gap.
-    FimSuf,
-    /// Before what fills the gap.
-    FimMid,
-    FimPad,
-    /// Before a repository's name.
-    FimRep,
-    /// Before a file's name.
-    FimSep,
-}
-
-/// A role's metadata keys (`tokenizer.ggml.KEY_token_id`) and, for files that lack them, the names such tokens have.
-struct RoleNames {
-    role: Role,
-    keys: &'static [&'static str],
-    names: &'static [&'static str],
-}
-
-const fn role(role: Role, keys: &'static [&'static str], names: &'static [&'static str]) -> RoleNames {
-    RoleNames { role, keys, names }
-}
-
-static ROLES: [RoleNames; 14] = [
-    role(Role::Bos, &["bos"], &[]),
-    role(Role::Eos, &["eos"], &[]),
-    role(
-        Role::Eot,
-        &["eot"],
-        &[
-            "<|eot_id|>",
-            "<|im_end|>",
-            "<|end|>",
-            "<end_of_turn>",
-            "<turn|>",
-            "<|endoftext|>",
-            "<|end_of_text|>",
-            "<EOT>",
-            "_<EOT>",
-            "[EOT]",
-            "<｜end▁of▁sentence｜>",
-            "<end_of_utterance>",
-        ],
-    ),
-    role(Role::Eom, &["eom"], &["<|eom_id|>"]),
-    role(Role::Unknown, &["unknown"], &[]),
-    // The key is spelt so in the format.
-    role(Role::Separator, &["seperator"], &[]),
-    role(Role::Pad, &["padding"], &[]),
-    role(Role::Mask, &["mask"], &[]),
-    role(
-        Role::FimPre,
-        &["fim_pre", "prefix"],
-        &[
-            "<|fim_prefix|>",
-            "<fim-prefix>",
-            "<fim_prefix>",
-            "<｜fim▁begin｜>",
-            "<PRE>",
-            "▁<PRE>",
-            "<|code_prefix|>",
-            "<|prefix|>",
-        ],
-    ),
-    role(
-        Role::FimSuf,
-        &["fim_suf", "suffix"],
-        &[
-            "<|fim_suffix|>",
-            "<fim-suffix>",
-            "<fim_suffix>",
-            "<｜fim▁hole｜>",
-            "<SUF>",
-            "▁<SUF>",
-            "<|code_suffix|>",
-            "<|suffix|>",
-        ],
-    ),
-    role(
-        Role::FimMid,
-        &["fim_mid", "middle"],
-        &[
-            "<|fim_middle|>",
-            "<fim-middle>",
-            "<fim_middle>",
-            "<｜fim▁end｜>",
-            "<MID>",
-            "▁<MID>",
-            "<|code_middle|>",
-            "<|middle|>",
-        ],
-    ),
-    role(Role::FimPad, &["fim_pad"], &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>"]),
-    role(
-        Role::FimRep,
-        &["fim_rep"],
-        &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"],
-    ),
-    role(Role::FimSep, &["fim_sep"], &["<|file_sep|>"]),
-];
-
-/// Roles whose tokens end generation.
-const ENDING_ROLES: [Role; 6] = [Role::Eos, Role::Eot, Role::Eom, Role::FimPad, Role::FimRep, Role::FimSep];
-
-/// Names of tokens that end generation, whatever else the file says of them.
-static ENDING_NAMES: &[&str] = &[
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|flush|>",
-    "<|calls|>",
-    "<end_of_turn>",
-    "<turn|>",
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|eom_id|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<end_of_utterance>",
-];
-
 /// A vocabulary and how text becomes ids of it. Shared freely between threads.
 #[derive(Debug)]
 pub struct Tokenizer {
     model: &'static str,
     pre: Option<String>,
     vocab: Vocab,
-    encoder: Box<dyn Encoder>,
-    /// By [`Role`].
-    roles: [Option<u32>; ROLES.len()],
+    stations: Stations,
+    roles: Roles,
     /// Sorted ids that end generation.
     ending: Vec<u32>,
-    adds_bos: bool,
-    adds_eos: bool,
+    before: Vec<u32>,
+    after: Vec<u32>,
+    chat_template: Option<String>,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.ggml.*`. Needs no tensors: vocabulary-only files do.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a tokenizer model or pre-tokenizer that is not on its shelf; [`Error::Malformed`] when a
-    /// key is missing, has the wrong type or length, or a token is not UTF-8.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a tokenizer model or pre-tokenizer that is not on its shelf;
+    /// [`Error::Malformed`](crate::Error::Malformed) when a key is missing, has the wrong type or length, or a token is not
+    /// UTF-8.
     pub fn from_gguf(file: &Gguf) -> Result<Self> {
-        const MODEL: &str = "tokenizer.ggml.model";
-        let name = file.str(MODEL)?.ok_or_else(|| {
-            Error::malformed(format!("metadata {MODEL}"), "nothing", "the kind of tokenizer")
-        })?;
-        let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
-            Error::unsupported(format!("metadata {MODEL}"), name, MODELS.iter().map(|model| model.name))
-        })?;
-        let (mut vocab, encoder) = (model.load)(file, &Tokens::read(file)?)?;
-        let (roles, mut ending) = find_roles(file, &vocab)?;
-        // A token that ends a turn is structure also where the file calls it text.
-        vocab.make_control(&ending)?;
-        ending.extend(roles[Role::Eos as usize]);
-        ending.sort_unstable();
-        ending.dedup();
-        Ok(Self {
-            model: model.name,
-            pre: file.str("tokenizer.ggml.pre")?.map(str::to_owned),
-            adds_bos: file.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(encoder.adds_bos()),
-            adds_eos: file.bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false),
-            vocab,
-            encoder,
-            roles,
-            ending,
-        })
+        gguf::load(file)
+    }
+
+    /// Reads a tokenizer.json, and the tokenizer_config.json beside it where there is one: it names the special tokens and
+    /// holds the chat template.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a component that this build does not have;
+    /// [`Error::Malformed`](crate::Error::Malformed) when a file is not JSON or not what its format says.
+    pub fn from_json(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Self> {
+        json::load(tokenizer, config)
     }
 
     /// Appends the ids of `text`, never adding BOS or EOS.
     pub fn encode(&self, text: &str, parse: Parse, out: &mut Vec<u32>) {
         let which = match parse {
             Parse::Special => Which::All,
-            Parse::Text => Which::UserDefined,
+            Parse::Text => Which::Text,
         };
-        let mut at = 0;
-        loop {
-            let special = self.vocab.next_special(text.as_bytes(), at, which);
-            let end = special.map_or(text.len(), |(start, _, _)| start);
-            if end > at {
-                self.encoder.encode(&self.vocab, &text[at..end], out);
+        let mut scratch = Scratch::default();
+        self.stations.added.split(text, which, |part| match part {
+            Part::Token(id) => out.push(id),
+            Part::Text(stretch, at) => self.encode_stretch(stretch, at == 0, which, &mut scratch, out),
+        });
+    }
+
+    /// What stands between two special tokens; `is_first` at the text's beginning.
+    fn encode_stretch(
+        &self,
+        stretch: &str,
+        is_first: bool,
+        which: Which,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) {
+        let stations = &self.stations;
+        let mut is_first = is_first;
+        let text = normalise::apply_from(&stations.normalisers, stretch, &mut is_first);
+        stations.added_normalised.split(&text, which, |part| match part {
+            Part::Token(id) => out.push(id),
+            Part::Text(text, at) => {
+                pretoken::cut(&stations.cuts, text, is_first && at == 0, &mut |piece| {
+                    let mut left = piece;
+                    while !left.is_empty() {
+                        let (part, rest) = left.split_at(left.floor_char_boundary(PIECE_BYTES_MAX));
+                        stations.encoder.encode(&self.vocab, part, scratch, out);
+                        left = rest;
+                    }
+                });
             }
-            let Some((start, n, id)) = special else { return };
-            out.push(id);
-            at = start + n;
-        }
+        });
     }
 
     /// The text of `ids` taken as a whole.
@@ -279,13 +177,13 @@ impl Tokenizer {
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         Some(match self.kind(id)? {
             Kind::Control | Kind::Unknown => &[],
-            Kind::Normal | Kind::UserDefined | Kind::Unused | Kind::Byte => self.vocab.bytes(id),
+            Kind::Normal | Kind::UserDefined | Kind::Unused | Kind::Byte => self.vocab.text(id),
         })
     }
 
     /// [`Self::token_bytes`], with the names of control and unknown tokens.
     pub fn token_name(&self, id: u32) -> Option<&[u8]> {
-        self.kind(id).map(|_| self.vocab.bytes(id))
+        self.kind(id).map(|_| self.vocab.text(id))
     }
 
     /// What kind of token `id` is; `None` outside the vocabulary.
@@ -295,7 +193,7 @@ impl Tokenizer {
 
     /// The token that writes exactly `text` (a space, not `▁` or `Ġ`) or is called so (`<|im_end|>`).
     pub fn id_of(&self, text: &str) -> Option<u32> {
-        id_of(&self.vocab, text)
+        self.stations.id_of(&self.vocab, text)
     }
 
     /// Number of tokens.
@@ -328,19 +226,29 @@ impl Tokenizer {
         self.special(Role::Pad)
     }
 
+    /// What the model wants before a text: nothing, BOS, or several tokens.
+    pub fn before(&self) -> &[u32] {
+        &self.before
+    }
+
+    /// What the model wants after a text: nothing, EOS, a separator.
+    pub fn after(&self) -> &[u32] {
+        &self.after
+    }
+
     /// Whether the model wants BOS before a text.
     pub fn adds_bos(&self) -> bool {
-        self.adds_bos && self.bos().is_some()
+        self.bos().is_some_and(|bos| self.before.first() == Some(&bos))
     }
 
     /// Whether the model wants EOS after a text.
     pub fn adds_eos(&self) -> bool {
-        self.adds_eos && self.eos().is_some()
+        self.eos().is_some_and(|eos| self.after.last() == Some(&eos))
     }
 
-    /// Whether encoding puts a space before a text.
+    /// Whether decoding takes one space from the beginning of a text, as encoding has put one there.
     pub fn adds_space(&self) -> bool {
-        self.encoder.adds_space()
+        self.stations.decoder.trims_space()
     }
 
     /// Whether generation ends with `id`.
@@ -353,7 +261,19 @@ impl Tokenizer {
         &self.ending
     }
 
-    /// `tokenizer.ggml.model`.
+    /// Makes `ids` end generation too: what generation_config.json lists. Ids outside the vocabulary are left out.
+    pub fn end_with(&mut self, ids: &[u32]) {
+        self.ending.extend(ids.iter().filter(|&&id| (id as usize) < self.vocab.len()));
+        self.ending.sort_unstable();
+        self.ending.dedup();
+    }
+
+    /// Source of the chat template that came with the tokenizer.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// `tokenizer.ggml.model`, or the name of the model in tokenizer.json.
     pub fn model_name(&self) -> &'static str {
         self.model
     }
@@ -362,86 +282,23 @@ impl Tokenizer {
     pub fn pre_name(&self) -> Option<&str> {
         self.pre.as_deref()
     }
+
+    fn decoder(&self) -> &Decoder {
+        &self.stations.decoder
+    }
+
+    /// What token `id` writes at the beginning of a text, for decoders to which that makes a difference.
+    fn first_bytes(&self, id: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.decoder().write(&String::from_utf8_lossy(self.vocab.bytes(id)), true, &mut out);
+        out
+    }
 }
 
-fn id_of(vocab: &Vocab, text: &str) -> Option<u32> {
-    vocab.find_special(text.as_bytes()).or_else(|| vocab.find(text.as_bytes()))
-}
-
-/// The token of each role, and those that end generation by role or name.
-fn find_roles(file: &Gguf, vocab: &Vocab) -> Result<([Option<u32>; ROLES.len()], Vec<u32>)> {
-    let mut roles = [None; ROLES.len()];
-    for RoleNames { role, keys, names } in &ROLES {
-        let found = &mut roles[*role as usize];
-        for key in *keys {
-            *found = found.or(special_id(file, key, vocab.len())?);
-        }
-        *found = found.or_else(|| names.iter().find_map(|name| id_of(vocab, name)));
-    }
-    let mut ending: Vec<u32> = ENDING_NAMES.iter().filter_map(|name| id_of(vocab, name)).collect();
-    ending.extend(
-        ENDING_ROLES.iter().filter(|&&role| role != Role::Eos).filter_map(|&role| roles[role as usize]),
-    );
-    // Where a message ends with <|return|> or <|call|>, <|end|> only ends a part of it.
-    let has = |name| id_of(vocab, name).is_some_and(|id| ending.contains(&id));
-    if has("<|return|>") && has("<|call|>") || has("<|flush|>") && has("<|calls|>") {
-        let part = id_of(vocab, "<|end|>").filter(|&id| roles[Role::Eos as usize] != Some(id));
-        ending.retain(|&id| Some(id) != part);
-    }
-    Ok((roles, ending))
-}
-
-/// `tokenizer.ggml.KEY_token_id`. One outside the vocabulary counts as absent, as in files that write -1.
-fn special_id(file: &Gguf, key: &str, n_tokens: usize) -> Result<Option<u32>> {
-    let id = file.uint(&format!("tokenizer.ggml.{key}_token_id"))?;
-    Ok(id.filter(|&id| id < n_tokens as u64).map(|id| id as u32))
-}
-
-/// `tokenizer.ggml.tokens` and `token_type`, as the file has them.
-struct Tokens<'a> {
-    texts: Strings<'a>,
-    kinds: Option<Vec<i64>>,
-}
-
-impl<'a> Tokens<'a> {
-    fn read(file: &'a Gguf) -> Result<Self> {
-        let texts = file
-            .strings("tokenizer.ggml.tokens")?
-            .ok_or_else(|| Error::malformed("metadata tokenizer.ggml.tokens", "nothing", "the vocabulary"))?;
-        let kinds = file.ints("tokenizer.ggml.token_type")?;
-        if let Some(kinds) = kinds.as_ref().filter(|kinds| kinds.len() != texts.len()) {
-            return Err(Error::malformed(
-                "metadata tokenizer.ggml.token_type",
-                format!("{} types", kinds.len()),
-                format!("{}, one for each token", texts.len()),
-            ));
-        }
-        Ok(Self { texts, kinds })
-    }
-
-    fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    fn n_bytes(&self) -> usize {
-        self.texts.clone().map(<[u8]>::len).sum()
-    }
-
-    fn have_kinds(&self) -> bool {
-        self.kinds.is_some()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Result<&'a str>, Kind)> {
-        self.texts.clone().enumerate().map(|(i, bytes)| {
-            let text = std::str::from_utf8(bytes).map_err(|_| {
-                Error::malformed(
-                    format!("metadata tokenizer.ggml.tokens: token {i}"),
-                    "invalid UTF-8",
-                    "UTF-8",
-                )
-            });
-            (text, self.kinds.as_ref().map_or(Kind::Normal, |kinds| Kind::from_gguf(kinds[i])))
-        })
+impl Stations {
+    fn id_of(&self, vocab: &Vocab, text: &str) -> Option<u32> {
+        let added = self.added.find(text).or_else(|| self.added_normalised.find(text));
+        added.or_else(|| vocab.find(text.as_bytes()))
     }
 }
 

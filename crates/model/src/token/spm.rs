@@ -4,83 +4,80 @@
 //! becomes a space when tokens are loaded and when a text is read, and what a token writes is its text.
 //!
 //! Any two neighbours whose text together is a token may join, the one with the highest score first. A model has no
-//! pre-tokenizer, but where no token continues past a word into the next one's space, none of the merges can, and the text
-//! is cut there: the same tokens for less work.
+//! pre-tokenizer, but where no token goes on, no merge can, and the text is cut there: the same tokens for less work.
 
-use super::merge::{Join, NO_TOKEN, Scratch, Symbol, merge};
+use super::merge::{Join, NO_TOKEN, Symbol, merge};
 use super::vocab::{Kind, Vocab};
-use super::{Encoder, Model, PIECE_BYTES_MAX, Tokens};
-use crate::error::{Error, Result};
-use crate::file::gguf::Gguf;
-
-/// The shelf's entry.
-pub static LLAMA: Model = Model { name: "llama", load };
+use super::{Encoder, Scratch};
 
 /// SentencePiece's space.
-const SPACE: char = '▁';
+pub const SPACE: char = '▁';
 
+/// A model of this kind.
 #[derive(Debug)]
-struct Spm {
+pub struct Spm {
     /// Per token, its place among the scores, best first.
     ranks: Vec<u32>,
     /// The token `<0xXX>` of each byte, or [`NO_TOKEN`].
-    bytes: [u32; 256],
+    bytes: Box<[u32; 256]>,
     unknown: Option<u32>,
-    adds_space: bool,
-    /// No token has a space after something else, so that words are independent.
-    words_are_apart: bool,
+    words: Words,
     token_bytes_max: usize,
 }
 
-fn load(file: &Gguf, tokens: &Tokens) -> Result<(Vocab, Box<dyn Encoder>)> {
-    let scores = file.floats("tokenizer.ggml.scores")?.ok_or_else(|| {
-        Error::malformed("metadata tokenizer.ggml.scores", "nothing", "a score for each token")
-    })?;
-    if scores.len() != tokens.len() {
-        return Err(Error::malformed(
-            "metadata tokenizer.ggml.scores",
-            format!("{} scores", scores.len()),
-            format!("{}, one for each token", tokens.len()),
-        ));
+impl Spm {
+    /// A model over the tokens of `vocab`, which write spaces as such, with a score for each.
+    pub fn new(vocab: &Vocab, scores: &[f32], bytes: Box<[u32; 256]>, unknown: Option<u32>) -> Self {
+        let ranks = scores.iter().map(|&score| rank_of(score)).collect();
+        Self { ranks, bytes, unknown, words: Words::of(vocab, " "), token_bytes_max: vocab.bytes_max() }
     }
-
-    let mut bytes = [NO_TOKEN; 256];
-    let mut vocab = Vocab::with_capacity(tokens.len(), tokens.n_bytes())?;
-    let mut token_bytes_max = 0;
-    let mut words_are_apart = true;
-    for (id, (text, kind)) in (0u32..).zip(tokens.iter()) {
-        let text = text?;
-        let byte = if tokens.have_kinds() && kind != Kind::Byte { None } else { byte_of(text) };
-        if let Some(byte) = byte {
-            if bytes[byte as usize] == NO_TOKEN {
-                bytes[byte as usize] = id;
-            }
-            vocab.push(Kind::Byte, |arena| arena.push(byte));
-            continue;
-        }
-        vocab.push(kind, |arena| match kind {
-            Kind::Normal | Kind::Unused | Kind::Byte => write_spaces(text, arena),
-            Kind::Control | Kind::Unknown | Kind::UserDefined => arena.extend_from_slice(text.as_bytes()),
-        });
-        if writes_text(kind) {
-            let written = vocab.bytes(id);
-            token_bytes_max = token_bytes_max.max(written.len());
-            words_are_apart &= !written.windows(2).any(|pair| pair[0] != b' ' && pair[1] == b' ');
-        }
-    }
-    vocab.index(writes_text)?;
-
-    let ranks = scores.iter().map(|&score| rank_of(score)).collect();
-    // SentencePiece's own default for the unknown token is 0.
-    let unknown = match super::special_id(file, "unknown", vocab.len())? {
-        Some(id) => Some(id),
-        None => (vocab.len() > 0 && vocab.kind(0) == Kind::Unknown).then_some(0),
-    };
-    let adds_space = file.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-    Ok((vocab, Box::new(Spm { ranks, bytes, unknown, adds_space, words_are_apart, token_bytes_max })))
 }
 
-fn writes_text(kind: Kind) -> bool {
+/// Where a text may be cut without changing what merges: where no token goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// What begins words.
+    mark: &'static str,
+    /// The bytes after which some token has `mark`, so that no word begins there.
+    joins: [bool; 256],
+    /// No token has a newline beside something else.
+    newlines_are_apart: bool,
+}
+
+impl Words {
+    /// What holds for `vocab`, whose tokens begin words with `mark`.
+    pub fn of(vocab: &Vocab, mark: &'static str) -> Self {
+        // What is no token itself could be unknown together with its neighbour.
+        let is_token = |text: &str| vocab.find(text.as_bytes()).is_some();
+        let (mut joins, mut newlines_are_apart) = ([!is_token(mark); 256], is_token("\n"));
+        for id in (0..vocab.len() as u32).filter(|&id| writes_text(vocab.kind(id))) {
+            let token = vocab.bytes(id);
+            for at in 1..token.len() {
+                joins[token[at - 1] as usize] |= begins(token, at, mark.as_bytes());
+                newlines_are_apart &= (token[at - 1] == b'\n') == (token[at] == b'\n');
+            }
+        }
+        Self { mark, joins, newlines_are_apart }
+    }
+
+    /// Bytes up to where the next word begins.
+    pub fn first(&self, text: &str) -> usize {
+        let text = text.as_bytes();
+        let is_border = |&at: &usize| {
+            begins(text, at, self.mark.as_bytes()) && !self.joins[text[at - 1] as usize]
+                || self.newlines_are_apart && (text[at - 1] == b'\n') != (text[at] == b'\n')
+        };
+        (1..text.len()).find(is_border).unwrap_or(text.len())
+    }
+}
+
+/// Whether `mark` stands at byte `at` of `text` and not before it.
+fn begins(text: &[u8], at: usize, mark: &[u8]) -> bool {
+    text[at] == mark[0] && text[at..].starts_with(mark) && !text[..at].ends_with(mark)
+}
+
+/// Whether tokens of this kind are found in a text by merging.
+pub fn writes_text(kind: Kind) -> bool {
     matches!(kind, Kind::Normal | Kind::UserDefined | Kind::Unused)
 }
 
@@ -92,14 +89,18 @@ fn rank_of(score: f32) -> u32 {
 }
 
 /// The byte that `<0xXX>` names.
-fn byte_of(text: &str) -> Option<u8> {
+pub fn byte_of(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     let two = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
     two.then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
 /// Appends `text` with `▁` as spaces.
-fn write_spaces(text: &str, out: &mut Vec<u8>) {
+pub fn write_spaces(text: &str, out: &mut Vec<u8>) {
+    let mark = SPACE.encode_utf8(&mut [0; 4]).as_bytes()[0];
+    if !text.as_bytes().contains(&mark) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for (i, part) in text.split(SPACE).enumerate() {
         if i > 0 {
             out.push(b' ');
@@ -109,59 +110,26 @@ fn write_spaces(text: &str, out: &mut Vec<u8>) {
 }
 
 impl Encoder for Spm {
-    fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
-        let mut spaced = Vec::with_capacity(text.len() + 1);
-        if self.adds_space {
-            spaced.push(b' ');
-        }
-        write_spaces(text, &mut spaced);
-        let spaced = String::from_utf8(spaced).expect("a text with some characters replaced is a text");
-
-        let mut symbols = Vec::new();
-        let mut scratch = Scratch::default();
-        let mut left = spaced.as_str();
+    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let mut left = piece;
         while !left.is_empty() {
-            let (piece, rest) = left.split_at(self.piece_bytes(left));
-            self.encode_piece(vocab, piece, &mut symbols, &mut scratch, out);
+            let (word, rest) = left.split_at(self.words.first(left));
+            self.encode_word(vocab, word, scratch, out);
             left = rest;
         }
-    }
-
-    fn adds_space(&self) -> bool {
-        self.adds_space
-    }
-
-    fn adds_bos(&self) -> bool {
-        true
     }
 }
 
 impl Spm {
-    /// Bytes up to where the next word's space begins, or as many as a piece may have.
-    fn piece_bytes(&self, text: &str) -> usize {
-        let longest = text.floor_char_boundary(PIECE_BYTES_MAX);
-        if !self.words_are_apart {
-            return longest;
-        }
-        let within = &text.as_bytes()[..longest];
-        within.windows(2).position(|pair| pair[0] != b' ' && pair[1] == b' ').map_or(longest, |i| i + 1)
-    }
-
-    fn encode_piece(
-        &self,
-        vocab: &Vocab,
-        piece: &str,
-        symbols: &mut Vec<Symbol>,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) {
-        let text = |start: u32, end: u32| &piece.as_bytes()[start as usize..end as usize];
+    fn encode_word(&self, vocab: &Vocab, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let Scratch { symbols, merge: inner, .. } = scratch;
+        let text = |start: u32, end: u32| &word.as_bytes()[start as usize..end as usize];
         symbols.clear();
-        symbols.extend(piece.char_indices().map(|(at, c)| {
+        symbols.extend(word.char_indices().map(|(at, c)| {
             let (start, end) = (at as u32, (at + c.len_utf8()) as u32);
             Symbol { id: vocab.find(text(start, end)).unwrap_or(NO_TOKEN), start, end }
         }));
-        merge(symbols, scratch, |a, b| {
+        merge(symbols, inner, |a, b| {
             if (b.end - a.start) as usize > self.token_bytes_max {
                 return None;
             }

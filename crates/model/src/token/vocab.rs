@@ -1,8 +1,7 @@
-//! The tokens themselves: one flat arena of bytes, a kind each, and two ways to find them.
+//! The tokens themselves: one flat arena of bytes, a kind each, and a way to find them.
 //!
-//! A vocabulary of 150,000 tokens has to be ready in a few milliseconds, so there is no map of strings: normal tokens are
-//! found through an open-addressing table of ids whose keys stay in the arena, and the few special ones through a list
-//! sorted by text, which is also the trie that finds them inside a prompt.
+//! A vocabulary of 150,000 tokens has to be ready in a few milliseconds, so there is no map of strings: tokens are found
+//! through an open-addressing table of ids whose keys stay in the arena. Special tokens inside a text are `added`'s business.
 
 use super::table::{Table, VALUES_MAX, hash};
 use crate::error::{Error, Result};
@@ -38,104 +37,73 @@ impl Kind {
     }
 }
 
-/// Special tokens are names; a longer one would make the search for them slow.
-const SPECIAL_BYTES_MAX: usize = 1024;
-
-/// Tokens in raw bytes: what each adds to a text when it is not structure.
+/// Tokens in raw bytes: what each is matched as, and what it adds to a text when it is not structure.
 #[derive(Debug)]
 pub struct Vocab {
-    arena: Vec<u8>,
-    /// Where token `i` ends in the arena, at `i + 1`.
-    ends: Vec<u32>,
+    /// What errors call it.
+    part: &'static str,
+    keys: Arena,
     kinds: Vec<Kind>,
-    /// Ids by what they write.
+    /// Ids by what they are matched as.
     index: Table,
-    /// Control, unknown and user-defined tokens, sorted by text.
-    special: Special,
-    /// The user-defined ones alone.
-    user_defined: Special,
+    /// What each writes, where that is something else.
+    texts: Option<Arena>,
 }
 
 impl Vocab {
-    /// An empty vocabulary with room for `n_tokens`.
-    pub fn with_capacity(n_tokens: usize, n_bytes: usize) -> Result<Self> {
+    /// An empty vocabulary with room for `n_tokens`, called `part` in errors.
+    pub fn with_capacity(part: &'static str, n_tokens: usize, n_bytes: usize) -> Result<Self> {
         if n_tokens > VALUES_MAX || u32::try_from(n_bytes).is_err() {
             return Err(Error::malformed(
-                "metadata tokenizer.ggml.tokens",
+                part,
                 format!("{n_tokens} tokens of {n_bytes} bytes"),
                 format!("at most {VALUES_MAX} tokens of 4 GiB"),
             ));
         }
-        let mut ends = Vec::with_capacity(n_tokens + 1);
-        ends.push(0);
-        Ok(Self {
-            arena: Vec::with_capacity(n_bytes),
-            ends,
-            kinds: Vec::with_capacity(n_tokens),
-            index: Table::default(),
-            special: Special::default(),
-            user_defined: Special::default(),
-        })
+        let (keys, kinds) = (Arena::with_capacity(n_tokens, n_bytes), Vec::with_capacity(n_tokens));
+        Ok(Self { part, keys, kinds, index: Table::default(), texts: None })
     }
 
     /// Adds the next token. `write` appends its bytes and must not append more than the file has for it.
     pub fn push(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.arena);
-        self.ends.push(self.arena.len() as u32);
+        self.keys.push(write);
         self.kinds.push(kind);
     }
 
     /// Builds the index over the tokens that `writes_text` accepts. Of two with the same bytes the first is found.
-    pub fn index(&mut self, writes_text: impl Fn(Kind) -> bool) -> Result<()> {
+    pub fn index(&mut self, writes_text: impl Fn(u32, Kind) -> bool) -> Result<()> {
         let mut index = Table::with_room_for(self.len());
         for id in 0..self.len() as u32 {
-            if writes_text(self.kinds[id as usize]) && !self.bytes(id).is_empty() {
+            if writes_text(id, self.kinds[id as usize]) && !self.bytes(id).is_empty() {
                 let bytes = self.bytes(id);
-                index.insert(hash(bytes), id, |other| self.bytes(other) == bytes).map_err(|_| {
-                    Error::malformed(
-                        "metadata tokenizer.ggml.tokens",
-                        "tokens made to collide",
-                        "a vocabulary",
-                    )
-                })?;
+                index
+                    .insert(hash(bytes), id, |other| self.bytes(other) == bytes)
+                    .map_err(|_| Error::malformed(self.part, "tokens made to collide", "a vocabulary"))?;
             }
         }
         self.index = index;
-        self.index_special()
+        Ok(())
+    }
+
+    /// Gives every token what it writes: `write(id, key, kind, out)` appends it.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when all together is longer than 4 GiB.
+    pub fn render(&mut self, mut write: impl FnMut(u32, &[u8], Kind, &mut Vec<u8>)) -> Result<()> {
+        let mut texts = Arena::with_capacity(self.len(), self.keys.bytes.len());
+        for id in 0..self.len() as u32 {
+            texts.push(|out| write(id, self.bytes(id), self.kind(id), out));
+            if u32::try_from(texts.bytes.len()).is_err() {
+                return Err(Error::malformed(self.part, "decoded tokens of more than 4 GiB", "a vocabulary"));
+            }
+        }
+        self.texts = Some(texts);
+        Ok(())
     }
 
     /// Makes `ids` control tokens, whatever the file calls them.
-    pub fn make_control(&mut self, ids: &[u32]) -> Result<()> {
-        if ids.iter().all(|&id| self.kind(id) == Kind::Control) {
-            return Ok(());
-        }
+    pub fn make_control(&mut self, ids: &[u32]) {
         ids.iter().for_each(|&id| self.kinds[id as usize] = Kind::Control);
-        self.index_special()
-    }
-
-    fn index_special(&mut self) -> Result<()> {
-        let with = |kinds: &[Kind]| {
-            let mut ids: Vec<u32> =
-                (0..self.len() as u32).filter(|&id| kinds.contains(&self.kinds[id as usize])).collect();
-            // A text is UTF-8, so a token that is not can't occur in it.
-            ids.retain(|&id| !self.bytes(id).is_empty() && std::str::from_utf8(self.bytes(id)).is_ok());
-            if let Some(&id) = ids.iter().find(|&&id| self.bytes(id).len() > SPECIAL_BYTES_MAX) {
-                return Err(Error::malformed(
-                    format!("metadata tokenizer.ggml.tokens: special token {id}"),
-                    format!("{} bytes", self.bytes(id).len()),
-                    format!("at most {SPECIAL_BYTES_MAX}"),
-                ));
-            }
-            ids.sort_by_key(|&id| (self.bytes(id), id));
-            ids.dedup_by(|b, a| self.bytes(*a) == self.bytes(*b));
-            let mut starts = [false; 256];
-            ids.iter().for_each(|&id| starts[self.bytes(id)[0] as usize] = true);
-            Ok(Special { ids, starts })
-        };
-        let special = with(&[Kind::Control, Kind::Unknown, Kind::UserDefined])?;
-        let user_defined = with(&[Kind::UserDefined])?;
-        (self.special, self.user_defined) = (special, user_defined);
-        Ok(())
     }
 
     /// Number of tokens.
@@ -143,9 +111,14 @@ impl Vocab {
         self.kinds.len()
     }
 
-    /// The bytes of token `id`, which must be in the vocabulary.
+    /// The bytes that token `id`, which must be in the vocabulary, is matched as.
     pub fn bytes(&self, id: u32) -> &[u8] {
-        &self.arena[self.ends[id as usize] as usize..self.ends[id as usize + 1] as usize]
+        self.keys.get(id)
+    }
+
+    /// The bytes that token `id`, which must be in the vocabulary, writes.
+    pub fn text(&self, id: u32) -> &[u8] {
+        self.texts.as_ref().unwrap_or(&self.keys).get(id)
     }
 
     /// The kind of token `id`, which must be in the vocabulary.
@@ -153,79 +126,49 @@ impl Vocab {
         self.kinds[id as usize]
     }
 
-    /// The indexed token that writes exactly `bytes`. Control tokens are never found.
+    /// The indexed token that is exactly `bytes`. Control tokens are never found.
     pub fn find(&self, bytes: &[u8]) -> Option<u32> {
-        self.index
-            .find(hash(bytes), |id| self.bytes(id) == bytes)
-            .filter(|&id| self.kind(id) != Kind::Control)
+        self.find_any(bytes).filter(|&id| self.kind(id) != Kind::Control)
     }
 
-    /// Whether `id` is a normal token that writes exactly `bytes`.
+    /// The indexed token that is exactly `bytes`, of whatever kind.
+    pub fn find_any(&self, bytes: &[u8]) -> Option<u32> {
+        self.index.find(hash(bytes), |id| self.bytes(id) == bytes)
+    }
+
+    /// Whether `id` is a normal token that is exactly `bytes`.
     pub fn is_text(&self, id: u32, bytes: &[u8]) -> bool {
         (id as usize) < self.len() && self.kind(id) == Kind::Normal && self.bytes(id) == bytes
     }
 
-    /// The special token written exactly so.
-    pub fn find_special(&self, text: &[u8]) -> Option<u32> {
-        let ids = &self.special.ids;
-        ids.binary_search_by_key(&text, |&id| self.bytes(id)).ok().map(|i| ids[i])
-    }
-
-    /// The first special token in `text` at or after byte `from`, the longest where several begin: where it begins, its
-    /// length and id. With `which` as [`Which::UserDefined`] only those count.
-    pub fn next_special(&self, text: &[u8], from: usize, which: Which) -> Option<(usize, usize, u32)> {
-        let special = match which {
-            Which::All => &self.special,
-            Which::UserDefined => &self.user_defined,
-        };
-        if special.ids.is_empty() {
-            return None;
-        }
-        (from..text.len())
-            .filter(|&at| special.starts[text[at] as usize])
-            .find_map(|at| self.longest_special(&special.ids, &text[at..]).map(|(n, id)| (at, n, id)))
-    }
-
-    /// Walks the sorted list as a trie: `ids` narrows to those that share the first `depth` bytes with `text`.
-    fn longest_special(&self, mut ids: &[u32], text: &[u8]) -> Option<(usize, u32)> {
-        let mut best = None;
-        for (depth, &byte) in text.iter().enumerate() {
-            let at_depth = |id: &u32| self.bytes(*id).get(depth).copied();
-            let start = ids.partition_point(|id| at_depth(id) < Some(byte));
-            let end = ids.partition_point(|id| at_depth(id) <= Some(byte));
-            ids = &ids[start..end];
-            let &id = ids.first()?;
-            // The shortest sorts first, so only the first can end here.
-            if self.bytes(id).len() == depth + 1 {
-                best = Some((depth + 1, id));
-                if ids.len() == 1 {
-                    break;
-                }
-            }
-        }
-        best
+    /// The longest token that the index could find, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        (0..self.len() as u32).map(|id| self.bytes(id).len()).max().unwrap_or(0)
     }
 }
 
-/// Which special tokens a text is searched for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Control, unknown and user-defined ones.
-    All,
-    /// User-defined ones.
-    UserDefined,
-}
-
+/// Byte strings end to end.
 #[derive(Debug)]
-struct Special {
-    ids: Vec<u32>,
-    /// Which bytes one begins with.
-    starts: [bool; 256],
+struct Arena {
+    bytes: Vec<u8>,
+    /// Where string `i` ends, at `i + 1`.
+    ends: Vec<u32>,
 }
 
-impl Default for Special {
-    fn default() -> Self {
-        Self { ids: Vec::new(), starts: [false; 256] }
+impl Arena {
+    fn with_capacity(n: usize, n_bytes: usize) -> Self {
+        let mut ends = Vec::with_capacity(n + 1);
+        ends.push(0);
+        Self { bytes: Vec::with_capacity(n_bytes), ends }
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    fn get(&self, i: u32) -> &[u8] {
+        &self.bytes[self.ends[i as usize] as usize..self.ends[i as usize + 1] as usize]
     }
 }
 
@@ -234,11 +177,11 @@ mod tests {
     use super::*;
 
     fn vocab(tokens: &[(&str, Kind)]) -> Vocab {
-        let mut v = Vocab::with_capacity(tokens.len(), 0).unwrap();
+        let mut v = Vocab::with_capacity("tokens", tokens.len(), 0).unwrap();
         for (text, kind) in tokens {
             v.push(*kind, |arena| arena.extend_from_slice(text.as_bytes()));
         }
-        v.index(|kind| kind == Kind::Normal).unwrap();
+        v.index(|_, kind| kind == Kind::Normal).unwrap();
         v
     }
 
@@ -252,37 +195,20 @@ mod tests {
             assert_eq!(v.find(word.as_bytes()), Some(id as u32));
         }
         assert_eq!(v.find(b"<s>"), None);
-        assert_eq!(v.find_special(b"<s>"), Some(5000));
         assert_eq!(v.find(b""), None);
-    }
-
-    #[test]
-    fn of_special_tokens_the_leftmost_longest_is_found() {
-        let v = vocab(&[
-            ("<a", Kind::Control),
-            ("<a>", Kind::Control),
-            ("<ab", Kind::UserDefined),
-            ("<unk>", Kind::Unknown),
-            ("x", Kind::Normal),
-        ]);
-        assert_eq!(v.next_special(b"x<a><ab", 0, Which::All), Some((1, 3, 1)));
-        assert_eq!(v.next_special(b"x<a><ab", 2, Which::All), Some((4, 3, 2)));
-        assert_eq!(v.next_special(b"x<a><ab", 0, Which::UserDefined), Some((4, 3, 2)));
-        assert_eq!(v.next_special(b"<", 0, Which::All), None);
-        assert_eq!(v.next_special(b"<unk", 0, Which::All), None);
-    }
-
-    #[test]
-    fn refuses_a_special_token_that_is_too_long() {
-        let long = "x".repeat(SPECIAL_BYTES_MAX + 1);
-        let mut v = Vocab::with_capacity(1, 0).unwrap();
-        v.push(Kind::Control, |arena| arena.extend_from_slice(long.as_bytes()));
-        assert!(v.index(|_| true).unwrap_err().to_string().contains("at most 1024"));
     }
 
     #[test]
     fn a_repeated_token_is_found_by_its_first_id() {
         let v = vocab(&[("a", Kind::Normal), ("b", Kind::Normal), ("a", Kind::Normal)]);
         assert_eq!(v.find(b"a"), Some(0));
+    }
+
+    #[test]
+    fn what_a_token_writes_can_differ_from_what_it_is_matched_as() {
+        let mut v = vocab(&[("##s", Kind::Normal), ("s", Kind::Normal)]);
+        assert_eq!(v.text(0), b"##s");
+        v.render(|_, key, _, out| out.extend_from_slice(key.strip_prefix(b"##").unwrap_or(b" s"))).unwrap();
+        assert_eq!((v.text(0), v.text(1), v.bytes(1)), (&b"s"[..], &b" s"[..], &b"s"[..]));
     }
 }

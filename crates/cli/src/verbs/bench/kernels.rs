@@ -80,7 +80,7 @@ pub fn run(env: &Env, json: bool) -> Result<Exit, Failure> {
 /// The matrix in `format`; `None` where we can't encode it.
 fn encoded(format: &Format, weights: &[f32]) -> Option<Bytes> {
     let mut bytes = vec![0; weights.len() / format.block * format.bytes];
-    (format.quantize?)(weights, &mut bytes);
+    (format.quantize?)(weights, None, &mut bytes);
     Some(Bytes::new(bytes))
 }
 

@@ -14,7 +14,8 @@ use std::arch::x86_64::*;
 use super::{RowKernel, Tier};
 use crate::acts::{self, Act};
 use crate::attn;
-use crate::ops::{self, Ops};
+use crate::ops::{self, Activation, Ops};
+use crate::scan;
 
 /// The functions below call code compiled for AVX2, FMA and F16C. They are reached only through this table, whose fields
 /// are private to [`super`], which hands them out after `detect` returned true.
@@ -27,12 +28,26 @@ pub static TIER: Tier = Tier {
     },
     ops: Ops {
         rms_norm: build!(ops::rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])),
-        silu_mul: build!(ops::silu_mul(gate: &mut [f32], up: &[f32])),
+        rms_norm_in_place: build!(ops::rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32)),
+        layer_norm: build!(ops::layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32])),
+        layer_norm_in_place: build!(ops::layer_norm_in_place(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32)),
+        glu: build!(ops::glu(f: Activation, gate: &mut [f32], up: &[f32])),
+        activate: build!(ops::activate(f: Activation, x: &mut [f32])),
+        softcap: build!(ops::softcap(x: &mut [f32], cap: f32)),
         rope_halves: build!(ops::rope_halves(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
         rope_interleaved: build!(ops::rope_interleaved(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
         quantize: build!(acts::quantize(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16])),
         attend_block: build!(attn::block(
-            query: &[f32], k: &[f32], v: &[f32], sums: &mut [f32], max: &mut f32, total: &mut f32
+            query: &[f32], cap: f32, k: &[f32], v: &[f32], sums: &mut [f32], max: &mut f32, total: &mut f32
+        )),
+        ssm_step: build!(scan::ssm_step(
+            state: &mut [f32], x: &[f32], b: &[f32], c: &[f32], numbers: [f32; 3], out: &mut [f32]
+        )),
+        selective_step: build!(scan::selective_step(
+            state: &mut [f32], a: &[f32], channels: [&[f32]; 3], rows: [&[f32]; 2], out: &mut [f32]
+        )),
+        delta_step: build!(scan::delta_step(
+            state: &mut [f32], q: &[f32], k: &[f32], v: &[f32], numbers: [f32; 2], out: &mut [f32]
         )),
     },
     tiles: &[

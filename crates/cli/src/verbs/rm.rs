@@ -1,0 +1,146 @@
+//! `ingle rm NAME`: removes a model that was fetched, or forgets a name.
+//!
+//! A file that was here before it got its name stays where it is. Of a hub model those bytes go that no other name in the
+//! shared cache uses.
+
+use std::io::Write;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_store::library::Library;
+use ingle_store::names::Named;
+use ingle_store::reference::{HubRef, Reference, Want};
+use ingle_store::remove::{self, Removal};
+use serde_json::json;
+
+use super::{Verb, human_bytes, json_arg, print_json, text};
+use crate::env::{Env, say};
+use crate::exit::{Exit, Failure};
+use crate::model_ref::DEMO;
+use crate::pulling;
+
+pub static VERB: Verb = Verb {
+    name: "rm",
+    about: "Remove a model that was fetched, or forget a name",
+    examples: &["ingle rm qwen3:0.6b", "ingle rm user/repo:Q4_K_M --yes", "ingle rm mine"],
+    args,
+    run,
+};
+
+fn args(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("name")
+                .value_name("NAME")
+                .required(true)
+                .help("As in the list; user/repo without a quantisation means all of it"),
+        )
+        .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Don't ask"))
+        .arg(json_arg())
+}
+
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let name = text(matches, "name").expect("clap asks for it");
+    let library = pulling::library(env);
+    let asker = Asker { env, is_sure: matches.get_flag("yes") };
+    let named = library.names.read()?.remove(name);
+    let removed = match (named, Reference::parse(name)?) {
+        (Some(named), _) => remove_named(name, &named, &library, &asker)?,
+        (None, Some(Reference::Hub(hub))) => remove_hub(name, &hub, &library, &asker)?,
+        (None, _) if name == DEMO => return Err(Failure::usage("demo is built in and can't be removed")),
+        (None, _) => {
+            return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
+        }
+    };
+    let Some(bytes) = removed else {
+        say("nothing was removed");
+        return Ok(Exit::FAILED);
+    };
+    if matches.get_flag("json") {
+        print_json(&json!({ "removed": name, "bytes_freed": bytes }))?;
+    } else {
+        writeln!(std::io::stdout(), "removed {name}, {} freed", human_bytes(bytes))?;
+    }
+    Ok(Exit::OK)
+}
+
+/// Who decides.
+struct Asker<'a> {
+    env: &'a Env,
+    is_sure: bool,
+}
+
+impl Asker<'_> {
+    fn agrees(&self, what: &str) -> Result<bool, Failure> {
+        if self.is_sure {
+            return Ok(true);
+        }
+        if !self.env.can_ask() {
+            return Err(Failure::usage(format!("{what}? There is nobody to ask here; give --yes")));
+        }
+        self.env.ask(&format!("{what}?"), false)
+    }
+}
+
+/// Forgets a name, and removes the file where it is ours. Gives the bytes freed, or `None` when the user would rather not.
+fn remove_named(
+    name: &str,
+    named: &Named,
+    library: &Library,
+    asker: &Asker<'_>,
+) -> Result<Option<u64>, Failure> {
+    let mut bytes = 0;
+    match named {
+        Named::Path(path) => {
+            say(format_args!("{} stays where it is; only the name is forgotten", path.display()));
+        }
+        Named::Hub(hub) => {
+            say(format_args!("only the name is forgotten; `ingle rm {hub}` removes the model"));
+        }
+        Named::Url { path, .. } => {
+            let size = std::fs::metadata(path).map_or(0, |m| m.len());
+            if !asker.agrees(&format!("Remove {} ({})", path.display(), human_bytes(size)))? {
+                return Ok(None);
+            }
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::file(path, &e)),
+                _ => bytes = size,
+            }
+        }
+    }
+    library.names.edit(|names| {
+        names.remove(name);
+        Ok(())
+    })?;
+    Ok(Some(bytes))
+}
+
+fn remove_hub(
+    name: &str,
+    hub: &HubRef,
+    library: &Library,
+    asker: &Asker<'_>,
+) -> Result<Option<u64>, Failure> {
+    let cache = &library.cache;
+    let is_all = hub.want == Want::Default;
+    let found = cache.locate(hub);
+    let is_chosen = |path: &str| is_all || found.as_ref().is_some_and(|f| f.files.iter().any(|p| p == path));
+    let entries = remove::entries(cache, &hub.repo, is_chosen);
+    let removal: Removal = remove::plan(&entries);
+    let is_there = if is_all { cache.repo_dir(&hub.repo).exists() } else { !removal.names.is_empty() };
+    if !is_there {
+        return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
+    }
+    for path in &removal.names {
+        say(path.display());
+    }
+    let what = format!(
+        "Remove {name}, {} files, from the cache that is shared with other programs ({} freed)",
+        removal.names.len(),
+        human_bytes(removal.bytes_freed)
+    );
+    if !asker.agrees(&what)? {
+        return Ok(None);
+    }
+    remove::perform(cache, &hub.repo, &removal)?;
+    Ok(Some(removal.bytes_freed))
+}

@@ -1,0 +1,241 @@
+//! `pull`, `list`, `rm` and models by name, against a hub on the loopback.
+
+#[expect(dead_code, reason = "the other tests of the command line use the rest")]
+mod harness;
+#[expect(dead_code, reason = "the store's tests use the rest")]
+#[path = "../../store/tests/hub/mod.rs"]
+mod hub;
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use harness::{Dir, TestCommand, tiny};
+use hub::{Fault, Hub, resolve, sha256};
+
+const FILE: &str = "tiny-Q8_0.gguf";
+const REPO: &str = "someone/tiny-GGUF";
+
+/// A hub that has the tiny model.
+fn hub_with_tiny() -> Hub {
+    let hub = Hub::start();
+    hub.add(REPO, "README.md", b"hello");
+    hub.add(REPO, FILE, &fs::read(tiny()).unwrap());
+    hub
+}
+
+/// `ingle` with that hub.
+fn ingle(dir: &Dir, hub: &Hub, args: &[&str]) -> TestCommand {
+    dir.ingle(args).env("HF_ENDPOINT", &hub.url)
+}
+
+#[test]
+fn a_model_is_pulled_listed_run_by_name_and_removed() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let missing = ["`ingle pull someone/tiny-GGUF`", "not here yet"];
+    ingle(&dir, &hub, &["run", REPO, "ab"]).fails(3, &missing);
+    assert!(hub.seen().is_empty(), "run asks nobody on its own");
+
+    let out = ingle(&dir, &hub, &["pull", REPO]).run();
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(
+        out.stderr.contains("licence: mit") && out.stderr.contains("ingle run someone/tiny-GGUF:Q8_0"),
+        "{out:?}"
+    );
+    let path = out.stdout.trim_end();
+    assert!(path.starts_with(dir.path("cache/huggingface/hub").to_str().unwrap()), "{path}");
+    assert_eq!(fs::read(path).unwrap(), fs::read(tiny()).unwrap());
+
+    let n = hub.seen().len();
+    for name in [
+        REPO,
+        "someone/tiny-GGUF:q8_0",
+        "hf.co/someone/tiny-GGUF",
+        "https://huggingface.co/someone/tiny-GGUF",
+    ] {
+        let args = ["run", name, "ab", "--temperature", "0", "--max-tokens", "5"];
+        assert_eq!(ingle(&dir, &hub, &args).ok().trim().len(), 5, "{name}");
+    }
+    assert_eq!(ingle(&dir, &hub, &["show", REPO, "--json"]).json()["family"], "llama");
+    assert_eq!(ingle(&dir, &hub, &["tokenize", REPO, "abc", "--offline"]).ok(), "1 2 3\n");
+    assert_eq!(hub.seen().len(), n, "nothing but pull speaks to the hub");
+
+    let rows = ingle(&dir, &hub, &["list", "--json"]).json();
+    assert_eq!(rows[0]["name"], "someone/tiny-GGUF:Q8_0");
+    assert_eq!((&rows[0]["family"], &rows[0]["format"]), (&"llama".into(), &"Q8_0".into()));
+    assert_eq!(rows[0]["bytes"], fs::metadata(tiny()).unwrap().len());
+    let table = ingle(&dir, &hub, &["list"]).ok();
+    assert!(table.starts_with("NAME") && table.contains("Q8_0") && table.contains("now"), "{table}");
+
+    ingle(&dir, &hub, &["rm", REPO]).fails(2, &["--yes"]);
+    let removed = ingle(&dir, &hub, &["rm", "someone/tiny-GGUF:Q8_0", "--yes", "--json"]).json();
+    assert_eq!(removed["bytes_freed"], fs::metadata(tiny()).unwrap().len());
+    ingle(&dir, &hub, &["rm", REPO, "--yes"]).fails(3, &["no such model", "ingle list"]);
+    assert_eq!(ingle(&dir, &hub, &["list", "--json"]).json(), serde_json::json!([]));
+}
+
+#[test]
+fn a_pull_reports_hashes_and_connections() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let json = ingle(&dir, &hub, &["pull", "someone/tiny-GGUF:Q8_0", "--json"]).json();
+    let bytes = fs::read(tiny()).unwrap();
+    assert_eq!(json["files"][0]["hash"], sha256(&bytes).as_str());
+    assert_eq!(json["bytes"], bytes.len());
+    let connections = json["connections"].as_array().unwrap();
+    assert_eq!(connections.len(), 2);
+    for connection in connections {
+        assert_eq!(connection["to"], hub.url.as_str());
+        assert!(connection["bytes_in"].as_u64() > Some(0) && connection["bytes_out"].as_u64() > Some(0));
+    }
+    assert!(connections[1]["bytes_in"].as_u64() > Some(bytes.len() as u64));
+}
+
+#[test]
+fn names_are_given_and_forgotten() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    ingle(&dir, &hub, &["pull", REPO, "--as", "mine"]).ok();
+    let own = dir.file("own.gguf", fs::read(tiny()).unwrap());
+    assert_eq!(
+        ingle(&dir, &hub, &["pull", "own.gguf"]).ok().trim_end(),
+        fs::canonicalize(&own).unwrap().to_str().unwrap()
+    );
+    for name in ["mine", "own"] {
+        assert_eq!(ingle(&dir, &hub, &["tokenize", name, "abc"]).ok(), "1 2 3\n", "{name}");
+    }
+    for bad in ["demo", "qwen3", "a/b", "x.gguf"] {
+        ingle(&dir, &hub, &["pull", "own.gguf", "--as", bad]).fails(2, &[bad]);
+    }
+    assert!(ingle(&dir, &hub, &["rm", "own"]).ok().contains("removed own"));
+    assert!(fs::metadata(&own).is_ok(), "a file of the user's stays");
+    ingle(&dir, &hub, &["rm", "mine"]).ok();
+    ingle(&dir, &hub, &["tokenize", "mine", "abc"]).fails(3, &["no model called mine"]);
+    assert_eq!(ingle(&dir, &hub, &["tokenize", REPO, "abc"]).ok(), "1 2 3\n", "only the name is gone");
+    ingle(&dir, &hub, &["pull", "nothing.gguf"]).fails(3, &["nothing.gguf"]);
+    ingle(&dir, &hub, &["pull", "demo"]).fails(2, &["built in"]);
+    ingle(&dir, &hub, &["pull", "no-such-name"]).fails(3, &["no-such-name", "user/repo"]);
+}
+
+#[test]
+fn a_short_name_stands_for_its_repository() {
+    let (dir, hub) = (Dir::new(), Hub::start());
+    hub.add("Qwen/Qwen3-0.6B-GGUF", "Qwen3-0.6B-Q8_0.gguf", &fs::read(tiny()).unwrap());
+    ingle(&dir, &hub, &["run", "qwen3:0.6b", "ab"])
+        .fails(3, &["`ingle pull qwen3:0.6b`", "Qwen/Qwen3-0.6B-GGUF"]);
+    let out = ingle(&dir, &hub, &["pull", "qwen3"]).run();
+    assert!(
+        out.code == 0 && out.stderr.contains("Apache-2.0") && out.stderr.contains("qwen3:0.6b"),
+        "{out:?}"
+    );
+    assert_eq!(ingle(&dir, &hub, &["tokenize", "qwen3:0.6b", "abc"]).ok(), "1 2 3\n");
+    assert_eq!(ingle(&dir, &hub, &["list", "--json"]).json()[0]["name"], "qwen3:0.6b");
+    ingle(&dir, &hub, &["run", "qwen3:9b", "ab"]).fails(3, &["qwen3:8b"]);
+    ingle(&dir, &hub, &["rm", "qwen3:0.6b", "--yes"]).ok();
+}
+
+#[test]
+fn offline_is_6_whoever_asks_for_it() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    ingle(&dir, &hub, &["pull", REPO, "--offline"]).fails(6, &["--offline", "blocked by policy"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("INGLE_OFFLINE", "1").fails(6, &["INGLE_OFFLINE"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("HF_HUB_OFFLINE", "1").fails(6, &["HF_HUB_OFFLINE"]);
+    dir.file("config/ingle/config.toml", "offline = true\n");
+    ingle(&dir, &hub, &["pull", REPO]).fails(6, &["config.toml"]);
+    assert!(hub.seen().is_empty());
+    ingle(&dir, &hub, &["pull", REPO, "--offline=false"]).ok();
+    ingle(&dir, &hub, &["pull", REPO, "--offline=maybe"]).fails(2, &["--offline"]);
+}
+
+#[test]
+fn failures_have_their_codes() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    ingle(&dir, &hub, &["pull", "someone/else"]).fails(3, &["someone/else", "no such model"]);
+    ingle(&dir, &hub, &["pull", "someone/tiny-GGUF:Q2_K"]).fails(3, &["it has Q8_0"]);
+    ingle(&dir, &hub, &["pull", "https://hf.co/x"]).fails(2, &["https://hf.co/user/repo"]);
+    ingle(&dir, &hub, &["pull", REPO, "--sha256", "00"]).fails(2, &["--sha256"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("HF_ENDPOINT", "ftp://x").fails(2, &["HF_ENDPOINT"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("HF_TOKEN", "a b").fails(2, &["token"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("HTTP_PROXY", "socks5://x:1").fails(2, &["SOCKS"]);
+    ingle(&dir, &hub, &["pull", REPO]).env("SSL_CERT_FILE", "/dev/null").fails(2, &["SSL_CERT_FILE"]);
+    hub.fail(&resolve(REPO, FILE), [Fault::WrongBytes]);
+    ingle(&dir, &hub, &["pull", REPO]).fails(5, &["sha256", "deleted"]);
+    // An address without TLS that nobody named.
+    let plain = format!("{}/a.gguf", hub.url.replace("127.0.0.1", "localhost"));
+    ingle(&dir, &hub, &["pull", &plain]).fails(6, &["https"]);
+    hub.require_token("hf_mine");
+    ingle(&dir, &hub, &["pull", REPO]).fails(3, &["HF_TOKEN"]);
+    dir.file("cache/huggingface/token", "hf_mine\n");
+    ingle(&dir, &hub, &["pull", REPO]).ok();
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_7() {
+    let dir = Dir::new();
+    // Nothing listens on the port that was just given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nowhere = format!("http://127.0.0.1:{port}");
+    let out = dir.ingle(&["pull", REPO]).env("HF_ENDPOINT", &nowhere).run();
+    assert_eq!(out.code, 7, "{out:?}");
+    assert!(out.stderr.contains("refused") && out.stderr.contains("trying again"), "{out:?}");
+}
+
+#[test]
+fn a_proxy_is_used_where_the_environment_says_so() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    // The hub does not speak CONNECT, so going through it fails; being excepted from it works.
+    let through = |except: &str| {
+        ingle(&dir, &hub, &["pull", REPO]).env("HTTP_PROXY", &hub.url).env("NO_PROXY", except).run().code
+    };
+    assert_eq!(through("elsewhere"), 7);
+    assert!(hub.seen().iter().any(|s| s.target.starts_with("127.0.0.1:")), "{:?}", hub.seen());
+    assert_eq!(through("127.0.0.1"), 0);
+}
+
+#[test]
+fn a_file_from_an_address_is_a_model() {
+    let (dir, hub) = (Dir::new(), Hub::start());
+    let bytes = fs::read(tiny()).unwrap();
+    hub.add_plain("/models/a.gguf", &bytes);
+    let url = format!("{}/models/a.gguf", hub.url);
+    ingle(&dir, &hub, &["pull", &url, "--sha256", &sha256(b"other")]).fails(5, &["a.gguf", "sha256"]);
+    let path = ingle(&dir, &hub, &["pull", &url, "--sha256", &sha256(&bytes), "--as", "a"]).ok();
+    assert!(path.trim_end().ends_with("models/127.0.0.1/models/a.gguf"), "{path}");
+    for name in ["a", &url] {
+        assert_eq!(ingle(&dir, &hub, &["tokenize", name, "abc"]).ok(), "1 2 3\n", "{name}");
+    }
+    assert!(ingle(&dir, &hub, &["list"]).ok().contains("llama"));
+    ingle(&dir, &hub, &["rm", "a", "--yes"]).ok();
+    assert!(fs::metadata(path.trim_end()).is_err());
+    ingle(&dir, &hub, &["tokenize", &url, "abc"]).fails(3, &["`ingle pull"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_keeps_what_came_and_the_next_pull_goes_on() {
+    let (dir, hub) = (Dir::new(), Hub::start());
+    let mut model = fs::read(tiny()).unwrap();
+    model.resize(3 << 20, 0);
+    hub.add(REPO, FILE, &model);
+    let at = resolve(REPO, FILE);
+    hub.fail(&at, [Fault::Stall(1 << 20, Duration::from_secs(25))]);
+    let mut command = ingle(&dir, &hub, &["pull", REPO]);
+    let child = command.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let partial = dir
+        .path("cache/huggingface/hub/models--someone--tiny-GGUF/blobs")
+        .join(format!("{}.incomplete", sha256(&model)));
+    let kept = || fs::metadata(&partial).map_or(0, |m| m.len());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while kept() < 1 << 20 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted") && said.contains("are kept"), "{said}");
+    assert_eq!(kept(), 1 << 20);
+    let again = ingle(&dir, &hub, &["pull", REPO]).run();
+    assert!(again.code == 0 && again.stderr.contains("2.0 MiB of 3.0 MiB to fetch"), "{again:?}");
+    assert_eq!(hub.seen_at(&at)[1].header("range"), Some("bytes=1048576-"));
+    assert_eq!(fs::read(again.stdout.trim_end()).unwrap(), model);
+}

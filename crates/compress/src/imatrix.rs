@@ -1,0 +1,259 @@
+//! Importance matrices: how much each column of a weight matrix matters, measured as the mean square of the activation that
+//! meets it.
+//!
+//! Two formats, both llama.cpp's. In GGUF each matrix has a tensor `NAME.in_sum2` of sums of squares `(n_matrices, cols)`
+//! and a tensor `NAME.counts` of how many tokens were summed `(n_matrices, 1)`; the mean is their quotient, and an expert
+//! that met no token has importance 1 throughout. In the older `.dat` files an entry is a name, a number of calls and the
+//! values times that number. Which tokens they come from is said in the file and passed on. It writes neither format.
+
+use std::collections::HashMap;
+
+use ingle_kernel::bytes::Bytes;
+use ingle_model::Error;
+use ingle_model::file::gguf::{Gguf, Tensor};
+
+/// The importances of a model's columns.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Imatrix {
+    /// By tensor: `(n_matrices, cols)`.
+    entries: HashMap<String, Vec<f32>>,
+    /// Names of the texts they were measured on.
+    pub datasets: Vec<String>,
+    /// Chunks of text they were measured on, or 0 where the file does not say.
+    pub n_chunks: u64,
+}
+
+const ENTRIES_MAX: usize = 65_536;
+const NAME_BYTES_MAX: usize = 65_535;
+
+impl Imatrix {
+    /// Parses either format.
+    ///
+    /// # Errors
+    /// When the file is cut short, holds no entries, or an entry's numbers are not finite and at least 0.
+    pub fn parse(bytes: &Bytes) -> Result<Self, Error> {
+        let imatrix =
+            if bytes.starts_with(b"GGUF") { Self::from_gguf(bytes)? } else { Self::from_dat(bytes)? };
+        if imatrix.entries.is_empty() {
+            return Err(Error::malformed("importances", "no entries", "at least one"));
+        }
+        for (name, values) in &imatrix.entries {
+            if let Some(v) = values.iter().find(|v| !v.is_finite() || **v < 0.0) {
+                return Err(Error::malformed(
+                    format!("importances of {name}"),
+                    v,
+                    "finite numbers of at least 0",
+                ));
+            }
+        }
+        Ok(imatrix)
+    }
+
+    /// Number of tensors there are importances for.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The importances of the columns of `tensor`, `(n_matrices, cols)`, or `None` where it has none.
+    ///
+    /// # Errors
+    /// When they were measured on a tensor of another shape. (Embeddings are looked up and not multiplied; for them
+    /// importances of another shape are passed over.)
+    pub fn of(&self, tensor: &Tensor) -> Result<Option<&[f32]>, Error> {
+        let Some(values) = self.entries.get(&tensor.name) else { return Ok(None) };
+        let n_matrices: usize = tensor.shape.iter().skip(2).product();
+        if values.len() == tensor.shape[0] * n_matrices {
+            return Ok(Some(values));
+        }
+        if tensor.name == "token_embd.weight" || tensor.name == "per_layer_token_embd.weight" {
+            return Ok(None);
+        }
+        let expected = format!("{n_matrices} times {}, one per column", tensor.shape[0]);
+        Err(Error::malformed(
+            format!("importances of {}", tensor.name),
+            format!("{} values", values.len()),
+            expected,
+        ))
+    }
+
+    fn from_gguf(bytes: &Bytes) -> Result<Self, Error> {
+        let file = Gguf::parse(bytes.clone())?;
+        let mut entries = HashMap::new();
+        for sums in file.tensors() {
+            let Some(name) = sums.name.strip_suffix(".in_sum2") else { continue };
+            let part = format!("importances of {name}");
+            let counts = file
+                .tensor(&format!("{name}.counts"))
+                .ok_or_else(|| Error::malformed(&part, "no counts", format!("a tensor {name}.counts")))?;
+            let (sums, counts) = (floats(sums)?, floats(counts)?);
+            if !sums.len().is_multiple_of(counts.len()) {
+                let found = format!("{} sums and {} counts", sums.len(), counts.len());
+                return Err(Error::malformed(part, found, "one count per matrix"));
+            }
+            let cols = sums.len() / counts.len();
+            let means = sums.chunks_exact(cols).zip(&counts).flat_map(|(row, &count)| {
+                let count = count.round();
+                row.iter().map(move |&sum| if count > 0.0 { sum / count } else { 1.0 })
+            });
+            entries.insert(name.to_owned(), means.collect());
+        }
+        let datasets = file.strings("imatrix.datasets")?.map(|d| d.map(text).collect()).unwrap_or_default();
+        Ok(Self { entries, datasets, n_chunks: file.uint("imatrix.chunk_count")?.unwrap_or(0) })
+    }
+
+    fn from_dat(bytes: &[u8]) -> Result<Self, Error> {
+        let mut c = Cursor { bytes };
+        let n_entries = c.count("number of entries", ENTRIES_MAX)?;
+        let mut imatrix = Self::default();
+        for _ in 0..n_entries {
+            let name_bytes = c.count("length of a name", NAME_BYTES_MAX)?;
+            let name = text(c.take(name_bytes)?);
+            let n_calls = c.i32()?;
+            let n_values = c.count("number of values", usize::MAX / 4)?;
+            let divisor = if n_calls > 0 { n_calls as f32 } else { 1.0 };
+            let (values, _) = c.take(n_values * 4)?.as_chunks::<4>();
+            let values = values.iter().map(|&b| f32::from_le_bytes(b) / divisor).collect();
+            imatrix.entries.insert(name, values);
+        }
+        if !c.bytes.is_empty() {
+            imatrix.n_chunks = u64::try_from(c.i32()?).unwrap_or(0);
+            if !c.bytes.is_empty() {
+                let n = c.count("length of the text's name", NAME_BYTES_MAX)?;
+                imatrix.datasets.push(text(c.take(n)?));
+            }
+        }
+        Ok(imatrix)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>, Error> {
+    if tensor.format.name != "f32" {
+        return Err(Error::malformed(format!("tensor {}", tensor.name), tensor.format.name, "f32"));
+    }
+    let (fours, _) = tensor.bytes.as_chunks::<4>();
+    Ok(fours.iter().map(|&b| f32::from_le_bytes(b)).collect())
+}
+
+/// A bounds-checked reader of `.dat` files, whose counts are i32.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
+        let Some((head, rest)) = self.bytes.split_at_checked(n) else {
+            let found = format!("{} bytes left", self.bytes.len());
+            return Err(Error::malformed(
+                "importances",
+                found,
+                format!("{n} more (is it an imatrix file, and whole?)"),
+            ));
+        };
+        self.bytes = rest;
+        Ok(head)
+    }
+
+    fn i32(&mut self) -> Result<i32, Error> {
+        Ok(i32::from_le_bytes(self.take(4)?.try_into().expect("four bytes")))
+    }
+
+    fn count(&mut self, what: &str, max: usize) -> Result<usize, Error> {
+        let n = self.i32()?;
+        usize::try_from(n)
+            .ok()
+            .filter(|&n| (1..=max).contains(&n))
+            .ok_or_else(|| Error::malformed("importances", format!("{what} {n}"), format!("1 to {max}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle_kernel::quant;
+    use ingle_model::file::gguf::ValueType;
+    use ingle_model::file::gguf_write::{Header, Meta, Writer};
+
+    use super::*;
+
+    fn gguf(tensors: &[(&str, &[usize], &[f32])]) -> Bytes {
+        let mut header = Header::default();
+        header.set("imatrix.chunk_count", 7u32).unwrap();
+        header.set("imatrix.datasets", Meta::array(ValueType::String, ["wiki".into()])).unwrap();
+        for (name, shape, _) in tensors {
+            header.add(name, shape, quant::by_name("f32").unwrap()).unwrap();
+        }
+        let mut writer = Writer::begin(Vec::new(), &header).unwrap();
+        for (_, _, values) in tensors {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            writer.write(&bytes).unwrap();
+        }
+        Bytes::new(writer.finish().unwrap())
+    }
+
+    fn dat(entries: &[(&str, i32, &[f32])], rest: &[u8]) -> Bytes {
+        let mut out = (entries.len() as i32).to_le_bytes().to_vec();
+        for (name, calls, values) in entries {
+            out.extend((name.len() as i32).to_le_bytes());
+            out.extend(name.as_bytes());
+            out.extend(calls.to_le_bytes());
+            out.extend((values.len() as i32).to_le_bytes());
+            out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        }
+        out.extend(rest);
+        Bytes::new(out)
+    }
+
+    fn tensor(name: &str, shape: &[usize]) -> Tensor {
+        let format = quant::by_name("f32").unwrap();
+        Tensor { name: name.into(), shape: shape.into(), format, bytes: Bytes::new(Vec::new()) }
+    }
+
+    #[test]
+    fn sums_are_divided_by_their_counts_expert_by_expert() {
+        let sums = [2.0, 4.0, 9.0, 9.0];
+        let imatrix =
+            Imatrix::parse(&gguf(&[("w.in_sum2", &[2, 2], &sums), ("w.counts", &[1, 2], &[2.0, 0.0])]))
+                .unwrap();
+        assert_eq!(imatrix.of(&tensor("w", &[2, 5, 2])).unwrap(), Some(&[1.0, 2.0, 1.0, 1.0][..]));
+        assert_eq!((imatrix.n_chunks, imatrix.datasets.as_slice()), (7, &["wiki".to_owned()][..]));
+        assert_eq!(imatrix.of(&tensor("v", &[2, 5])).unwrap(), None);
+        assert!(imatrix.of(&tensor("w", &[2, 5])).unwrap_err().to_string().contains("4 values"));
+    }
+
+    #[test]
+    fn older_files_are_read_too() {
+        let mut rest = 3i32.to_le_bytes().to_vec();
+        rest.extend(4i32.to_le_bytes());
+        rest.extend(b"wiki");
+        let with = Imatrix::parse(&dat(&[("w", 2, &[2.0, 6.0])], &rest)).unwrap();
+        assert_eq!(with.of(&tensor("w", &[2, 5])).unwrap(), Some(&[1.0, 3.0][..]));
+        assert_eq!((with.n_chunks, with.datasets.as_slice()), (3, &["wiki".to_owned()][..]));
+        let without = Imatrix::parse(&dat(&[("w", 0, &[2.0, 6.0])], &[])).unwrap();
+        assert_eq!(without.of(&tensor("w", &[2, 5])).unwrap(), Some(&[2.0, 6.0][..]));
+    }
+
+    #[test]
+    fn damaged_files_are_refused_in_a_sentence() {
+        for (bytes, said) in [
+            (Bytes::new(Vec::new()), "0 bytes left"),
+            (dat(&[], &[]), "number of entries 0"),
+            (Bytes::new([1, 0, 0, 0, 255, 255, 255, 127].to_vec()), "length of a name"),
+            (dat(&[("w", 1, &[1.0, f32::NAN])], &[]), "NaN"),
+            (dat(&[("w", 1, &[-1.0])], &[]), "-1"),
+            (gguf(&[("w.in_sum2", &[2], &[1.0, 1.0])]), "no counts"),
+            (gguf(&[("w.counts", &[2], &[1.0, 1.0])]), "no entries"),
+            (gguf(&[("w.in_sum2", &[3], &[1.0; 3]), ("w.counts", &[2], &[1.0; 2])]), "3 sums and 2 counts"),
+        ] {
+            let error = Imatrix::parse(&bytes).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

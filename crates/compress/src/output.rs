@@ -1,0 +1,136 @@
+//! New files that are there whole or not at all.
+//!
+//! The bytes go to a file beside the target, which takes the target's name once they are all on the disk; when anything
+//! fails, a full disk included, what was written is removed and the target is as it was. Only a process that is killed
+//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What to do about a target that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave it: an error.
+    Keep,
+    /// Replace it.
+    Replace,
+}
+
+/// Fails when `target` can't be made from `input`: when it is the input, or exists and is to be kept. Costs no writing, so
+/// it can be asked before the work; [`write()`] asks again.
+pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
+    let file = || target.display().to_string();
+    let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);
+    if input.and_then(same).unwrap_or(false) {
+        return Err(Error::SameFile { file: file() });
+    }
+    match fs::symlink_metadata(target) {
+        Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
+        Ok(meta) if meta.is_dir() => Err(Error::Write {
+            file: file(),
+            source: std::io::Error::other("is a folder, expected a file's name"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `target` of what `fill` writes.
+///
+/// # Errors
+/// Those of [`check`] and of `fill`, and what the system says; then nothing is left behind.
+pub fn write<T>(
+    target: &Path,
+    input: Option<&Path>,
+    existing: Existing,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
+) -> Result<T> {
+    check(target, input, existing)?;
+    let failed = |source| Error::Write { file: target.display().to_string(), source };
+    let part = Part(beside(target));
+    let file = OpenOptions::new().write(true).create_new(true).open(&part.0).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let outcome = fill(&mut out).map_err(|e| match e {
+        Error::Stream(source) => failed(source),
+        other => other,
+    })?;
+    out.flush().map_err(failed)?;
+    out.get_ref().sync_all().map_err(failed)?;
+    drop(out);
+    check(target, input, existing)?;
+    fs::rename(&part.0, target).map_err(failed)?;
+    Ok(outcome)
+}
+
+/// A name in the target's folder that no other process takes.
+fn beside(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{}.part", std::process::id()))
+}
+
+/// Removed when dropped; after the renaming there is nothing to remove.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ingle-output-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there() {
+        let dir = folder("whole");
+        let target = dir.join("out");
+        let full = write(&target, None, Existing::Keep, |out| -> Result<()> {
+            out.write_all(&[1; 5000])?;
+            Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+        });
+        assert!(full.unwrap_err().to_string().starts_with(&target.display().to_string()));
+        assert!(names(&dir).is_empty());
+        write(&target, None, Existing::Keep, |out| Ok(out.write_all(b"first")?)).unwrap();
+        let again = write(&target, None, Existing::Keep, |out| Ok(out.write_all(b"second")?));
+        assert!(matches!(again, Err(Error::Exists { .. })));
+        assert_eq!(fs::read(&target).unwrap(), b"first");
+        write(&target, None, Existing::Replace, |out| Ok(out.write_all(b"second")?)).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"second");
+        assert_eq!(names(&dir), ["out"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_input_is_never_the_output() {
+        let dir = folder("input");
+        let input = dir.join("in");
+        fs::write(&input, b"weights").unwrap();
+        let roundabout = dir.join(".").join("in");
+        for existing in [Existing::Keep, Existing::Replace] {
+            let refused = write(&roundabout, Some(&input), existing, |out| Ok(out.write_all(b"x")?));
+            assert!(matches!(refused, Err(Error::SameFile { .. })));
+        }
+        assert_eq!(fs::read(&input).unwrap(), b"weights");
+        let missing = write(&dir.join("no/such/out"), Some(&input), Existing::Keep, |_| Ok(()));
+        assert!(matches!(missing, Err(Error::Write { .. })));
+        assert_eq!(names(&dir), ["in"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,169 @@
+//! A block as whole numbers: what most formats unpack to, and the decoding and the dot product they share.
+//!
+//! A format's file says where its bits lie (`unpack`); the arithmetic on the unpacked block is here, once. A SIMD kernel
+//! that brings its own unpacking multiplies the same integers and so finds the same sums.
+
+use crate::acts::ActRow;
+use crate::half::f16_to_f32;
+
+/// `N` values, a multiple of 32, of one scale: value `k` is `d * q[k]`, or `d * q[k] + m` for formats with an offset.
+#[derive(Debug)]
+pub(super) struct Block<const N: usize> {
+    pub d: f32,
+    pub m: f32,
+    pub q: [i8; N],
+}
+
+/// 256 values in 16 groups of 16: value `16 j + i` is `d * sc[j] * q[16 j + i]`, less `dmin * m[j]` for formats with minima.
+#[derive(Debug)]
+pub(super) struct Super {
+    pub d: f32,
+    pub dmin: f32,
+    pub sc: [i16; 16],
+    pub m: [u8; 16],
+    pub q: [i8; 256],
+}
+
+impl Super {
+    /// A block without minima.
+    #[inline(always)]
+    pub fn symmetric(d: f32, sc: [i16; 16], q: [i8; 256]) -> Self {
+        Self { d, dmin: 0.0, sc, m: [0; 16], q }
+    }
+}
+
+/// The f16 at `at`.
+#[inline(always)]
+pub(super) fn f16(block: &[u8], at: usize) -> f32 {
+    f16_to_f32(word(block, at))
+}
+
+/// The little-endian 16-bit word at `at`.
+#[inline(always)]
+pub(super) fn word(block: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([block[at], block[at + 1]])
+}
+
+/// The little-endian 32-bit word at `at`.
+#[inline(always)]
+pub(super) fn word32(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+/// Decodes blocks of one scale.
+#[inline(always)]
+pub(super) fn dequantize<const B: usize, const N: usize>(
+    blocks: &[u8],
+    out: &mut [f32],
+    unpack: impl Fn(&[u8; B]) -> Block<N>,
+) {
+    for (block, out) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut::<N>().0) {
+        let b = unpack(block);
+        *out = b.q.map(|q| b.d * f32::from(q));
+    }
+}
+
+/// Decodes blocks of one scale and one offset.
+#[inline(always)]
+pub(super) fn dequantize_offset<const B: usize, const N: usize>(
+    blocks: &[u8],
+    out: &mut [f32],
+    unpack: impl Fn(&[u8; B]) -> Block<N>,
+) {
+    for (block, out) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut::<N>().0) {
+        let b = unpack(block);
+        *out = b.q.map(|q| b.d * f32::from(q) + b.m);
+    }
+}
+
+/// Decodes superblocks, with minima or without (`x - 0.0` is `x`).
+#[inline(always)]
+pub(super) fn dequantize_super<const B: usize>(
+    blocks: &[u8],
+    out: &mut [f32],
+    unpack: impl Fn(&[u8; B]) -> Super,
+) {
+    for (block, out) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut::<256>().0) {
+        let b = unpack(block);
+        for (j, (out, q)) in out.as_chunks_mut::<16>().0.iter_mut().zip(b.q.as_chunks::<16>().0).enumerate() {
+            let (scale, min) = (b.d * f32::from(b.sc[j]), b.dmin * f32::from(b.m[j]));
+            *out = q.map(|q| scale * f32::from(q) - min);
+        }
+    }
+}
+
+/// The dot product of blocks of one scale.
+#[inline(always)]
+pub(super) fn dot<const B: usize, const N: usize>(
+    w: &[u8],
+    a: ActRow<'_>,
+    unpack: impl Fn(&[u8; B]) -> Block<N>,
+) -> f32 {
+    let mut acc = 0.0;
+    let a_blocks = a.q.as_chunks::<N>().0.iter().zip(a.d.chunks_exact(N / 32));
+    for (block, (a_q, a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
+        let b = unpack(block);
+        for ((q, a_q), &a_d) in b.q.as_chunks::<32>().0.iter().zip(a_q.as_chunks::<32>().0).zip(a_d) {
+            acc += products(q, a_q) as f32 * (b.d * a_d);
+        }
+    }
+    acc
+}
+
+/// The dot product of blocks of 32 with one scale and one offset.
+#[inline(always)]
+pub(super) fn dot_offset<const B: usize>(
+    w: &[u8],
+    a: ActRow<'_>,
+    unpack: impl Fn(&[u8; B]) -> Block<32>,
+) -> f32 {
+    let mut acc = 0.0;
+    let a_blocks = a.q.as_chunks::<32>().0.iter().zip(a.sums).zip(a.d);
+    for (block, ((a_q, &sum), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
+        let b = unpack(block);
+        acc += products(&b.q, a_q) as f32 * (b.d * a_d);
+        acc += f32::from(sum) * (b.m * a_d);
+    }
+    acc
+}
+
+/// The dot product of superblocks without minima.
+#[inline(always)]
+pub(super) fn dot_super<const B: usize>(w: &[u8], a: ActRow<'_>, unpack: impl Fn(&[u8; B]) -> Super) -> f32 {
+    let mut acc = 0.0;
+    for ((block, a_q), &a_d) in w.as_chunks().0.iter().zip(a.q.as_chunks::<256>().0).zip(a.d) {
+        let b = unpack(block);
+        acc += super_products(&b, a_q) as f32 * (b.d * a_d);
+    }
+    acc
+}
+
+/// The dot product of superblocks with minima.
+#[inline(always)]
+pub(super) fn dot_super_minima<const B: usize>(
+    w: &[u8],
+    a: ActRow<'_>,
+    unpack: impl Fn(&[u8; B]) -> Super,
+) -> f32 {
+    let mut acc = 0.0;
+    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<16>().0).zip(a.d);
+    for (block, ((a_q, a_sums), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
+        let b = unpack(block);
+        let msum: i32 = b.m.iter().zip(a_sums).map(|(&m, &sum)| i32::from(m) * i32::from(sum)).sum();
+        acc += super_products(&b, a_q) as f32 * (b.d * a_d);
+        acc -= msum as f32 * (b.dmin * a_d);
+    }
+    acc
+}
+
+#[inline(always)]
+fn super_products(b: &Super, a_q: &[i8; 256]) -> i32 {
+    let groups = b.q.as_chunks::<16>().0.iter().zip(a_q.as_chunks::<16>().0);
+    groups.zip(b.sc).map(|((q, a_q), sc)| i32::from(sc) * products(q, a_q)).sum()
+}
+
+/// The exact sum of products.
+#[inline(always)]
+pub(super) fn products<const N: usize>(q: &[i8; N], a_q: &[i8; N]) -> i32 {
+    q.iter().zip(a_q).map(|(&q, &a)| i32::from(q) * i32::from(a)).sum()
+}

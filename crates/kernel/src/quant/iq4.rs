@@ -1,0 +1,113 @@
+//! iq4_nl and iq4_xs: four-bit codes for 16 levels that lie closer together around zero.
+//!
+//! iq4_nl, 32 values:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16 |
+//! | 2..18 | codes: byte `j` holds value `j` in its low half and value `16 + j` in its high half |
+//!
+//! iq4_xs, 256 values in 8 groups of 32 with a 6-bit scale around 32:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16 |
+//! | 2..4 | the upper 2 bits of `sc[j]` at bit `2 j` of a little-endian word |
+//! | 4..8 | the lower 4 bits: byte `i` holds group `2 i` in its low half and group `2 i + 1` in its high half |
+//! | 8..136 | 16 bytes per group, as in iq4_nl |
+//!
+//! A weight is `d * LEVELS[code]`, or `d * (sc[j] - 32) * LEVELS[code]`.
+
+use super::Format;
+use super::fit::{self, Table, Uniform};
+use super::ints::{self, Block, Super};
+use super::superblock::{self, Encoded};
+use crate::acts::Act;
+use crate::half::{f16_to_f32, f32_to_f16};
+
+/// See the head of this file.
+pub static IQ4_NL: Format = Format {
+    name: "iq4_nl",
+    ggml_id: 20,
+    block: 32,
+    bytes: BYTES_NL,
+    act: Act::Q8x32,
+    dequantize: |blocks, out| ints::dequantize(blocks, out, unpack_nl),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_nl)),
+    dot: |w, a| ints::dot(w, a, unpack_nl),
+};
+
+/// See the head of this file.
+pub static IQ4_XS: Format = Format {
+    name: "iq4_xs",
+    ggml_id: 23,
+    block: 256,
+    bytes: BYTES_XS,
+    act: Act::Q8x256,
+    dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_xs),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_xs)),
+    dot: |w, a| ints::dot_super(w, a, unpack_xs),
+};
+
+const BYTES_NL: usize = 2 + 16;
+const BYTES_XS: usize = 2 + 2 + 4 + 128;
+const _: () = assert!(BYTES_NL == 18 && BYTES_XS == 136, "ggml's sizes");
+
+/// What the codes stand for.
+static LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+static NEAREST: [u8; 512] = Table::nearest_of(&LEVELS);
+static TABLE: Table = Table::new(&LEVELS, &NEAREST);
+
+/// How far around the ends of the levels the search for a scale goes, and in how many steps.
+const SEARCH: (f32, i32) = (24.0, 3);
+
+#[inline(always)]
+fn unpack_nl(block: &[u8; BYTES_NL]) -> Block<32> {
+    Block { d: ints::f16(block, 0), m: 0.0, q: levels(block[2..].first_chunk().expect("16 of 16")) }
+}
+
+#[inline(always)]
+fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
+    let high = ints::word(block, 2);
+    let sc =
+        |j: usize| i16::from(block[4 + j / 2] >> (4 * (j % 2)) & 15) | ((high >> (2 * j) & 3) as i16) << 4;
+    let mut q = [0; 256];
+    for (q, codes) in q.as_chunks_mut().0.iter_mut().zip(block[8..].as_chunks().0) {
+        *q = levels(codes);
+    }
+    Super::symmetric(ints::f16(block, 0), std::array::from_fn(|j| sc(j / 2) - 32), q)
+}
+
+#[inline(always)]
+fn levels(codes: &[u8; 16]) -> [i8; 32] {
+    std::array::from_fn(|k| LEVELS[usize::from(codes[k % 16] >> (4 * (k / 16)) & 15)])
+}
+
+fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {
+    let d = if fit::representable(x) { fit::scale(x, w, TABLE, SEARCH.0, SEARCH.1).0 } else { f32::NAN };
+    let d = f32_to_f16(d);
+    let t = fit::inverse(f16_to_f32(d));
+    let (head, codes) = block.split_first_chunk_mut().expect("2 of 18");
+    *head = d.to_le_bytes();
+    for (j, byte) in codes.iter_mut().enumerate() {
+        *byte = TABLE.code(x[j] * t) | TABLE.code(x[j + 16] * t) << 4;
+    }
+}
+
+fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
+    let e: Encoded<8> = if fit::representable(x) {
+        superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
+    } else {
+        Encoded::NAN
+    };
+    let sc = e.sc.map(|sc| (sc + 32) as u8);
+    let high = sc.iter().rev().fold(0, |word, sc| word << 2 | u16::from(sc >> 4));
+    block[..2].copy_from_slice(&e.d.to_le_bytes());
+    block[2..4].copy_from_slice(&high.to_le_bytes());
+    for (i, byte) in block[4..8].iter_mut().enumerate() {
+        *byte = sc[2 * i] & 15 | sc[2 * i + 1] << 4;
+    }
+    for (codes, q) in block[8..].as_chunks_mut::<16>().0.iter_mut().zip(e.q.as_chunks::<32>().0) {
+        *codes = std::array::from_fn(|j| TABLE.code(f32::from(q[j])) | TABLE.code(f32::from(q[j + 16])) << 4);
+    }
+}

@@ -1,0 +1,48 @@
+//! q1_0: 128 signs and their scale.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16 |
+//! | 2..18 | value `k` has its bit in byte `k / 8` at bit `k % 8` |
+//!
+//! A weight is `d` where its bit is set and `-d` otherwise.
+
+use super::Format;
+use super::fit;
+use super::ints::{self, Block};
+use crate::acts::Act;
+use crate::half::f32_to_f16;
+
+/// See the head of this file.
+pub static Q1_0: Format = Format {
+    name: "q1_0",
+    ggml_id: 41,
+    block: 128,
+    bytes: BYTES,
+    act: Act::Q8x32,
+    dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    dot: |w, a| ints::dot(w, a, unpack),
+};
+
+const BYTES: usize = 2 + 16;
+const _: () = assert!(BYTES == 18, "ggml's size");
+
+#[inline(always)]
+fn unpack(block: &[u8; BYTES]) -> Block<128> {
+    let q = std::array::from_fn(|k| 2 * (block[2 + k / 8] >> (k % 8) & 1) as i8 - 1);
+    Block { d: ints::f16(block, 0), m: 0.0, q }
+}
+
+/// The best scale there is: the weighted mean of magnitudes.
+fn encode(x: &[f32; 128], w: &[f32; 128], block: &mut [u8; BYTES]) {
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for (x, w) in x.iter().zip(w) {
+        (sum, weight) = (sum + w * x.abs(), weight + w);
+    }
+    let d = if fit::representable(x) { sum / weight } else { f32::NAN };
+    block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
+    for (byte, x) in block[2..].iter_mut().zip(x.as_chunks::<8>().0) {
+        *byte = x.iter().rev().fold(0, |byte, &x| byte << 1 | u8::from(x >= 0.0));
+    }
+}

@@ -1,0 +1,46 @@
+//! q2_0: 64 two-bit numbers from -1 to 2 and their scale.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..2 | `d`, f16 |
+//! | 2..18 | value `k` has its bits in byte `k / 4` from bit `2 (k % 4)` |
+//!
+//! A weight is `d * (q - 1)`. Models trained to three values leave `q = 3` unused; others need it, and a `d` of either sign.
+
+use super::Format;
+use super::fit::{self, Levels, Uniform};
+use super::ints::{self, Block};
+use crate::acts::Act;
+use crate::half::{f16_to_f32, f32_to_f16};
+
+/// See the head of this file.
+pub static Q2_0: Format = Format {
+    name: "q2_0",
+    ggml_id: 42,
+    block: 64,
+    bytes: BYTES,
+    act: Act::Q8x32,
+    dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    dot: |w, a| ints::dot(w, a, unpack),
+};
+
+const BYTES: usize = 2 + 16;
+const _: () = assert!(BYTES == 18, "ggml's size");
+
+#[inline(always)]
+fn unpack(block: &[u8; BYTES]) -> Block<64> {
+    let q = std::array::from_fn(|k| (block[2 + k / 4] >> (2 * (k % 4)) & 3) as i8 - 1);
+    Block { d: ints::f16(block, 0), m: 0.0, q }
+}
+
+fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
+    let levels = Uniform(-1.0, 2.0);
+    let d = if fit::representable(x) { fit::scale(x, w, levels, 2.4, 6).0 } else { f32::NAN };
+    let d = f32_to_f16(d);
+    let t = fit::inverse(f16_to_f32(d));
+    block[..2].copy_from_slice(&d.to_le_bytes());
+    for (byte, x) in block[2..].iter_mut().zip(x.as_chunks::<4>().0) {
+        *byte = x.iter().rev().fold(0, |byte, &x| byte << 2 | (levels.nearest(x * t) + 1.0) as u8);
+    }
+}

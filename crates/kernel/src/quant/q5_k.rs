@@ -1,0 +1,68 @@
+//! q5_K: 256 five-bit numbers in 8 groups of 32, each group with a 6-bit scale and a 6-bit minimum.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..16 | `d`, `dmin`, `sc[0..8]` and `m[0..8]` as in q4_K |
+//! | 16..48 | value `l` of group `j` has its fifth bit in byte `l` at bit `j` |
+//! | 48..176 | the lower four bits as in q4_K |
+//!
+//! A weight of group `j` is `d * sc[j] * q - dmin * m[j]`.
+
+use super::Format;
+use super::fit;
+use super::ints::{self, Super};
+use super::q4_k::{Head, pack_head};
+use super::superblock::{self, Encoded};
+use crate::acts::Act;
+
+/// See the head of this file.
+pub static Q5_K: Format = Format {
+    name: "q5_K",
+    ggml_id: 13,
+    block: 256,
+    bytes: BYTES,
+    act: Act::Q8x256,
+    dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
+    quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    dot: |w, a| ints::dot_super_minima(w, a, unpack),
+};
+
+const BYTES: usize = 16 + 32 + 128;
+const _: () = assert!(BYTES == 176, "ggml's size");
+
+#[inline(always)]
+fn unpack(block: &[u8; BYTES]) -> Super {
+    let (head, rest) = block.split_first_chunk().expect("16 of 176");
+    let (high, low) = rest.split_first_chunk::<32>().expect("32 of 160");
+    let head = Head::unpack(head);
+    let q = |k: usize| {
+        let (j, l) = (k / 32, k % 32);
+        (low[32 * (j / 2) + l] >> (4 * (j % 2)) & 15) | (high[l] >> j & 1) << 4
+    };
+    Super {
+        d: head.d,
+        dmin: head.dmin,
+        sc: std::array::from_fn(|j| i16::from(head.sc[j / 2])),
+        m: std::array::from_fn(|j| head.m[j / 2]),
+        q: std::array::from_fn(|k| q(k) as i8),
+    }
+}
+
+fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
+    let e: Encoded<8> = if fit::representable(x) {
+        superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0)
+    } else {
+        Encoded::NAN
+    };
+    let (head, rest) = block.split_first_chunk_mut().expect("16 of 176");
+    let (high, low) = rest.split_first_chunk_mut::<32>().expect("32 of 160");
+    *head = pack_head(&e);
+    let q = e.q.map(|q| q as u8);
+    for (l, byte) in high.iter_mut().enumerate() {
+        *byte = (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 4) << j);
+    }
+    for (i, byte) in low.iter_mut().enumerate() {
+        let first = 64 * (i / 32) + i % 32;
+        *byte = q[first] & 15 | q[first + 32] << 4;
+    }
+}

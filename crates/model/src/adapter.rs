@@ -1,0 +1,188 @@
+//! LoRA adapters (arXiv 2106.09685) at inference: side products of the matrices, nothing is merged.
+//!
+//! Where an adapter has a pair of matrices for a weight, `y = W x` becomes `y = W x + scale * B (A x)`, with
+//! `scale = alpha / rank` times what the user asks for. Several adapters add up, each with its own scale, and may come and go
+//! from step to step: the base stays as it is mapped. An adapter that names its base's hash ([`base_hash`]) is used with
+//! that base only; one that names none must fit in every shape.
+//!
+//! Left out: adapters of embeddings, norms and experts, which are refused by name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ingle_kernel::mat::Mat;
+use ingle_kernel::simd::Kernels;
+use sha2::{Digest, Sha256};
+
+use crate::decoder::Model;
+use crate::error::{Error, Result};
+use crate::file::gguf::{Gguf, Tensor};
+use crate::keys::missing;
+
+/// The key under which an adapter names the hash of its base, in hexadecimal.
+pub const BASE_HASH: &str = "adapter.base.sha256";
+
+/// One adapter, for the kernels of one tier.
+#[derive(Debug)]
+pub struct Adapter {
+    /// By the name of the weight in the base's file.
+    pairs: HashMap<String, Pair>,
+}
+
+/// What an adapter adds to one weight.
+#[derive(Debug)]
+pub struct Pair {
+    /// `(rank, cols)`
+    pub a: Mat,
+    /// `(rows, rank)`
+    pub b: Mat,
+    /// `alpha / rank`
+    pub scale: f32,
+}
+
+/// An adapter in use, with the user's factor on it.
+pub type Active = (Arc<Adapter>, f32);
+
+impl Adapter {
+    /// Reads the adapter in `file` for `model`, which was read from `base` for `kernels`.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is no adapter, is for another base, or has a tensor that does not fit;
+    /// [`Error::Unsupported`] when it adapts what can't be adapted here.
+    pub fn read(file: &Gguf, base: &Gguf, model: &Model, kernels: &Kernels) -> Result<Self> {
+        check_kind(file)?;
+        check_base(file, base)?;
+        let alpha = file.float("adapter.lora.alpha")?;
+        let alpha = alpha.ok_or_else(|| missing("metadata adapter.lora.alpha", "a number"))?;
+        let mut pairs = HashMap::new();
+        for a in file.tensors() {
+            let Some(name) = a.name.strip_suffix(".lora_a") else {
+                let is_b = a.name.strip_suffix(".lora_b").is_some_and(|name| has(file, name, "lora_a"));
+                if is_b {
+                    continue;
+                }
+                return Err(Error::malformed(
+                    format!("tensor {}", a.name),
+                    "no pair",
+                    "NAME.lora_a and NAME.lora_b",
+                ));
+            };
+            let b = file.tensor(&format!("{name}.lora_b"));
+            let b = b.ok_or_else(|| missing(&format!("tensor {name}.lora_b"), "the other half of a pair"))?;
+            let Some(&(rows, cols)) = model.weights.adaptable.get(name) else {
+                return Err(cannot_adapt(base, name));
+            };
+            let rank = a.shape.get(1).copied().unwrap_or(1);
+            check_shape(a, &[cols, rank])?;
+            check_shape(b, &[rank, rows])?;
+            let scale = (alpha / rank as f64) as f32;
+            pairs.insert(
+                name.to_owned(),
+                Pair { a: mat(kernels, a, rank, cols)?, b: mat(kernels, b, rows, rank)?, scale },
+            );
+        }
+        if pairs.is_empty() {
+            return Err(Error::malformed("tensors", "none", "NAME.lora_a and NAME.lora_b"));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Weights it adapts.
+    pub fn n_pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// What it adds to the weight called `name`.
+    pub fn pair(&self, name: &str) -> Option<&Pair> {
+        self.pairs.get(name)
+    }
+}
+
+/// SHA-256 over all tensors in order of their names: name, format, shape and bytes, each preceded by its length. The same
+/// weights have the same hash in whatever container they come. Reads every weight once.
+pub fn base_hash(file: &Gguf) -> [u8; 32] {
+    let mut tensors: Vec<&Tensor> = file.tensors().iter().collect();
+    tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    for t in tensors {
+        part(t.name.as_bytes());
+        part(t.format.name.as_bytes());
+        part(&t.shape.iter().flat_map(|&n| (n as u64).to_le_bytes()).collect::<Vec<u8>>());
+        part(&t.bytes);
+    }
+    hash.finalize().into()
+}
+
+fn check_kind(file: &Gguf) -> Result<()> {
+    for (key, expected) in [("general.type", "adapter"), ("adapter.type", "lora")] {
+        let found = file.str(key)?.unwrap_or("nothing");
+        if found != expected {
+            return Err(Error::malformed(format!("metadata {key}"), found, expected));
+        }
+    }
+    Ok(())
+}
+
+fn check_base(file: &Gguf, base: &Gguf) -> Result<()> {
+    let (family, expected) = (file.str("general.architecture")?, base.str("general.architecture")?);
+    if family != expected {
+        return Err(Error::malformed(
+            "metadata general.architecture",
+            family.unwrap_or("nothing"),
+            format!("{}, the base's", expected.unwrap_or("nothing")),
+        ));
+    }
+    let Some(wanted) = file.str(BASE_HASH)? else { return Ok(()) };
+    let hash: String = base_hash(base).iter().map(|byte| format!("{byte:02x}")).collect();
+    if !wanted.eq_ignore_ascii_case(&hash) {
+        return Err(Error::malformed(
+            format!("metadata {BASE_HASH}"),
+            format!("an adapter of the base {wanted}"),
+            format!("one of this base, {hash}"),
+        ));
+    }
+    Ok(())
+}
+
+fn has(file: &Gguf, name: &str, half: &str) -> bool {
+    file.tensor(&format!("{name}.{half}")).is_some()
+}
+
+fn cannot_adapt(base: &Gguf, name: &str) -> Error {
+    if base.tensor(name).is_some() {
+        let supported = ["matrices of attention, other mixers and dense feed-forward blocks, and the head"];
+        return Error::unsupported(format!("tensor {name}.lora_a"), "an adapter of that weight", supported);
+    }
+    Error::malformed(
+        format!("tensor {name}.lora_a"),
+        "an adapter of a weight the base lacks",
+        "one of its weights",
+    )
+}
+
+fn check_shape(tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    if tensor.shape != shape || tensor.n_values() == 0 {
+        return Err(Error::malformed(
+            format!("tensor {}", tensor.name),
+            format!("shape {:?}", tensor.shape),
+            format!("{shape:?}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Rank is small and need not be a multiple of a block: such matrices must come in a float format.
+fn mat(kernels: &Kernels, tensor: &Tensor, rows: usize, cols: usize) -> Result<Mat> {
+    if !cols.is_multiple_of(tensor.format.block) {
+        return Err(Error::malformed(
+            format!("tensor {}", tensor.name),
+            format!("rows of {cols} in format {}", tensor.format.name),
+            "whole blocks",
+        ));
+    }
+    Ok(Mat::new(kernels, tensor.format, rows, cols, tensor.bytes.clone()))
+}

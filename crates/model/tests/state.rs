@@ -1,0 +1,91 @@
+//! What a sequence remembers: windows that forget, recurrent states, and going back. Whatever the chunk, the step's company
+//! or the way there, the numbers are those of a fresh sequence.
+//!
+//! Runs on the tiny models of this repository, and on those beside it where they are.
+
+mod common;
+
+use common::{Tiny, tiny_models};
+use ingle_model::kv::Kv;
+
+const CTX: usize = 1024;
+
+/// Ids that a model of `vocab` ids knows, never the same neighbour twice for long.
+fn tokens(vocab: usize, n: usize) -> Vec<u32> {
+    (0..n).map(|i| ((i * i * 7 + i * 31) % vocab) as u32).collect()
+}
+
+#[test]
+fn any_chunk_gives_the_same_logits_over_a_long_sequence() {
+    for model in tiny_models() {
+        let tokens = tokens(model.vocab(), 520);
+        let whole = model.logits(&tokens, CTX, 520, 1);
+        for (chunk, n_threads) in [(1, 1), (47, 1), (300, 2)] {
+            assert!(model.logits(&tokens, CTX, chunk, n_threads) == whole, "{}: chunk {chunk}", model.name);
+        }
+    }
+}
+
+#[test]
+fn going_back_ends_where_a_sequence_can_go_on() {
+    for model in tiny_models() {
+        let tokens = tokens(model.vocab(), 540);
+        let fresh = model.logits(&tokens, CTX, 64, 1);
+        let (mut kv, mut scratch) = model.sequence(CTX, 64, 1);
+        model.feed(&mut kv, &mut scratch, &tokens[..100]);
+        kv.checkpoint();
+        model.feed(&mut kv, &mut scratch, &tokens[100..500]);
+        // Another future first, then back to the one that is checked.
+        for (back, other) in [(490, 20), (130, 300), (99, 5), (0, 40)] {
+            let other: Vec<u32> = tokens.iter().rev().take(other).copied().collect();
+            let held = kv.truncate(back);
+            assert!(held <= back && held == kv.len(), "{}: {held} of {back}", model.name);
+            model.feed(&mut kv, &mut scratch, &tokens[held..back]);
+            model.feed(&mut kv, &mut scratch, &other);
+            let at = kv.truncate(back);
+            let logits = model.feed(&mut kv, &mut scratch, &tokens[at..back + 50]);
+            let expected = &fresh[at * model.vocab()..(back + 50) * model.vocab()];
+            assert!(logits == expected, "{}: back to {back}, went on from {at}", model.name);
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_saves_the_way() {
+    for model in tiny_models() {
+        let tokens = tokens(model.vocab(), 120);
+        let (mut kv, mut scratch) = model.sequence(CTX, 64, 1);
+        model.feed(&mut kv, &mut scratch, &tokens[..100]);
+        kv.checkpoint();
+        model.feed(&mut kv, &mut scratch, &tokens[100..]);
+        assert!(kv.truncate(110) >= 100, "{}", model.name);
+        assert_eq!(kv.truncate(100), 100, "{}", model.name);
+    }
+}
+
+#[test]
+fn sequences_that_share_a_step_do_not_notice() {
+    for model in tiny_models() {
+        let tokens = tokens(model.vocab(), 230);
+        let parts = [&tokens[..90], &tokens[90..91], &tokens[100..230]];
+        let mut kvs: Vec<Kv> = parts.iter().map(|_| model.sequence(256, 256, 2).0).collect();
+        let together = model.feed_together(&mut kvs, &parts);
+        let mut at = 0;
+        for part in parts {
+            let alone = model.logits(part, 256, 256, 2);
+            assert!(together[at..at + alone.len()] == alone, "{}", model.name);
+            at += alone.len();
+        }
+    }
+}
+
+/// The models are what the tests think they are.
+#[test]
+fn the_tiny_models_cover_every_kind_of_memory() {
+    let names: Vec<&str> = tiny_models().iter().flat_map(Tiny::mixers).collect();
+    for kind in
+        ["attention", "short convolution", "state space", "gated delta net", "attention beside state space"]
+    {
+        assert!(names.contains(&kind), "{kind}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What left and what came: bytes on the wire by purpose and destination, the TLS and HTTP around the content included.
+//!
+//! One row per pair, so its size is bounded by the hosts one command speaks to. Refused attempts are kept too.
+
+use std::sync::{Arc, Mutex};
+
+use crate::policy::Purpose;
+use crate::url::Origin;
+
+/// One purpose and one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// On whose behalf.
+    pub purpose: Purpose,
+    /// To whom.
+    pub to: Origin,
+    /// Requests that the policy let through.
+    pub n_requests: u64,
+    /// Requests that it refused.
+    pub n_refused: u64,
+    /// Bytes sent, as the socket took them.
+    pub bytes_out: u64,
+    /// Bytes received, as the socket gave them.
+    pub bytes_in: u64,
+}
+
+/// Everything one client did. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    rows: Vec<Row>,
+    /// The row of the request in progress; a client has one at a time.
+    current: Option<usize>,
+}
+
+impl Ledger {
+    /// A copy of all rows, in the order they began.
+    pub fn rows(&self) -> Vec<Row> {
+        self.lock().rows.clone()
+    }
+
+    /// A request begins or is refused; bytes count for it until the next one begins.
+    pub(crate) fn begin(&self, purpose: Purpose, to: &Origin, allowed: bool) {
+        let mut state = self.lock();
+        let known = state.rows.iter().position(|r| r.purpose == purpose && r.to == *to);
+        let row = known.unwrap_or_else(|| {
+            let to = to.clone();
+            state.rows.push(Row { purpose, to, n_requests: 0, n_refused: 0, bytes_out: 0, bytes_in: 0 });
+            state.rows.len() - 1
+        });
+        state.rows[row].n_requests += u64::from(allowed);
+        state.rows[row].n_refused += u64::from(!allowed);
+        state.current = Some(row);
+    }
+
+    pub(crate) fn count(&self, bytes_out: usize, bytes_in: usize) {
+        let mut state = self.lock();
+        if let Some(row) = state.current {
+            state.rows[row].bytes_out += bytes_out as u64;
+            state.rows[row].bytes_in += bytes_in as u64;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Counters stay counters whatever happened to the thread that held them.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Url;
+
+    #[test]
+    fn bytes_are_kept_by_purpose_and_destination() {
+        let ledger = Ledger::default();
+        let a = Url::parse("https://a").unwrap().origin;
+        let b = Url::parse("https://b").unwrap().origin;
+        ledger.count(9, 9); // nothing has begun
+        ledger.begin(Purpose::ModelListing, &a, true);
+        ledger.count(1, 10);
+        ledger.begin(Purpose::ModelFile, &b, true);
+        ledger.count(2, 20);
+        ledger.begin(Purpose::ModelListing, &a, false);
+        let rows = ledger.rows();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(
+            (rows[0].n_requests, rows[0].n_refused, rows[0].bytes_out, rows[0].bytes_in),
+            (1, 1, 1, 10)
+        );
+        assert_eq!((rows[1].bytes_out, rows[1].bytes_in), (2, 20));
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong between a name and a file on disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Every failure of this crate, said in one sentence that names the model, file or address.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The network failed or the policy refused.
+    #[error(transparent)]
+    Net(#[from] ingle_net::Error),
+    /// A reference or name that can't be one.
+    #[error("{found}: {expected}")]
+    Reference {
+        /// What was given.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// There is no such model, file or quantisation.
+    #[error("{what}: {why}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+        /// What there is instead, or what to do.
+        why: String,
+    },
+    /// The server keeps failing.
+    #[error("{url}: the server answered {status}{said}")]
+    Status {
+        /// Where.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What was tried, what to do.
+        said: String,
+    },
+    /// Bytes that are not what they should be.
+    #[error("{file}: {part}: {found}, expected {expected}")]
+    Mismatch {
+        /// The model's file, or the hub's listing.
+        file: String,
+        /// Size, sha256, ...
+        part: String,
+        /// What came.
+        found: String,
+        /// What should have come.
+        expected: String,
+    },
+    /// No room.
+    #[error("{}: the disk is full; {needed} more bytes are needed; what has come is kept", .path.display())]
+    DiskFull {
+        /// The file that was written.
+        path: PathBuf,
+        /// Bytes still to come.
+        needed: u64,
+    },
+    /// The system refused.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The user stopped it.
+    #[error("{0}")]
+    Interrupted(String),
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Names the path an operation failed on.
+pub(crate) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::Io { path: path.to_owned(), source })
+}
