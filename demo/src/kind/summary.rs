@@ -9,7 +9,7 @@ use crate::words::{DAYS, fill, name};
 
 /// See the file's head.
 pub(super) static SUMMARY: Kind =
-    Kind { name: "summary", about: "sums up a list of notifications", share: 15, draw, judge: check::by_key };
+    Kind { name: "summary", about: "sums up a list of notifications", share: 40, draw, judge: check::by_key };
 
 /// A source of notifications: its label in the list, what people do with it, what one and several are called, and what
 /// they say.
@@ -119,13 +119,6 @@ fn draw(rng: &mut Rng) -> Item {
     for (app, who, count) in &mut groups {
         let head = format!("{}: {who}: ", APPS[*app].label);
         *count = lines.iter().filter(|line| line.starts_with(&head)).count();
-    }
-    if rng.chance(30) {
-        rng.shuffle(&mut lines);
-        groups.sort_by_key(|(app, who, _)| {
-            let head = format!("{}: {who}: ", APPS[*app].label);
-            lines.iter().position(|line| line.starts_with(&head))
-        });
     }
     let event = rng.chance(45).then(|| {
         let day = if rng.chance(50) { "today".to_string() } else { format!("on {}", rng.pick(DAYS)) };

@@ -54,8 +54,11 @@ fn content(a: usize, b: usize, plus: bool) -> String {
 /// The sum as it is worked on paper: `27 + 48` is "7 + 8 = 15, 2 + 4 + 1 = 7, so 27 + 48 = 75".
 fn worked(a: usize, b: usize, plus: bool) -> String {
     let total = result(a, b, plus);
-    let (sign, ones, carry) =
-        if plus { ("+", a % 10 + b % 10, a % 10 + b % 10 > 9) } else { ("-", (10 + a - b) % 10, a % 10 < b % 10) };
+    let (sign, ones, carry) = if plus {
+        ("+", a % 10 + b % 10, a % 10 + b % 10 > 9)
+    } else {
+        ("-", (10 + a - b) % 10, a % 10 < b % 10)
+    };
     if in_the_table(a, b, plus) {
         return format!("{a} {sign} {b} = {total}");
     }
