@@ -32,13 +32,14 @@ fn training_never_tells_a_held_out_story() {
 
 #[test]
 fn training_never_adds_a_held_out_pair() {
-    let digits = |text: &str| ingle_demo::check::numbers(text);
+    // A worked answer ends in the sum it was asked for; the steps before it are one-digit sums.
+    let asked = |text: &str| ingle_demo::check::numbers(text.rsplit("so ").next().expect("always one part"));
     let mut rng = Rng::new(14);
     let mut pairs = HashSet::new();
     for _ in 0..20_000 {
         let document = document(&mut rng, Side::Training);
         for span in document.spans.iter().filter(|s| s.answer && s.text.contains(" + ")) {
-            if let [a, b, ..] = digits(&span.text)[..] {
+            if let [a, b, ..] = asked(&span.text)[..] {
                 pairs.insert((a.min(b), a.max(b)));
             }
         }
@@ -46,7 +47,7 @@ fn training_never_adds_a_held_out_pair() {
     assert!(pairs.len() > 1_000, "the test looked at sums");
     let sums = KINDS.iter().find(|k| k.name == "sums").expect("sums are on the shelf");
     for item in held_out(sums, 6, 500).iter().filter(|i| i.reference.contains(" + ")) {
-        let [a, b, ..] = digits(&item.reference)[..] else { panic!("{}", item.reference) };
+        let [a, b, ..] = asked(&item.reference)[..] else { panic!("{}", item.reference) };
         assert!(!pairs.contains(&(a.min(b), a.max(b))), "{}", item.reference);
     }
 }
@@ -109,7 +110,7 @@ fn one_seed_gives_one_text() {
             }
         }
     }
-    assert_eq!(hash, 0x3ea0_bcc4_4847_2b5f, "{hash:#x}");
+    assert_eq!(hash, 0x0397_c2d7_aebb_fc0a, "{hash:#x}");
 }
 
 #[test]

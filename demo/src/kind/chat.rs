@@ -11,7 +11,7 @@ use crate::words::{CITIES, DAYS, GOODS, MONTHS, OBJECTS, a, capital, fill, name}
 pub(super) static CHAT: Kind = Kind {
     name: "chat",
     about: "greets, tells a few facts, says what it does not know",
-    share: 12,
+    share: 9,
     draw,
     judge,
 };

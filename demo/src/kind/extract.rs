@@ -11,7 +11,7 @@ use crate::words::{CITIES, DAYS, GOODS, JOBS, MONTHS, OBJECTS, SURNAMES, a, fill
 pub(super) static EXTRACT: Kind = Kind {
     name: "extract",
     about: "takes facts out of a sentence as JSON",
-    share: 14,
+    share: 16,
     draw,
     judge: check::by_key,
 };

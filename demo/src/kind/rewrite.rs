@@ -13,7 +13,7 @@ use crate::words::{
 pub(super) static REWRITE: Kind = Kind {
     name: "rewrite",
     about: "puts a sentence into another form",
-    share: 14,
+    share: 13,
     draw,
     judge: check::by_key,
 };

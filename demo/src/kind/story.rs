@@ -8,7 +8,7 @@ use crate::words::{a, fill};
 
 /// See the file's head.
 pub(super) static STORY: Kind =
-    Kind { name: "story", about: "writes a short story with what is asked for", share: 8, draw, judge };
+    Kind { name: "story", about: "writes a short story with what is asked for", share: 7, draw, judge };
 
 /// Ways to ask: the template, and which of the cast it names (and so must occur in the story).
 static ASKS: &[(&str, &[&str])] = &[

@@ -9,7 +9,7 @@ use crate::words::fill;
 
 /// See the file's head.
 pub(super) static STORY_QA: Kind =
-    Kind { name: "story_qa", about: "answers a question about a story", share: 14, draw, judge };
+    Kind { name: "story_qa", about: "answers a question about a story", share: 13, draw, judge };
 
 fn draw(rng: &mut Rng) -> Item {
     let cast = tale::cast(rng);

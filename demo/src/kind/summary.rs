@@ -5,15 +5,17 @@
 use crate::check;
 use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
-use crate::words::{DAYS, fill, list, name};
+use crate::words::{DAYS, fill, name};
 
 /// See the file's head.
 pub(super) static SUMMARY: Kind =
-    Kind { name: "summary", about: "sums up a list of notifications", share: 12, draw, judge: check::by_key };
+    Kind { name: "summary", about: "sums up a list of notifications", share: 40, draw, judge: check::by_key };
 
-/// A source of notifications: its label in the list, what one and several are called, and what they say.
+/// A source of notifications: its label in the list, what people do with it, what one and several are called, and what
+/// they say.
 struct App {
     label: &'static str,
+    did: &'static str,
     one: &'static str,
     many: &'static str,
     texts: &'static [&'static str],
@@ -22,6 +24,7 @@ struct App {
 static APPS: &[App] = &[
     App {
         label: "Messages",
+        did: "sent",
         one: "message",
         many: "messages",
         texts: &[
@@ -45,6 +48,7 @@ static APPS: &[App] = &[
     },
     App {
         label: "Mail",
+        did: "sent",
         one: "email",
         many: "emails",
         texts: &[
@@ -62,12 +66,14 @@ static APPS: &[App] = &[
     },
     App {
         label: "Phone",
-        one: "missed call",
-        many: "missed calls",
+        did: "made",
+        one: "call",
+        many: "calls",
         texts: &["Missed call", "Missed call at {time}"],
     },
     App {
         label: "Photos",
+        did: "sent",
         one: "photo",
         many: "photos",
         texts: &["shared a photo", "sent you a photo", "added a new photo"],
@@ -114,13 +120,6 @@ fn draw(rng: &mut Rng) -> Item {
         let head = format!("{}: {who}: ", APPS[*app].label);
         *count = lines.iter().filter(|line| line.starts_with(&head)).count();
     }
-    if rng.chance(30) {
-        rng.shuffle(&mut lines);
-        groups.sort_by_key(|(app, who, _)| {
-            let head = format!("{}: {who}: ", APPS[*app].label);
-            lines.iter().position(|line| line.starts_with(&head))
-        });
-    }
     let event = rng.chance(45).then(|| {
         let day = if rng.chance(50) { "today".to_string() } else { format!("on {}", rng.pick(DAYS)) };
         (fill(rng.pick(EVENTS), &slots), day, time.clone())
@@ -138,18 +137,15 @@ fn build(
     event: Option<(String, String, String)>,
     lines: &[String],
 ) -> Item {
+    // The name comes first: who reads on can count what is theirs.
     let said: Vec<String> = groups
         .iter()
         .map(|(app, who, count)| {
-            let app = &APPS[*app];
-            if *count == 1 {
-                format!("1 {} from {who}", app.one)
-            } else {
-                format!("{count} {} from {who}", app.many)
-            }
+            let App { did, one, many, .. } = &APPS[*app];
+            format!("{who} {did} {count} {}", if *count == 1 { one } else { many })
         })
         .collect();
-    let mut reference = format!("You have {}.", list(&said));
+    let mut reference = format!("{}.", said.join(". "));
     let mut key = said;
     if let Some((what, day, time)) = event {
         reference.push_str(&format!(" {what} is {day} at {time}."));

@@ -1,6 +1,7 @@
 //! Little sums: plus and minus up to 99, in figures and in stories, and which of two numbers is larger.
 //!
-//! The content is the pair of numbers and the operation, so a held-out sum was never trained in any phrasing.
+//! The content is the pair of numbers and the operation, so a held-out sum was never trained in any phrasing. Answers work
+//! digit by digit, ones first, as on paper; the one-digit sums that this rests on are one content, on the training side.
 
 use crate::check;
 use crate::item::{Item, Key, Kind, Prompt};
@@ -11,7 +12,7 @@ use crate::words::{GOODS, fill, name};
 pub(super) static SUMS: Kind = Kind {
     name: "sums",
     about: "adds, subtracts and compares small numbers",
-    share: 16,
+    share: 18,
     draw,
     judge: check::by_key,
 };
@@ -36,9 +37,39 @@ fn result(a: usize, b: usize, plus: bool) -> usize {
     if plus { a + b } else { a - b }
 }
 
-/// Both orders of a sum are one content: "3 + 5" held out takes "5 + 3" with it.
+/// Whether it is a step of longer sums: two single digits added, or one taken away so that a single digit is left.
+fn in_the_table(a: usize, b: usize, plus: bool) -> bool {
+    if plus { a < 10 && b < 10 } else { b < 10 && a - b < 10 }
+}
+
+/// Both orders of a sum are one content: "13 + 5" held out takes "5 + 13" with it.
 fn content(a: usize, b: usize, plus: bool) -> String {
-    if plus { format!("{} + {}", a.min(b), a.max(b)) } else { format!("{a} - {b}") }
+    match plus {
+        _ if in_the_table(a, b, plus) => "the one-digit sums".to_string(),
+        true => format!("{} + {}", a.min(b), a.max(b)),
+        false => format!("{a} - {b}"),
+    }
+}
+
+/// The sum as it is worked on paper: `27 + 48` is "7 + 8 = 15, 2 + 4 + 1 = 7, so 27 + 48 = 75".
+fn worked(a: usize, b: usize, plus: bool) -> String {
+    let total = result(a, b, plus);
+    let (sign, ones, carry) = if plus {
+        ("+", a % 10 + b % 10, a % 10 + b % 10 > 9)
+    } else {
+        ("-", (10 + a - b) % 10, a % 10 < b % 10)
+    };
+    if in_the_table(a, b, plus) {
+        return format!("{a} {sign} {b} = {total}");
+    }
+    let lent = if carry && !plus { a % 10 + 10 } else { a % 10 };
+    let (one, tens) = (if carry { format!(" {sign} 1") } else { String::new() }, total / 10);
+    format!(
+        "{lent} {sign} {} = {ones}, {} {sign} {}{one} = {tens}, so {a} {sign} {b} = {total}",
+        b % 10,
+        a / 10,
+        b / 10
+    )
 }
 
 fn plain(rng: &mut Rng) -> Item {
@@ -64,7 +95,7 @@ fn plain(rng: &mut Rng) -> Item {
     Item {
         contents: vec![content(a, b, plus)],
         prompt: Prompt::user(ask),
-        reference: format!("{a} {sign} {b} = {total}."),
+        reference: format!("{}.", worked(a, b, plus)),
         key: Key::Number(total as i64),
     }
 }
@@ -104,14 +135,13 @@ fn told(rng: &mut Rng) -> Item {
             ("b", &b.to_string()),
         ],
     );
-    let sign = if plus { "+" } else { "-" };
     let verb = if total == 1 { "is" } else { "are" };
     let things =
         if total == 1 { GOODS.iter().find(|g| g.1 == things).map_or(things, |g| g.0) } else { things };
     Item {
         contents: vec![content(a, b, plus)],
         prompt: Prompt::user(ask),
-        reference: format!("{a} {sign} {b} = {total}, so there {verb} {total} {things}."),
+        reference: format!("{}. There {verb} {total} {things}.", worked(a, b, plus)),
         key: Key::Number(total as i64),
     }
 }
@@ -133,5 +163,26 @@ fn compare(rng: &mut Rng) -> Item {
         prompt: Prompt::user(ask),
         reference: format!("{win} is {word} than {lose}."),
         key: Key::Exact(vec![format!("{win} is {word} than {lose}."), format!("{win}"), format!("{win}.")]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::{Side, side};
+
+    #[test]
+    fn works_as_on_paper() {
+        assert_eq!(worked(27, 48, true), "7 + 8 = 15, 2 + 4 + 1 = 7, so 27 + 48 = 75");
+        assert_eq!(worked(97, 12, true), "7 + 2 = 9, 9 + 1 = 10, so 97 + 12 = 109");
+        assert_eq!(worked(52, 17, false), "12 - 7 = 5, 5 - 1 - 1 = 3, so 52 - 17 = 35");
+        assert_eq!(worked(15, 5, false), "5 - 5 = 0, 1 - 0 = 1, so 15 - 5 = 10");
+        assert_eq!(worked(3, 5, true), "3 + 5 = 8");
+        assert_eq!(worked(13, 8, false), "13 - 8 = 5");
+    }
+
+    #[test]
+    fn one_digit_sums_are_for_training() {
+        assert_eq!(side(&content(3, 5, true)), Side::Training);
     }
 }
