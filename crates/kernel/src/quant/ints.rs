@@ -162,6 +162,16 @@ fn super_products(b: &Super, a_q: &[i8; 256]) -> i32 {
     groups.zip(b.sc).map(|((q, a_q), sc)| i32::from(sc) * products(q, a_q)).sum()
 }
 
+/// 256 values from runs of `N`, first to last.
+#[inline(always)]
+pub(super) fn runs<const N: usize>(run: impl Fn(usize) -> [i8; N]) -> [i8; 256] {
+    let mut q = [0; 256];
+    for (i, q) in q.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+        *q = run(i);
+    }
+    q
+}
+
 /// The exact sum of products.
 #[inline(always)]
 pub(super) fn products<const N: usize>(q: &[i8; N], a_q: &[i8; N]) -> i32 {

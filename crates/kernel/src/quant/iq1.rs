@@ -56,12 +56,11 @@ const _: () = assert!(BYTES_S == 50 && BYTES_M == 56, "ggml's sizes");
 #[inline(always)]
 fn unpack_s(block: &[u8; BYTES_S]) -> Super {
     let words: [u16; 8] = std::array::from_fn(|g| ints::word(block, 34 + 2 * g));
-    let mut q = [0; 256];
-    for (run, q) in q.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+    let q = ints::runs(|run| {
         let word = words[run / 4];
         let high = word >> (3 * (run % 4)) & 7;
-        *q = shifted(block[2 + run], high, word & 0x8000 != 0);
-    }
+        shifted(block[2 + run], high, word & 0x8000 != 0)
+    });
     let sc = std::array::from_fn(|j| 2 * (words[j / 2] >> 12 & 7) as i16 + 1);
     Super::symmetric(0.125 * ints::f16(block, 0), sc, q)
 }
@@ -69,11 +68,10 @@ fn unpack_s(block: &[u8; BYTES_S]) -> Super {
 #[inline(always)]
 fn unpack_m(block: &[u8; BYTES_M]) -> Super {
     let words: [u16; 4] = std::array::from_fn(|g| ints::word(block, 48 + 2 * g));
-    let mut q = [0; 256];
-    for (run, q) in q.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+    let q = ints::runs(|run| {
         let half = u16::from(block[32 + run / 2] >> (4 * (run % 2)));
-        *q = shifted(block[run], half & 7, half & 8 != 0);
-    }
+        shifted(block[run], half & 7, half & 8 != 0)
+    });
     let sc = std::array::from_fn(|j| 2 * (words[j / 4] >> (3 * (j % 4)) & 7) as i16 + 1);
     let d = words.iter().rev().fold(0, |d, word| d << 4 | word >> 12);
     Super::symmetric(0.125 * f16_to_f32(d), sc, q)

@@ -77,7 +77,7 @@ const _: () = assert!(BYTES_XXS == 66 && BYTES_XS == 74 && BYTES_S == 82, "ggml'
 #[inline(always)]
 fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
     let words: [u32; 8] = std::array::from_fn(|g| ints::word32(block, 2 + 8 * g + 4));
-    let q = runs(|run| {
+    let q = ints::runs(|run| {
         let (g, r) = (run / 4, run % 4);
         signed(&GRID_XXS[usize::from(block[2 + 8 * g + r])], even_signs(words[g] >> (7 * r)))
     });
@@ -86,7 +86,7 @@ fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
 
 #[inline(always)]
 fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
-    let q = runs(|run| {
+    let q = ints::runs(|run| {
         let word = ints::word(block, 2 + 2 * run);
         signed(&GRID_XS[usize::from(word & 511)], even_signs(u32::from(word >> 9)))
     });
@@ -95,20 +95,11 @@ fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
 
 #[inline(always)]
 fn unpack_s(block: &[u8; BYTES_S]) -> Super {
-    let q = runs(|run| {
+    let q = ints::runs(|run| {
         let high = u16::from(block[66 + run / 4] >> (2 * (run % 4)) & 3);
         signed(&GRID_S[usize::from(high << 8 | u16::from(block[2 + run]))], block[34 + run])
     });
     Super::symmetric(0.125 * ints::f16(block, 0), halves(&block[74..]), q)
-}
-
-#[inline(always)]
-fn runs(run: impl Fn(usize) -> [i8; 8]) -> [i8; 256] {
-    let mut q = [0; 256];
-    for (i, q) in q.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-        *q = run(i);
-    }
-    q
 }
 
 /// `2 sc + 1` of the 16 groups.

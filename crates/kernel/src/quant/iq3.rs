@@ -58,7 +58,7 @@ const _: () = assert!(BYTES_XXS == 98 && BYTES_S == 110, "ggml's sizes");
 #[inline(always)]
 fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
     let words: [u32; 8] = std::array::from_fn(|g| ints::word32(block, 66 + 4 * g));
-    let q = runs(|run| {
+    let q = ints::runs(|run| {
         let signs = even_signs(words[run / 8] >> (7 * (run / 2 % 4)));
         signed(&GRID_XXS[usize::from(block[2 + run])], signs >> (4 * (run % 2)))
     });
@@ -68,20 +68,11 @@ fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
 
 #[inline(always)]
 fn unpack_s(block: &[u8; BYTES_S]) -> Super {
-    let q = runs(|run| {
+    let q = ints::runs(|run| {
         let high = u16::from(block[66 + run / 8] >> (run % 8) & 1);
         let signs = block[74 + run / 2] >> (4 * (run % 2));
         signed(&GRID_S[usize::from(high << 8 | u16::from(block[2 + run]))], signs)
     });
     let sc = std::array::from_fn(|j| 2 * i16::from(block[106 + j / 4] >> (4 * (j / 2 % 2)) & 15) + 1);
     Super::symmetric(ints::f16(block, 0), sc, q)
-}
-
-#[inline(always)]
-fn runs(run: impl Fn(usize) -> [i8; 4]) -> [i8; 256] {
-    let mut q = [0; 256];
-    for (i, q) in q.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        *q = run(i);
-    }
-    q
 }
