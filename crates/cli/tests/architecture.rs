@@ -89,6 +89,9 @@ fn the_model_does_no_io_and_starts_no_thread() {
 fn unsafe_code_is_where_the_architecture_says() {
     refuse(&[MODEL, COMPRESS, DEMO, NET, STORE, CLI], &["unsafe {", "unsafe fn", "unsafe impl"], &[]);
     refuse(&[ENGINE], &["unsafe {", "unsafe fn", "unsafe impl"], &["mmap.rs"]);
+    let in_kernel =
+        ["par.rs", "gemm.rs", "attn.rs", "scan/delta.rs", "scan/ssm.rs", "scan/selective.rs", "avx2/mod.rs"];
+    refuse(&[KERNEL], &["unsafe {", "unsafe fn", "unsafe impl"], &in_kernel);
 }
 
 #[test]
