@@ -9,7 +9,7 @@
 //! Where links are not to be had, the file itself lies in the snapshot and there is no blob, as the others do it.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -299,8 +299,16 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     at(folder, fs::create_dir_all(folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!("{name}.{}.tmp", std::process::id()));
-    at(&draft, fs::write(&draft, bytes))?;
-    at(path, fs::rename(&draft, path))
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = at(&draft, written).and_then(|()| at(path, fs::rename(&draft, path)));
+    if placed.is_err() {
+        // What is left of it is of no use; the error to tell is the first.
+        let _ = fs::remove_file(&draft);
+    }
+    placed
 }
 
 #[cfg(unix)]
