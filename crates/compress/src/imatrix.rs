@@ -4,7 +4,7 @@
 //! Two formats, both llama.cpp's. In GGUF each matrix has a tensor `NAME.in_sum2` of sums of squares `(n_matrices, cols)`
 //! and a tensor `NAME.counts` of how many tokens were summed `(n_matrices, 1)`; the mean is their quotient, and an expert
 //! that met no token has importance 1 throughout. In the older `.dat` files an entry is a name, a number of calls and the
-//! values times that number. Which tokens they come from is said in the file and passed on. It writes neither format.
+//! values times that number. Which tokens they come from is said in the file and passed on. We write neither format.
 
 use std::collections::HashMap;
 

@@ -54,6 +54,9 @@ impl Adapter {
         check_base(file, base)?;
         let alpha = file.float("adapter.lora.alpha")?;
         let alpha = alpha.ok_or_else(|| missing("metadata adapter.lora.alpha", "a number"))?;
+        if !alpha.is_finite() {
+            return Err(Error::malformed("metadata adapter.lora.alpha", alpha, "a finite number"));
+        }
         let mut pairs = HashMap::new();
         for a in file.tensors() {
             let Some(name) = a.name.strip_suffix(".lora_a") else {
@@ -165,7 +168,9 @@ fn cannot_adapt(base: &Contents, name: &str) -> Error {
 }
 
 fn check_shape(tensor: &Tensor, shape: &[usize]) -> Result<()> {
-    if tensor.shape != shape || tensor.n_values() == 0 {
+    // Trailing dimensions of one value say nothing; some writers leave them out.
+    let told = |shape: &[usize]| shape.iter().rposition(|&n| n != 1).map_or(0, |i| i + 1);
+    if tensor.shape[..told(&tensor.shape)] != shape[..told(shape)] || tensor.n_values() == 0 {
         return Err(Error::malformed(
             format!("tensor {}", tensor.name),
             format!("shape {:?}", tensor.shape),
@@ -175,7 +180,7 @@ fn check_shape(tensor: &Tensor, shape: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// Rank is small and need not be a multiple of a block: such matrices must come in a float format.
+/// Rank is small and rarely a multiple of a block: such matrices come in a float format.
 fn mat(kernels: &Kernels, tensor: &Tensor, rows: usize, cols: usize) -> Result<Mat> {
     if !cols.is_multiple_of(tensor.format.block) {
         return Err(Error::malformed(

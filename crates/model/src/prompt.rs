@@ -27,12 +27,6 @@ use python::{python_str, string_method, to_json};
 
 use crate::error::{Error, Result};
 
-/// The turns of a conversation between `<|im_start|>` and `<|im_end|>`: for models that bring no template.
-pub const CHATML: &str = "{%- for message in messages -%}
-{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}";
-
 /// The longest published template has 30 kB.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// What one rendering may print, join and make by filters, together.
@@ -92,11 +86,6 @@ impl ChatTemplate {
         env.template_from_str(&source).map_err(|e| describe(&e))?;
         let fuel = (PLAIN_BYTES_MAX / longest_plain.max(1) as u64).min(FUEL_MAX);
         Ok(Self { source, fuel })
-    }
-
-    /// The built-in template called `name`; there is `chatml`.
-    pub fn builtin(name: &str) -> Option<Self> {
-        (name == "chatml").then(|| Self::parse(CHATML).expect("it is a template"))
     }
 
     /// The prompt for a conversation. For a template that is not trusted call it on a thread with a stack of

@@ -7,7 +7,7 @@ use ingle_kernel::ops;
 
 use super::Mixer;
 use super::conv::Conv;
-use crate::config::{DIM_MAX, Keys};
+use crate::config::Keys;
 use crate::decoder::Step;
 use crate::error::Result;
 use crate::kv::StateShape;
@@ -31,7 +31,6 @@ impl Plan {
     }
 
     pub(super) fn state(&self) -> StateShape {
-        debug_assert!(self.dim <= DIM_MAX);
         StateShape { kv: None, recurrent: (self.width - 1) * self.dim }
     }
 
