@@ -111,7 +111,8 @@ fn llama3(draft: &mut Draft<'_>, params: &Fields<'_>) -> Result<()> {
         return Err(Error::malformed(params.of("high_freq_factor"), high, expected));
     }
     let base = draft.file.float(&draft.key("rope.freq_base"))?.unwrap_or(10_000.0);
-    let n_rot = draft.head_dim()?;
+    let rotated = draft.file.uint(&draft.key("rope.dimension_count"))?;
+    let n_rot = rotated.map_or_else(|| draft.head_dim(), |n| Ok(n as usize))?;
     let divisor = |i: usize| {
         let wavelength = std::f64::consts::TAU * base.powf(2.0 * i as f64 / n_rot as f64);
         let turns = original / wavelength;
