@@ -5,9 +5,14 @@
 //! from step to step: the base stays as it is mapped. An adapter that names its base's hash ([`base_hash`]) is used with
 //! that base only; one that names none must fit in every shape.
 //!
-//! Left out: adapters of embeddings, norms and experts, which are refused by name.
+//! Where rows are looked up instead of multiplied, as in the embedding, `A` has a row for each of them and what is added is
+//! `scale * B A[i]`. Experts have a pair each: in GGUF `NAME.lora_a` and `NAME.lora_b` hold those of all of them, as the weight
+//! does; `NAME.i.lora_a` is that of expert `i` alone. [`crate::file::folder::peft`] reads other files into GGUF's form, with an
+//! alpha of its own for each pair ([`ALPHA`]).
+//!
+//! Left out: adapters of norms and convolutions, which are refused by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ingle_kernel::mat::Mat;
@@ -18,23 +23,27 @@ use crate::decoder::Model;
 use crate::error::{Error, Result};
 use crate::file::{Contents, Tensor};
 use crate::keys::missing;
+use crate::linear::Adaptable;
 
 /// The key under which an adapter names the hash of its base, in hexadecimal.
 pub const BASE_HASH: &str = "adapter.base.sha256";
 
+/// The key of the alpha of all pairs; behind a dot and the name of a weight, that of this pair.
+pub const ALPHA: &str = "adapter.lora.alpha";
+
 /// One adapter, for the kernels of one tier.
 #[derive(Debug)]
 pub struct Adapter {
-    /// By the name of the weight in the base's file.
+    /// By the name of the weight in the base's file, behind which an expert's number stands.
     pairs: HashMap<String, Pair>,
 }
 
 /// What an adapter adds to one weight.
 #[derive(Debug)]
 pub struct Pair {
-    /// `(rank, cols)`
+    /// `(rank, cols)`; of rows that are looked up `(rows, rank)`.
     pub a: Mat,
-    /// `(rows, rank)`
+    /// `(rows, rank)`; of rows that are looked up `(cols, rank)`.
     pub b: Mat,
     /// `alpha / rank`
     pub scale: f32,
@@ -52,11 +61,8 @@ impl Adapter {
     pub fn read(file: &Contents, base: &Contents, model: &Model, kernels: &Kernels) -> Result<Self> {
         check_kind(file)?;
         check_base(file, base)?;
-        let alpha = file.float("adapter.lora.alpha")?;
-        let alpha = alpha.ok_or_else(|| missing("metadata adapter.lora.alpha", "a number"))?;
-        if !alpha.is_finite() {
-            return Err(Error::malformed("metadata adapter.lora.alpha", alpha, "a finite number"));
-        }
+        let alpha = file.float(ALPHA)?;
+        let alpha = alpha.ok_or_else(|| missing(&format!("metadata {ALPHA}"), "a number"))?;
         let mut pairs = HashMap::new();
         for a in file.tensors() {
             let Some(name) = a.name.strip_suffix(".lora_a") else {
@@ -72,17 +78,18 @@ impl Adapter {
             };
             let b = file.tensor(&format!("{name}.lora_b"));
             let b = b.ok_or_else(|| missing(&format!("tensor {name}.lora_b"), "the other half of a pair"))?;
-            let Some(&(rows, cols)) = model.weights.adaptable.get(name) else {
-                return Err(cannot_adapt(base, name));
-            };
-            let rank = a.shape.get(1).copied().unwrap_or(1);
-            check_shape(a, &[cols, rank])?;
-            check_shape(b, &[rank, rows])?;
-            let scale = (alpha / rank as f64) as f32;
-            pairs.insert(
-                name.to_owned(),
-                Pair { a: mat(kernels, a, rank, cols)?, b: mat(kernels, b, rows, rank)?, scale },
-            );
+            let weights = adapted(&model.weights.adaptable, name);
+            let Some((_, weight)) = weights.first() else { return Err(cannot_adapt(base, name)) };
+            let halves = Halves::of(a, b, *weight, weights.len())?;
+            let own = format!("{ALPHA}.{name}");
+            let (key, alpha) = file.float(&own)?.map_or((ALPHA, alpha), |alpha| (&own, alpha));
+            let scale = (alpha / halves.rank as f64) as f32;
+            if !scale.is_finite() {
+                return Err(Error::malformed(format!("metadata {key}"), alpha, "a number that f32 can hold"));
+            }
+            for ((name, _), (a, b)) in weights.into_iter().zip(halves.mats(kernels)?) {
+                pairs.insert(name, Pair { a, b, scale });
+            }
         }
         if pairs.is_empty() {
             return Err(Error::malformed("tensors", "none", "NAME.lora_a and NAME.lora_b"));
@@ -157,7 +164,8 @@ fn has(file: &Contents, name: &str, half: &str) -> bool {
 
 fn cannot_adapt(base: &Contents, name: &str) -> Error {
     if base.tensor(name).is_some() {
-        let supported = ["matrices of attention, other mixers and dense feed-forward blocks, and the head"];
+        let supported =
+            ["matrices of attention, other mixers and feed-forward blocks, the embedding and the head"];
         return Error::unsupported(format!("tensor {name}.lora_a"), "an adapter of that weight", supported);
     }
     Error::malformed(
@@ -165,6 +173,45 @@ fn cannot_adapt(base: &Contents, name: &str) -> Error {
         "an adapter of a weight the base lacks",
         "one of its weights",
     )
+}
+
+/// The weights that `name` stands for: one, or one for each expert.
+fn adapted(adaptable: &BTreeMap<String, Adaptable>, name: &str) -> Vec<(String, Adaptable)> {
+    let get = |name: String| adaptable.get(&name).map(|&weight| (name, weight));
+    match get(name.to_owned()) {
+        Some(one) => vec![one],
+        None => (0..).map_while(|i| get(format!("{name}.{i}"))).collect(),
+    }
+}
+
+/// The tensors of one or several pairs of the same shape.
+struct Halves<'a> {
+    a: &'a Tensor,
+    b: &'a Tensor,
+    /// Rows and columns of each.
+    sizes: [(usize, usize); 2],
+    rank: usize,
+    n: usize,
+}
+
+impl<'a> Halves<'a> {
+    fn of(a: &'a Tensor, b: &'a Tensor, weight: Adaptable, n: usize) -> Result<Self> {
+        let Adaptable { rows, cols, is_looked_up } = weight;
+        let rank_at = if is_looked_up { 0 } else { 1 };
+        let rank = a.shape.get(rank_at).copied().unwrap_or(1);
+        let sizes = if is_looked_up { [(rows, rank), (cols, rank)] } else { [(rank, cols), (rows, rank)] };
+        for (tensor, (rows, cols)) in [a, b].into_iter().zip(sizes) {
+            check_shape(tensor, &[cols, rows, n][..if n == 1 { 2 } else { 3 }])?;
+        }
+        Ok(Self { a, b, sizes, rank, n })
+    }
+
+    /// The matrices of each pair.
+    fn mats(&self, kernels: &Kernels) -> Result<impl Iterator<Item = (Mat, Mat)>> {
+        let [a, b] =
+            [mats(kernels, self.a, self.sizes[0], self.n)?, mats(kernels, self.b, self.sizes[1], self.n)?];
+        Ok(a.into_iter().zip(b))
+    }
 }
 
 fn check_shape(tensor: &Tensor, shape: &[usize]) -> Result<()> {
@@ -180,14 +227,22 @@ fn check_shape(tensor: &Tensor, shape: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// Rank is small and rarely a multiple of a block: such matrices come in a float format.
-fn mat(kernels: &Kernels, tensor: &Tensor, rows: usize, cols: usize) -> Result<Mat> {
-    if !cols.is_multiple_of(tensor.format.block) {
-        return Err(Error::malformed(
-            format!("tensor {}", tensor.name),
-            format!("rows of {cols} in format {}", tensor.format.name),
-            "whole blocks",
-        ));
+/// The `n` matrices of a tensor. Rank is small and rarely a multiple of a block: such matrices come in a float format. Every
+/// value is looked at: one that is not finite would spoil whatever it is added to.
+fn mats(kernels: &Kernels, tensor: &Tensor, (rows, cols): (usize, usize), n: usize) -> Result<Vec<Mat>> {
+    let part = || format!("tensor {}", tensor.name);
+    let format = tensor.format;
+    if !cols.is_multiple_of(format.block) {
+        let found = format!("rows of {cols} in format {}", format.name);
+        return Err(Error::malformed(part(), found, "whole blocks"));
     }
-    Ok(Mat::new(kernels, tensor.format, rows, cols, tensor.bytes()))
+    let mut row = vec![0.0; cols];
+    let slices = tensor.slices(n);
+    for (i, bytes) in slices.iter().flat_map(|all| all.chunks_exact(format.row_bytes(cols))).enumerate() {
+        (format.dequantize)(bytes, &mut row);
+        if let Some(value) = row.iter().find(|value| !value.is_finite()) {
+            return Err(Error::malformed(part(), format!("{value} in row {i}"), "finite numbers"));
+        }
+    }
+    Ok(slices.into_iter().map(|bytes| Mat::new(kernels, format, rows, cols, bytes)).collect())
 }

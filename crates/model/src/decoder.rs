@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::Contents;
 use crate::kv::Kv;
-use crate::linear::project;
+use crate::linear::{add_looked_up, project};
 pub use crate::scratch::Scratch;
 use crate::weights::{Half, Input, Weights};
 
@@ -82,7 +82,7 @@ impl Model {
     /// nothing is changed then.
     pub fn forward(&self, run: &Runtime<'_>, spans: &mut [Span<'_>], s: &mut Scratch) -> Result<()> {
         let n_tokens = self.check(spans, s)?;
-        self.embed(spans, s);
+        self.embed(run, spans, s);
         if let Some(table) = &self.weights.per_layer {
             table.look_up(run, &self.config, spans, s);
         }
@@ -174,19 +174,21 @@ impl Model {
     }
 
     /// Looks up embeddings and the rotary angles of every token's position.
-    fn embed(&self, spans: &[Span<'_>], s: &mut Scratch) {
+    fn embed(&self, run: &Runtime<'_>, spans: &[Span<'_>], s: &mut Scratch) {
         let dim = self.config.dim;
         let mut t = 0;
         for span in spans {
             for (i, &id) in span.tokens.iter().enumerate() {
-                let row = &mut s.x[t * dim..(t + 1) * dim];
-                self.weights.embed.dequantize_row(id as usize, row);
-                if self.config.embed_scale != 1.0 {
-                    row.iter_mut().for_each(|v| *v *= self.config.embed_scale);
-                }
+                self.weights.embed.dequantize_row(id as usize, &mut s.x[t * dim..(t + 1) * dim]);
                 s.angles.set(&self.config.ropes, t, span.kv.len() + i, span.kv.capacity());
                 t += 1;
             }
+        }
+        let x = &mut s.x[..t * dim];
+        let ids = spans.iter().flat_map(|span| span.tokens.iter().copied());
+        add_looked_up(run, &mut s.inputs, &self.weights.embed_place, ids, x);
+        if self.config.embed_scale != 1.0 {
+            x.iter_mut().for_each(|v| *v *= self.config.embed_scale);
         }
         s.n_tokens = t;
     }

@@ -31,6 +31,17 @@ pub struct Place {
     pub first_row: usize,
 }
 
+/// A weight that adapters may add to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adaptable {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Whether its rows are looked up, as an embedding's, instead of multiplied.
+    pub is_looked_up: bool,
+}
+
 /// Buffers of matrix inputs, reused from step to step.
 #[derive(Debug, Default)]
 pub struct Inputs {
@@ -103,25 +114,56 @@ pub fn project<const N: usize>(
     }
 }
 
+/// Adds to `out` `(n_tokens, dim)`, embeddings of `ids`, what adapters have for them. The embedding stands at `place`.
+pub fn add_looked_up(
+    run: &Runtime<'_>,
+    inputs: &mut Inputs,
+    place: &Place,
+    ids: impl Iterator<Item = u32> + Clone,
+    out: &mut [f32],
+) {
+    for (adapter, factor) in run.adapters {
+        let Some(pair) = adapter.pair(&place.weight) else { continue };
+        let (rank, n_tokens) = (pair.a.cols(), out.len() / pair.b.rows());
+        inputs.low.resize(inputs.low.len().max(n_tokens * rank), 0.0);
+        for (id, row) in ids.clone().zip(inputs.low.chunks_exact_mut(rank)) {
+            pair.a.dequantize_row(id as usize, row);
+        }
+        add_low(run, inputs, (pair, *factor), n_tokens, 0, out);
+    }
+}
+
 /// `out += factor * scale * B (A x)`, of the rows of `B` from `first_row` on.
 fn add_side(
     run: &Runtime<'_>,
-    Inputs { acts, low_acts, low, side }: &mut Inputs,
+    inputs: &mut Inputs,
     x: &[f32],
     (pair, factor): (&Pair, f32),
     first_row: usize,
     out: &mut [f32],
 ) {
-    let quantize = run.kernels.ops().quantize;
     let (dim, rank) = (pair.a.cols(), pair.a.rows());
     let n_tokens = x.len() / dim;
+    inputs.low.resize(inputs.low.len().max(n_tokens * rank), 0.0);
+    inputs.acts.set(pair.a.kernel().act, x, dim, run.kernels.ops().quantize);
+    matmul(run.pool, &inputs.acts, &pair.a, &mut inputs.low[..n_tokens * rank]);
+    add_low(run, inputs, (pair, factor), n_tokens, first_row, out);
+}
+
+/// `out += factor * scale * B low` for the `(n_tokens, rank)` values of `inputs.low`, of the rows of `B` from `first_row` on.
+fn add_low(
+    run: &Runtime<'_>,
+    Inputs { low_acts, low, side, .. }: &mut Inputs,
+    (pair, factor): (&Pair, f32),
+    n_tokens: usize,
+    first_row: usize,
+    out: &mut [f32],
+) {
+    let rank = pair.b.cols();
     let rows = out.len() / n_tokens;
-    low.resize(low.len().max(n_tokens * rank), 0.0);
     side.resize(side.len().max(out.len()), 0.0);
-    let (low, side) = (&mut low[..n_tokens * rank], &mut side[..out.len()]);
-    acts.set(pair.a.kernel().act, x, dim, quantize);
-    matmul(run.pool, acts, &pair.a, low);
-    low_acts.set(pair.b.kernel().act, low, rank, quantize);
+    let side = &mut side[..out.len()];
+    low_acts.set(pair.b.kernel().act, &low[..n_tokens * rank], rank, run.kernels.ops().quantize);
     matmul(run.pool, low_acts, &pair.b.rows_view(first_row..first_row + rows), side);
     ops::add_scaled(out, side, pair.scale * factor);
 }

@@ -12,7 +12,7 @@ use ingle_kernel::simd::Kernels;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::{Contents, Tensor};
-use crate::linear::{Linear, Place};
+use crate::linear::{Adaptable, Linear, Place};
 use crate::norm::{Norm, NormKind};
 
 /// Tensors that some converters leave in a file and whose content the configuration already gives.
@@ -29,7 +29,7 @@ pub struct Source<'a> {
     /// `blk.N.` while a layer is read, nothing otherwise.
     prefix: String,
     used: HashSet<String>,
-    adaptable: BTreeMap<String, (usize, usize)>,
+    adaptable: BTreeMap<String, Adaptable>,
 }
 
 impl<'a> Source<'a> {
@@ -92,9 +92,19 @@ impl<'a> Source<'a> {
     /// Where adapters find the weight called `name`.
     pub fn place(&mut self, name: &str, rows: usize, cols: usize) -> Place {
         let name = self.full_name(name);
-        let weight = name.as_str().into();
-        self.adaptable.insert(name, (rows, cols));
-        Place { weight, first_row: 0 }
+        self.adapt(name, Adaptable { rows, cols, is_looked_up: false })
+    }
+
+    /// The same for a weight whose rows are looked up.
+    pub fn place_looked_up(&mut self, name: &str, rows: usize, cols: usize) -> Place {
+        let name = self.full_name(name);
+        self.adapt(name, Adaptable { rows, cols, is_looked_up: true })
+    }
+
+    fn adapt(&mut self, name: String, weight: Adaptable) -> Place {
+        let place = Place { weight: name.as_str().into(), first_row: 0 };
+        self.adaptable.insert(name, weight);
+        place
     }
 
     /// One tensor taken apart by rows: `NAME.weight` holds matrices of `rows[0]`, `rows[1]`, ... rows one after the other.
@@ -112,7 +122,8 @@ impl<'a> Source<'a> {
         }))
     }
 
-    /// `n` matrices stacked in `NAME.weight` `(n, rows, cols)`, with biases `(n, rows)` where there are some.
+    /// `n` matrices stacked in `NAME.weight` `(n, rows, cols)`, with biases `(n, rows)` where there are some. Adapters find
+    /// matrix `i` as `NAME.weight.i`.
     pub fn stacked(&mut self, name: &str, n: usize, rows: usize, cols: usize) -> Result<Vec<Linear>> {
         let tensor = self.shaped(&format!("{name}.weight"), &[cols, rows, n])?;
         let slices = tensor.slices(n).into_iter();
@@ -120,7 +131,12 @@ impl<'a> Source<'a> {
         let bias = format!("{name}.bias");
         let biases = if self.has(&bias) { Some(self.shaped(&bias, &[rows, n])?.values()) } else { None };
         let bias = |i: usize| biases.as_ref().map(|all| all[i * rows..(i + 1) * rows].to_vec());
-        Ok(mats.enumerate().map(|(i, mat)| Linear { mat, bias: bias(i), place: None }).collect())
+        let linear = |(i, mat): (usize, Mat)| {
+            let place =
+                self.adapt(format!("{}.{i}", tensor.name), Adaptable { rows, cols, is_looked_up: false });
+            Linear { mat, bias: bias(i), place: Some(place) }
+        };
+        Ok(mats.collect::<Vec<_>>().into_iter().enumerate().map(linear).collect())
     }
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.
@@ -173,11 +189,11 @@ impl<'a> Source<'a> {
         Ok(weights.chunks_exact(width).map(norm).collect())
     }
 
-    /// Ends the reading, and says which weights adapters may add to, with their rows and columns.
+    /// Ends the reading, and says which weights adapters may add to.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when a tensor was not taken.
-    pub fn finish(self) -> Result<BTreeMap<String, (usize, usize)>> {
+    pub fn finish(self) -> Result<BTreeMap<String, Adaptable>> {
         let drafts =
             (0..self.config.n_draft_layers).map(|i| format!("blk.{}.", self.config.layers.len() + i));
         let drafts: Vec<String> = drafts.collect();

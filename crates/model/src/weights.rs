@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ffn::Ffn;
 use crate::ffn::per_layer::{self, PerLayer};
 use crate::file::Contents;
-use crate::linear::Linear;
+use crate::linear::{Adaptable, Linear, Place};
 use crate::mixer::Mixer;
 use crate::norm::Norm;
 use crate::source::Source;
@@ -21,6 +21,8 @@ use crate::source::Source;
 pub struct Weights {
     /// Token embedding. `(vocab, dim)`
     pub embed: Mat,
+    /// Where adapters find it.
+    pub embed_place: Place,
     /// Where each layer's own embeddings come from.
     pub per_layer: Option<per_layer::Table>,
     /// The layers, first to last.
@@ -29,8 +31,8 @@ pub struct Weights {
     pub out_norm: Norm,
     /// Output head, the embedding itself when a file ties them. `(vocab, dim)`
     pub head: Linear,
-    /// The weights that adapters may add to, by their names in the file: rows and columns.
-    pub adaptable: BTreeMap<String, (usize, usize)>,
+    /// The weights that adapters may add to, by their names in the file; an expert's has its number behind that.
+    pub adaptable: BTreeMap<String, Adaptable>,
 }
 
 /// One layer: a mixer and feed-forward blocks, each with its norms and added to the residual stream.
@@ -74,6 +76,7 @@ impl Weights {
     pub fn read(file: &Contents, config: &Config, kernels: &Kernels) -> Result<Self> {
         let mut source = Source::new(file, config, kernels);
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
+        let embed_place = source.place_looked_up("token_embd.weight", config.vocab, config.dim);
         let per_layer = per_layer::Table::read(&mut source, config)?;
         let layers = config.layers.iter().enumerate().map(|(i, plan)| {
             source.enter(Some(i));
@@ -90,7 +93,7 @@ impl Weights {
             Linear { mat: embed.clone(), bias, place: Some(place) }
         };
         let adaptable = source.finish()?;
-        Ok(Self { embed, per_layer, layers, out_norm, head, adaptable })
+        Ok(Self { embed, embed_place, per_layer, layers, out_norm, head, adaptable })
     }
 }
 
