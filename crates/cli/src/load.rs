@@ -45,14 +45,12 @@ pub fn session(
 
 /// `--adapter`, of the verbs that make sessions.
 pub fn adapter_arg() -> Arg {
-    Arg::new("adapter")
-        .long("adapter")
-        .value_name("FILE[:SCALE]")
-        .action(ArgAction::Append)
-        .help("Add this LoRA adapter, times SCALE; may be given several times")
+    Arg::new("adapter").long("adapter").value_name("PATH[:SCALE]").action(ArgAction::Append).help(
+        "Add this LoRA adapter, a .gguf file or a folder of PEFT, times SCALE; may be given several times",
+    )
 }
 
-/// What `FILE[:SCALE]` names. A file whose name ends like a scale is still a file.
+/// What `PATH[:SCALE]` names. A path that ends like a scale is still a path.
 fn adapter(loaded: &Loaded, named: &str) -> Result<Active, Failure> {
     let (path, scale) = match named.rsplit_once(':') {
         Some((path, scale)) if !Path::new(named).exists() => (path, scale),

@@ -35,6 +35,39 @@ fn a_folder_a_file_and_its_parts_give_the_same_logits() {
 }
 
 #[test]
+fn adapters_of_the_peft_library_lie_in_folders_too() {
+    let dir = Dir::new();
+    let logits = |model: &str, adapters: &[String]| {
+        let ids = dir.file("ids.txt", "1 2 3 60 5");
+        let out = dir.path("logits.f32").display().to_string();
+        let mut args = vec!["logits", model, "--tokens-file", &ids, "--out", &out];
+        args.extend(adapters.iter().flat_map(|adapter| ["--adapter", adapter]));
+        dir.ingle(&args).ok();
+        fs::read(&out).unwrap()
+    };
+    let (file, folder) = (model("llama.gguf"), model("llama"));
+    let [all, rs] = ["../peft/llama-all", "../peft/llama-rs"].map(model);
+    let plain = logits(&file, &[]);
+    let once = logits(&file, std::slice::from_ref(&all));
+    assert!(once != plain && logits(&folder, std::slice::from_ref(&all)) == once);
+    assert!(logits(&file, &[format!("{all}/adapter_model.safetensors:1")]) == once);
+    assert!(logits(&file, &[format!("{all}:0")]) == plain);
+    assert!(logits(&file, &[format!("{all}:0.5"), format!("{rs}:2")]) != once);
+
+    let ids = dir.file("ids.txt", "1");
+    let run = |model: &str, adapter: &str| {
+        dir.ingle(&["logits", model, "--tokens-file", &ids, "--out", "y", "--adapter", adapter])
+    };
+    dir.file("half/adapter_config.json", fs::read(Path::new(&all).join("adapter_config.json")).unwrap());
+    let half = dir.path("half").display().to_string();
+    run(&file, &half).fails(3, &["half/adapter_model.safetensors: no such file"]);
+    dir.file("half/adapter_model.safetensors", b"\x09\0\0\0\0\0\0\0{}");
+    run(&file, &half).fails(5, &["half: adapter_model.safetensors header: a length of 9 bytes"]);
+    run(&file, dir.path(".").to_str().unwrap()).fails(3, &["adapter_config.json: no such file"]);
+    run(&model("qwen3.gguf"), &all).fails(5, &["llama-all: ", "shape [2, 16], expected [2, 32]"]);
+}
+
+#[test]
 fn show_names_the_container_and_what_is_made() {
     let dir = Dir::new();
     let llama = dir.ingle(&["show", &model("llama")]).ok();

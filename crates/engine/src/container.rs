@@ -2,14 +2,15 @@
 //!
 //! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary
 //! beside it. A folder has a configuration, one or many files of weights, and texts, which are read: the vocabulary, the
-//! chat template and what ends an answer. Everything large is mapped. A file that another one names and that is not there
+//! chat template and what ends an answer. An adapter is a `.gguf` file too, or a folder of two files that the peft library
+//! wrote. Everything large is mapped. A file that another one names and that is not there
 //! is a fault of the one that names it.
 
 use std::path::Path;
 
 use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
-use ingle_model::file::folder::{self, Folder};
+use ingle_model::file::folder::{self, Folder, peft};
 use ingle_model::file::{Contents, gguf, llama2c, split};
 use ingle_model::token::Tokenizer;
 
@@ -53,6 +54,23 @@ impl Texts {
 /// Opens the model at `path`, whatever it is.
 pub(crate) fn open(path: &Path) -> Result<Opened> {
     if path.is_dir() { open_folder(path) } else { open_file(path) }
+}
+
+/// Opens the adapter at `path` for the model of `base`: a GGUF file, or a folder of the peft library or its file of weights.
+pub(crate) fn open_adapter(path: &Path, base: &Contents) -> Result<Opened> {
+    let is_weights = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    let (config, weights) = if path.is_dir() {
+        (path.join(peft::CONFIG), path.join(peft::WEIGHTS))
+    } else if is_weights {
+        (path.with_file_name(peft::CONFIG), path.to_owned())
+    } else {
+        return open_file(path);
+    };
+    let config = read(&config)?.ok_or_else(|| Error::NotFound { file: config.display().to_string() })?;
+    let file = Mapped::open(&weights)?;
+    let contents = peft::import(&config, file.bytes(), base);
+    let contents = contents.map_err(|source| Error::Model { file: path.display().to_string(), source })?;
+    Ok(Opened { contents, files: vec![file], texts: None })
 }
 
 /// Parses bytes of a file called `name`: by how they begin, and where a format has no beginning of its own, by the name.

@@ -28,9 +28,17 @@ pub struct ModelFile {
 impl ModelFile {
     /// Maps and parses what is at `path`: a file, the first part of several, or a folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let Opened { contents, files, texts } = container::open(path)?;
+        container::open(path).map(|opened| Self::of(path, opened))
+    }
+
+    /// Maps and parses the adapter at `path`, made for the model of this file: a GGUF file, or a folder of the peft library.
+    pub fn open_adapter(&self, path: &Path) -> Result<Self> {
+        container::open_adapter(path, &self.contents).map(|opened| Self::of(path, opened))
+    }
+
+    fn of(path: &Path, Opened { contents, files, texts }: Opened) -> Self {
         let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
-        Ok(Self { name: path.display().to_string(), contents, n_bytes, files, texts })
+        Self { name: path.display().to_string(), contents, n_bytes, files, texts }
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
@@ -143,9 +151,10 @@ impl Loaded {
         Runtime { pool: &self.pool, kernels: &self.kernels, adapters }
     }
 
-    /// Opens the adapter at `path` for this model. It takes effect in the sessions it is given to.
+    /// Opens the adapter at `path`, a GGUF file or a folder of the peft library, for this model. It takes effect in the
+    /// sessions it is given to.
     pub fn adapter(&self, path: &Path) -> Result<Adapter> {
-        let file = ModelFile::open(path)?;
+        let file = self.file.open_adapter(path)?;
         let adapter = Adapter::read(&file.contents, &self.file.contents, &self.model, &self.kernels);
         adapter.map_err(|source| file.model_error(source))
     }

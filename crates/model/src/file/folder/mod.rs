@@ -7,12 +7,13 @@
 //! together in GGUF, become pieces in place; a head that repeats the embedding is left out.
 //!
 //! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
-//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or quantisations other than FP8.
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or quantisations other than FP8. [`peft`] reads adapters.
 
 mod draft;
 mod fields;
 pub mod model_type;
 mod names;
+pub mod peft;
 mod rope;
 mod values;
 

@@ -1,0 +1,410 @@
+//! LoRA adapters as the peft library saves them: `adapter_config.json` beside `adapter_model.safetensors`.
+//!
+//! [`import`] gives an adapter the form that GGUF's have ([`crate::adapter`]): its modules are looked up in the tables of the
+//! base's own model type, so they get the names that the base's tensors have, whatever container the base came in; rows of `B`
+//! change places where the base's do; the rank of every pair is held against the configuration, whose factor becomes an alpha
+//! of each pair. Everything else a configuration can ask for changes the arithmetic and is refused by its field.
+//!
+//! An adapter names its base by a path or a place on the hub, which proves nothing, and is not looked at. What is held
+//! against the base is every shape and, where the adapter brings a copy of an embedding or a head, the base's own values. An adapter with
+//! a hash of its base is one in GGUF. Source: the library's LoRA layers and configuration; ranks and alphas by pattern are
+//! found as its `get_pattern_key` does, the factor `alpha / sqrt(rank)` is from arXiv 2312.03732.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fancy_regex::{Regex, RegexBuilder};
+use ingle_kernel::bytes::Bytes;
+use serde_json::Value as Json;
+
+use super::fields::{self, Fields};
+use super::model_type::MODEL_TYPES;
+use super::names::{Place, place};
+use super::values::{self, Change, FP8_BLOCK, Heads};
+use super::{EMBEDDING, HEAD};
+use crate::error::{Error, Result};
+use crate::file::contents::{Contents, Piece, Tensor};
+use crate::file::safetensors::{self, Entry};
+use crate::file::value::Value;
+
+/// The file of the adapter's numbers.
+pub const CONFIG: &str = "adapter_config.json";
+/// The file of its matrices.
+pub const WEIGHTS: &str = "adapter_model.safetensors";
+
+/// Fields, and the values that leave the arithmetic as it is here.
+const EXPECTS: &[(&str, &[&str])] = &[
+    ("peft_type", &["\"LORA\""]),
+    ("bias", &["\"none\""]),
+    ("use_dora", &["false"]),
+    ("lora_bias", &["false"]),
+    ("modules_to_save", &["null", "[]"]),
+    ("trainable_token_indices", &["null", "[]"]),
+    ("target_parameters", &["null", "[]"]),
+    ("layer_replication", &["null", "[]"]),
+    ("ensure_weight_tying", &["false"]),
+    ("alora_invocation_tokens", &["null"]),
+    ("arrow_config", &["null"]),
+    ("kasa_config", &["null"]),
+    ("monteclora_config", &["null"]),
+    // The others are differences from weights that are no longer the base's.
+    ("init_lora_weights", &["true", "false", "\"gaussian\"", "\"eva\"", "\"orthogonal\"", "\"mica\""]),
+];
+/// Switches that are not in [`EXPECTS`] must be off, but for this one.
+const SWITCHES: &str = "use_";
+const RSLORA: &str = "use_rslora";
+
+/// What the library puts before a model's names.
+const PREFIX: &str = "base_model.model.";
+/// What stands behind a module's name, and which half of a pair that is.
+const HALVES: &[(&str, usize)] =
+    &[(".lora_A", 0), (".lora_B", 1), (".lora_embedding_A", 0), (".lora_embedding_B", 1)];
+/// The same for a module that looks rows up.
+const LOOKED_UP: &str = ".lora_embedding_";
+/// Behind the name of a module whose own weights are saved too.
+const COPY: &str = ".base_layer";
+
+/// Methods that find a rank for every module list them all; expressions are few.
+const PATTERNS_MAX: usize = 1 << 16;
+const EXPRESSIONS_MAX: usize = 256;
+const EXPRESSION_BYTES_MAX: usize = 4 << 10;
+const BACKTRACK_MAX: usize = 100_000;
+
+/// The adapter of `config` and `weights`, `adapter_config.json` and `adapter_model.safetensors`, as an adapter of `base`.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a base whose model type is not on the shelf, or an adapter that is more than LoRA;
+/// [`Error::Malformed`] when a file breaks its format, contradicts the other, or does not fit the base.
+pub fn import(config: &[u8], weights: &Bytes, base: &Contents) -> Result<Contents> {
+    let map = fields::parse(CONFIG, config)?;
+    let config = Config::read(&Fields { part: CONFIG, within: None, map: &map, defaults: &[] })?;
+    let family = base.str("general.architecture")?.unwrap_or_default();
+    if !MODEL_TYPES.iter().any(|model| model.family == family) {
+        let families = MODEL_TYPES.iter().map(|model| model.family);
+        return Err(Error::unsupported(
+            "base",
+            format!("an adapter in {WEIGHTS} for family {family}"),
+            families,
+        ));
+    }
+    let mut file = Contents::new("peft");
+    file.set("general.type", Value::text("adapter"))?;
+    file.set("general.architecture", Value::text(family))?;
+    file.set("adapter.type", Value::text("lora"))?;
+    file.set("adapter.lora.alpha", Value::Float(config.alpha.usual))?;
+    for (module, pair) in pairs(&safetensors::parse(WEIGHTS, weights)?, base, family)? {
+        let Some(weight) = Weight::of(&module, family) else { continue };
+        let rank = config.rank.of(&module);
+        let [a, b] = pair.matrices(&module, rank, &weight.heads(base, family)?, weight.change)?;
+        let rooted = if config.is_rooted { (rank as f64).sqrt() } else { 1.0 };
+        let alpha = Value::Float(config.alpha.of(&module) * rooted);
+        file.set(format!("adapter.lora.alpha.{}", weight.name), alpha)?;
+        for (half, part) in [("lora_a", a), ("lora_b", b)] {
+            let name = format!("{}.{half}", weight.name);
+            file.add(Tensor::new(name, part.shape, part.format, vec![part.piece]))?;
+        }
+    }
+    Ok(file)
+}
+
+/// What the configuration says of the numbers.
+struct Config {
+    rank: ByPattern<usize>,
+    alpha: ByPattern<f64>,
+    /// Whether the factor is `alpha / sqrt(rank)` instead of `alpha / rank`.
+    is_rooted: bool,
+}
+
+impl Config {
+    fn read(config: &Fields<'_>) -> Result<Self> {
+        for (field, values) in EXPECTS {
+            config.expect(field, values)?;
+        }
+        for field in config.map.keys() {
+            if field.starts_with(SWITCHES) && field != RSLORA {
+                config.expect(field, &["false"])?;
+            }
+        }
+        let rank = |part: String, value: &Json| {
+            let rank = value.as_u64().filter(|rank| (1..=1 << 24).contains(rank)).map(|rank| rank as usize);
+            rank.ok_or_else(|| Error::malformed(part, value, "a rank of at least 1"))
+        };
+        let alpha = |part: String, value: &Json| {
+            let alpha = value.as_f64().filter(|&alpha| (alpha as f32).is_finite());
+            alpha.ok_or_else(|| Error::malformed(part, value, "a number that f32 can hold"))
+        };
+        Ok(Self {
+            rank: ByPattern::read(config, "r", "rank_pattern", rank)?,
+            alpha: ByPattern::read(config, "lora_alpha", "alpha_pattern", alpha)?,
+            is_rooted: config.bool(RSLORA)?.unwrap_or(false),
+        })
+    }
+}
+
+/// A number for all modules, and others for those that a pattern finds, the first that does.
+struct ByPattern<T> {
+    usual: T,
+    others: Vec<(Pattern, T)>,
+}
+
+impl<T: Copy> ByPattern<T> {
+    fn read(
+        config: &Fields<'_>,
+        field: &str,
+        patterns: &'static str,
+        read: impl Fn(String, &Json) -> Result<T>,
+    ) -> Result<Self> {
+        let usual = config.value(field);
+        let usual = usual.ok_or_else(|| Error::malformed(config.of(field), "nothing", "a number"))?;
+        let usual = read(config.of(field), usual)?;
+        let Some(patterns) = config.object(patterns)? else { return Ok(Self { usual, others: Vec::new() }) };
+        let mut others = Vec::with_capacity(patterns.map.len().min(PATTERNS_MAX));
+        for (text, value) in patterns.map {
+            let part = || patterns.of(&format!("{text:?}"));
+            others.push((Pattern::parse(text, &part)?, read(part(), value)?));
+        }
+        let n_expressions = others.iter().filter(|(p, _)| matches!(p, Pattern::Expression(_))).count();
+        if others.len() > PATTERNS_MAX || n_expressions > EXPRESSIONS_MAX {
+            let found = format!("{} patterns, {n_expressions} of them regular expressions", others.len());
+            let expected = format!("at most {PATTERNS_MAX} and {EXPRESSIONS_MAX}");
+            return Err(Error::malformed(config.of(patterns.within.unwrap_or_default()), found, expected));
+        }
+        Ok(Self { usual, others })
+    }
+
+    fn of(&self, module: &str) -> T {
+        self.others.iter().find(|(pattern, _)| pattern.finds(module)).map_or(self.usual, |(_, value)| *value)
+    }
+}
+
+/// A module's name or its end, beginning behind a dot.
+enum Pattern {
+    /// Where a dot stands for any character, as in an expression.
+    Text(String),
+    Expression(Box<Regex>),
+}
+
+impl Pattern {
+    fn parse(text: &str, part: &dyn Fn() -> String) -> Result<Self> {
+        if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.') {
+            return Ok(Self::Text(text.to_owned()));
+        }
+        if text.len() > EXPRESSION_BYTES_MAX {
+            let found = format!("an expression of {} bytes", text.len());
+            return Err(Error::malformed(part(), found, format!("at most {EXPRESSION_BYTES_MAX}")));
+        }
+        let built = RegexBuilder::new(&format!(r"\A(?:(.*\.)?({text})$)"))
+            .backtrack_limit(BACKTRACK_MAX)
+            .delegate_size_limit(1 << 20)
+            .build();
+        built
+            .map(|regex| Self::Expression(Box::new(regex)))
+            .map_err(|_| Error::malformed(part(), "no regular expression", "one"))
+    }
+
+    fn finds(&self, module: &str) -> bool {
+        match self {
+            Self::Expression(regex) => regex.is_match(module).unwrap_or(false),
+            Self::Text(text) => {
+                let (name, text) = (module.as_bytes(), text.as_bytes());
+                let Some(start) = name.len().checked_sub(text.len()) else { return false };
+                let fits = name[start..].iter().zip(text).all(|(&c, &t)| t == b'.' || t == c);
+                fits && (start == 0 || name[start - 1] == b'.')
+            }
+        }
+    }
+}
+
+/// The two halves of one module, as far as they are there.
+#[derive(Default)]
+struct Pair<'a> {
+    halves: [Option<&'a Entry>; 2],
+    is_looked_up: bool,
+}
+
+/// All pairs by module. Copies of the base's own weights are held against it.
+fn pairs<'a>(entries: &'a [Entry], base: &Contents, family: &str) -> Result<BTreeMap<String, Pair<'a>>> {
+    let mut pairs: BTreeMap<String, Pair<'a>> = BTreeMap::new();
+    for entry in entries {
+        let name = entry.name.strip_prefix(PREFIX).unwrap_or(&entry.name);
+        let stem = name.strip_suffix(".weight").unwrap_or(name);
+        let plain = stem.strip_suffix(".default").unwrap_or(stem);
+        let half = HALVES.iter().find_map(|(end, half)| Some((plain.strip_suffix(end)?, *half)));
+        let Some((module, half)) = half else {
+            check_copy(entry, stem.strip_suffix(COPY).unwrap_or(stem), base, family)?;
+            continue;
+        };
+        let pair = pairs.entry(module.to_owned()).or_default();
+        pair.is_looked_up = plain.contains(LOOKED_UP);
+        if let Some(other) = pair.halves[half].replace(entry) {
+            return Err(Error::malformed(
+                part(entry),
+                format!("the same as {}", other.name),
+                "each half once",
+            ));
+        }
+    }
+    Ok(pairs)
+}
+
+impl Pair<'_> {
+    /// `A` and `B` with the rows that the base has: `(rank, cols)` and `(rows, rank)`, or `(rows, rank)` and `(cols, rank)`
+    /// where rows are looked up.
+    fn matrices(
+        &self,
+        module: &str,
+        rank: usize,
+        heads: &Heads,
+        change: Change,
+    ) -> Result<[values::Part; 2]> {
+        let [Some(a), Some(b)] = self.halves else {
+            let there = self.halves.iter().flatten().next().map_or(module, |entry| &entry.name);
+            return Err(Error::malformed(tensor(there), "half of a pair", "the other half too"));
+        };
+        for (entry, rank_at) in [(a, 0), (b, 1)] {
+            let found = if entry.shape.len() == 2 { entry.shape[rank_at] } else { 0 };
+            if found != rank {
+                let expected = format!("a matrix of rank {rank}, as {CONFIG} says");
+                return Err(Error::malformed(part(entry), format!("shape {:?}", entry.shape), expected));
+            }
+        }
+        let mut parts = [values::read(a, None, Change::None, heads)?, values::read(b, None, change, heads)?];
+        if self.is_looked_up {
+            transpose(&mut parts[0]);
+        }
+        Ok(parts)
+    }
+}
+
+/// Rows become columns.
+fn transpose(part: &mut values::Part) {
+    let (cols, size, from) = (part.shape[0], part.format.bytes, part.piece.clone());
+    part.shape.reverse();
+    part.piece = Piece::Made(Arc::new(move || {
+        let from = from.bytes();
+        let mut to = Vec::with_capacity(from.len());
+        for col in 0..cols {
+            from.chunks_exact(cols * size).for_each(|row| to.extend_from_slice(&row[col * size..][..size]));
+        }
+        to
+    }));
+}
+
+/// The base's weight that a module is.
+struct Weight {
+    name: String,
+    layer: usize,
+    change: Change,
+}
+
+impl Weight {
+    /// `None` when the module is no part of the text model. One that no table has gets a name that no base has.
+    fn of(module: &str, family: &str) -> Option<Self> {
+        let full = format!("{module}.weight");
+        let models = MODEL_TYPES.iter().filter(|model| model.family == family);
+        let places = models.map(|model| place(model, &full));
+        match places.reduce(|best, next| if matches!(best, Place::Unknown) { next } else { best }) {
+            Some(Place::Skipped) => None,
+            Some(Place::Into { name, layer, expert, change }) => {
+                let layer_name = layer.map_or_else(String::new, |i| format!("blk.{i}."));
+                let expert = expert.map_or_else(String::new, |i| format!(".{i}"));
+                let change = if change == Change::LessOne { Change::None } else { change };
+                Some(Self { name: format!("{layer_name}{name}{expert}"), layer: layer.unwrap_or(0), change })
+            }
+            _ => Some(Self { name: full, layer: 0, change: Change::None }),
+        }
+    }
+
+    /// Heads of the layer, as the base says.
+    fn heads(&self, base: &Contents, family: &str) -> Result<Heads> {
+        let count = |name: &str| -> Result<Option<usize>> {
+            let key = format!("{family}.attention.{name}");
+            let n = match base.value(&key) {
+                Some(Value::Array { .. }) => {
+                    let all = base.ints(&key)?.unwrap_or_default();
+                    all.get(self.layer).and_then(|&n| u64::try_from(n).ok())
+                }
+                _ => base.uint(&key)?,
+            };
+            Ok(n.filter(|n| (1..=1 << 12).contains(n)).map(|n| n as usize))
+        };
+        let n_heads = count("head_count")?.unwrap_or(1);
+        let n_kv_heads = count("head_count_kv")?.unwrap_or(n_heads);
+        Ok(Heads { n_heads, n_kv_heads, fp8_block: FP8_BLOCK })
+    }
+}
+
+/// Values that differ by no more than the rounding to bf16 on either side are the same.
+fn is_same(a: f32, b: f32) -> bool {
+    (a - b).abs() <= a.abs().max(b.abs()) / 128.0 + 1e-7
+}
+
+/// Takes a copy of the base's embedding or head, which the library saves with adapters of them, and nothing else.
+///
+/// Where the base is quantised its values can't be the copy's, and only the shape is compared.
+fn check_copy(entry: &Entry, module: &str, base: &Contents, family: &str) -> Result<()> {
+    let Some(weight) = Weight::of(module, family) else { return Ok(()) };
+    let is_copied = [EMBEDDING, HEAD].contains(&&*weight.name);
+    let own = base.tensor(&weight.name).or_else(|| base.tensor(EMBEDDING)).filter(|_| is_copied);
+    let Some(own) = own else {
+        let known = ["lora_A and lora_B of matrices, lora_embedding_A and lora_embedding_B of the embedding"];
+        return Err(Error::unsupported(part(entry), "a tensor that is no half of a pair", known));
+    };
+    let copy = values::read(entry, None, Change::None, &weight.heads(base, family)?)?;
+    if copy.shape != own.shape {
+        let expected = format!("{:?}, the base's: was its vocabulary changed?", own.shape);
+        return Err(Error::malformed(part(entry), format!("shape {:?}", copy.shape), expected));
+    }
+    if own.format.block > 1 {
+        return Ok(());
+    }
+    let (theirs, ours, n) = (copy.piece.bytes(), own.bytes(), own.shape[0]);
+    let mut rows = [vec![0.0; n], vec![0.0; n]];
+    let both = theirs.chunks_exact(n * copy.format.bytes).zip(ours.chunks_exact(n * own.format.bytes));
+    for (i, (theirs, ours)) in both.enumerate() {
+        (copy.format.dequantize)(theirs, &mut rows[0]);
+        (own.format.dequantize)(ours, &mut rows[1]);
+        if !rows[0].iter().zip(&rows[1]).all(|(&a, &b)| is_same(a, b)) {
+            let expected = "a copy of the base's weights: is it an adapter of another model?";
+            return Err(Error::malformed(part(entry), format!("other values in row {i}"), expected));
+        }
+    }
+    Ok(())
+}
+
+fn part(entry: &Entry) -> String {
+    tensor(&entry.name)
+}
+
+fn tensor(name: &str) -> String {
+    format!("{WEIGHTS} tensor {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_find_a_name_or_its_end_behind_a_dot() {
+        let name = "model.layers.1.self_attn.q_proj";
+        for (pattern, finds) in [
+            ("q_proj", true),
+            ("proj", false),
+            ("self_attn.q_proj", true),
+            ("layers.1.self.attn.q.proj", true),
+            ("layers.11.self_attn.q_proj", false),
+            (name, true),
+            ("self_attn", false),
+            (r".*\.1\..*q_proj", true),
+            (r"layers\.[02]\.self_attn\.q_proj", false),
+            ("(q|k)_proj", true),
+            (r"x|q_proj", true),
+            (r"q_pro\w+", true),
+            (r"_proj|q_pro", false),
+        ] {
+            let parsed = Pattern::parse(pattern, &|| "p".into()).unwrap();
+            assert_eq!(parsed.finds(name), finds, "{pattern}");
+        }
+        assert!(Pattern::parse("(", &|| "p".into()).is_err());
+    }
+}
