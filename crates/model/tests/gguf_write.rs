@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ingle_kernel::bytes::Bytes;
 use ingle_model::file::gguf;
-use ingle_model::file::gguf_write::{Header, Writer};
+use ingle_model::file::gguf_write::{Header, Meta, Writer};
+use ingle_model::file::value::ValueType;
 
 fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -36,4 +37,30 @@ fn a_file_read_and_written_is_the_same_to_the_byte() {
         assert_eq!(again.len(), bytes.len(), "{}", path.display());
         assert!(again == bytes, "{}", path.display());
     }
+}
+
+#[test]
+fn version_1s_nested_arrays_are_written_with_the_lengths_of_version_3() {
+    let string = |text: &[u8]| [&(text.len() as u32).to_le_bytes(), text].concat();
+    let array = |of: ValueType, elements: &[Vec<u8>]| {
+        [&of.id().to_le_bytes()[..], &(elements.len() as u32).to_le_bytes(), &elements.concat()].concat()
+    };
+    let words = array(ValueType::String, &[string(b"a"), string(b""), string(b"bcd")]);
+    let numbers = array(ValueType::I32, &[7i32.to_le_bytes().to_vec()]);
+    let deeper = array(ValueType::Array, std::slice::from_ref(&words));
+    let mut bytes = [&b"GGUF"[..], &1u32.to_le_bytes(), &0u32.to_le_bytes(), &1u32.to_le_bytes()].concat();
+    bytes.extend(string(b"nested"));
+    bytes.extend(ValueType::Array.id().to_le_bytes());
+    bytes.extend(array(ValueType::Array, &[words, numbers, deeper]));
+
+    let words = Meta::array(ValueType::String, ["a", "", "bcd"].map(Meta::from));
+    let numbers = Meta::array(ValueType::I32, [Meta::from(7i32)]);
+    let deeper = Meta::array(ValueType::Array, [words.clone()]);
+    let expected = Meta::array(ValueType::Array, [words, numbers, deeper]);
+    let file = gguf::parse(Bytes::new(bytes)).unwrap();
+    assert_eq!(Meta::read(&file, "nested"), Some(expected.clone()));
+    let written = Writer::begin(Vec::new(), &Header::like(&file)).unwrap().finish().unwrap();
+    let again = gguf::parse(Bytes::new(written)).unwrap();
+    assert_eq!(again.container, "GGUF 3");
+    assert_eq!(Meta::read(&again, "nested"), Some(expected));
 }

@@ -3,7 +3,8 @@
 //! A file is a header (magic, version, counts), metadata (typed key-values), tensor records (name, shape, format,
 //! offset) and one aligned data section. `parse` walks the first three once, checks every length against the bytes that
 //! are there, and keeps windows into them: strings and arrays are read when asked for, tensors are never copied.
-//! Version 1 counts in 32 bits where the later ones count in 64; its arrays of strings are copied into the later form.
+//! Version 1 counts in 32 bits where the later ones count in 64; its arrays of strings and of arrays are copied into the
+//! later form.
 //! It does not swap bytes (big-endian files are refused) or know what a key means; [`super::gguf_write`] writes.
 
 use ingle_kernel::bytes::Bytes;
@@ -211,15 +212,19 @@ impl<'a> Cursor<'a> {
                 self.take(n)?;
                 Value::String(self.since(start))
             }
-            Array => self.array(key, 0)?,
+            Array => {
+                let (of, len, bytes) = self.array(key, 0)?;
+                Value::Array { of, len, bytes }
+            }
             U64 => Value::Uint(self.u64()?),
             I64 => Value::Int(self.u64()? as i64),
             F64 => Value::Float(f64::from_le_bytes(fixed(self.take(8)?))),
         })
     }
 
-    /// Walks an array so that every length in it is known to hold; the loop is bounded by the bytes that are there.
-    fn array(&mut self, key: &str, depth: u32) -> Result<Value> {
+    /// Walks an array so that every length in it is known to hold; the loop is bounded by the bytes that are there. Its
+    /// elements' type, their number and the elements, as the later versions have them.
+    fn array(&mut self, key: &str, depth: u32) -> Result<(ValueType, usize, Bytes)> {
         if depth == ARRAY_DEPTH_MAX {
             return Err(Error::malformed(
                 format!("metadata {key}"),
@@ -230,33 +235,34 @@ impl<'a> Cursor<'a> {
         let of = self.value_type(key)?;
         let len = self.length()?;
         let start = self.at;
-        match of.fixed_bytes() {
-            Some(size) => {
-                let n = len.checked_mul(size as u64).ok_or_else(|| {
-                    Error::malformed(format!("metadata {key}"), format!("{len} elements"), "fewer")
-                })?;
-                self.take(n)?;
-            }
-            None if of == ValueType::String && self.version == 1 => {
-                let mut texts = Vec::new();
-                for _ in 0..len {
-                    let n = self.length()?;
-                    texts.push(self.take(n)?);
+        if let Some(size) = of.fixed_bytes() {
+            let n = len.checked_mul(size as u64).ok_or_else(|| {
+                Error::malformed(format!("metadata {key}"), format!("{len} elements"), "fewer")
+            })?;
+            self.take(n)?;
+            return Ok((of, len as usize, self.since(start)));
+        }
+        // Version 1's elements with lengths of 64 bits.
+        let mut wide = Vec::new();
+        for _ in 0..len {
+            if of == ValueType::String {
+                let n = self.length()?;
+                let text = self.take(n)?;
+                if self.version == 1 {
+                    wide.extend(n.to_le_bytes());
+                    wide.extend_from_slice(text);
                 }
-                return Ok(Value::strings(texts));
-            }
-            None => {
-                for _ in 0..len {
-                    if of == ValueType::String {
-                        let n = self.length()?;
-                        self.take(n)?;
-                    } else {
-                        self.array(key, depth + 1)?;
-                    }
+            } else {
+                let (of, len, elements) = self.array(key, depth + 1)?;
+                if self.version == 1 {
+                    wide.extend(of.id().to_le_bytes());
+                    wide.extend((len as u64).to_le_bytes());
+                    wide.extend_from_slice(&elements);
                 }
             }
         }
-        Ok(Value::Array { of, len: len as usize, bytes: self.since(start) })
+        let elements = if self.version == 1 { Bytes::new(wide) } else { self.since(start) };
+        Ok((of, len as usize, elements))
     }
 
     fn tensor_record(&mut self, name: String) -> Result<Record> {
