@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Every failure of this crate, said in one sentence that names the model, file or address.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Another program does not let go.
+    #[error("{}: another program has held this lock for {} s; end it and try again", .path.display(), .waited.as_secs_f64())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The user stopped it.
     #[error("{0}")]

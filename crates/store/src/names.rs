@@ -1,9 +1,11 @@
 //! Names the user gave: for files that were here already, for files from an address, and second names for hub models.
 //!
-//! One small JSON file, replaced whole; edits are locked, so two programs don't lose each other's names.
+//! One small JSON file, replaced whole; edits are locked, so two programs don't lose each other's names. An edit takes
+//! milliseconds: a program that holds the lock for seconds hangs, and is not waited for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,9 @@ use crate::short_names;
 /// Names in one file, and bytes of it that are read.
 const NAME_CHARS_MAX: usize = 96;
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// How often a lock is looked at that another program holds, and for how long.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +81,24 @@ impl NamesFile {
     }
 
     /// Changes the names; no other program changes them meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another program holds the lock for ten seconds; what `change` gives; and what the system says.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
+        self.edit_within(LOCK_WAIT, change)
+    }
+
+    fn edit_within<T>(&self, wait: Duration, change: impl FnOnce(&mut Names) -> Result<T>) -> Result<T> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         at(folder, std::fs::create_dir_all(folder))?;
-        let lock = lock_file(&self.path.with_extension("lock"), || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let path = self.path.with_extension("lock");
+        let mut waited = Duration::ZERO;
+        let lock = lock_file(&path, || {
+            if waited >= wait {
+                return Err(Error::Locked { path: path.clone(), waited });
+            }
+            std::thread::sleep(LOCK_LOOK);
+            waited += LOCK_LOOK;
             Ok(())
         })?;
         let mut names = self.read()?;
@@ -116,6 +134,22 @@ pub fn check_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_holds_the_lock_is_not_waited_for_without_end() {
+        let dir = std::env::temp_dir().join(format!("ingle-names-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let names = NamesFile::new(dir.join("names.json"));
+        let hold = lock_file(&dir.join("names.lock"), || unreachable!("nobody else has it")).unwrap();
+        let said = names.edit_within(LOCK_LOOK * 2, |_| Ok(())).unwrap_err().to_string();
+        assert!(
+            said.ends_with("names.lock: another program has held this lock for 0.04 s; end it and try again"),
+            "{said}"
+        );
+        drop(hold);
+        names.edit(|_| Ok(())).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn names_may_not_look_like_anything_else() {
