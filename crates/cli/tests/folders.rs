@@ -130,6 +130,56 @@ fn a_folder_has_its_own_vocabulary() {
 }
 
 #[test]
+fn a_file_written_from_a_folder_has_its_vocabulary_template_and_logits() {
+    let (dir, (model, expected)) = (Dir::new(), words());
+    let out = dir.ingle(&["quantize", &model, "out.gguf", "BF16"]).run();
+    assert_eq!((out.code, &*out.stderr), (0, ""), "{out:?}");
+    let file = dir.path("out.gguf").display().to_string();
+    for (kind, special) in [("text", false), ("special", true)] {
+        for case in expected[kind].as_array().unwrap() {
+            let mut args = vec!["tokenize", &file, case[0].as_str().unwrap(), "--json"];
+            args.extend(special.then_some("--special"));
+            assert_eq!(dir.ingle(&args).json()["ids"], case[1], "{case}, {kind}");
+        }
+    }
+    let messages = dir.file("messages.json", expected["messages"].to_string());
+    let rendered = dir.ingle(&["template", &file, "--messages", &messages, "--json"]).json();
+    assert_eq!(rendered["prompt"], expected["rendered"]);
+    let prompt = expected["messages"][0]["content"].as_str().unwrap();
+    let [from_folder, from_file] = [&model, &file].map(|model| {
+        dir.ingle(&["run", model, prompt, "--temperature", "0", "--max-tokens", "20", "--json"]).json()
+    });
+    assert_eq!(from_file["text"], from_folder["text"]);
+    assert_eq!(
+        from_file["n_generated"], from_folder["n_generated"],
+        "both end where generation_config.json says"
+    );
+    for kind in ["BF16", "F32"] {
+        dir.ingle(&["quantize", &model, "out.gguf", kind, "--force"]).ok();
+        for tier in ["scalar", "exact"] {
+            let (a, b) = (logits(&dir, &file, tier), logits(&dir, &model, tier));
+            assert!(!a.is_empty() && (a == b || kind == "F32" && tier == "scalar"), "{kind}, {tier}");
+        }
+    }
+    // What GGUF has no name for costs the vocabulary, and is said before the work begins.
+    for entry in fs::read_dir(&model).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        dir.file(&format!("copy/{name}"), fs::read(&path).unwrap());
+    }
+    let copy = dir.path("copy").display().to_string();
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_slice(&fs::read(Path::new(&model).join("tokenizer.json")).unwrap()).unwrap();
+    tokenizer["pre_tokenizer"]["add_prefix_space"] = true.into();
+    dir.file("copy/tokenizer.json", tokenizer.to_string());
+    let out = dir.ingle(&["quantize", &copy, "none.gguf", "Q8_0"]).run();
+    let said = "the file gets no vocabulary and runs on ids only: ";
+    assert!(out.code == 0 && out.stderr.contains(said), "{out:?}");
+    assert!(out.stderr.contains("copy: tokenizer.json: pre_tokenizer: "), "{out:?}");
+    dir.ingle(&["tokenize", "none.gguf", "a"]).fails(5, &["tokenizer.ggml.model"]);
+}
+
+#[test]
 fn a_folder_has_its_own_template_and_answers_until_its_end() {
     let (dir, (model, expected)) = (Dir::new(), words());
     let messages = dir.file("messages.json", expected["messages"].to_string());

@@ -12,7 +12,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
 use ingle_model::file::folder::{self, Folder, peft};
 use ingle_model::file::{Contents, gguf, llama2c, split};
-use ingle_model::token::Tokenizer;
+use ingle_model::token::{Tokenizer, Written};
 
 use crate::error::{Error, Result};
 use crate::mmap::Mapped;
@@ -42,12 +42,19 @@ pub(crate) struct Texts {
 
 impl Texts {
     pub(crate) fn tokenizer(&self) -> ingle_model::Result<Tokenizer> {
-        const FILE: &str = "tokenizer.json";
-        let json = self.tokenizer.as_deref();
-        let json = json.ok_or_else(|| ModelError::malformed(FILE, "nothing", "the model's vocabulary"))?;
-        let mut tokenizer = Tokenizer::from_json(json, self.config.as_deref())?;
+        let mut tokenizer = Tokenizer::from_json(self.json()?, self.config.as_deref())?;
         tokenizer.end_with(&self.ending);
         Ok(tokenizer)
+    }
+
+    /// The vocabulary as GGUF has it, for an embedding of `n_rows`.
+    pub(crate) fn gguf_keys(&self, n_rows: usize) -> ingle_model::Result<Written> {
+        Tokenizer::gguf_keys(self.json()?, self.config.as_deref(), &self.ending, n_rows)
+    }
+
+    fn json(&self) -> ingle_model::Result<&[u8]> {
+        let json = self.tokenizer.as_deref();
+        json.ok_or_else(|| ModelError::malformed("tokenizer.json", "nothing", "the model's vocabulary"))
     }
 }
 

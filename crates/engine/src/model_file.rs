@@ -9,7 +9,7 @@ use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::file::Contents;
 use ingle_model::prompt::ChatTemplate;
-use ingle_model::token::Tokenizer;
+use ingle_model::token::{Tokenizer, Written};
 
 use crate::container::{self, Opened, Texts};
 use crate::error::{Error, Result};
@@ -76,6 +76,16 @@ impl ModelFile {
             None => Tokenizer::from_gguf(&self.contents),
             Some(texts) => texts.tokenizer(),
         }
+    }
+
+    /// The vocabulary of a folder as GGUF's keys, for a file that is written from it; `None` where the contents have theirs.
+    ///
+    /// # Errors
+    /// When the folder has no vocabulary, or one that GGUF has no name for.
+    pub fn vocabulary_for_gguf(&self) -> Option<Result<Written>> {
+        let rows = self.contents.tensor("token_embd.weight").and_then(|t| t.shape.get(1).copied());
+        let written = self.texts.as_ref()?.gguf_keys(rows.unwrap_or(0));
+        Some(written.map_err(|source| self.model_error(source)))
     }
 
     /// Source of the chat template the file carries, if any.

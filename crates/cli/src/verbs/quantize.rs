@@ -22,7 +22,8 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::Format;
 use ingle_model::file::Contents;
-use ingle_model::file::gguf_write::Header;
+use ingle_model::file::gguf_write::{Header, Meta};
+use ingle_model::token::Written;
 
 use super::{Verb, json_arg, text, text_arg};
 use crate::env::{Env, Progress, say};
@@ -105,8 +106,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     let plan = plan::plan(&tensors, &model, asked.mixture, &options).map_err(|e| file.model_error(e))?;
     let named = imatrix.as_ref().map(|(path, imatrix)| (*path, imatrix));
-    let header = quantize::header(contents, asked.mixture, named).map_err(|e| failure(&file, e))?;
-    let warnings = print::warnings(contents, &plan, matches.get_flag("allow-requantize"));
+    let mut header = quantize::header(contents, asked.mixture, named).map_err(|e| failure(&file, e))?;
+    let mut warnings = vocabulary(&file, &mut header)?;
+    warnings.extend(print::warnings(contents, &plan, matches.get_flag("allow-requantize")));
     warnings.iter().for_each(|w| say(format_args!("\x1b[33mwarning:\x1b[0m {w}")));
 
     env.catch_ctrl_c();
@@ -158,6 +160,26 @@ fn write(
         file.check_unchanged().map_err(std::io::Error::other)?;
         Ok(report)
     })
+}
+
+/// Gives the new file the vocabulary of a folder, whose contents have none. What can't be written is a warning: the weights
+/// are what was asked for, and they run on ids.
+fn vocabulary(file: &ModelFile, header: &mut Header) -> Result<Vec<String>, Failure> {
+    let reason = match file.vocabulary_for_gguf() {
+        None if file.contents().value("tokenizer.ggml.model").is_some() => return Ok(Vec::new()),
+        None => "the model has none".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(Written { keys, differs })) => {
+            for (key, _) in keys.keys() {
+                let value = Meta::read(&keys, key).expect("a key of its own");
+                header.set(key, value).map_err(|e| file.model_error(e))?;
+            }
+            let warning =
+                |differs| format!("the file's vocabulary can't say all that tokenizer.json says: {differs}");
+            return Ok(differs.map(warning).into_iter().collect());
+        }
+    };
+    Ok(vec![format!("the file gets no vocabulary and runs on ids only: {reason}")])
 }
 
 /// The words: IN, then OUT unless a type stands there, then the type and the threads.

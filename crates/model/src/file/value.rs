@@ -90,6 +90,11 @@ impl Value {
         Self::Array { of: ValueType::I32, len: values.len(), bytes: Bytes::new(bytes) }
     }
 
+    /// An array of bytes.
+    pub fn bytes(values: Vec<u8>) -> Self {
+        Self::Array { of: ValueType::U8, len: values.len(), bytes: Bytes::new(values) }
+    }
+
     /// An array of texts.
     pub fn strings<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut bytes, mut len) = (Vec::new(), 0);

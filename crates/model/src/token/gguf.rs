@@ -21,6 +21,8 @@ use crate::file::value::Strings;
 
 const TOKENS: &str = "metadata tokenizer.ggml.tokens";
 const MERGES: &str = "metadata tokenizer.ggml.merges";
+/// Whether text is brought to Unicode's form NFC first: a key of ours, which other programs pass over.
+pub const NFC: &str = "tokenizer.ggml.normalizer.nfc";
 
 /// How a kind of tokenizer is loaded, under its name in `tokenizer.ggml.model`.
 pub struct Model {
@@ -153,18 +155,21 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &Splitter) -> Result<Loaded> 
     } else {
         Start::Characters { bytes: Some(bytes), prefix: String::new(), suffix: String::new(), space: "▁" }
     };
+    let mut decoder = Decoder::default();
     let (normalisers, cuts) = if is_bytes {
         let patterns = splitter.patterns.iter();
         let cuts =
             patterns.map(|p| Cut::isolated("metadata tokenizer.ggml.pre", p)).collect::<Result<_>>()?;
-        (Vec::new(), cuts)
+        (file.bool(NFC)?.unwrap_or(false).then_some(Normaliser::Nfc).into_iter().collect(), cuts)
     } else {
-        (vec![Normaliser::Spaces { before: false }], vec![Cut::Apart(Box::new(Words::of(&vocab, " ")))])
+        let before = file.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(false);
+        decoder.trims_space = before;
+        (vec![Normaliser::Spaces { before }], vec![Cut::Apart(Box::new(Words::of(&vocab, " ")))])
     };
     let unknown = special_id(file, "unknown", vocab.len())?;
     let encoder = Box::new(Bpe::new(&vocab, start, merges, splitter.whole_pieces, unknown, false));
     let adds = (splitter.adds_bos, false);
-    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder: Decoder::default(), adds })
+    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder, adds })
 }
 
 fn is_structure(kind: Kind) -> bool {

@@ -34,6 +34,7 @@ mod wordpiece;
 
 pub use detokenize::{Detokenizer, Place, Render};
 pub use gguf::{MODELS, Model};
+pub use json::export::Written;
 pub use roles::Role;
 pub use vocab::Kind;
 
@@ -121,6 +122,21 @@ impl Tokenizer {
     /// [`Error::Malformed`](crate::Error::Malformed) when a file is not JSON or not what its format says.
     pub fn from_json(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Self> {
         json::load(tokenizer, config)
+    }
+
+    /// The keys `tokenizer.ggml.*` of a GGUF file for the vocabulary of a tokenizer.json and the tokenizer_config.json beside
+    /// it; `ending` are ids that end an answer besides those the two say, `n_rows` is the height of the embedding.
+    ///
+    /// # Errors
+    /// Those of [`Self::from_json`]; [`Error::Unsupported`](crate::Error::Unsupported) for a tokenizer of a make that GGUF has
+    /// no name for.
+    pub fn gguf_keys(
+        tokenizer: &[u8],
+        config: Option<&[u8]>,
+        ending: &[u32],
+        n_rows: usize,
+    ) -> Result<Written> {
+        json::export::keys(tokenizer, config, ending, n_rows)
     }
 
     /// Appends the ids of `text`, never adding BOS or EOS.

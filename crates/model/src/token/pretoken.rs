@@ -8,15 +8,15 @@ use super::added::is_word;
 use super::byte_level;
 use super::categories::{PUNCTUATION, contains};
 use super::pattern::Pattern;
-use super::splitters::scanner;
+use super::splitters::{NUMBER, NUMBERS, PUNCTUATION_AND_BACKTICK, Scanner, scanner};
 use super::spm::Words;
 use crate::error::Result;
 
 /// One way of cutting.
 #[derive(Debug)]
 pub enum Cut {
-    /// Pieces one after the other: each call gives the length of the first.
-    Scan(fn(&str) -> usize),
+    /// Pieces one after the other: each call of the scanner gives the length of the first.
+    Scan(&'static Scanner),
     /// Delimiters that a pattern finds; with `invert`, what lies between them is the delimiter.
     Split { pattern: Pattern, behaviour: Behaviour, invert: bool },
     /// Delimiters of one character.
@@ -92,9 +92,27 @@ impl Cut {
             behaviour == Behaviour::Isolated || scanner.is_total && behaviour == Behaviour::Removed && invert
         });
         Ok(match scanner {
-            Some(scanner) => Self::Scan(scanner.first_piece),
+            Some(scanner) => Self::Scan(scanner),
             None => Self::Split { pattern: Pattern::regex(part, source)?, behaviour, invert },
         })
+    }
+
+    /// The expression whose matches are pieces, like what lies between; `None` for a cut of another kind.
+    pub fn as_isolated(&self) -> Option<&str> {
+        use Behaviour::{Contiguous, Isolated};
+        match self {
+            Self::Scan(scanner) => Some(scanner.pattern),
+            Self::Split { pattern: Pattern::Regex(regex), behaviour: Isolated, invert: false } => {
+                Some(regex.as_str())
+            }
+            Self::Characters { is_delimiter, behaviour } => match (is_delimiter, behaviour) {
+                (Test::Number, Isolated) => Some(NUMBER),
+                (Test::Number, Contiguous) => Some(NUMBERS),
+                (Test::Punctuation, Contiguous) => Some(PUNCTUATION_AND_BACKTICK),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 
@@ -107,7 +125,7 @@ pub fn cut(cuts: &[Cut], text: &str, is_first: bool, piece: &mut dyn FnMut(&str)
     let Some((this, rest)) = cuts.split_first() else { return piece(text) };
     let mut next = |start: usize, end: usize| cut(rest, &text[start..end], is_first && start == 0, piece);
     match this {
-        Cut::Scan(first_piece) => {
+        Cut::Scan(Scanner { first_piece, .. }) => {
             let mut at = 0;
             while at < text.len() {
                 let end = at + first_piece(&text[at..]);

@@ -122,6 +122,11 @@ static ROLES: [RoleNames; 14] = [
     role(Role::FimSep, &["fim_sep"], &["<|file_sep|>"]),
 ];
 
+/// Every role and the metadata key (`tokenizer.ggml.KEY_token_id`) it is written under.
+pub fn keys() -> impl Iterator<Item = (Role, &'static str)> {
+    ROLES.iter().map(|role| (role.role, role.keys[0]))
+}
+
 /// Roles whose tokens end generation.
 const ENDING_ROLES: [Role; 6] = [Role::Eos, Role::Eot, Role::Eom, Role::FimPad, Role::FimRep, Role::FimSep];
 

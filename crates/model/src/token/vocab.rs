@@ -35,6 +35,18 @@ impl Kind {
             _ => Self::Normal,
         }
     }
+
+    /// GGUF's number of the kind.
+    pub fn to_gguf(self) -> i32 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Unused => 5,
+            Self::Byte => 6,
+        }
+    }
 }
 
 /// Tokens in raw bytes: what each is matched as, and what it adds to a text when it is not structure.

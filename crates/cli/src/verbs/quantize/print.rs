@@ -30,12 +30,6 @@ pub fn list(as_json: bool) -> Result<(), Failure> {
 /// What a user should know before or after: lossy input, patterns without effect, formats that did not fit.
 pub fn warnings(contents: &Contents, plan: &Plan, allows_requantizing: bool) -> Vec<String> {
     let mut warnings = Vec::new();
-    if contents.value("tokenizer.ggml.model").is_none() {
-        warnings.push(
-            "the model has no vocabulary of GGUF's kind, so the file gets none and runs on ids only"
-                .to_owned(),
-        );
-    }
     let mut from: BTreeMap<&str, usize> = BTreeMap::new();
     for (tensor, choice) in contents.tensors().iter().zip(&plan.choices) {
         if tensor.format.block > 1 && choice.format != tensor.format {

@@ -465,6 +465,13 @@ impl<'a> Part<'a> {
     }
 }
 
+/// SentencePiece's table among the normalisers, as it is written.
+pub fn charsmap_blob(normalizer: &Value) -> Option<Vec<u8>> {
+    let list = normalizer.get("normalizers").and_then(Value::as_array);
+    let mut all = list.map_or(std::slice::from_ref(normalizer), Vec::as_slice).iter();
+    all.find_map(|value| base64(value.get("precompiled_charsmap")?.as_str()?))
+}
+
 /// The bytes that base64 stands for.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| {

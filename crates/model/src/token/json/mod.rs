@@ -2,13 +2,14 @@
 //!
 //! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations; `model`
 //! fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are put together, with the added
-//! tokens and the post-processor.
+//! tokens and the post-processor. `export` writes the same as GGUF's keys.
 //!
 //! A component that is not known is refused by name: one that was skipped would change ids quietly. Left out on purpose:
 //! truncation and padding, dropout, pairs of texts, sampling; and CTC, whose models are no language models.
 
 mod components;
 mod config;
+pub mod export;
 mod model;
 mod read;
 
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 
 use super::added::{Added, AddedToken};
 use super::normalise;
-use super::roles::{Role, find_roles};
+use super::roles::{self, Role, find_roles};
 use super::vocab::Kind;
 use super::{Stations, Tokenizer};
 use crate::error::{Error, Result};

@@ -26,7 +26,8 @@ const HOLES_MAX: usize = 1 << 20;
 pub struct Tokens<'a> {
     pub entries: Vec<Entry<'a>>,
     pub n_in_model: usize,
-    scores: Vec<f64>,
+    /// Of the model's tokens, where it has some.
+    pub scores: Vec<f64>,
     n_max: usize,
 }
 
@@ -217,6 +218,22 @@ fn bpe(
     Ok(Bpe::new(vocab, start, merges, whole_pieces, unknown, model.fuse_unk.unwrap_or(false)))
 }
 
+/// What a merge joins; `None` for a line that is none.
+pub fn halves<'a>(line: &'a Merge<'_>, rank: usize) -> Result<Option<(&'a str, &'a str)>> {
+    match line {
+        // A file of merges begins so.
+        Merge::Line(line) if line.starts_with("#version") => Ok(None),
+        Merge::Line(line) => {
+            let halves = line.split_once(' ').filter(|(_, right)| !right.contains(' '));
+            halves.map(Some).ok_or_else(|| {
+                let part = format!("{MERGES}: merge {rank}");
+                Error::malformed(part, format!("{line:?}"), "two tokens with a space between")
+            })
+        }
+        Merge::Pair(left, right) => Ok(Some((left, right))),
+    }
+}
+
 fn read_merges(model: &ModelJson, vocab: &Vocab, is_bytes: bool, prefix: &str) -> Result<Merges> {
     let lines =
         model.merges.as_ref().ok_or_else(|| Error::malformed(MERGES, "nothing", "a list of merges"))?;
@@ -224,17 +241,7 @@ fn read_merges(model: &ModelJson, vocab: &Vocab, is_bytes: bool, prefix: &str) -
     let mut both = Vec::new();
     for line in lines {
         let rank = merges.len();
-        let (left, right) = match line {
-            // A file of merges begins so.
-            Merge::Line(line) if line.starts_with("#version") => continue,
-            Merge::Line(line) => {
-                line.split_once(' ').filter(|(_, right)| !right.contains(' ')).ok_or_else(|| {
-                    let part = format!("{MERGES}: merge {rank}");
-                    Error::malformed(part, format!("{line:?}"), "two tokens with a space between")
-                })?
-            }
-            Merge::Pair(left, right) => (&**left, &**right),
-        };
+        let Some((left, right)) = halves(line, rank)? else { continue };
         both.clear();
         let (middle, are_bytes) = if is_bytes {
             let left_is = write_raw(left, &mut both);

@@ -107,15 +107,18 @@ const UFAKZEKA: &str = cl100k!("", "\\p{L}", "", "\\p{L}\\p{N}", "[\\r\\n]*|\\s*
 const O200K: &str = o200k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "{1,3}");
 const O200K_1: &str = o200k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "");
 const TEKKEN: &str = o200k!("", "");
-const NUMBER: &str = r"\p{N}";
-const NUMBERS: &str = r"\p{N}+";
+/// Every digit by itself.
+pub const NUMBER: &str = r"\p{N}";
+/// Digits together.
+pub const NUMBERS: &str = r"\p{N}+";
 const NUMBERS_BY_3: &str = r"\p{N}{1,3}";
 const NUMBERS_BY_3_FROM_RIGHT: &str = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))";
 const DIGITS_BY_3_TO_WORD_END: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
 const BEFORE_EVERY_3_DIGITS: &str = r"(?=(\d{3})+(?!\d))";
 const THREE_DIGITS: &str = "[0-9][0-9][0-9]";
 const PUNCTUATION: &str = r"[\p{P}\$\+<=>\^~\|]+";
-const PUNCTUATION_AND_BACKTICK: &str = r"[\p{P}\$\+<=>\^~\|`]+";
+/// Punctuation together, the ASCII signs that Unicode calls symbols included.
+pub const PUNCTUATION_AND_BACKTICK: &str = r"[\p{P}\$\+<=>\^~\|`]+";
 const NEWLINE: &str = "[\r\n]";
 const LINES: &str = r"[^\n]+|[\n]+";
 const DEEPSEEK_CJK: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
