@@ -6,7 +6,7 @@ use super::byte_level::write_raw;
 use super::charsmap::Charsmap;
 use super::decode::{Decode, Decoder};
 use super::normalise::{self, Normaliser};
-use super::pretoken::{Behaviour, Cut, Test};
+use super::pretoken::{Behaviour, Cut, Prepend, Test};
 use super::roles::{Role, find_roles};
 use super::rwkv::{Rwkv, write_unescaped};
 use super::splitters::{self, Splitter, Symbols};
@@ -20,9 +20,14 @@ use crate::file::Contents;
 use crate::file::value::Strings;
 
 const TOKENS: &str = "metadata tokenizer.ggml.tokens";
+const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 const MERGES: &str = "metadata tokenizer.ggml.merges";
 /// Whether text is brought to Unicode's form NFC first: a key of ours, which other programs pass over.
 pub const NFC: &str = "tokenizer.ggml.normalizer.nfc";
+/// Which texts get a space where they do not begin with one, as [`SCHEMES`] has it, instead of all: a key of ours too.
+pub const SPACE_PREFIX: &str = "tokenizer.ggml.space_prefix";
+/// The whole text, or every stretch between special tokens.
+pub const SCHEMES: [(&str, Prepend); 2] = [("first", Prepend::First), ("always", Prepend::Always)];
 
 /// How a kind of tokenizer is loaded, under its name in `tokenizer.ggml.model`.
 pub struct Model {
@@ -162,9 +167,10 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &Splitter) -> Result<Loaded> 
             patterns.map(|p| Cut::isolated("metadata tokenizer.ggml.pre", p)).collect::<Result<_>>()?;
         (file.bool(NFC)?.unwrap_or(false).then_some(Normaliser::Nfc).into_iter().collect(), cuts)
     } else {
-        let before = file.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(false);
-        decoder.trims_space = before;
-        (vec![Normaliser::Spaces { before }], vec![Cut::Apart(Box::new(Words::of(&vocab, " ")))])
+        let (normalisers, mut cuts) = spaces(file, false)?;
+        decoder.trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(false);
+        cuts.push(Cut::Apart(Box::new(Words::of(&vocab, " "))));
+        (normalisers, cuts)
     };
     let unknown = special_id(file, "unknown", vocab.len())?;
     let encoder = Box::new(Bpe::new(&vocab, start, merges, splitter.whole_pieces, unknown, false));
@@ -209,10 +215,24 @@ fn llama(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let (vocab, bytes) = sentence_piece_vocab(tokens)?;
     let unknown = unknown_or_first(file, &vocab)?;
     let encoder = Box::new(Spm::new(&vocab, &scores, bytes, unknown));
-    let before = file.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-    let decoder = Decoder { trims_space: before, ..Decoder::default() };
-    let normalisers = vec![Normaliser::Spaces { before }];
-    Ok(Loaded { vocab, normalisers, cuts: Vec::new(), encoder, decoder, adds: (true, false) })
+    let (normalisers, cuts) = spaces(file, true)?;
+    let trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(true);
+    let decoder = Decoder { trims_space, ..Decoder::default() };
+    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder, adds: (true, false) })
+}
+
+/// Reads `▁` as a space and puts one before texts: before every one unless the file says else.
+fn spaces(file: &Contents, default: bool) -> Result<(Vec<Normaliser>, Vec<Cut>)> {
+    let Some(scheme) = file.str(SPACE_PREFIX)? else {
+        let before = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(default);
+        return Ok((vec![Normaliser::Spaces { before }], Vec::new()));
+    };
+    let prepend = SCHEMES.into_iter().find(|(name, _)| *name == scheme).map(|(_, prepend)| prepend);
+    let prepend = prepend.ok_or_else(|| {
+        Error::unsupported(format!("metadata {SPACE_PREFIX}"), scheme, SCHEMES.map(|(name, _)| name))
+    })?;
+    let cut = Cut::Metaspace { replacement: ' ', prepend, split: false };
+    Ok((vec![Normaliser::Spaces { before: false }], vec![cut]))
 }
 
 /// SentencePiece Unigram, as T5 has it.
@@ -227,7 +247,7 @@ fn t5(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let unknown = special_id(file, "unknown", vocab.len())?.or((vocab.len() > 2).then_some(2));
     let is_scored = |id| vocab.kind(id) == Kind::Normal;
     let encoder = Box::new(Unigram::new(TOKENS, &vocab, scores, is_scored, unknown, None)?);
-    let before = file.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let before = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(true);
     let joins_spaces = file.bool("tokenizer.ggml.remove_extra_whitespaces")?.unwrap_or(false);
     const MAP: &str = "tokenizer.ggml.precompiled_charsmap";
     let blob = file.ints(MAP)?.unwrap_or_default();

@@ -5,8 +5,9 @@
 //! spaces is SentencePiece's where every way to make a token is a merge, so that a score for each token says all; otherwise
 //! it keeps its merges, as Gemma 4's does. Unigram keeps its scores. What is of no make is refused.
 //!
-//! What the keys can't say (white space that a token swallows, spaces put before some texts only) is found by trying: the keys
-//! are read back, and texts of all kinds must become the same ids and the same text again ([`Written::differs`]).
+//! Two keys are ours, for what would be lost otherwise: [`NFC`] and [`SPACE_PREFIX`]; other programs pass over them. What no key
+//! can say (white space that a token swallows, such things) is found by trying: the keys are read back, and texts of all kinds must
+//! become the same ids and the same text again ([`Written::differs`]).
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use super::read::File;
 use super::{place_added, roles};
 use crate::error::{Error, Result};
 use crate::file::{Contents, Value};
-use crate::token::gguf::NFC;
+use crate::token::gguf::{NFC, SCHEMES, SPACE_PREFIX};
 use crate::token::normalise::Normaliser;
 use crate::token::pattern::Pattern;
 use crate::token::pretoken::{Cut, Prepend};
@@ -40,6 +41,8 @@ const PROBES: &[&str] = &[
 /// Added tokens that are tried among other texts, and tokens whose texts are.
 const ADDED_TRIED: usize = 24;
 const TOKENS_TRIED: usize = 2_000;
+/// Every way to make a token is looked at; a longer one would have too many.
+const TOKEN_BYTES_MAX: usize = 1024;
 /// Runs of white space that are tried, up to this long.
 const RUN_TRIED: usize = 70;
 
@@ -87,7 +90,7 @@ fn write(
     (is_bytes, n_rows): (bool, usize),
 ) -> Result<Written> {
     let mut keys = Contents::new("tokenizer.json");
-    let mut set = |key: &str, value: Value| keys.set(format!("tokenizer.ggml.{key}"), value);
+    let mut set = |key: &str, value: Value| keys.set(format!("{GGML}{key}"), value);
     set("model", Value::text(make.model))?;
     if let Some(pre) = make.pre {
         set("pre", Value::text(pre))?;
@@ -113,6 +116,9 @@ fn write(
     for (key, value) in make.flags {
         set(key, Value::Bool(value))?;
     }
+    if let Some(scheme) = make.scheme {
+        set(SPACE_PREFIX.trim_start_matches(GGML), Value::text(scheme))?;
+    }
     if let Some(charsmap) = make.charsmap {
         set("precompiled_charsmap", Value::bytes(charsmap))?;
     }
@@ -121,7 +127,7 @@ fn write(
     for (role, key) in [(Role::Eos, "eos"), (Role::Eot, "eot"), (Role::Eom, "eom")] {
         let missing = whole.ending().iter().find(|id| !again.is_eog(**id));
         if let Some(&id) = missing.filter(|_| whole.special(role).is_none()) {
-            keys.set(format!("tokenizer.ggml.{key}_token_id"), Value::Uint(id.into()))?;
+            keys.set(format!("{GGML}{key}_token_id"), Value::Uint(id.into()))?;
             again = Tokenizer::from_gguf(&keys)?;
         }
     }
@@ -158,16 +164,20 @@ fn listed(file: &File<'_>, tokens: &Tokens<'_>, is_bytes: bool, n_rows: usize) -
     (0..n_rows).map(of).unzip()
 }
 
+const GGML: &str = "tokenizer.ggml.";
 const GEMMA4: &str = "gemma4";
 const NOT_OF_GGUF: &str = "what GGUF's kinds of vocabularies do";
 
 /// What GGUF calls a kind of tokenizer, and what it must know of it.
+#[derive(Default)]
 struct Make {
     model: &'static str,
     pre: Option<&'static str>,
     merges: Option<Vec<String>>,
     scores: Option<Vec<f32>>,
     flags: Vec<(&'static str, bool)>,
+    /// Which texts get a space, where that is not all or none.
+    scheme: Option<&'static str>,
     charsmap: Option<Vec<u8>>,
 }
 
@@ -205,9 +215,9 @@ impl Make {
                 ["those that tokenizer.ggml.pre has names for"],
             )
         })?;
-        let flags = if nfc { vec![(NFC.trim_start_matches("tokenizer.ggml."), true)] } else { Vec::new() };
+        let flags = if nfc { vec![(NFC.trim_start_matches(GGML), true)] } else { Vec::new() };
         let merges = Some(merges(file)?);
-        Ok(Self { model: "gpt2", pre: Some(pre), merges, scores: None, flags, charsmap: None })
+        Ok(Self { model: "gpt2", pre: Some(pre), merges, flags, ..Self::default() })
     }
 
     fn characters(
@@ -224,28 +234,26 @@ impl Make {
             [] => None,
             _ => return Err(not_of_gguf("normalizer")),
         };
+        let mut scheme = None;
         let prefixed = match (prefixed, &components.cuts[..]) {
             (Some(prefixed), []) => prefixed,
             // Where all spaces are `▁` already there is nothing to cut.
             (Some(prefixed), [Cut::Split { pattern: Pattern::Text(text), .. }]) if text == " " => prefixed,
-            (None, [Cut::Metaspace { replacement: SPACE, prepend, .. }]) => *prepend != Prepend::Never,
+            (None, [Cut::Metaspace { replacement: SPACE, prepend, .. }]) => {
+                scheme = SCHEMES.iter().find(|(_, prepends)| prepends == prepend).map(|(name, _)| *name);
+                scheme.is_some()
+            }
             _ => return Err(not_of_gguf("pre_tokenizer")),
         };
         let flags = vec![("add_space_prefix", prefixed)];
         let may_be_scores = by_scores && file.model.ignore_merges != Some(true);
         let scores = if may_be_scores { scores(file, tokens)? } else { None };
         if scores.is_some() {
-            return Ok(Self {
-                model: "llama",
-                pre: Some("default"),
-                merges: None,
-                scores,
-                flags,
-                charsmap: None,
-            });
+            let (model, pre) = ("llama", Some("default"));
+            return Ok(Self { model, pre, scores, flags, scheme, ..Self::default() });
         }
         let merges = Some(merges(file)?);
-        Ok(Self { model: GEMMA4, pre: Some(GEMMA4), merges, scores: None, flags, charsmap: None })
+        Ok(Self { model: GEMMA4, pre: Some(GEMMA4), merges, flags, scheme, ..Self::default() })
     }
 
     fn unigram(file: &File<'_>, components: &Components, tokens: &Tokens<'_>) -> Result<Self> {
@@ -285,7 +293,7 @@ impl Make {
         ];
         let scores = Some(tokens.scores.iter().map(|&score| score as f32).collect());
         let charsmap = super::components::charsmap_blob(&file.normalizer);
-        Ok(Self { model: "t5", pre: None, merges: None, scores, flags, charsmap })
+        Ok(Self { model: "t5", scores, flags, charsmap, ..Self::default() })
     }
 }
 
@@ -331,6 +339,9 @@ fn scores(file: &File<'_>, tokens: &Tokens<'_>) -> Result<Option<Vec<f32>>> {
     }
     for (id, entry) in tokens.entries.iter().enumerate().filter(|(_, entry)| entry.in_model) {
         let text = &*entry.text;
+        if text.len() > TOKEN_BYTES_MAX {
+            return Ok(None);
+        }
         let cuts = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));
         let n = cuts.filter(|(left, right)| id_of(left).is_some() && id_of(right).is_some()).count();
         let ways = made.get(&id).map_or(0, |&(_, _, n)| n);
