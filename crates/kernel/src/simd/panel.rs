@@ -72,11 +72,16 @@ pub(crate) fn tile<L: Lanes, E: Expand>(
         *a = acts.row(t);
     }
     let zero = l.splat_f32(0.0);
-    if a.len() <= FEW {
-        groups::<L, E>(l, weights, n_rows, a, &mut [zero; FEW][..a.len()], out, multiply);
+    let (mut few, mut many);
+    let sums: &mut [L::F] = if a.len() <= FEW {
+        few = [zero; FEW];
+        &mut few
     } else {
-        groups::<L, E>(l, weights, n_rows, a, &mut [zero; TILE_TOKENS][..a.len()], out, multiply);
-    }
+        many = [zero; TILE_TOKENS];
+        &mut many
+    };
+    let n_tokens = a.len();
+    groups::<L, E>(l, weights, n_rows, a, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in groups of `N` rows.
@@ -195,10 +200,10 @@ fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
         for t in 1..T {
             p[t] = l.begin(isum[t]);
         }
-        for i in step..(step + steps).min(N) {
+        for (i, &w) in w.iter().enumerate().skip(step).take(steps) {
             for t in 0..T {
                 let a = quad(l, q[t], i);
-                p[t] = if STEPS == 0 { l.dot::<true>(p[t], w[i], a) } else { l.dot::<false>(p[t], w[i], a) };
+                p[t] = if STEPS == 0 { l.dot::<true>(p[t], w, a) } else { l.dot::<false>(p[t], w, a) };
             }
         }
         for t in 0..T {
@@ -226,11 +231,10 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
         let steps = if STEPS == 0 { 1 } else { STEPS };
         for step in (0..RUN).step_by(steps) {
             let mut p = [l.begin(l.splat(0)); T];
-            for i in step..(step + steps).min(RUN) {
+            for (i, &w) in w.iter().enumerate().skip(step).take(steps) {
                 for t in 0..T {
                     let a = quad(l, q[t], run * RUN + i);
-                    p[t] =
-                        if STEPS == 0 { l.dot::<true>(p[t], w[i], a) } else { l.dot::<false>(p[t], w[i], a) };
+                    p[t] = if STEPS == 0 { l.dot::<true>(p[t], w, a) } else { l.dot::<false>(p[t], w, a) };
                 }
             }
             for t in 0..T {

@@ -47,15 +47,7 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn quads(self, rows: Rows<'_>, at: usize) -> [__m256i; 4] {
-        let (p, stride) = rows.sixteen(at, Self::N);
-        // SAFETY: a prefetch reads nothing and does not fault, whatever the address; `sixteen` checked that 8 rows have 16 bytes
-        // at `p`; `self` says that the CPU has the instructions.
-        unsafe {
-            for line in 0..2 {
-                _mm_prefetch::<_MM_HINT_T0>(rows.next(at).wrapping_add(64 * line).cast());
-            }
-            transpose(p, stride)
-        }
+        op!(transpose(rows, at))
     }
 
     #[inline(always)]
@@ -80,22 +72,26 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn shr(self, v: __m256i, by: u32) -> __m256i {
-        op!(_mm256_srlv_epi32(v, _mm256_set1_epi32(by as i32)))
+        let by = self.splat(by as i32);
+        op!(_mm256_srlv_epi32(v, by))
     }
 
     #[inline(always)]
     fn shl(self, v: __m256i, by: u32) -> __m256i {
-        op!(_mm256_sllv_epi32(v, _mm256_set1_epi32(by as i32)))
+        let by = self.splat(by as i32);
+        op!(_mm256_sllv_epi32(v, by))
     }
 
     #[inline(always)]
     fn sar(self, v: __m256i, by: u32) -> __m256i {
-        op!(_mm256_srav_epi32(v, _mm256_set1_epi32(by as i32)))
+        let by = self.splat(by as i32);
+        op!(_mm256_srav_epi32(v, by))
     }
 
     #[inline(always)]
     fn mul32(self, v: __m256i, by: i32) -> __m256i {
-        op!(_mm256_mullo_epi32(v, _mm256_set1_epi32(by)))
+        let by = self.splat(by);
+        op!(_mm256_mullo_epi32(v, by))
     }
 
     #[inline(always)]
@@ -105,11 +101,7 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], v: __m256i) -> __m256i {
-        // SAFETY: the table has the 16 bytes that are read; `self` says that the CPU has the instructions.
-        unsafe {
-            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
-            _mm256_shuffle_epi8(table, v)
-        }
+        op!(lookup(table, v))
     }
 
     #[inline(always)]
@@ -131,7 +123,8 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn add_pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        op!(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)))
+        let products = op!(_mm256_madd_epi16(a, b));
+        op!(_mm256_add_epi32(sum, products))
     }
 
     #[inline(always)]
@@ -142,17 +135,16 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
     #[inline(always)]
     fn dot<const WIDE: bool>(self, p: __m256i, w: __m256i, a: __m256i) -> __m256i {
         if VNNI {
-            op!(_mm256_dpbusd_avx_epi32(p, w, a))
-        } else if WIDE {
-            op!(_mm256_add_epi16(p, _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w))))
-        } else {
-            op!(_mm256_add_epi16(p, _mm256_maddubs_epi16(w, a)))
+            return op!(_mm256_dpbusd_avx_epi32(p, w, a));
         }
+        let (w, a) = if WIDE { (op!(_mm256_abs_epi8(w)), op!(_mm256_sign_epi8(a, w))) } else { (w, a) };
+        let pairs = op!(_mm256_maddubs_epi16(w, a));
+        op!(_mm256_add_epi16(p, pairs))
     }
 
     #[inline(always)]
     fn end(self, sum: __m256i, p: __m256i) -> __m256i {
-        if VNNI { p } else { op!(_mm256_add_epi32(sum, _mm256_madd_epi16(p, _mm256_set1_epi16(1)))) }
+        if VNNI { p } else { self.add_pairs(sum, p, self.splat(0x0001_0001)) }
     }
 
     #[inline(always)]
@@ -179,13 +171,7 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn high_half(self, v: __m256i) -> __m256 {
-        let words = self.shr(v, 16);
-        // SAFETY: `self` says that the CPU has the instructions.
-        unsafe {
-            // Packing works on halves of the register: bring the two quarters it fills together.
-            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(words, words));
-            _mm256_cvtph_ps(_mm256_castsi256_si128(packed))
-        }
+        op!(halves(self.shr(v, 16)))
     }
 
     #[inline(always)]
@@ -221,9 +207,18 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 /// 16 bytes of 8 rows to 4 registers: register `j` holds bytes `4 j..4 j + 4` of all rows.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn transpose(p: *const u8, stride: usize) -> [__m256i; 4] {
-    // SAFETY: the caller says that 8 rows have 16 bytes there.
-    let row = |r: usize| unsafe { _mm_loadu_si128(p.add(r * stride).cast()) };
+fn transpose(rows: Rows<'_>, at: usize) -> [__m256i; 4] {
+    for line in 0..2 {
+        let address = rows.next(at).wrapping_add(64 * line).cast();
+        // A prefetch reads nothing and does not fault, whatever the address.
+        _mm_prefetch::<_MM_HINT_T0>(address);
+    }
+    let (first, stride) = rows.sixteen(at, 8);
+    let row = |r: usize| {
+        let address = first.wrapping_add(r * stride).cast();
+        // SAFETY: `sixteen` checked that 8 rows have 16 bytes there.
+        unsafe { _mm_loadu_si128(address) }
+    };
     let two = |r: usize| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(r)), row(r + 4));
     let (x0, x1, x2, x3) = (two(0), two(1), two(2), two(3));
     let (a, b) = (_mm256_unpacklo_epi32(x0, x1), _mm256_unpackhi_epi32(x0, x1));
@@ -234,4 +229,22 @@ unsafe fn transpose(p: *const u8, stride: usize) -> [__m256i; 4] {
         _mm256_unpacklo_epi64(b, d),
         _mm256_unpackhi_epi64(b, d),
     ]
+}
+
+/// `table[byte]` of every byte.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn lookup(table: &[u8; 16], v: __m256i) -> __m256i {
+    // SAFETY: the table has the 16 bytes that are read.
+    let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), v)
+}
+
+/// The f16 in the lower halves of lanes whose upper halves are 0.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn halves(v: __m256i) -> __m256 {
+    // Packing works on halves of the register: bring the two quarters it fills together.
+    let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(v, v));
+    _mm256_cvtph_ps(_mm256_castsi256_si128(packed))
 }

@@ -19,10 +19,13 @@ impl Avx512 {
 
 /// An instruction on both registers.
 macro_rules! both {
-    ($f:ident $(::<$n:literal>)? ($($arg:ident),+)) => {
+    ($f:ident $(::<$n:literal>)? ($($arg:ident),+)) => {{
         // SAFETY: `self` says that the CPU has the instruction.
-        unsafe { [$f$(::<$n>)?($($arg[0]),+), $f$(::<$n>)?($($arg[1]),+)] }
-    };
+        let first = unsafe { $f$(::<$n>)?($($arg[0]),+) };
+        // SAFETY: the same.
+        let second = unsafe { $f$(::<$n>)?($($arg[1]),+) };
+        [first, second]
+    }};
 }
 
 /// One value in both registers.
@@ -43,15 +46,9 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn quads(self, rows: Rows<'_>, at: usize) -> [Self::V; 4] {
-        let (p, stride) = rows.sixteen(at, Self::N);
-        // SAFETY: `sixteen` checked that 32 rows have 16 bytes there; `self` says that the CPU has the instructions.
-        unsafe {
-            for line in 0..8 {
-                _mm_prefetch::<_MM_HINT_T0>(rows.next(at).wrapping_add(64 * line).cast());
-            }
-            let (a, b) = (transpose(p, stride), transpose(p.add(16 * stride), stride));
-            [[a[0], b[0]], [a[1], b[1]], [a[2], b[2]], [a[3], b[3]]]
-        }
+        // SAFETY: `self` says that the CPU has the instructions.
+        let [a, b] = unsafe { transpose(rows, at) };
+        [[a[0], b[0]], [a[1], b[1]], [a[2], b[2]], [a[3], b[3]]]
     }
 
     #[inline(always)]
@@ -105,8 +102,8 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn lookup(self, table: &[u8; 16], v: Self::V) -> Self::V {
-        // SAFETY: the table has the 16 bytes that are read; `self` says that the CPU has the instructions.
-        let table = unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())) };
+        // SAFETY: `self` says that the CPU has the instructions.
+        let table = unsafe { spread(table) };
         let table = [table, table];
         both!(_mm512_shuffle_epi8(table, v))
     }
@@ -190,41 +187,77 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     fn load_f32(self, v: &[f32]) -> Self::F {
-        let v: &[f32; 32] = v.as_array().expect("a vector of floats");
-        // SAFETY: the array has the 32 floats that are read; `self` says that the CPU has the instruction.
-        unsafe { [_mm512_loadu_ps(v.as_ptr()), _mm512_loadu_ps(v[16..].as_ptr())] }
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { load(v.as_array().expect("floats of all lanes")) }
     }
 
     #[inline(always)]
     fn store_f32(self, v: Self::F, out: &mut [f32]) {
-        let out: &mut [f32; 32] = out.as_mut_array().expect("room for a vector");
-        // SAFETY: the array has room for the 32 floats; `self` says that the CPU has the instruction.
-        unsafe {
-            _mm512_storeu_ps(out.as_mut_ptr(), v[0]);
-            _mm512_storeu_ps(out[16..].as_mut_ptr(), v[1]);
-        }
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { store(v, out.as_mut_array().expect("room for all lanes")) }
     }
 }
 
-/// 16 bytes of 16 rows to 4 registers: register `j` holds bytes `4 j..4 j + 4` of all rows.
+/// 16 bytes of 32 rows to 2 x 4 registers: register `j` holds bytes `4 j..4 j + 4` of 16 rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
 #[inline]
-unsafe fn transpose(p: *const u8, stride: usize) -> [__m512i; 4] {
-    // SAFETY: the caller says that 16 rows have 16 bytes there.
-    let row = |r: usize| unsafe { _mm_loadu_si128(p.add(r * stride).cast()) };
+fn transpose(rows: Rows<'_>, at: usize) -> [[__m512i; 4]; 2] {
+    for line in 0..8 {
+        let address = rows.next(at).wrapping_add(64 * line).cast();
+        // A prefetch reads nothing and does not fault, whatever the address.
+        _mm_prefetch::<_MM_HINT_T0>(address);
+    }
+    let (first, stride) = rows.sixteen(at, 32);
+    let row = |r: usize| {
+        let address = first.wrapping_add(r * stride).cast();
+        // SAFETY: `sixteen` checked that 32 rows have 16 bytes there.
+        unsafe { _mm_loadu_si128(address) }
+    };
     let four = |r: usize| {
         let x = _mm512_castsi128_si512(row(r));
         let x = _mm512_inserti32x4::<1>(x, row(r + 4));
         let x = _mm512_inserti32x4::<2>(x, row(r + 8));
         _mm512_inserti32x4::<3>(x, row(r + 12))
     };
-    let (x0, x1, x2, x3) = (four(0), four(1), four(2), four(3));
-    let (a, b) = (_mm512_unpacklo_epi32(x0, x1), _mm512_unpackhi_epi32(x0, x1));
-    let (c, d) = (_mm512_unpacklo_epi32(x2, x3), _mm512_unpackhi_epi32(x2, x3));
-    [
-        _mm512_unpacklo_epi64(a, c),
-        _mm512_unpackhi_epi64(a, c),
-        _mm512_unpacklo_epi64(b, d),
-        _mm512_unpackhi_epi64(b, d),
-    ]
+    let sixteen = |r: usize| {
+        let (x0, x1, x2, x3) = (four(r), four(r + 1), four(r + 2), four(r + 3));
+        let (a, b) = (_mm512_unpacklo_epi32(x0, x1), _mm512_unpackhi_epi32(x0, x1));
+        let (c, d) = (_mm512_unpacklo_epi32(x2, x3), _mm512_unpackhi_epi32(x2, x3));
+        [
+            _mm512_unpacklo_epi64(a, c),
+            _mm512_unpackhi_epi64(a, c),
+            _mm512_unpacklo_epi64(b, d),
+            _mm512_unpackhi_epi64(b, d),
+        ]
+    };
+    [sixteen(0), sixteen(16)]
+}
+
+/// A table for lookups in each quarter of a register.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn spread(table: &[u8; 16]) -> __m512i {
+    // SAFETY: the table has the 16 bytes that are read.
+    let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+    _mm512_broadcast_i32x4(table)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn load(v: &[f32; 32]) -> [__m512; 2] {
+    let mut out = [_mm512_setzero_ps(); 2];
+    for (out, v) in out.iter_mut().zip(v.as_chunks::<16>().0) {
+        // SAFETY: the array has the 16 floats that are read.
+        *out = unsafe { _mm512_loadu_ps(v.as_ptr()) };
+    }
+    out
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn store(v: [__m512; 2], out: &mut [f32; 32]) {
+    for (out, v) in out.as_chunks_mut::<16>().0.iter_mut().zip(v) {
+        // SAFETY: the array has room for the 16 floats.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) };
+    }
 }
