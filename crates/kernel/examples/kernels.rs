@@ -15,7 +15,7 @@ use ingle_kernel::simd::Kernels;
 
 const COLS: usize = 2048;
 const N_BYTES: usize = 64 << 20;
-const TOKENS: [usize; 5] = [1, 2, 4, 8, 32];
+const TOKENS: [usize; 6] = [1, 2, 4, 8, 32, 128];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -49,8 +49,9 @@ fn main() {
             );
             print!("{tier:8} {:6}", format.name);
             for (i, n) in TOKENS.into_iter().enumerate() {
-                let part =
-                    mat.rows_view(0..if n == 1 { rows } else { (rows / n).next_multiple_of(16).min(rows) });
+                let part = mat.rows_view(
+                    0..if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(16).min(rows) },
+                );
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
                 acts.set(mat.kernel().act, &x, COLS, kernels.ops().quantize);

@@ -8,10 +8,14 @@ use crate::acts::Acts;
 use crate::mat::Mat;
 use crate::par::{Disjoint, Pool};
 
-/// Rows per tile: 16 rows of a 4-bit matrix of 2048 columns are 18 KB, well inside L1 and L2.
-pub const TILE_ROWS: usize = 16;
-/// Tokens per kernel call, so that a tile's results fit a small buffer on the stack.
-pub const TILE_TOKENS: usize = 32;
+/// Rows of a tile are a multiple of this, but for the last rows of a matrix.
+pub const TILE_ROWS: usize = 32;
+/// The most tokens of a kernel call.
+pub const TILE_TOKENS: usize = 128;
+/// The most results of a kernel call: they fit a small buffer on the stack.
+const TILE_SUMS: usize = TILE_ROWS * TILE_TOKENS;
+/// The most rows of a kernel call. Fewer tokens take more rows, so that what begins with a call is soon forgotten.
+const TILE_ROWS_MAX: usize = 256;
 
 /// One product of a step: `out` `(n_tokens, mat.rows())` = activations `(n_tokens, mat.cols())` x `mat` transposed.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub fn matmul_all<'a, const N: usize>(
     mut products: [Product<'a>; N],
 ) -> [&'a mut [f32]; N] {
     let n_tokens = acts.n_tokens();
+    let tile_rows = (TILE_SUMS / n_tokens.clamp(1, TILE_TOKENS)).min(TILE_ROWS_MAX) / TILE_ROWS * TILE_ROWS;
     let mut tiles_before = [0; N];
     let mut n_tiles = 0;
     let shared: [(&Mat, Disjoint<'_, f32>); N] = {
@@ -47,7 +52,7 @@ pub fn matmul_all<'a, const N: usize>(
             assert_eq!(acts.act(), p.mat.kernel().act, "activations in the form the matrix takes");
             assert_eq!(p.out.len(), n_tokens * p.mat.rows());
             tiles_before[i] = n_tiles;
-            n_tiles += p.mat.rows().div_ceil(TILE_ROWS);
+            n_tiles += p.mat.rows().div_ceil(tile_rows);
             i += 1;
             (p.mat, Disjoint::new(&mut *p.out))
         })
@@ -55,10 +60,10 @@ pub fn matmul_all<'a, const N: usize>(
     pool.run(n_tiles, |tile, _| {
         let which = tiles_before.iter().rposition(|&before| before <= tile).expect("the first starts at 0");
         let (mat, out) = &shared[which];
-        let first = (tile - tiles_before[which]) * TILE_ROWS;
-        let n_rows = TILE_ROWS.min(mat.rows() - first);
+        let first = (tile - tiles_before[which]) * tile_rows;
+        let n_rows = tile_rows.min(mat.rows() - first);
         let weights = mat.tile(first..first + n_rows);
-        let mut sums = [0f32; TILE_ROWS * TILE_TOKENS];
+        let mut sums = [0f32; TILE_SUMS];
         for token in (0..n_tokens).step_by(TILE_TOKENS) {
             let tokens = token..n_tokens.min(token + TILE_TOKENS);
             let sums = &mut sums[..tokens.len() * n_rows];

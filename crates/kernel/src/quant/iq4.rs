@@ -54,7 +54,8 @@ const BYTES_XS: usize = 2 + 2 + 4 + 128;
 const _: () = assert!(BYTES_NL == 18 && BYTES_XS == 136, "ggml's sizes");
 
 /// What the codes stand for.
-static LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub(crate) static LEVELS: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 static NEAREST: [u8; 512] = Table::nearest_of(&LEVELS);
 static TABLE: Table = Table::new(&LEVELS, &NEAREST);
 

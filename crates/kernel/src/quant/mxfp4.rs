@@ -31,7 +31,7 @@ const BYTES: usize = 1 + 16;
 const _: () = assert!(BYTES == 17, "ggml's size");
 
 /// Twice the numbers of e2m1, by code.
-pub(super) static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 static NEAREST: [u8; 512] = Table::nearest_of(&E2M1);
 pub(super) static TABLE: Table = Table::new(&E2M1, &NEAREST);
 
@@ -43,7 +43,7 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 
 /// `2^(e - 128)`.
 #[inline(always)]
-fn scale(e: u8) -> f32 {
+pub(crate) fn scale(e: u8) -> f32 {
     // The two smallest are subnormal.
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (u32::from(e) - 1) << 23 })
 }

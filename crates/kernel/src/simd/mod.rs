@@ -9,7 +9,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod exact;
+mod expand;
+mod lanes;
+mod ops;
+mod panel;
 mod scalar;
 
 use std::ops::Range;
@@ -27,7 +35,9 @@ pub struct Tier {
     pub detect: fn() -> bool,
     /// Its builds of the small operations.
     pub(crate) ops: Ops,
-    /// Its tile kernels, by format name; others fall back to scalar.
+    /// Its tile kernels of float formats, by format name; others fall back to scalar.
+    pub(crate) floats: &'static [(&'static str, RowKernel)],
+    /// Those of block formats.
     pub(crate) tiles: &'static [(&'static str, RowKernel)],
 }
 
@@ -36,6 +46,10 @@ pub static TIERS: &[&Tier] = &[
     &scalar::TIER,
     #[cfg(target_arch = "x86_64")]
     &avx2::TIER,
+    #[cfg(target_arch = "x86_64")]
+    &avxvnni::TIER,
+    #[cfg(target_arch = "x86_64")]
+    &avx512::TIER,
 ];
 
 /// Multiplies a tile: `(format, weights, n_rows, acts, tokens, out)` with `n_rows` rows of weights, the rows `tokens` of
@@ -47,27 +61,8 @@ pub type TileFn = fn(&Format, &[u8], usize, &Acts, Range<usize>, &mut [f32]);
 pub struct RowKernel {
     /// The form of activations it takes.
     pub act: Act,
-    /// How it wants the weights to lie, `None` where it takes them as files have them.
-    pub packing: Option<&'static Packing>,
     /// The product of a tile.
     pub tile: TileFn,
-}
-
-impl RowKernel {
-    /// A kernel for weights as files have them.
-    pub const fn in_place(act: Act, tile: TileFn) -> Self {
-        Self { act, packing: None, tile }
-    }
-}
-
-/// Another order of a matrix's bytes. A matrix is packed once, when it is made, tile by tile; the kernel's [`TileFn`] then
-/// gets packed tiles. What is packed costs memory beside the mapped file, so a kernel must win more than that.
-#[derive(Debug)]
-pub struct Packing {
-    /// Packed bytes per row of so many weights.
-    pub row_bytes: fn(&Format, usize) -> usize,
-    /// `(format, n_rows, rows as files have them, packed)`: packs one tile of up to [`crate::gemm::TILE_ROWS`] rows.
-    pub pack: fn(&Format, usize, &[u8], &mut [u8]),
 }
 
 /// The kernels of one run: a tier, or `exact`.
@@ -114,7 +109,7 @@ impl Kernels {
         if self.exact || !cols.is_multiple_of(format.act.block()) {
             return exact::KERNEL;
         }
-        let tile = self.tier.tiles.iter().find(|(name, _)| *name == format.name);
-        tile.map_or(RowKernel::in_place(format.act, scalar::tile), |(_, kernel)| *kernel)
+        let tile = self.tier.tiles.iter().chain(self.tier.floats).find(|(name, _)| *name == format.name);
+        tile.map_or(RowKernel { act: format.act, tile: scalar::tile }, |(_, kernel)| *kernel)
     }
 }

@@ -29,6 +29,7 @@ pub static TIER: Tier = Tier {
         selective_step: scan::selective_step,
         delta_step: scan::delta_step,
     },
+    floats: &[],
     tiles: &[],
 };
 

@@ -1,32 +1,226 @@
-//! Eight rows side by side: lane `r` of every vector belongs to row `r`.
+//! Eight lanes in a register, with or without VNNI.
 //!
-//! Quants are held as bytes, four consecutive values of a row per 32-bit lane, so that four activations broadcast to all
-//! lanes meet them in one multiplication. Products of unsigned weights and signed activations are added in pairs to i16
-//! (`maddubs`); how many of those fit before widening follows from the bits of the weights.
-
-// Closures of these functions have the CPU's features and are not inlined into functions that lack them, `map` and
-// `from_fn` above all. So hot code has loops where it would have those elsewhere.
+//! Without it, products of unsigned weights and signed activations are added in pairs to i16 (`vpmaddubsw`), several until an
+//! i16 is full, and widened then; in superblocks the widening multiplies with the scale at no cost. Weights of eight bits go
+//! in as magnitudes, their signs to the activations: two products of 128 x 127 just fit.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
-use super::{load16, store_f32};
-use crate::acts::{ActRow, Acts};
-use crate::gemm::TILE_TOKENS;
+use crate::simd::lanes::{Lanes, Rows};
 
-/// Rows that share a vector.
-pub const ROWS: usize = 8;
-/// Tokens that share a load of weights in the inner loops.
-pub const TOKENS: usize = 4;
+/// That this CPU has the tier's features, AVX-VNNI among them where `VNNI`.
+#[derive(Clone, Copy)]
+pub struct Avx<const VNNI: bool>(());
 
-/// The bytes `start..start + 16` of each block to 4 vectors: vector `j` holds bytes `4 j..4 j + 4` of all rows.
+impl Avx<false> {
+    /// To be had in functions with the features only.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Avx<true> {
+    /// To be had in functions with the features only.
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    #[inline]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+/// An instruction of the tier.
+macro_rules! op {
+    ($e:expr) => {
+        // SAFETY: `self` says that the CPU has the instruction.
+        unsafe { $e }
+    };
+}
+
+impl<const VNNI: bool> Lanes for Avx<VNNI> {
+    const N: usize = 8;
+    const OFFSET8: i32 = if VNNI { 128 } else { 0 };
+    type V = __m256i;
+    type F = __m256;
+    type P = __m256i;
+
+    #[inline(always)]
+    fn quads(self, rows: Rows<'_>, at: usize) -> [__m256i; 4] {
+        op!(transpose(rows, at))
+    }
+
+    #[inline(always)]
+    fn splat(self, v: i32) -> __m256i {
+        op!(_mm256_set1_epi32(v))
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_and_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_or_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_xor_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn shr(self, v: __m256i, by: u32) -> __m256i {
+        let by = self.splat(by as i32);
+        op!(_mm256_srlv_epi32(v, by))
+    }
+
+    #[inline(always)]
+    fn shl(self, v: __m256i, by: u32) -> __m256i {
+        let by = self.splat(by as i32);
+        op!(_mm256_sllv_epi32(v, by))
+    }
+
+    #[inline(always)]
+    fn sar(self, v: __m256i, by: u32) -> __m256i {
+        let by = self.splat(by as i32);
+        op!(_mm256_srav_epi32(v, by))
+    }
+
+    #[inline(always)]
+    fn mul32(self, v: __m256i, by: i32) -> __m256i {
+        let by = self.splat(by);
+        op!(_mm256_mullo_epi32(v, by))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], v: __m256i) -> __m256i {
+        op!(lookup(table, v))
+    }
+
+    #[inline(always)]
+    fn straddle(self, a: __m256i, b: __m256i) -> __m256i {
+        let (low, high) = (self.shr(a, 16), self.shl(b, 16));
+        op!(_mm256_blend_epi16::<0b1010_1010>(low, high))
+    }
+
+    #[inline(always)]
+    fn scale(self, v: __m256i) -> __m256i {
+        if VNNI { v } else { self.pair(v, v) }
+    }
+
+    #[inline(always)]
+    fn pair(self, low: __m256i, high: __m256i) -> __m256i {
+        let high = self.shl(high, 16);
+        op!(_mm256_blend_epi16::<0b1010_1010>(low, high))
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        let products = op!(_mm256_madd_epi16(a, b));
+        op!(_mm256_add_epi32(sum, products))
+    }
+
+    #[inline(always)]
+    fn begin(self, sum: __m256i) -> __m256i {
+        if VNNI { sum } else { self.splat(0) }
+    }
+
+    #[inline(always)]
+    fn dot<const WIDE: bool>(self, p: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        if VNNI {
+            return op!(_mm256_dpbusd_avx_epi32(p, w, a));
+        }
+        let (w, a) = if WIDE { (op!(_mm256_abs_epi8(w)), op!(_mm256_sign_epi8(a, w))) } else { (w, a) };
+        let pairs = op!(_mm256_maddubs_epi16(w, a));
+        op!(_mm256_add_epi16(p, pairs))
+    }
+
+    #[inline(always)]
+    fn end(self, sum: __m256i, p: __m256i) -> __m256i {
+        if VNNI { p } else { self.add_pairs(sum, p, self.splat(0x0001_0001)) }
+    }
+
+    #[inline(always)]
+    fn end_scaled(self, sum: __m256i, p: __m256i, scale: __m256i) -> __m256i {
+        let scaled = if VNNI { op!(_mm256_mullo_epi32(p, scale)) } else { op!(_mm256_madd_epi16(p, scale)) };
+        op!(_mm256_add_epi32(sum, scaled))
+    }
+
+    #[inline(always)]
+    fn splat_f32(self, v: f32) -> __m256 {
+        op!(_mm256_set1_ps(v))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, v: __m256i) -> __m256 {
+        op!(_mm256_cvtepi32_ps(v))
+    }
+
+    #[inline(always)]
+    fn low_half(self, v: __m256i) -> __m256 {
+        let low = self.and(v, self.splat(0xffff));
+        self.high_half(self.shl(low, 16))
+    }
+
+    #[inline(always)]
+    fn high_half(self, v: __m256i) -> __m256 {
+        op!(halves(self.shr(v, 16)))
+    }
+
+    #[inline(always)]
+    fn add_f32(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub_f32(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_f32(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn load_f32(self, v: &[f32]) -> __m256 {
+        let v: &[f32; 8] = v.as_array().expect("a vector of floats");
+        // SAFETY: the array has the 8 floats that are read; `self` says that the CPU has the instruction.
+        unsafe { _mm256_loadu_ps(v.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_f32(self, v: __m256, out: &mut [f32]) {
+        let out: &mut [f32; 8] = out.as_mut_array().expect("room for a vector");
+        // SAFETY: the array has room for the 8 floats; `self` says that the CPU has the instruction.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+    }
+}
+
+/// 16 bytes of 8 rows to 4 registers: register `j` holds bytes `4 j..4 j + 4` of all rows.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub fn transpose<const BYTES: usize>(block: &[&[u8; BYTES]; ROWS], start: usize) -> [__m256i; 4] {
-    let x0 = _mm256_set_m128i(load16(at(block[4], start)), load16(at(block[0], start)));
-    let x1 = _mm256_set_m128i(load16(at(block[5], start)), load16(at(block[1], start)));
-    let x2 = _mm256_set_m128i(load16(at(block[6], start)), load16(at(block[2], start)));
-    let x3 = _mm256_set_m128i(load16(at(block[7], start)), load16(at(block[3], start)));
+fn transpose(rows: Rows<'_>, at: usize) -> [__m256i; 4] {
+    for line in 0..2 {
+        let address = rows.next(at).wrapping_add(64 * line).cast();
+        // A prefetch reads nothing and does not fault, whatever the address.
+        _mm_prefetch::<_MM_HINT_T0>(address);
+    }
+    let (first, stride) = rows.sixteen(at, 8);
+    let row = |r: usize| {
+        let address = first.wrapping_add(r * stride).cast();
+        // SAFETY: `sixteen` checked that 8 rows have 16 bytes there.
+        unsafe { _mm_loadu_si128(address) }
+    };
+    let two = |r: usize| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(row(r)), row(r + 4));
+    let (x0, x1, x2, x3) = (two(0), two(1), two(2), two(3));
     let (a, b) = (_mm256_unpacklo_epi32(x0, x1), _mm256_unpackhi_epi32(x0, x1));
     let (c, d) = (_mm256_unpacklo_epi32(x2, x3), _mm256_unpackhi_epi32(x2, x3));
     [
@@ -37,96 +231,20 @@ pub fn transpose<const BYTES: usize>(block: &[&[u8; BYTES]; ROWS], start: usize)
     ]
 }
 
-/// The f16 at byte `start` of each block to f32.
+/// `table[byte]` of every byte.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub fn halves<const BYTES: usize>(block: &[&[u8; BYTES]; ROWS], start: usize) -> __m256 {
-    let mut h = [0; ROWS];
-    for (h, block) in h.iter_mut().zip(block) {
-        *h = i16::from_le_bytes(*at(block, start));
-    }
-    _mm256_cvtph_ps(_mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]))
+fn lookup(table: &[u8; 16], v: __m256i) -> __m256i {
+    // SAFETY: the table has the 16 bytes that are read.
+    let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), v)
 }
 
-/// The `N` bytes of a block from `start` on.
-#[inline(always)]
-fn at<const N: usize, const BYTES: usize>(block: &[u8; BYTES], start: usize) -> &[u8; N] {
-    block[start..].first_chunk().expect("inside the block")
-}
-
-/// Activations `4 i..4 i + 4` to every lane.
+/// The f16 in the lower halves of lanes whose upper halves are 0.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub fn quad<const N: usize>(q: &[i8; N], i: usize) -> __m256i {
-    let [a, b, c, d] = q.as_chunks::<4>().0[i];
-    _mm256_set1_epi32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]))
-}
-
-/// Eight rows of a tile as blocks.
-pub struct Rows<'a, const BYTES: usize> {
-    rows: [&'a [[u8; BYTES]]; ROWS],
-    /// Where the next eight rows begin, if there are any.
-    next: *const u8,
-}
-
-impl<'a, const BYTES: usize> Rows<'a, BYTES> {
-    /// The rows from `first` on; past the last row the last one again.
-    pub fn new(weights: &'a [u8], n_rows: usize, first: usize) -> Self {
-        let row_bytes = weights.len() / n_rows;
-        let rows = std::array::from_fn(|r| {
-            let start = (first + r).min(n_rows - 1) * row_bytes;
-            weights[start..start + row_bytes].as_chunks().0
-        });
-        Self { rows, next: weights.as_ptr().wrapping_add((first + ROWS) * row_bytes) }
-    }
-
-    pub fn n_blocks(&self) -> usize {
-        self.rows[0].len()
-    }
-
-    /// Asks for the part of the next eight rows that takes as long to read as block `b` of these. Eight streams at once are more
-    /// than the CPU foresees by itself: without this a token costs two to four times as much.
-    #[target_feature(enable = "avx2,fma,f16c")]
-    #[inline]
-    pub fn prefetch(&self, b: usize) {
-        for line in (0..ROWS * BYTES).step_by(64) {
-            let address = self.next.wrapping_add(b * ROWS * BYTES + line).cast();
-            // Past the last row too: a prefetch reads nothing and does not fault, whatever the address.
-            _mm_prefetch::<_MM_HINT_T0>(address);
-        }
-    }
-
-    /// Block `b` of each row.
-    #[inline(always)]
-    pub fn block(&self, b: usize) -> [&'a [u8; BYTES]; ROWS] {
-        let r = &self.rows;
-        [&r[0][b], &r[1][b], &r[2][b], &r[3][b], &r[4][b], &r[5][b], &r[6][b], &r[7][b]]
-    }
-}
-
-/// Goes through a tile in groups of eight rows: `group(first row, tokens, sums)` adds up the products of a group for all
-/// tokens, which are then written to `out` `(tokens, n_rows)`.
-#[target_feature(enable = "avx2,fma,f16c")]
-#[inline]
-pub fn tile(
-    n_rows: usize,
-    acts: &Acts,
-    tokens: Range<usize>,
-    out: &mut [f32],
-    group: impl Fn(usize, &[ActRow<'_>], &mut [__m256]),
-) {
-    let mut sums = [_mm256_setzero_ps(); TILE_TOKENS];
-    let mut a = [ActRow { f: &[], q: &[], d: &[], sums: &[] }; TILE_TOKENS];
-    let (sums, a) = (&mut sums[..tokens.len()], &mut a[..tokens.len()]);
-    for (a, t) in a.iter_mut().zip(tokens) {
-        *a = acts.row(t);
-    }
-    for first in (0..n_rows).step_by(ROWS) {
-        sums.fill(_mm256_setzero_ps());
-        group(first, a, sums);
-        let n = ROWS.min(n_rows - first);
-        for (out, &sums) in out.chunks_exact_mut(n_rows).zip(&*sums) {
-            out[first..first + n].copy_from_slice(&store_f32(sums)[..n]);
-        }
-    }
+fn halves(v: __m256i) -> __m256 {
+    // Packing works on halves of the register: bring the two quarters it fills together.
+    let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(v, v));
+    _mm256_cvtph_ps(_mm256_castsi256_si128(packed))
 }

@@ -1,0 +1,60 @@
+//! The shelf of expansions: how 256 columns of a format become a [`Panel`].
+//!
+//! One entry per format that has one, written once for the vectors of every tier. To add one, write it and add a line to
+//! [`expansions`]; formats without one are multiplied by their scalar dot product.
+
+mod blocks;
+mod supers;
+
+pub(crate) use blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use supers::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, Tq2_0};
+
+use super::lanes::{Lanes, Rows};
+use super::panel::Panel;
+
+/// How a format's weights become a panel.
+pub(crate) trait Expand {
+    /// Bytes of 256 columns.
+    const BYTES: usize;
+    /// How many products of two neighbouring pairs of quant and activation fit an i16: 8 for quants below 16, 4 below 32,
+    /// 2 below 64, 1 below 128; 0 for quants of eight bits in the form of [`Lanes::OFFSET8`].
+    const STEPS: usize;
+    /// What the panel holds.
+    fn kind<L: Lanes>() -> Kind;
+    /// Expands 256 columns of `N` rows.
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>);
+}
+
+/// The arithmetic of a panel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A scale per 32 columns.
+    Blocks {
+        /// How much higher the quants lie than the weights.
+        offset: i32,
+        /// Whether there is an offset `m` per block.
+        minima: bool,
+    },
+    /// A scale per 256 columns and integer scales inside.
+    Supers {
+        /// Columns per integer scale, 16 or 32.
+        run: usize,
+        /// The quants lie `1 << offset` higher than the weights; `second` holds the scales then.
+        offset: Option<u32>,
+        /// Whether there are minima; `second` holds them then.
+        minima: bool,
+    },
+}
+
+/// Calls `$tiles!` with what is given, and the name of every format, its form of activations and its expansion.
+macro_rules! expansions {
+    ($tiles:ident!($($given:tt)*)) => {
+        $tiles! { $($given)*;
+            "q8_0" Q8x32 Q8_0, "q5_1" Q8x32 Q5_1, "q5_0" Q8x32 Q5_0, "q4_1" Q8x32 Q4_1, "q4_0" Q8x32 Q4_0,
+            "iq4_nl" Q8x32 Iq4Nl, "mxfp4" Q8x32 Mxfp4,
+            "q6_K" Q8x256 Q6K, "q5_K" Q8x256 Q5K, "q4_K" Q8x256 Q4K, "q3_K" Q8x256 Q3K, "q2_K" Q8x256 Q2K,
+            "iq4_xs" Q8x256 Iq4Xs, "tq2_0" Q8x256 Tq2_0,
+        }
+    };
+}
+pub(crate) use expansions;

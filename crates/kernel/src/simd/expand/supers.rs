@@ -1,0 +1,279 @@
+//! Formats with a scale per 256 weights and integer scales inside: a superblock to a panel.
+
+use super::blocks::{levels, nibbles};
+use super::{Expand, Kind};
+use crate::simd::lanes::{Lanes, Rows};
+use crate::simd::panel::Panel;
+
+/// See [`crate::quant`].
+pub(crate) struct Q6K;
+
+impl Expand for Q6K {
+    const BYTES: usize = 210;
+    const STEPS: usize = 2;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 16, offset: Some(5), minima: false }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        panel.d[0] = l.high_half(l.quads(rows, 194)[3]);
+        for (i, sc) in l.quads(rows, 192).into_iter().enumerate() {
+            let mut four = [sc; 4];
+            for (byte, four) in four.iter_mut().enumerate() {
+                *four = l.sar(l.shl(sc, 24 - 8 * byte as u32), 24);
+            }
+            scales_of_16(l, panel, 4 * i, four);
+        }
+        let (mask4, mask2) = (l.splat(0x0f0f_0f0f), l.splat(0x3030_3030));
+        for half in 0..2 {
+            for q in 0..2 {
+                let high = l.quads(rows, 128 + 32 * half + 16 * q);
+                let a = l.quads(rows, 64 * half + 16 * q);
+                let b = l.quads(rows, 64 * half + 32 + 16 * q);
+                for i in 0..4 {
+                    let join = |low, high| l.or(l.and(low, mask4), l.and(high, mask2));
+                    let w = &mut panel.w[32 * half + 4 * q + i..];
+                    w[0] = join(a[i], l.shl(high[i], 4));
+                    w[8] = join(b[i], l.shl(high[i], 2));
+                    w[16] = join(l.shr(a[i], 4), high[i]);
+                    w[24] = join(l.shr(b[i], 4), l.shr(high[i], 2));
+                }
+            }
+        }
+    }
+}
+
+/// Four scales of runs of 16, from run `at` on, which are the factors of the sums too.
+#[inline(always)]
+fn scales_of_16<L: Lanes>(l: L, panel: &mut Panel<L>, at: usize, sc: [L::V; 4]) {
+    for (i, &sc) in sc.iter().enumerate() {
+        panel.scales[at + i] = l.scale(sc);
+    }
+    panel.second[at / 2] = l.pair(sc[0], sc[1]);
+    panel.second[at / 2 + 1] = l.pair(sc[2], sc[3]);
+}
+
+/// Byte `i` of each lane.
+#[inline(always)]
+fn byte<L: Lanes>(l: L, v: L::V, i: u32) -> L::V {
+    l.and(l.shr(v, 8 * i), l.splat(255))
+}
+
+/// `d`, `dmin` and the packed scales and minima at the head of q4_K and q5_K.
+#[inline(always)]
+fn head<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+    let [dd, low_sc, low_m, high] = l.quads(rows, 0);
+    (panel.d[0], panel.m[0]) = (l.low_half(dd), l.high_half(dd));
+    let top2 = |v| l.and(l.shr(v, 2), l.splat(0x3030_3030));
+    let (mask4, mask6) = (l.splat(0x0f0f_0f0f), l.splat(0x3f3f_3f3f));
+    let sc = [l.and(low_sc, mask6), l.or(l.and(high, mask4), top2(low_sc))];
+    let m = [l.and(low_m, mask6), l.or(l.and(l.shr(high, 4), mask4), top2(low_m))];
+    for j in 0..8 {
+        panel.scales[j] = l.scale(byte(l, sc[j / 4], j as u32 % 4));
+        let m = byte(l, m[j / 4], j as u32 % 4);
+        panel.second[j] = l.pair(m, m);
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Q4K;
+
+impl Expand for Q4K {
+    const BYTES: usize = 144;
+    const STEPS: usize = 8;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 32, offset: None, minima: true }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        head(l, rows, panel);
+        for (p, w) in panel.w.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            for half in 0..2 {
+                let packed = nibbles(l, l.quads(rows, 16 + 32 * p + 16 * half));
+                w[4 * half..4 * half + 4].copy_from_slice(&packed[..4]);
+                w[8 + 4 * half..8 + 4 * half + 4].copy_from_slice(&packed[4..]);
+            }
+        }
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Q5K;
+
+impl Expand for Q5K {
+    const BYTES: usize = 176;
+    const STEPS: usize = 4;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 32, offset: None, minima: true }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        head(l, rows, panel);
+        let bit = l.splat(0x1010_1010);
+        for half in 0..2 {
+            let high = l.quads(rows, 16 + 16 * half);
+            for p in 0..4 {
+                let packed = nibbles(l, l.quads(rows, 48 + 32 * p + 16 * half));
+                for i in 0..4 {
+                    // Bit `j` of the byte is the fifth of group `j`: to bit 4 with it.
+                    let fifth = |j: u32| {
+                        l.and(if j < 4 { l.shl(high[i], 4 - j) } else { l.shr(high[i], j - 4) }, bit)
+                    };
+                    let w = &mut panel.w[16 * p + 4 * half + i..];
+                    w[0] = l.or(packed[i], fifth(2 * p as u32));
+                    w[8] = l.or(packed[4 + i], fifth(2 * p as u32 + 1));
+                }
+            }
+        }
+    }
+}
+
+/// 256 numbers of two bits in 64 bytes from `at`, each passed through `more(value / 32, quad, word)`.
+#[inline(always)]
+fn two_bits<L: Lanes>(
+    l: L,
+    rows: Rows<'_>,
+    at: usize,
+    panel: &mut Panel<L>,
+    more: impl Fn(usize, usize, usize, L::V) -> L::V,
+) {
+    let mask = l.splat(0x0303_0303);
+    for half in 0..2 {
+        for q in 0..2 {
+            let packed = l.quads(rows, at + 32 * half + 16 * q);
+            for (i, &packed) in packed.iter().enumerate() {
+                for r in 0..4 {
+                    let w = l.and(l.shr(packed, 2 * r as u32), mask);
+                    panel.w[32 * half + 8 * r + 4 * q + i] = more(4 * half + r, q, i, w);
+                }
+            }
+        }
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Q3K;
+
+impl Expand for Q3K {
+    const BYTES: usize = 110;
+    const STEPS: usize = 8;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 16, offset: Some(2), minima: false }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        let tail = l.quads(rows, 94);
+        panel.d[0] = l.high_half(tail[3]);
+        let low = [l.straddle(tail[0], tail[1]), l.straddle(tail[1], tail[2])];
+        let top = l.straddle(tail[2], tail[3]);
+        let (mask4, mask2) = (l.splat(0x0f0f_0f0f), l.splat(0x3030_3030));
+        for i in 0..4 {
+            // Scales 4 i..4 i + 4 as bytes.
+            let low = l.and(l.shr(low[i % 2], 4 * (i as u32 / 2)), mask4);
+            let high = if i < 2 { l.shl(top, 4 - 2 * i as u32) } else { l.shr(top, 2 * i as u32 - 4) };
+            let sc = l.or(low, l.and(high, mask2));
+            let mut four = [sc; 4];
+            for (j, four) in four.iter_mut().enumerate() {
+                *four = l.sub(byte(l, sc, j as u32), l.splat(32));
+            }
+            scales_of_16(l, panel, 4 * i, four);
+        }
+        let (high, bit) = ([l.quads(rows, 0), l.quads(rows, 16)], l.splat(0x0404_0404));
+        two_bits(l, rows, 32, panel, |r, q, i, w| {
+            let high = high[q][i];
+            let high = if r < 2 { l.shl(high, 2 - r as u32) } else { l.shr(high, r as u32 - 2) };
+            l.or(w, l.and(high, bit))
+        });
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Q2K;
+
+impl Expand for Q2K {
+    const BYTES: usize = 84;
+    const STEPS: usize = 8;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 16, offset: None, minima: true }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        let dd = l.quads(rows, 68)[3];
+        (panel.d[0], panel.m[0]) = (l.low_half(dd), l.high_half(dd));
+        for (i, both) in l.quads(rows, 0).into_iter().enumerate() {
+            let sc = l.and(both, l.splat(0x0f0f_0f0f));
+            let m = l.and(l.shr(both, 4), l.splat(0x0f0f_0f0f));
+            for j in 0..4 {
+                panel.scales[4 * i + j] = l.scale(byte(l, sc, j as u32));
+            }
+            panel.second[2 * i] = l.pair(byte(l, m, 0), byte(l, m, 1));
+            panel.second[2 * i + 1] = l.pair(byte(l, m, 2), byte(l, m, 3));
+        }
+        two_bits(l, rows, 16, panel, |_, _, _, w| w);
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Tq2_0;
+
+impl Expand for Tq2_0 {
+    const BYTES: usize = 66;
+    const STEPS: usize = 8;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 32, offset: Some(0), minima: false }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        panel.d[0] = l.high_half(l.quads(rows, 50)[3]);
+        panel.scales = [l.scale(l.splat(1)); 16];
+        panel.second = [l.pair(l.splat(1), l.splat(1)); 8];
+        two_bits(l, rows, 0, panel, |_, _, _, w| w);
+    }
+}
+
+/// See [`crate::quant`].
+pub(crate) struct Iq4Xs;
+
+impl Expand for Iq4Xs {
+    const BYTES: usize = 136;
+    const STEPS: usize = 0;
+
+    #[inline(always)]
+    fn kind<L: Lanes>() -> Kind {
+        Kind::Supers { run: 32, offset: if L::OFFSET8 == 0 { None } else { Some(7) }, minima: false }
+    }
+
+    #[inline(always)]
+    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+        let [head, low, ..] = l.quads(rows, 0);
+        panel.d[0] = l.low_half(head);
+        for j in 0..8 {
+            let low = l.and(l.shr(low, 4 * j), l.splat(15));
+            let high = l.and(l.shr(head, 16 + 2 * j), l.splat(3));
+            let sc = l.sub(l.or(low, l.shl(high, 4)), l.splat(32));
+            panel.scales[j as usize] = l.scale(sc);
+            panel.second[j as usize] = l.pair(sc, sc);
+        }
+        for (j, w) in panel.w.as_chunks_mut().0.iter_mut().enumerate() {
+            *w = levels(l, l.quads(rows, 8 + 16 * j));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a tier's vectors can do, as the products of [`super::panel`] and the formats of [`super::expand`] need it.
+//!
+//! A vector has `N` lanes of 32 bits, and a lane is a row of weights: four consecutive quants of that row as bytes, its scale
+//! as a float, its sum as an i32. Nothing runs across lanes, so each row keeps the order of sums of [`crate::quant`], and four
+//! activations broadcast to all lanes meet all rows in one multiplication.
+//!
+//! A value of a type that implements [`Lanes`] is the proof that this CPU has the instructions: tiers make one only inside
+//! functions that were compiled for them.
+
+/// The vectors of a tier. Methods are compiled into the function that uses them, with that function's instructions.
+pub(crate) trait Lanes: Copy {
+    /// Rows side by side.
+    const N: usize;
+    /// How much higher than the weight an eight-bit weight lies in a panel: 128 where bytes are multiplied as unsigned
+    /// numbers, 0 where as signed ones.
+    const OFFSET8: i32;
+    /// `N` lanes of 32 bits: an i32, two i16 or four bytes.
+    type V: Copy;
+    /// `N` floats.
+    type F: Copy;
+    /// Sums of products on their way to an i32.
+    type P: Copy;
+
+    /// 16 bytes of each row, from byte `at` of `rows`: vector `j` holds bytes `4 j..4 j + 4` of all rows. Asks for
+    /// what lies at [`Rows::next`] on the way.
+    fn quads(self, rows: Rows<'_>, at: usize) -> [Self::V; 4];
+
+    fn splat(self, v: i32) -> Self::V;
+    fn and(self, a: Self::V, b: Self::V) -> Self::V;
+    fn or(self, a: Self::V, b: Self::V) -> Self::V;
+    fn xor(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `v >> by` of each lane, unsigned; `by` is known where this is compiled.
+    fn shr(self, v: Self::V, by: u32) -> Self::V;
+    /// `v << by` of each lane.
+    fn shl(self, v: Self::V, by: u32) -> Self::V;
+    /// `v >> by` of each lane, signed.
+    fn sar(self, v: Self::V, by: u32) -> Self::V;
+    /// `v * by` of each lane.
+    fn mul32(self, v: Self::V, by: i32) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `table[byte]` of every byte, all below 16.
+    fn lookup(self, table: &[u8; 16], v: Self::V) -> Self::V;
+    /// The upper half of `a` and the lower half of `b` in each lane: the four bytes two bytes on.
+    fn straddle(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The scale of a run in the form [`Lanes::end_scaled`] takes, from i32 that fit an i16.
+    fn scale(self, v: Self::V) -> Self::V;
+    /// Two i16 per lane, from i32 that fit.
+    fn pair(self, low: Self::V, high: Self::V) -> Self::V;
+    /// `sum + a.low * b.low + a.high * b.high` of pairs of i16.
+    fn add_pairs(self, sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
+
+    /// The beginning of sums that go onto `sum`.
+    fn begin(self, sum: Self::V) -> Self::P;
+    /// Adds four products per lane. `WIDE` weights have eight bits, the form of [`Lanes::OFFSET8`]; others up to seven.
+    fn dot<const WIDE: bool>(self, p: Self::P, w: Self::V, a: Self::V) -> Self::P;
+    /// `sum` and what was added since it began.
+    fn end(self, sum: Self::V, p: Self::P) -> Self::V;
+    /// `sum + scale * p`, of products that began with 0.
+    fn end_scaled(self, sum: Self::V, p: Self::P, scale: Self::V) -> Self::V;
+
+    fn splat_f32(self, v: f32) -> Self::F;
+    fn to_f32(self, v: Self::V) -> Self::F;
+    /// The f16 in the lower half of each lane.
+    fn low_half(self, v: Self::V) -> Self::F;
+    /// The f16 in the upper half of each lane.
+    fn high_half(self, v: Self::V) -> Self::F;
+    fn add_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F;
+
+    /// `N` floats to a vector.
+    fn load_f32(self, v: &[f32]) -> Self::F;
+    /// A vector to `N` floats.
+    fn store_f32(self, v: Self::F, out: &mut [f32]);
+}
+
+/// Stretches of equal length, one of each row, at equal distances.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    len: usize,
+    n: usize,
+    next: *const u8,
+}
+
+impl<'a> Rows<'a> {
+    /// `n` rows at distances of `stride` bytes from the first of `bytes`, of which `len` bytes are used.
+    #[inline(always)]
+    pub fn new(bytes: &'a [u8], stride: usize, len: usize, n: usize, next: *const u8) -> Self {
+        assert!(n > 0 && (n - 1) * stride + len <= bytes.len());
+        Self { bytes, stride, len, n, next }
+    }
+
+    /// Where byte `at` of the first row lies, and the distance from row to row: 16 bytes can be read there in `n` rows.
+    #[inline(always)]
+    pub fn sixteen(&self, at: usize, n: usize) -> (*const u8, usize) {
+        assert!(at + 16 <= self.len && n <= self.n);
+        (self.bytes.as_ptr().wrapping_add(at), self.stride)
+    }
+
+    /// Where in the rows that come next lies what takes as long to read as the 16 bytes from `at` on of these.
+    #[inline(always)]
+    pub fn next(&self, at: usize) -> *const u8 {
+        self.next.wrapping_add(at * self.n)
+    }
+
+    /// Byte `at` of row `r`.
+    #[inline(always)]
+    pub fn byte(&self, r: usize, at: usize) -> u8 {
+        self.bytes[r * self.stride + at]
+    }
+}
+
+/// Defines `multiply(product, steps, sums)`: the product of a panel with any number of tokens, compiled for a tier, `$most`
+/// tokens at a time. `steps` maps [`super::expand::Expand::STEPS`] to those the tier has code for.
+macro_rules! multiply {
+    ($lanes:ty, $features:literal, tokens [$($t:literal)*] $most:literal, steps { $($from:pat => $steps:literal),* }) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn multiply(
+            product: &$crate::simd::panel::Product<'_, $lanes>,
+            steps: usize,
+            sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
+        ) {
+            $crate::simd::panel::parts(sums.len(), $most, |first, n| {
+                let (a, sums) = (&product.a[first..first + n], &mut sums[first..first + n]);
+                match n {
+                    $($t => some::<$t>(product, steps, a, sums),)*
+                    _ => some::<$most>(product, steps, a, sums),
+                }
+            });
+        }
+
+        #[target_feature(enable = $features)]
+        fn some<const T: usize>(
+            product: &$crate::simd::panel::Product<'_, $lanes>,
+            steps: usize,
+            a: &[$crate::acts::ActRow<'_>],
+            sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
+        ) {
+            use $crate::simd::expand::Kind;
+            use $crate::simd::panel::{blocks, supers};
+            let (Some(a), Some(sums)) = (a.as_array(), sums.as_mut_array()) else { unreachable!("T tokens") };
+            let l = <$lanes>::new();
+            match product.kind {
+                Kind::Blocks { minima: true, .. } => match steps {
+                    $($from => blocks::<$lanes, T, $steps, true>(l, product, a, sums),)*
+                },
+                Kind::Blocks { .. } => match steps {
+                    $($from => blocks::<$lanes, T, $steps, false>(l, product, a, sums),)*
+                },
+                Kind::Supers { run: 16, .. } => match steps {
+                    $($from => supers::<$lanes, T, $steps, 4>(l, product, a, sums),)*
+                },
+                Kind::Supers { .. } => match steps {
+                    $($from => supers::<$lanes, T, $steps, 8>(l, product, a, sums),)*
+                },
+            }
+        }
+    };
+}
+pub(crate) use multiply;
+
+/// The kernels of all expansions, for a tier's table.
+macro_rules! tiles {
+    ($lanes:ty, $features:literal, $multiply:path; $($name:literal $act:ident $expand:ident,)*) => {
+        &[$(($name, $crate::simd::RowKernel { act: $crate::acts::Act::$act, tile: {
+            #[target_feature(enable = $features)]
+            fn build(
+                weights: &[u8],
+                n_rows: usize,
+                acts: &$crate::acts::Acts,
+                tokens: std::ops::Range<usize>,
+                out: &mut [f32],
+            ) {
+                use $crate::simd::expand::{Expand, $expand};
+                $crate::simd::panel::tile::<$lanes, $expand>(
+                    <$lanes>::new(), weights, n_rows, acts, tokens, out,
+                    |product, sums| $multiply(product, $expand::STEPS, sums),
+                );
+            }
+            // SAFETY: called only where the tier's `detect` found the features.
+            |_, weights, n_rows, acts, tokens, out| unsafe { build(weights, n_rows, acts, tokens, out) }
+        } }),)*]
+    };
+}
+pub(crate) use tiles;
