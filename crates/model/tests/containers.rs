@@ -1,6 +1,7 @@
 //! The same weights in every container give the same contents and the same bits of logits.
 //!
-//! `tests/folders` has tiny models as Hugging Face folders, as GGUF files, and with another library's logits in float64.
+//! `tests/folders` has tiny models as Hugging Face folders, as GGUF files, and with another library's logits in float64; of
+//! those that `tests/families` has as GGUF files, the folders only.
 //! Other containers are written here, from the contents of a GGUF file: older versions, several parts, llama2.c's checkpoints.
 
 mod common;
@@ -12,7 +13,8 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::Error;
 use ingle_model::adapter::base_hash;
-
+use ingle_model::config::Config;
+use ingle_model::file::folder::model_type::MODEL_TYPES;
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::value::{Value, ValueType};
 use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
@@ -21,14 +23,37 @@ use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
 const TOLERANCE: f64 = 5e-5;
 /// Not longer than the original context of the model with LongRoPE, whose library chooses by what a sequence holds.
 const CTX: usize = 64;
+/// The one with which `tests/families.rs` reads.
+const FAMILIES_CTX: usize = 256;
 
-fn folders() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/folders");
-    let mut all: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.retain(|path| path.is_dir() && path.with_extension("gguf").is_file());
+/// Folders, each with what its GGUF file and its logits lie under: their path without an ending.
+fn folders() -> Vec<(PathBuf, PathBuf)> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let dir = std::fs::read_dir(tests.join("folders")).unwrap();
+    let mut all: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.join(folder::CONFIG).is_file());
     all.sort();
-    assert!(all.len() >= 16, "{all:?}");
-    all
+    let beside = |path: PathBuf| {
+        let shared = tests.join("families").join(path.file_name().unwrap());
+        let own = path.with_extension("gguf").is_file();
+        if own { (path.clone(), path) } else { (path, shared) }
+    };
+    all.into_iter().map(beside).collect()
+}
+
+#[test]
+fn every_model_type_has_a_folder() {
+    let config = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path.join(folder::CONFIG)).unwrap()).unwrap()
+    };
+    let types: Vec<_> = folders().into_iter().map(|(path, _)| config(&path)["model_type"].clone()).collect();
+    for model in MODEL_TYPES {
+        assert!(types.iter().any(|t| model.names.iter().any(|name| t == name)), "{:?}", model.names);
+    }
+}
+
+fn is_shared(files: &Path) -> bool {
+    files.parent().unwrap().ends_with("families")
 }
 
 fn bytes(path: &Path) -> Bytes {
@@ -86,14 +111,38 @@ fn assert_same(a: &Contents, b: &Contents, what: &str) {
     assert_same_tensors(a, b, what);
 }
 
-fn tokens() -> Vec<u32> {
-    include_str!("folders/tokens.txt").split_whitespace().map(|t| t.parse().unwrap()).collect()
+fn tokens(files: &Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(files.with_file_name("tokens.txt")).unwrap();
+    text.split_whitespace().map(|t| t.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_folder_has_the_values_of_a_gguf_file_of_other_formats_and_becomes_the_same_model() {
+    for (path, files) in folders().into_iter().filter(|(_, files)| is_shared(files)) {
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
+        let name = path.file_name().unwrap().to_string_lossy();
+        let [a, b] =
+            [&folder, &file].map(|file| Config::read(file).unwrap_or_else(|e| panic!("{name}: {e}")));
+        // A folder's layers that only draft have names of their own and are left out.
+        let drafts = format!("blk.{}.", a.layers.len());
+        let told = |config: &Config| format!("{:?}", Config { n_draft_layers: 0, ..config.clone() });
+        assert_eq!(told(&a), told(&b), "{name}");
+        for x in file.tensors().iter().filter(|t| !t.name.starts_with(&drafts)) {
+            let y = folder.tensor(&x.name).unwrap_or_else(|| panic!("{name} has no {}", x.name));
+            let shape = |t: &Tensor| t.shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
+            assert_eq!(shape(x), shape(y), "{name}: {}", x.name);
+            assert!(x.values() == y.values(), "{name}: {}", x.name);
+        }
+        for x in folder.tensors() {
+            assert!(file.tensor(&x.name).is_some(), "{name} has {}, the file has not", x.name);
+        }
+    }
 }
 
 #[test]
 fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
-    for path in folders() {
-        let (folder, file) = (import(&path), parse(&path.with_extension("gguf")));
+    for (path, files) in folders().into_iter().filter(|(_, files)| !is_shared(files)) {
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         assert_same_tensors(&folder, &file, &name);
         assert_eq!(base_hash(&folder), base_hash(&file), "{name}: adapters of one fit the other");
@@ -107,19 +156,19 @@ fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
 
 #[test]
 fn a_folder_and_a_gguf_file_give_the_same_bits_and_another_librarys_numbers() {
-    let tokens = tokens();
-    for path in folders() {
-        let reference = bytes(&path.with_extension("f32"));
+    for (path, files) in folders() {
+        let (tokens, ctx) = (tokens(&files), if is_shared(&files) { FAMILIES_CTX } else { CTX });
+        let reference = bytes(&files.with_extension("f32"));
         let reference: Vec<f64> =
             reference.as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect();
         let n = reference.len() as f64;
         let mean = reference.iter().sum::<f64>() / n;
         let spread = (reference.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let (folder, file) = (import(&path), parse(&path.with_extension("gguf")));
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         for tier in Kernels::names() {
             let logits =
-                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(&tokens, CTX, tokens.len(), 1);
+                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(&tokens, ctx, tokens.len(), 1);
             let (ours, theirs) = (logits(&folder), logits(&file));
             let bits = |logits: &[f32]| logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert!(bits(&ours) == bits(&theirs), "{name}, {tier}: the containers differ");

@@ -8,10 +8,14 @@ NAME.gguf holds the same weights under GGUF's keys and names, written by the few
 in float64 for tokens.txt, one row of little-endian f32 per token. Names and keys are written down here a second time, on
 purpose: a slip in the importer would not be made again by its own tables.
 
+Most families have their models in ../families, as GGUF files with logits; of those (SHARED) this makes the folder only: the
+same weights, which that folder's make.py draws.
+
 `split` has a GGUF file in several parts, as the gguf package writes them. Some folders are then rewritten by hand into what published ones look like: the older generation of config.json, FP8
 weights with scales.
 """
 import copy
+import importlib.util
 import json
 import os
 import shutil
@@ -26,6 +30,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).parent
+FAMILIES = HERE.parent / "families"
 SHAPE = dict(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256, attn_implementation="eager",
              pad_token_id=0, bos_token_id=1, eos_token_id=2)
@@ -230,6 +235,8 @@ def make_old(folder):
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     config["rope_scaling"] = None if kind == "default" else {"type": kind} | rope
     config["torch_dtype"] = config.pop("dtype")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -283,8 +290,52 @@ def write_gguf(path, name, spec, config, state, tensors_per_file=0):
     writer.close()
 
 
+# ---- models of ../families, and what is rewritten in their folders into what published ones look like ----
+
+def edit(change):
+    """Changes the configuration: `change` gets it."""
+    def rewrite(folder):
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return rewrite
+
+
+def as_saved(folder):
+    """As the library saves it."""
+
+
+SHARED = {
+    "phi2": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
+    "exaone4": make_old, "exaone4-global": as_saved, "hunyuan-dense": make_old, "ernie4_5": as_saved,
+    "nemotron": make_old, "glm4": as_saved, "command-r": as_saved, "cohere2": as_saved, "qwen2moe": as_saved,
+    "seed_oss": as_saved, "apertus": as_saved, "olmo3": as_saved,
+}
+
+
+def make_shared(name):
+    sys.path.insert(0, str(FAMILIES))
+    spec = importlib.util.spec_from_file_location("make", FAMILIES / "make.py")
+    families = importlib.util.module_from_spec(spec)
+    # The families' scripts import it by this name.
+    sys.modules["make"] = families
+    spec.loader.exec_module(families)
+    module = families.load(name)
+    torch.manual_seed(1)
+    model = module.model().float().eval()
+    getattr(module, "randomise", families.randomise)(model)
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.half().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    SHARED[name](folder)
+    print(f"{name}: {sum(f.stat().st_size for f in folder.iterdir())} bytes")
+
+
 @torch.no_grad()
 def make(name):
+    if name in SHARED:
+        return make_shared(name)
     spec = MODELS[name]
     torch.manual_seed(1)
     model = spec["make"]().float().eval()
@@ -312,5 +363,5 @@ def make(name):
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or MODELS:
+    for name in sys.argv[1:] or [*MODELS, *SHARED]:
         make(name)

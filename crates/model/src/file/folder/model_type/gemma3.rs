@@ -1,8 +1,8 @@
 //! Gemma 3: the text model alone, or out of one that also sees.
 
+use super::super::change::plus_one;
 use super::super::draft::Draft;
 use super::super::names::{LAYER, Rule, WHOLE};
-use super::super::values::Change;
 use super::{ModelType, float, gemma, gemma2, scale_by, uint};
 use crate::error::{Error, Result};
 
@@ -53,10 +53,8 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const HEAD_NORMS: &[Rule] = &[
-    ("self_attn.q_norm", "attn_q_norm", Change::LessOne),
-    ("self_attn.k_norm", "attn_k_norm", Change::LessOne),
-];
+const HEAD_NORMS: &[Rule] =
+    &[("self_attn.q_norm", "attn_q_norm", plus_one), ("self_attn.k_norm", "attn_k_norm", plus_one)];
 
 /// Every layer of this period looks back over everything: a number in older files, a list of all layers in newer ones.
 fn period(draft: &Draft<'_>) -> Result<u64> {

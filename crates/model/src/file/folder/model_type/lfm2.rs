@@ -1,8 +1,8 @@
 //! LFM2: layers of attention are those with key and value heads; the width of feed-forward blocks is rounded.
 
+use super::super::change::{as_is, squeezed};
 use super::super::draft::Draft;
 use super::super::names::Rule;
-use super::super::values::Change;
 use super::{ModelType, float, uint};
 use crate::error::{Error, Result};
 
@@ -28,26 +28,26 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const WHOLE: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", Change::None),
-    ("model.embedding_norm", "token_embd_norm", Change::None),
-    ("lm_head", "output", Change::None),
+    ("model.embed_tokens", "token_embd", as_is),
+    ("model.embedding_norm", "token_embd_norm", as_is),
+    ("lm_head", "output", as_is),
 ];
 
 const LAYER: &[Rule] = &[
-    ("operator_norm", "attn_norm", Change::None),
-    ("ffn_norm", "ffn_norm", Change::None),
-    ("feed_forward.w1", "ffn_gate", Change::None),
-    ("feed_forward.w2", "ffn_down", Change::None),
-    ("feed_forward.w3", "ffn_up", Change::None),
-    ("self_attn.q_proj", "attn_q", Change::None),
-    ("self_attn.k_proj", "attn_k", Change::None),
-    ("self_attn.v_proj", "attn_v", Change::None),
-    ("self_attn.out_proj", "attn_output", Change::None),
-    ("self_attn.q_layernorm", "attn_q_norm", Change::None),
-    ("self_attn.k_layernorm", "attn_k_norm", Change::None),
-    ("conv.in_proj", "shortconv.in_proj", Change::None),
-    ("conv.out_proj", "shortconv.out_proj", Change::None),
-    ("conv.conv", "shortconv.conv", Change::Squeezed),
+    ("operator_norm", "attn_norm", as_is),
+    ("ffn_norm", "ffn_norm", as_is),
+    ("feed_forward.w1", "ffn_gate", as_is),
+    ("feed_forward.w2", "ffn_down", as_is),
+    ("feed_forward.w3", "ffn_up", as_is),
+    ("self_attn.q_proj", "attn_q", as_is),
+    ("self_attn.k_proj", "attn_k", as_is),
+    ("self_attn.v_proj", "attn_v", as_is),
+    ("self_attn.out_proj", "attn_output", as_is),
+    ("self_attn.q_layernorm", "attn_q_norm", as_is),
+    ("self_attn.k_layernorm", "attn_k_norm", as_is),
+    ("conv.in_proj", "shortconv.in_proj", as_is),
+    ("conv.out_proj", "shortconv.out_proj", as_is),
+    ("conv.conv", "shortconv.conv", squeezed),
 ];
 
 fn ffn_dim(draft: &mut Draft<'_>) -> Result<()> {
