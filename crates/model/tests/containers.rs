@@ -43,12 +43,11 @@ fn folders() -> Vec<(PathBuf, PathBuf)> {
 
 #[test]
 fn every_model_type_has_a_folder() {
-    let config = |path: &Path| -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(path.join(folder::CONFIG)).unwrap()).unwrap()
-    };
-    let types: Vec<_> = folders().into_iter().map(|(path, _)| config(&path)["model_type"].clone()).collect();
+    let text = |(path, _): (PathBuf, PathBuf)| std::fs::read_to_string(path.join(folder::CONFIG)).unwrap();
+    let configs: Vec<String> = folders().into_iter().map(text).collect();
     for model in MODEL_TYPES {
-        assert!(types.iter().any(|t| model.names.iter().any(|name| t == name)), "{:?}", model.names);
+        let says = |name: &str| configs.iter().any(|c| c.contains(&format!("\"model_type\": \"{name}\"")));
+        assert!(model.names.iter().any(|name| says(name)), "{:?}", model.names);
     }
 }
 

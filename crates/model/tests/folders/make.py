@@ -305,11 +305,60 @@ def as_saved(folder):
     """As the library saves it."""
 
 
+def gemma4_global(config):
+    """The heads of layers that see everything, in fields of their own."""
+    wide = config.pop("per_layer_config")["2"]
+    config |= {"global_head_dim": wide["head_dim"], "num_global_key_value_heads": wide["num_key_value_heads"]}
+
+
+def minicpm(config):
+    """What MiniCPM's own code writes: the script of that family takes Granite for it."""
+    config |= {"model_type": "minicpm", "architectures": ["MiniCPMForCausalLM"],
+               "scale_emb": config.pop("embedding_multiplier"), "scale_depth": 1.4,
+               "dim_model_base": config["hidden_size"] / config.pop("logits_scaling")}
+    del config["attention_multiplier"], config["residual_multiplier"]
+
+
+def nemotron_h(config):
+    """A letter for each layer, and infinity as Python writes it."""
+    letters = {"linear_attention": "M", "mlp": "-", "full_attention": "*", "moe": "E"}
+    kinds = config.pop("layers_block_type")
+    config |= {"hybrid_override_pattern": "".join(letters[kind] for kind in kinds), "num_hidden_layers": len(kinds),
+               "time_step_limit": [0.0, float("inf")]}
+
+
+def granite_old(config):
+    names = {"linear_attention": "mamba", "full_attention": "attention"}
+    config |= {"layer_types": [names[kind] for kind in config["layer_types"]]}
+
+
+def seeing(folder):
+    """The text model inside of one that sees, its experts all together."""
+    tensors = load_file(folder / "model.safetensors")
+    layers = {name.rsplit(".experts.", 1)[0] for name in tensors if ".experts." in name}
+    for layer in layers:
+        def stack(part):
+            rows = [tensors.pop(f"{layer}.experts.{i}.{part}_proj.weight") for i in range(4)]
+            return torch.stack(rows)
+        tensors[f"{layer}.experts.gate_up_proj"] = torch.cat([stack("gate"), stack("up")], 1)
+        tensors[f"{layer}.experts.down_proj"] = stack("down")
+    tensors = {name.replace("model.", "model.language_model.", 1): w.contiguous() for name, w in tensors.items()}
+    tensors |= {"model.visual.patch_embed.proj.bias": torch.zeros(1), "mtp.norm.weight": torch.zeros(1)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(lambda c: (text := dict(c), c.clear(), c.update(
+        model_type="qwen3_5_moe", tie_word_embeddings=text["tie_word_embeddings"], text_config=text)))(folder)
+
+
 SHARED = {
     "phi2": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
     "exaone4": make_old, "exaone4-global": as_saved, "hunyuan-dense": make_old, "ernie4_5": as_saved,
     "nemotron": make_old, "glm4": as_saved, "command-r": as_saved, "cohere2": as_saved, "qwen2moe": as_saved,
     "seed_oss": as_saved, "apertus": as_saved, "olmo3": as_saved,
+    "gemma4": as_saved, "gemma4-experts": as_saved, "gemma4-global": edit(gemma4_global), "mamba": as_saved,
+    "falcon-mamba": as_saved, "mamba2": as_saved, "jamba": as_saved, "granitehybrid": edit(granite_old),
+    "bamba": as_saved, "bamba-9b": as_saved, "falcon-h1": as_saved, "falcon-h1-plain": as_saved,
+    "qwen3next-first": as_saved, "qwen35": as_saved, "qwen35moe": seeing, "nemotron_h": edit(nemotron_h),
+    "nemotron_h_moe": as_saved, "lfm2moe": as_saved, "minicpm": edit(minicpm),
 }
 
 

@@ -159,6 +159,35 @@ impl Part {
         }
     }
 
+    /// The same, if its matrices have `n` rows.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when they have not.
+    pub fn expect_rows(self, n: usize) -> Result<Self> {
+        let (rows, _) = self.rows();
+        if rows != n {
+            return Err(Error::malformed(self.part(), format!("{rows} rows"), n));
+        }
+        Ok(self)
+    }
+
+    /// A vector as a matrix with a row for each of the groups that `field` counts, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it can't be shared out.
+    pub fn grouped(self, config: &Fields<'_>, field: &str) -> Result<Self> {
+        let part = self.expect_dims(1)?;
+        let (n, groups) = (part.shape[0], count(config, field)?.unwrap_or(1));
+        if n % groups != 0 {
+            return Err(Error::malformed(
+                part.part(),
+                format!("{n} values"),
+                format!("a multiple of {groups}"),
+            ));
+        }
+        Ok(Self { shape: vec![n / groups, groups], ..part.map(|v| v) })
+    }
+
     /// One of `parts` equal shares of the rows of each matrix: its row `i` of `n` is theirs `from(i, n)`, which must be below
     /// `parts * n`.
     ///

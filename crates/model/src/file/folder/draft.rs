@@ -16,6 +16,9 @@ pub const SLIDING: &str = "sliding_attention";
 /// Far above real ones.
 const HEAD_DIM_MAX: usize = 1 << 20;
 
+/// Likewise.
+const LAYERS_MAX: u64 = 1 << 12;
+
 /// See the file's head.
 #[derive(Debug)]
 pub struct Draft<'a> {
@@ -66,6 +69,39 @@ impl Draft<'_> {
     /// Sets a text.
     pub fn text(&mut self, name: &str, value: &str) -> Result<()> {
         self.file.set(self.key(name), Value::text(value))
+    }
+
+    /// Sets the key heads of each layer: those of the configuration where it attends, else none.
+    pub fn attends(&mut self, attends: impl IntoIterator<Item = bool>) -> Result<()> {
+        let n = match self.config.uint("num_key_value_heads")? {
+            Some(n) => n,
+            None => self.config.need_uint("num_attention_heads")?,
+        };
+        let n = n.min(1 << 30) as i32;
+        let heads: Vec<i32> = attends.into_iter().map(|attends| if attends { n } else { 0 }).collect();
+        self.uints("attention.head_count_kv", &heads)
+    }
+
+    /// [`Self::attends`] for the layers that `layer_types` calls full attention, by either of its names.
+    pub fn attends_by_type(&mut self) -> Result<()> {
+        let kinds = self.layer_types()?;
+        let kinds = kinds.ok_or_else(|| {
+            Error::malformed(self.config.of("layer_types"), "nothing", "the kind of each layer")
+        })?;
+        let attends: Vec<bool> =
+            kinds.iter().map(|kind| ["full_attention", "attention"].contains(kind)).collect();
+        self.attends(attends)
+    }
+
+    /// Layers there are, which a list about each need not be longer than.
+    pub fn n_layers(&self) -> Result<u64> {
+        Ok(self.config.need_uint("num_hidden_layers")?.min(LAYERS_MAX))
+    }
+
+    /// The width of a state space mixer that is so many times the model's.
+    pub fn expanded(&self, factor: &str) -> Result<u64> {
+        let factor = self.config.uint(factor)?.unwrap_or(2);
+        Ok(self.config.need_uint("hidden_size")?.saturating_mul(factor))
     }
 
     /// What each layer is, by `layer_types`.

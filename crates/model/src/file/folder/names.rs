@@ -39,6 +39,40 @@ pub const EXPERTS: &[Rule] = &[
     ("mlp.experts.{}.down_proj", "ffn_down_exps", as_is),
 ];
 
+/// Tensors of a mixer of Mamba, behind the name the mixer has.
+macro_rules! mamba {
+    ($at:literal) => {
+        &[
+            (concat!($at, ".in_proj"), "ssm_in", as_is),
+            (concat!($at, ".x_proj"), "ssm_x", as_is),
+            (concat!($at, ".dt_proj"), "ssm_dt", as_is),
+            (concat!($at, ".out_proj"), "ssm_out", as_is),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
+            (concat!($at, ".A_log"), "ssm_a", neg_exp),
+            (concat!($at, ".D"), "ssm_d", as_is),
+        ]
+    };
+}
+pub(super) use mamba;
+
+/// Tensors of a mixer of Mamba-2, behind the name the mixer has; a field counts the groups of its norm.
+macro_rules! mamba2 {
+    ($at:literal, $groups:literal) => {
+        &[
+            (concat!($at, ".in_proj"), "ssm_in", as_is),
+            (concat!($at, ".out_proj"), "ssm_out", as_is),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
+            (concat!($at, ".dt_bias"), "ssm_dt.bias", as_is),
+            (concat!($at, ".A_log"), "ssm_a", neg_exp_column),
+            (concat!($at, ".D"), "ssm_d", column),
+            (concat!($at, ".norm.weight"), "ssm_norm.weight", |part, config| part.grouped(config, $groups)),
+        ]
+    };
+}
+pub(super) use mamba2;
+
 /// Rows of q and k as they go to families whose rotary pairs are neighbours.
 pub const INTERLEAVED: &[Rule] =
     &[("self_attn.q_proj", "attn_q", query_rows), ("self_attn.k_proj", "attn_k", key_rows)];

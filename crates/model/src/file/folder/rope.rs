@@ -56,7 +56,8 @@ pub fn write(draft: &mut Draft<'_>) -> Result<()> {
         None => None,
     };
     let part = rotated_part(&config)?;
-    if let (false, Some(part)) = (kind == Some(PROPORTIONAL), part) {
+    let settled = kind == Some(PROPORTIONAL) || draft.has("rope.dimension_count");
+    if let (false, Some(part)) = (settled, part) {
         draft.uint("rope.dimension_count", (draft.head_dim()? as f64 * part) as u64)?;
     }
     let Some(params) = params else { return Ok(()) };

@@ -32,11 +32,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
         ("attn_logit_softcapping", &["null"]),
     ],
     tied: true,
-    prefixes: &[
-        ("model.language_model.", "model."),
-        ("language_model.model.", "model."),
-        ("language_model.lm_head", "lm_head"),
-    ],
+    prefixes: PREFIXES,
     skips: &[
         "vision_tower.",
         "multi_modal_projector.",
@@ -52,6 +48,13 @@ pub static MODEL_TYPE: ModelType = ModelType {
     },
     ..ModelType::BASE
 };
+
+/// The text model's names in one that also sees, of two generations.
+pub(super) const PREFIXES: &[(&str, &str)] = &[
+    ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.lm_head", "lm_head"),
+];
 
 const HEAD_NORMS: &[Rule] =
     &[("self_attn.q_norm", "attn_q_norm", plus_one), ("self_attn.k_norm", "attn_k_norm", plus_one)];

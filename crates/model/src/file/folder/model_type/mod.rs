@@ -5,20 +5,30 @@
 //! [`MODEL_TYPES`]. Source of names and keys: llama.cpp's converter and the transformers library's models.
 
 mod apertus;
+mod bamba;
 mod cohere;
 mod cohere2;
 mod ernie4_5;
 mod exaone4;
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
 mod glm4;
 mod gpt_oss;
 mod granite;
+mod granitemoehybrid;
 mod hunyuan_v1_dense;
+mod jamba;
 mod lfm2;
+mod lfm2_moe;
 mod llama;
+mod mamba;
+mod mamba2;
+mod minicpm;
 mod nemotron;
+mod nemotron_h;
 mod olmo2;
 mod olmo3;
 mod phi;
@@ -26,7 +36,10 @@ mod phi3;
 mod qwen2;
 mod qwen2_moe;
 mod qwen3;
+mod qwen3_5;
+mod qwen3_5_moe;
 mod qwen3_moe;
+mod qwen3_next;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -171,6 +184,21 @@ pub static MODEL_TYPES: &[&ModelType] = &[
     &seed_oss::MODEL_TYPE,
     &apertus::MODEL_TYPE,
     &olmo3::MODEL_TYPE,
+    &gemma4::MODEL_TYPE,
+    &mamba::MODEL_TYPE,
+    &mamba2::MODEL_TYPE,
+    &jamba::MODEL_TYPE,
+    &granitemoehybrid::DENSE,
+    &granitemoehybrid::EXPERTS,
+    &bamba::MODEL_TYPE,
+    &falcon_h1::MODEL_TYPE,
+    &qwen3_next::MODEL_TYPE,
+    &qwen3_5::MODEL_TYPE,
+    &qwen3_5_moe::MODEL_TYPE,
+    &nemotron_h::DENSE,
+    &nemotron_h::EXPERTS,
+    &lfm2_moe::MODEL_TYPE,
+    &minicpm::MODEL_TYPE,
 ];
 
 /// The model type called `name` in the configuration `whole`, and the part of it that is about text.
