@@ -4,10 +4,12 @@
 //! `rope`), and gives each tensor its name (`names`) and its bytes (`values`). Both generations of the library's configuration
 //! are read. The result is what a GGUF file of the same weights holds, so that nothing behind this door knows the difference:
 //! the same bits come out. Matrices in F32, F16 and BF16 stay where they lie; experts, a tensor each in a folder and one
-//! together in GGUF, become pieces in place; a head that repeats the embedding is left out.
+//! together in GGUF, become pieces in place; a head that repeats the embedding is left out. Where bytes must differ, a table
+//! of the model type names how (`change`), and they are made when the weights are read.
 //!
 //! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
-//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or quantisations other than FP8.
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or
+//! quantisations other than FP8 and MXFP4.
 
 mod change;
 mod draft;
@@ -15,6 +17,7 @@ mod fields;
 pub mod model_type;
 mod names;
 mod rope;
+mod template;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -26,6 +29,7 @@ use self::draft::Draft;
 use self::fields::Fields;
 use self::model_type::{FIELDS, Kind, ModelType};
 use self::names::{Place, place};
+pub use self::template::chat_template;
 use self::values::FP8_BLOCK;
 use super::contents::{Contents, Tensor};
 use super::safetensors::{self, Entry};
@@ -110,7 +114,8 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     keys(model, &mut draft)?;
     let entries = entries(folder)?;
     tensors(model, &whole, &mut draft, &entries)?;
-    if let Some(template) = template(folder)? {
+    let template = chat_template(folder.chat_template.as_deref(), folder.tokenizer_config.as_deref())?;
+    if let Some(template) = template {
         draft.file.set("tokenizer.chat_template", Value::text(&template))?;
     }
     Ok(draft.file)
@@ -357,20 +362,4 @@ pub fn ending(config: &[u8], generation: Option<&[u8]>) -> Result<Vec<u32>> {
         return Ok(all.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect());
     }
     Ok(Vec::new())
-}
-
-/// The chat template: a file of its own, or a field of the tokenizer's, one text or several under names.
-fn template(folder: &Folder) -> Result<Option<String>> {
-    const FILE: &str = "chat_template.jinja";
-    if let Some(bytes) = &folder.chat_template {
-        let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|_| Error::malformed(FILE, "invalid UTF-8", "a text in UTF-8"))?;
-        return Ok(Some(text.to_owned()));
-    }
-    let Some(bytes) = &folder.tokenizer_config else { return Ok(None) };
-    let config = fields::parse("tokenizer_config.json", bytes)?;
-    let Some(value) = config.get("chat_template") else { return Ok(None) };
-    let named =
-        value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default").or(all.first()));
-    Ok(named.map_or(value, |one| &one["template"]).as_str().map(str::to_owned))
 }
