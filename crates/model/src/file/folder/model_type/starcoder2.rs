@@ -1,4 +1,4 @@
-//! StarCoder2: layer norms and biases everywhere. A file without a window has none, whatever the family's usual one is.
+//! StarCoder2: layer norms and biases everywhere. A folder without a window has none, whatever the family's usual one is.
 
 use super::super::change::as_is;
 use super::super::names::{LAYER, Rule};
@@ -11,7 +11,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
         float("norm_epsilon", "attention.layer_norm_epsilon"),
         uint("sliding_window", "attention.sliding_window"),
     ],
-    defaults: &[("norm_epsilon", 1e-5), ("sliding_window", (1u64 << 31) as f64)],
+    defaults: &[("norm_epsilon", 1e-5), ("sliding_window", 0.0)],
     expects: &[("hidden_act", &["\"gelu_pytorch_tanh\""])],
     tied: true,
     layer: &[BLOCKS, LAYER],
