@@ -8,7 +8,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::Tiny;
+use common::{Reference, Tiny, golden_folders, import, is_shared, tolerance};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::Error;
@@ -19,56 +19,21 @@ use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::value::{Value, ValueType};
 use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
 
-/// Largest difference from float64 allowed, in standard deviations of the reference logits.
-const TOLERANCE: f64 = 5e-5;
-/// Not longer than the original context of the model with LongRoPE, whose library chooses by what a sequence holds.
+/// Positions of a sequence that is long enough for every text here.
 const CTX: usize = 64;
-/// The one with which `tests/families.rs` reads.
-const FAMILIES_CTX: usize = 256;
-
-/// Folders, each with what its GGUF file and its logits lie under: their path without an ending.
-fn folders() -> Vec<(PathBuf, PathBuf)> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let dir = std::fs::read_dir(tests.join("folders")).unwrap();
-    let mut all: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
-    all.retain(|path| path.join(folder::CONFIG).is_file());
-    all.sort();
-    let beside = |path: PathBuf| {
-        let shared = tests.join("families").join(path.file_name().unwrap());
-        let own = path.with_extension("gguf").is_file();
-        if own { (path.clone(), path) } else { (path, shared) }
-    };
-    all.into_iter().map(beside).collect()
-}
 
 #[test]
 fn every_model_type_has_a_folder() {
     let text = |(path, _): (PathBuf, PathBuf)| std::fs::read_to_string(path.join(folder::CONFIG)).unwrap();
-    let configs: Vec<String> = folders().into_iter().map(text).collect();
+    let configs: Vec<String> = golden_folders().into_iter().map(text).collect();
     for model in MODEL_TYPES {
         let says = |name: &str| configs.iter().any(|c| c.contains(&format!("\"model_type\": \"{name}\"")));
         assert!(model.names.iter().any(|name| says(name)), "{:?}", model.names);
     }
 }
 
-fn is_shared(files: &Path) -> bool {
-    files.parent().unwrap().ends_with("families")
-}
-
 fn bytes(path: &Path) -> Bytes {
     Bytes::new(std::fs::read(path).unwrap())
-}
-
-fn import(path: &Path) -> Contents {
-    let index = std::fs::read(path.join(folder::INDEX)).ok();
-    let names = index.as_deref().map_or_else(
-        || vec![folder::WEIGHTS.to_owned()],
-        |index| folder::shards(index).expect("a valid index"),
-    );
-    let shards = names.into_iter().map(|name| (name.clone(), bytes(&path.join(name)))).collect();
-    let config = std::fs::read(path.join(folder::CONFIG)).unwrap();
-    let folder = Folder { config, index, shards, ..Folder::default() };
-    folder::import(&folder).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn parse(path: &Path) -> Contents {
@@ -110,14 +75,9 @@ fn assert_same(a: &Contents, b: &Contents, what: &str) {
     assert_same_tensors(a, b, what);
 }
 
-fn tokens(files: &Path) -> Vec<u32> {
-    let text = std::fs::read_to_string(files.with_file_name("tokens.txt")).unwrap();
-    text.split_whitespace().map(|t| t.parse().unwrap()).collect()
-}
-
 #[test]
 fn a_folder_has_the_values_of_a_gguf_file_of_other_formats_and_becomes_the_same_model() {
-    for (path, files) in folders().into_iter().filter(|(_, files)| is_shared(files)) {
+    for (path, files) in golden_folders().into_iter().filter(|(_, files)| is_shared(files)) {
         let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         let [a, b] =
@@ -140,7 +100,7 @@ fn a_folder_has_the_values_of_a_gguf_file_of_other_formats_and_becomes_the_same_
 
 #[test]
 fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
-    for (path, files) in folders().into_iter().filter(|(_, files)| !is_shared(files)) {
+    for (path, files) in golden_folders().into_iter().filter(|(_, files)| !is_shared(files)) {
         let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         assert_same_tensors(&folder, &file, &name);
@@ -155,27 +115,20 @@ fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
 
 #[test]
 fn a_folder_and_a_gguf_file_give_the_same_bits_and_another_librarys_numbers() {
-    for (path, files) in folders() {
-        let (tokens, ctx) = (tokens(&files), if is_shared(&files) { FAMILIES_CTX } else { CTX });
-        let reference = bytes(&files.with_extension("f32"));
-        let reference: Vec<f64> =
-            reference.as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect();
-        let n = reference.len() as f64;
-        let mean = reference.iter().sum::<f64>() / n;
-        let spread = (reference.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+    for (path, files) in golden_folders() {
+        let reference = Reference::read(&files);
         let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         for tier in Kernels::names() {
+            let (tokens, ctx) = (&reference.tokens, reference.ctx);
             let logits =
-                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(&tokens, ctx, tokens.len(), 1);
+                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(tokens, ctx, tokens.len(), 1);
             let (ours, theirs) = (logits(&folder), logits(&file));
             let bits = |logits: &[f32]| logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert!(bits(&ours) == bits(&theirs), "{name}, {tier}: the containers differ");
-            assert_eq!(ours.len(), reference.len(), "{name}");
-            let worst =
-                ours.iter().zip(&reference).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max);
-            eprintln!("{name}, {tier}: largest difference {:.2e} of the spread", worst / spread);
-            assert!(worst <= TOLERANCE * spread, "{name}, {tier}: {:.2e} of the spread", worst / spread);
+            let worst = reference.worst(&ours);
+            eprintln!("{name}, {tier}: largest difference {worst:.2e} of the spread");
+            assert!(worst <= tolerance(&folder, tier), "{name}, {tier}: {worst:.2e} of the spread");
         }
     }
 }
@@ -189,6 +142,9 @@ fn what_can_stay_in_place_does() {
         made.map(|t| t.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(made("qwen3_moe"), [""; 0], "experts are pieces of the file");
+    assert_eq!(made("glm4"), [""; 0], "what lies together stays together");
+    let halves = made("granitehybrid").into_iter().filter(|name| name.contains("ffn"));
+    assert_eq!(halves.collect::<Vec<_>>(), [""; 0], "halves of matrices are pieces of the file");
     assert_eq!(
         made("llama"),
         ["blk.0.attn_k.weight", "blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_q.weight"]

@@ -350,7 +350,7 @@ def seeing(folder):
 
 
 SHARED = {
-    "phi2": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
+    "phi2": make_old, "phi2-llama3": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
     "exaone4": make_old, "exaone4-global": as_saved, "hunyuan-dense": make_old, "ernie4_5": as_saved,
     "nemotron": make_old, "glm4": as_saved, "command-r": as_saved, "cohere2": as_saved, "qwen2moe": as_saved,
     "seed_oss": as_saved, "apertus": as_saved, "olmo3": as_saved,
@@ -362,17 +362,21 @@ SHARED = {
 }
 
 
+def families():
+    """That folder's make.py, by the name under which its scripts import it."""
+    if "make" not in sys.modules:
+        sys.path.insert(0, str(FAMILIES))
+        spec = importlib.util.spec_from_file_location("make", FAMILIES / "make.py")
+        sys.modules["make"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["make"])
+    return sys.modules["make"]
+
+
 def make_shared(name):
-    sys.path.insert(0, str(FAMILIES))
-    spec = importlib.util.spec_from_file_location("make", FAMILIES / "make.py")
-    families = importlib.util.module_from_spec(spec)
-    # The families' scripts import it by this name.
-    sys.modules["make"] = families
-    spec.loader.exec_module(families)
-    module = families.load(name)
+    module = families().load(name)
     torch.manual_seed(1)
     model = module.model().float().eval()
-    getattr(module, "randomise", families.randomise)(model)
+    getattr(module, "randomise", families().randomise)(model)
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     model.half().save_pretrained(folder)
@@ -381,10 +385,81 @@ def make_shared(name):
     print(f"{name}: {sum(f.stat().st_size for f in folder.iterdir())} bytes")
 
 
+# ---- gpt-oss as published, its experts in MXFP4 ----
+
+MXFP4 = "gpt-oss-mxfp4"
+E2M1 = torch.tensor([0, .5, 1, 1.5, 2, 3, 4, 6])
+
+
+def mxfp4(w):
+    """Codes (..., blocks, 32) and scales (..., blocks) of a matrix, and what they stand for."""
+    blocks = w.reshape(*w.shape[:-1], -1, 32)
+    exponent = blocks.abs().amax(-1).log2().floor() - 2
+    scaled = blocks / 2 ** exponent[..., None]
+    magnitude = (scaled.abs()[..., None] - E2M1).abs().argmin(-1)
+    value = E2M1[magnitude] * scaled.sign() * 2 ** exponent[..., None]
+    codes = (magnitude + 8 * ((scaled < 0) & (magnitude > 0))).to(torch.uint8)
+    return codes, (exponent + 127).to(torch.uint8), value.reshape(w.shape)
+
+
+def make_mxfp4(name):
+    module = families().load("gpt-oss")
+    whole = module.GptOssConfig
+    small = dict(vocab_size=61, intermediate_size=32, num_hidden_layers=2, num_local_experts=2, head_dim=8)
+    module.GptOssConfig = lambda **given: whole(**given | small)
+    torch.manual_seed(1)
+    model = module.model().float().eval()
+    randomise(model, {"dtype": torch.bfloat16})
+    state, packed = model.state_dict(), {}
+    for full in [n for n in state if n.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        # The library's matrices have rows for columns.
+        codes, scales, value = mxfp4(state[full].transpose(1, 2) * (4 if "gate_up" in full else 1))
+        state[full].copy_(value.transpose(1, 2))
+        packed |= {f"{full}_blocks": codes[..., ::2] | codes[..., 1::2] << 4, f"{full}_scales": scales}
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    copy.deepcopy(model).bfloat16().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    tensors = {n: w for n, w in load_file(folder / "model.safetensors").items() if f"{n}_blocks" not in packed}
+    save_file(tensors | packed, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(lambda c: c.update(quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}))(folder)
+
+    writer = gguf.GGUFWriter(HERE / f"{name}.gguf", "gpt-oss")
+    for key, value in module.keys(model.config).items():
+        families().add(writer, f"gpt-oss.{key}", value)
+    for tensor, source in module.names(model.config).items():
+        w = (source(state) if callable(source) else state[source]).contiguous()
+        if tensor.endswith("_exps.weight"):
+            codes, scales, _ = mxfp4(w)
+            blocks = torch.cat([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
+            writer.add_tensor(tensor, blocks.flatten(-2).numpy(), raw_dtype=gguf.GGMLQuantizationType.MXFP4)
+        elif w.ndim == 1:
+            writer.add_tensor(tensor, w.numpy())
+        else:
+            writer.add_tensor(tensor, w.bfloat16().view(torch.uint16).numpy().view(np.uint8),
+                              raw_dtype=gguf.GGMLQuantizationType.BF16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    write_logits(name, model)
+
+
+def write_logits(name, model):
+    tokens = [int(t) for t in (HERE / "tokens.txt").read_text().split()]
+    logits = model.double()(torch.tensor([tokens]), use_cache=False).logits[0]
+    logits.float().numpy().astype("<f4").tofile(HERE / f"{name}.f32")
+    size = sum(f.stat().st_size for f in (HERE / name).iterdir())
+    print(f"{name}: {size} bytes, GGUF {(HERE / f'{name}.gguf').stat().st_size}, spread {logits.std():.3f}, "
+          f"files {sorted(f.name for f in (HERE / name).iterdir())}")
+
+
 @torch.no_grad()
 def make(name):
     if name in SHARED:
         return make_shared(name)
+    if name == MXFP4:
+        return make_mxfp4(name)
     spec = MODELS[name]
     torch.manual_seed(1)
     model = spec["make"]().float().eval()
@@ -403,14 +478,9 @@ def make(name):
     if spec.get("split"):
         (HERE / "split").mkdir(exist_ok=True)
         write_gguf(HERE / f"split/{name}.gguf", name, spec, model.config, model.state_dict(), spec["split"])
-    tokens = [int(t) for t in (HERE / "tokens.txt").read_text().split()]
-    logits = model.double()(torch.tensor([tokens]), use_cache=False).logits[0]
-    logits.float().numpy().astype("<f4").tofile(HERE / f"{name}.f32")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{name}: {size} bytes, GGUF {(HERE / f'{name}.gguf').stat().st_size}, spread {logits.std():.3f}, "
-          f"files {sorted(f.name for f in folder.iterdir())}")
+    write_logits(name, model)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or [*MODELS, *SHARED]:
+    for name in sys.argv[1:] or [*MODELS, *SHARED, MXFP4]:
         make(name)
