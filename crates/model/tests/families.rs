@@ -65,7 +65,7 @@ impl Measured {
 fn measure_folders(measured: &mut BTreeMap<&str, Measured>) {
     for (path, files) in golden_folders() {
         let (file, reference) = (import(&path), Reference::read(&files));
-        for tier in Kernels::names().into_iter().filter(|tier| tolerance(&file, tier) == TOLERANCE) {
+        for tier in Kernels::names().filter(|tier| tolerance(&file, tier) == TOLERANCE) {
             let model = Tiny::new(&path.display().to_string(), &file, Some(tier));
             let tokens = &reference.tokens;
             let worst = reference.worst(&model.logits(tokens, reference.ctx, tokens.len(), 1));

@@ -260,7 +260,7 @@ mod tests {
     }
     #[test]
     fn codes_of_mxfp4_change_places_within_their_block() {
-        let codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (2 * i + 1) % 16 << 4).collect();
+        let codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
         let blocks = entry(BYTES, &[1, 1, 1, 16], codes);
         let part = read_as(as_is, &blocks, Some(&entry(BYTES, &[1, 1, 1], vec![128])), FP8_BLOCK).unwrap();
         assert_eq!(part.shape, [32, 1, 1]);

@@ -18,7 +18,8 @@ pub static MODEL_TYPE: ModelType = ModelType {
     layer: &[LAYER, mamba!("mixer")],
     adjust: |draft| {
         recurs(draft)?;
-        draft.uint("ssm.inner_size", draft.expanded("expand")?)?;
+        let inner = draft.config.uint("intermediate_size")?;
+        draft.uint("ssm.inner_size", inner.map_or_else(|| draft.expanded("expand"), Ok)?)?;
         draft.bool("ssm.dt_b_c_rms", draft.config.value("model_type").is_some_and(|t| t == "falcon_mamba"))
     },
     ..ModelType::BASE

@@ -29,4 +29,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
 
 /// Time steps from 0 to infinity, which the library writes in two ways.
 pub(super) const NO_LIMIT: (&str, &[&str]) =
-    ("time_step_limit", &["[0.0,null]", "[0.0,{\"__float__\":\"Infinity\"}]"]);
+    ("time_step_limit", &["[0.0,null]", "[0,null]", "[0.0,{\"__float__\":\"Infinity\"}]"]);
