@@ -33,7 +33,6 @@ pub static MODEL_TYPE: ModelType = ModelType {
 
 const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", as_is)];
 
-/// Those of Jamba and Falcon-H1, too.
 const BLOCKS: &[Rule] = &[
     ("pre_ff_layernorm", "ffn_norm", as_is),
     ("feed_forward.gate_proj", "ffn_gate", as_is),
