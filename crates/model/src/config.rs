@@ -9,7 +9,7 @@ use ingle_kernel::ops::Activation;
 
 use crate::arch::{self, Family};
 use crate::error::{Error, Result};
-use crate::ffn::{FfnPlan, dense};
+use crate::ffn::{FfnPlan, dense, experts};
 use crate::file::Contents;
 pub use crate::keys::Keys;
 use crate::keys::missing;
@@ -142,10 +142,16 @@ impl Config {
         }
     }
 
-    /// Puts the last `n` layers aside, which only draft.
-    pub fn drop_drafts(&mut self, n: usize) {
-        self.n_draft_layers = n;
-        self.layers.truncate(self.layers.len() - n);
+    /// Puts the last layers aside that only draft, as many as the file says.
+    pub fn drop_drafts(&mut self, keys: &Keys<'_>) -> Result<()> {
+        self.n_draft_layers = keys.uint_or("nextn_predict_layers", 0, 0..=self.layers.len() - 1)?;
+        self.layers.truncate(self.layers.len() - self.n_draft_layers);
+        Ok(())
+    }
+
+    /// Takes experts for the feed-forward blocks of all layers but the first `n_dense`.
+    pub fn use_experts(&mut self, n_dense: usize, plan: experts::Plan) {
+        self.layers[n_dense..].iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
     }
 
     /// Positions are told by what recurs, not by a rotation.

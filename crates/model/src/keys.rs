@@ -70,6 +70,12 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// How far layers with a window look back; `default` when the key is absent, `None` for 0.
+    pub fn window(&self, default: usize) -> Result<Option<usize>> {
+        let window = self.uint_or("attention.sliding_window", default, 0..=1 << 31)?;
+        Ok(Some(window).filter(|&n| n > 0))
+    }
+
     /// Which layers look back over a window only: `attention.sliding_window_pattern` lists them, or gives a period whose
     /// last layer sees everything; `period` when the key is absent.
     pub fn windowed(&self, n_layers: usize, period: usize) -> Result<Vec<bool>> {

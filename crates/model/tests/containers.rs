@@ -1,50 +1,39 @@
 //! The same weights in every container give the same contents and the same bits of logits.
 //!
-//! `tests/folders` has tiny models as Hugging Face folders, as GGUF files, and with another library's logits in float64.
+//! `tests/folders` has tiny models as Hugging Face folders, as GGUF files, and with another library's logits in float64; of
+//! those that `tests/families` has as GGUF files, the folders only.
 //! Other containers are written here, from the contents of a GGUF file: older versions, several parts, llama2.c's checkpoints.
 
 mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::Tiny;
+use common::{Reference, Tiny, golden_folders, import, is_shared, tolerance};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::Error;
 use ingle_model::adapter::base_hash;
-
+use ingle_model::config::Config;
+use ingle_model::file::folder::model_type::MODEL_TYPES;
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::value::{Value, ValueType};
 use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
 
-/// Largest difference from float64 allowed, in standard deviations of the reference logits.
-const TOLERANCE: f64 = 5e-5;
-/// Not longer than the original context of the model with LongRoPE, whose library chooses by what a sequence holds.
+/// Positions of a sequence that is long enough for every text here.
 const CTX: usize = 64;
 
-fn folders() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/folders");
-    let mut all: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    all.retain(|path| path.is_dir() && path.with_extension("gguf").is_file());
-    all.sort();
-    assert!(all.len() >= 16, "{all:?}");
-    all
+#[test]
+fn every_model_type_has_a_folder() {
+    let text = |(path, _): (PathBuf, PathBuf)| std::fs::read_to_string(path.join(folder::CONFIG)).unwrap();
+    let configs: Vec<String> = golden_folders().into_iter().map(text).collect();
+    for model in MODEL_TYPES {
+        let says = |name: &str| configs.iter().any(|c| c.contains(&format!("\"model_type\": \"{name}\"")));
+        assert!(model.names.iter().any(|name| says(name)), "{:?}", model.names);
+    }
 }
 
 fn bytes(path: &Path) -> Bytes {
     Bytes::new(std::fs::read(path).unwrap())
-}
-
-fn import(path: &Path) -> Contents {
-    let index = std::fs::read(path.join(folder::INDEX)).ok();
-    let names = index.as_deref().map_or_else(
-        || vec![folder::WEIGHTS.to_owned()],
-        |index| folder::shards(index).expect("a valid index"),
-    );
-    let shards = names.into_iter().map(|name| (name.clone(), bytes(&path.join(name)))).collect();
-    let config = std::fs::read(path.join(folder::CONFIG)).unwrap();
-    let folder = Folder { config, index, shards, ..Folder::default() };
-    folder::import(&folder).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn parse(path: &Path) -> Contents {
@@ -86,14 +75,33 @@ fn assert_same(a: &Contents, b: &Contents, what: &str) {
     assert_same_tensors(a, b, what);
 }
 
-fn tokens() -> Vec<u32> {
-    include_str!("folders/tokens.txt").split_whitespace().map(|t| t.parse().unwrap()).collect()
+#[test]
+fn a_folder_has_the_values_of_a_gguf_file_of_other_formats_and_becomes_the_same_model() {
+    for (path, files) in golden_folders().into_iter().filter(|(_, files)| is_shared(files)) {
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
+        let name = path.file_name().unwrap().to_string_lossy();
+        let [a, b] =
+            [&folder, &file].map(|file| Config::read(file).unwrap_or_else(|e| panic!("{name}: {e}")));
+        // A folder's layers that only draft have names of their own and are left out.
+        let drafts = format!("blk.{}.", a.layers.len());
+        let told = |config: &Config| format!("{:?}", Config { n_draft_layers: 0, ..config.clone() });
+        assert_eq!(told(&a), told(&b), "{name}");
+        for x in file.tensors().iter().filter(|t| !t.name.starts_with(&drafts)) {
+            let y = folder.tensor(&x.name).unwrap_or_else(|| panic!("{name} has no {}", x.name));
+            let shape = |t: &Tensor| t.shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
+            assert_eq!(shape(x), shape(y), "{name}: {}", x.name);
+            assert!(x.values() == y.values(), "{name}: {}", x.name);
+        }
+        for x in folder.tensors() {
+            assert!(file.tensor(&x.name).is_some(), "{name} has {}, the file has not", x.name);
+        }
+    }
 }
 
 #[test]
 fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
-    for path in folders() {
-        let (folder, file) = (import(&path), parse(&path.with_extension("gguf")));
+    for (path, files) in golden_folders().into_iter().filter(|(_, files)| !is_shared(files)) {
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         assert_same_tensors(&folder, &file, &name);
         assert_eq!(base_hash(&folder), base_hash(&file), "{name}: adapters of one fit the other");
@@ -107,27 +115,20 @@ fn a_folder_has_the_tensors_of_a_gguf_file_and_says_all_it_says() {
 
 #[test]
 fn a_folder_and_a_gguf_file_give_the_same_bits_and_another_librarys_numbers() {
-    let tokens = tokens();
-    for path in folders() {
-        let reference = bytes(&path.with_extension("f32"));
-        let reference: Vec<f64> =
-            reference.as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect();
-        let n = reference.len() as f64;
-        let mean = reference.iter().sum::<f64>() / n;
-        let spread = (reference.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let (folder, file) = (import(&path), parse(&path.with_extension("gguf")));
+    for (path, files) in golden_folders() {
+        let reference = Reference::read(&files);
+        let (folder, file) = (import(&path), parse(&files.with_extension("gguf")));
         let name = path.file_name().unwrap().to_string_lossy();
         for tier in Kernels::names() {
+            let (tokens, ctx) = (&reference.tokens, reference.ctx);
             let logits =
-                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(&tokens, CTX, tokens.len(), 1);
+                |file: &Contents| Tiny::new(&name, file, Some(tier)).logits(tokens, ctx, tokens.len(), 1);
             let (ours, theirs) = (logits(&folder), logits(&file));
             let bits = |logits: &[f32]| logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert!(bits(&ours) == bits(&theirs), "{name}, {tier}: the containers differ");
-            assert_eq!(ours.len(), reference.len(), "{name}");
-            let worst =
-                ours.iter().zip(&reference).map(|(&a, b)| (f64::from(a) - b).abs()).fold(0.0, f64::max);
-            eprintln!("{name}, {tier}: largest difference {:.2e} of the spread", worst / spread);
-            assert!(worst <= TOLERANCE * spread, "{name}, {tier}: {:.2e} of the spread", worst / spread);
+            let worst = reference.worst(&ours);
+            eprintln!("{name}, {tier}: largest difference {worst:.2e} of the spread");
+            assert!(worst <= tolerance(&folder, tier), "{name}, {tier}: {worst:.2e} of the spread");
         }
     }
 }
@@ -141,6 +142,9 @@ fn what_can_stay_in_place_does() {
         made.map(|t| t.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(made("qwen3_moe"), [""; 0], "experts are pieces of the file");
+    assert_eq!(made("glm4"), [""; 0], "what lies together stays together");
+    let halves = made("granitehybrid").into_iter().filter(|name| name.contains("ffn"));
+    assert_eq!(halves.collect::<Vec<_>>(), [""; 0], "halves of matrices are pieces of the file");
     assert_eq!(
         made("llama"),
         ["blk.0.attn_k.weight", "blk.0.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_q.weight"]

@@ -3,55 +3,40 @@
 //!
 //! The models are those in `tests/families`, made by its scripts with other libraries' arithmetic, and those beside the
 //! repository (`../shared/golden/families`) where they are. What was measured is written into `docs/models.md` by
-//! `UPDATE_DOCS=1 cargo test -p ingle-model --test families`; its table must list every family of the shelf.
+//! `UPDATE_DOCS=1 cargo test -p ingle-model --test families`, folders included; its table must list every family of the shelf.
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{Tiny, golden_models};
+use common::{Reference, TOLERANCE, Tiny, golden_folders, golden_models, import, tolerance};
 use ingle_kernel::simd::Kernels;
 use ingle_model::arch::FAMILIES;
-
-/// Largest difference allowed, in standard deviations of the reference logits.
-const TOLERANCE: f64 = 5e-5;
-/// Positions of the sequence's cache: LongRoPE chooses its factors by them.
-const CTX: usize = 256;
+use ingle_model::file::folder::model_type::MODEL_TYPES;
 
 #[test]
 fn logits_agree_with_float64_for_every_tier_chunk_and_thread_count() {
     let mut measured: BTreeMap<&str, Measured> = BTreeMap::new();
     for path in golden_models() {
-        let tokens = std::fs::read_to_string(path.with_file_name("tokens.txt")).unwrap();
-        let tokens: Vec<u32> = tokens.split_whitespace().map(|t| t.parse().unwrap()).collect();
-        let reference: Vec<f64> = std::fs::read(path.with_extension("f32"))
-            .unwrap()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&b| f64::from(f32::from_le_bytes(b)))
-            .collect();
-        let n = reference.len() as f64;
-        let mean = reference.iter().sum::<f64>() / n;
-        let spread = (reference.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let reference = Reference::read(&path);
+        let (tokens, ctx) = (&reference.tokens[..], reference.ctx);
         for tier in Kernels::names() {
             let model = Tiny::open(&path, Some(tier));
             let name = &model.name;
-            let whole = model.logits(&tokens, CTX, tokens.len(), 1);
-            assert_eq!(whole.len(), reference.len(), "{name}");
-            let worst =
-                whole.iter().zip(&reference).map(|(&a, &b)| (f64::from(a) - b).abs()).fold(0.0, f64::max);
-            eprintln!("{name}, {tier}: largest difference {:.2e} of the spread", worst / spread);
-            assert!(worst <= TOLERANCE * spread, "{name}, {tier}: {:.2e} of the spread", worst / spread);
-            measured.entry(model.model.config.family.name).or_default().add(&path, worst / spread);
+            let whole = model.logits(tokens, ctx, tokens.len(), 1);
+            let worst = reference.worst(&whole);
+            eprintln!("{name}, {tier}: largest difference {worst:.2e} of the spread");
+            assert!(worst <= TOLERANCE, "{name}, {tier}: {worst:.2e} of the spread");
+            measured.entry(model.model.config.family.name).or_default().add(&path, worst);
             for (n_threads, chunk) in [(1, 1), (1, 7), (2, 1), (2, 7), (2, 512)] {
-                let same = model.logits(&tokens, CTX, chunk, n_threads) == whole;
+                let same = model.logits(tokens, ctx, chunk, n_threads) == whole;
                 assert!(same, "{name}, {tier}: {n_threads} threads and chunk {chunk} change the logits");
             }
         }
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
+        measure_folders(&mut measured);
         write_docs(&measured);
     }
 }
@@ -61,6 +46,8 @@ fn logits_agree_with_float64_for_every_tier_chunk_and_thread_count() {
 struct Measured {
     against: Vec<&'static str>,
     worst: f64,
+    /// Of models out of folders.
+    folders: f64,
 }
 
 impl Measured {
@@ -74,26 +61,51 @@ impl Measured {
     }
 }
 
+/// The errors of models out of folders, in float formats: others quantise activations.
+fn measure_folders(measured: &mut BTreeMap<&str, Measured>) {
+    for (path, files) in golden_folders() {
+        let (file, reference) = (import(&path), Reference::read(&files));
+        for tier in Kernels::names().filter(|tier| tolerance(&file, tier) == TOLERANCE) {
+            let model = Tiny::new(&path.display().to_string(), &file, Some(tier));
+            let tokens = &reference.tokens;
+            let worst = reference.worst(&model.logits(tokens, reference.ctx, tokens.len(), 1));
+            let of_family = measured.entry(model.model.config.family.name).or_default();
+            of_family.folders = of_family.folders.max(worst);
+        }
+    }
+}
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md")
 }
 
 /// The row of a family up to what was measured.
 fn row_start(family: &ingle_model::arch::Family) -> String {
-    format!("| `{}` | {} | {} |", family.name, family.covers, family.source)
+    format!("| `{}` | {} | {} | {} |", family.name, family.covers, family.source, model_types(family.name))
+}
+
+/// What folders of a family say as their `model_type`.
+fn model_types(family: &str) -> String {
+    let of_family = MODEL_TYPES.iter().filter(|model| model.family == family);
+    let mut names: Vec<String> =
+        of_family.flat_map(|model| model.names).map(|name| format!("`{name}`")).collect();
+    names.dedup();
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
 }
 
 fn write_docs(measured: &BTreeMap<&str, Measured>) {
     let found = std::fs::read_to_string(docs()).expect("docs/models.md is in the repository");
     let mut table = String::from(
-        "| family | published models | arithmetic by | checked in float64 against | largest error seen |\n|---|---|---|---|---|\n",
+        "| family | published models | arithmetic by | folders' `model_type` | checked in float64 against | largest error seen | from a folder |\n|---|---|---|---|---|---|---|\n",
     );
     for family in FAMILIES {
-        let (against, worst) = match measured.get(family.name) {
-            Some(m) => (m.against.join("; "), format!("{:.1e}", m.worst)),
-            None => ("-".to_owned(), "-".to_owned()),
+        let m = measured.get(family.name);
+        let against = m.map_or_else(|| "-".to_owned(), |m| m.against.join("; "));
+        let error = |of: fn(&Measured) -> f64| {
+            m.map(of).filter(|&e| e > 0.0).map_or_else(|| "-".to_owned(), |e| format!("{e:.1e}"))
         };
-        table += &format!("{} {against} | {worst} |\n", row_start(family));
+        let (worst, folders) = (error(|m| m.worst), error(|m| m.folders));
+        table += &format!("{} {against} | {worst} | {folders} |\n", row_start(family));
     }
     let (start, end) = ("<!-- families -->\n", "<!-- end -->");
     let from = found.find(start).expect("the mark is there") + start.len();
@@ -110,9 +122,11 @@ fn the_table_of_models_lists_the_shelf_and_what_was_measured() {
         let row = found.lines().find(|line| line.starts_with(&start));
         let row =
             row.unwrap_or_else(|| panic!("docs/models.md has no row {start}; see the head of this test"));
-        let error = row.trim_end_matches(" |").rsplit(' ').next().expect("a column");
-        let error: f64 = error.parse().unwrap_or_else(|_| panic!("{} was not measured", family.name));
-        assert!(error <= TOLERANCE, "{row}");
+        let mut columns = row.trim_end_matches(" |").rsplit(" | ");
+        let mut error = || columns.next().expect("a column").parse::<f64>();
+        let (folders, whole) = (error(), error());
+        assert!(whole.is_ok_and(|e| e <= TOLERANCE), "{row}");
+        assert_eq!(folders.is_ok_and(|e| e <= TOLERANCE), model_types(family.name) != "-", "{row}");
     }
     let rows = found.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, FAMILIES.len(), "docs/models.md lists what is not on the shelf");

@@ -79,20 +79,18 @@ fn added(content: &str) -> Value {
 }
 
 #[test]
-fn the_config_names_special_tokens_and_holds_the_template() {
+fn the_config_names_special_tokens() {
     let file = words(json!({ "added_tokens": [added("<s>"), added("<|im_end|>"), added("</s>")] }));
     let config = json!({
         "bos_token": { "content": "<s>", "lstrip": false },
         "eos_token": "</s>",
         "add_bos_token": true,
-        "chat_template": [{ "name": "tool_use", "template": "t" }, { "name": "default", "template": "d" }],
     });
     let mut tokenizer =
         Tokenizer::from_json(file.to_string().as_bytes(), Some(config.to_string().as_bytes())).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.eot()), (Some(3), Some(5), Some(4)));
     assert_eq!((tokenizer.before(), tokenizer.after(), tokenizer.ending()), (&[3][..], &[][..], &[4, 5][..]));
     assert!(tokenizer.adds_bos() && !tokenizer.adds_eos());
-    assert_eq!(tokenizer.chat_template(), Some("d"));
     tokenizer.end_with(&[0, 7]);
     assert_eq!(tokenizer.ending(), [0, 4, 5]);
     assert_eq!(tokenizer.special(Role::Mask), None);

@@ -12,10 +12,10 @@ pub static FAMILY: Family = Family {
     rope_order: Order::Interleaved,
     adjust: |keys, config| {
         command_r::adjust(keys, config)?;
-        let window = keys.uint_or("attention.sliding_window", 4096, 1..=1 << 31)?;
+        let window = keys.window(4096)?;
         let windowed = keys.windowed(config.layers.len(), 4)?;
         config.each_attention(|i, plan| {
-            plan.shape.window = windowed[i].then_some(window);
+            plan.shape.window = window.filter(|_| windowed[i]);
             plan.rope = windowed[i].then_some(0);
         });
         Ok(())

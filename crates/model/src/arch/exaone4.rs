@@ -14,8 +14,7 @@ pub static FAMILY: Family = Family {
         let n_layers = config.layers.len();
         // The first files of the 32B model don't carry its window.
         let default = if n_layers == 64 { 4096 } else { 0 };
-        let window = keys.uint_or("attention.sliding_window", default, 0..=1 << 31)?;
-        if window > 0 {
+        if let Some(window) = keys.window(default)? {
             let windowed = keys.windowed(n_layers, 4)?;
             config.each_attention(|i, plan| {
                 plan.shape.window = windowed[i].then_some(window);

@@ -12,12 +12,12 @@ pub static FAMILY: Family = Family {
         gemma::adjust(config);
         config.logit_softcap = keys.positive("final_logit_softcapping")?;
         let softcap = keys.positive("attn_logit_softcapping")?;
-        let window = keys.uint_or("attention.sliding_window", 4096, 1..=1 << 31)?;
+        let window = keys.window(4096)?;
         // Files don't carry the 27B model's factor on scores, by the width per head instead of the head's.
         let scale = (config.layers.len() == 46).then_some(config.dim);
         config.each_attention(|i, plan| {
             plan.shape.softcap = softcap;
-            plan.shape.window = (i % 2 == 0).then_some(window);
+            plan.shape.window = window.filter(|_| i % 2 == 0);
             if let Some(dim) = scale {
                 plan.shape.scale = 1.0 / ((dim / plan.shape.n_heads) as f32).sqrt();
             }

@@ -14,7 +14,7 @@ pub static FAMILY: Family = Family {
     adjust: |keys, config| {
         gemma::adjust(config);
         config.logit_softcap = keys.positive("final_logit_softcapping")?;
-        let window = keys.uint_or("attention.sliding_window", 1024, 1..=1 << 31)?;
+        let window = keys.window(1024)?;
         let windowed = keys.windowed(config.layers.len(), 6)?;
         let base = keys.float_or("rope.freq_base_swa", 10_000.0, 1.0)?;
         let global = &config.ropes[0];
@@ -24,7 +24,7 @@ pub static FAMILY: Family = Family {
         let scale = (config.layers.len() == 62).then_some(config.dim);
         config.each_attention(|i, plan| {
             if windowed[i] {
-                plan.shape.window = Some(window);
+                plan.shape.window = window;
                 plan.rope = Some(1);
             }
             if let Some(dim) = scale {

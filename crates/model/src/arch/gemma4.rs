@@ -38,7 +38,7 @@ fn adjust(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
     }
 
     let windowed = keys.windowed(config.layers.len(), 6)?;
-    let window = keys.uint_or("attention.sliding_window", 512, 1..=1 << 31)?;
+    let window = keys.window(512)?;
     let head_dim = keys.uint("attention.key_length_swa", 2..=DIM_MAX)?;
     let n_rot = keys.uint_or("rope.dimension_count_swa", head_dim, 2..=head_dim)?;
     let base = keys.float_or("rope.freq_base_swa", 10_000.0, 1.0)?;
@@ -48,7 +48,7 @@ fn adjust(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
         plan.norm_values = true;
         plan.values_are_keys = keys.file.tensor(&format!("blk.{i}.attn_v.weight")).is_none();
         if windowed[i] {
-            (plan.shape.head_dim, plan.shape.window, plan.rope) = (head_dim, Some(window), Some(1));
+            (plan.shape.head_dim, plan.shape.window, plan.rope) = (head_dim, window, Some(1));
         }
     });
     share(keys, config, &windowed)

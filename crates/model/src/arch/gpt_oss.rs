@@ -6,7 +6,7 @@
 //! rounds it.
 
 use super::Family;
-use crate::ffn::{FfnPlan, experts};
+use crate::ffn::experts;
 use crate::rope::Ramp;
 use ingle_kernel::ops::Activation;
 
@@ -18,12 +18,12 @@ pub static FAMILY: Family = Family {
     needs: &["attn_sinks.weight", "ffn_gate_inp.bias", "ffn_gate_exps.bias", "ffn_up_exps.bias"],
     aliases: &[("ffn_norm", "post_attention_norm")],
     adjust: |keys, config| {
-        let window = keys.uint("attention.sliding_window", 1..=1 << 31)?;
+        let window = keys.window(128)?;
         let windowed = keys.windowed(config.layers.len(), 2)?;
-        config.each_attention(|i, plan| plan.shape.window = windowed[i].then_some(window));
+        config.each_attention(|i, plan| plan.shape.window = window.filter(|_| windowed[i]));
         let mut plan = experts::Plan::read(keys)?;
         plan.expert.activation = Activation::ClampedSwish;
-        config.layers.iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
+        config.use_experts(0, plan);
         Ok(())
     },
     ..Family::BASE

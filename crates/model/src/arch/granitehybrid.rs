@@ -4,7 +4,7 @@
 //! A layer without key and value heads is a state space layer. Bamba, which comes under the same name, rotates.
 
 use super::{Family, granite};
-use crate::ffn::{FfnPlan, experts};
+use crate::ffn::experts;
 use crate::mixer::{MixerPlan, mamba2};
 use crate::rope::Order;
 
@@ -25,8 +25,7 @@ pub static FAMILY: Family = Family {
             }
         }
         if keys.uint_or("expert_count", 0, 0..=usize::MAX)? > 0 {
-            let plan = experts::Plan::read(keys)?;
-            config.layers.iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
+            config.use_experts(0, experts::Plan::read(keys)?);
         }
         Ok(())
     },

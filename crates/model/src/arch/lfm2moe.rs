@@ -1,7 +1,7 @@
 //! LFM2 with experts in all layers but the first few; a bias chooses them and does not weigh them.
 
 use super::{Family, lfm2};
-use crate::ffn::{FfnPlan, experts};
+use crate::ffn::experts;
 
 pub static FAMILY: Family = Family {
     name: "lfm2moe",
@@ -11,8 +11,7 @@ pub static FAMILY: Family = Family {
     adjust: |keys, config| {
         lfm2::convolutions(keys, config)?;
         let n_dense = keys.uint_or("leading_dense_block_count", 0, 0..=config.layers.len())?;
-        let plan = experts::Plan::read(keys)?;
-        config.layers[n_dense..].iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
+        config.use_experts(n_dense, experts::Plan::read(keys)?);
         Ok(())
     },
     ..Family::BASE

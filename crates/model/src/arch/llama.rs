@@ -12,8 +12,8 @@ pub static FAMILY: Family = Family {
     source: "arXiv 2302.13971, 2307.09288, 2407.21783",
     rope_order: Order::Interleaved,
     adjust: |keys, config| {
-        let window = keys.uint_or("attention.sliding_window", 0, 0..=1 << 31)?;
-        config.each_attention(|_, plan| plan.shape.window = Some(window).filter(|&n| n > 0));
+        let window = keys.window(0)?;
+        config.each_attention(|_, plan| plan.shape.window = window);
         Ok(())
     },
     ..Family::BASE

@@ -18,8 +18,7 @@ pub static FAMILY: Family = Family {
 
 /// What each layer is: feed-forward where it has a width, else attention where it has key and value heads, else Mamba-2.
 pub(super) fn blocks(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let n_drafts = keys.uint_or("nextn_predict_layers", 0, 0..=config.layers.len() - 1)?;
-    config.drop_drafts(n_drafts);
+    config.drop_drafts(keys)?;
     config.use_no_rope();
     let plan = mamba2::Plan::read(keys)?;
     for layer in &mut config.layers {

@@ -12,10 +12,7 @@ pub static FAMILY: Family = Family {
     norms: Norms::After,
     needs: &["attn_q_norm.weight", "attn_k_norm.weight"],
     adjust: |keys, config| {
-        let window = keys.uint_or("attention.sliding_window", 0, 0..=1 << 31)?;
-        if window == 0 {
-            return Ok(());
-        }
+        let Some(window) = keys.window(0)? else { return Ok(()) };
         let windowed = keys.windowed(config.layers.len(), 4)?;
         let base = keys.float_or("rope.freq_base", 10_000.0, 1.0)?;
         let unscaled = config.ropes.iter().map(|rope| Rope::plain(rope.order, base, 2 * rope.n_pairs()));

@@ -9,8 +9,8 @@ pub static FAMILY: Family = Family {
     covers: "Phi-3 mini and medium, Phi-3.5-mini, Phi-4, Phi-4-mini",
     source: "arXiv 2404.14219, 2402.13753",
     adjust: |keys, config| {
-        let window = keys.uint_or("attention.sliding_window", 0, 0..=1 << 31)?;
-        config.each_attention(|_, plan| plan.shape.window = Some(window).filter(|&n| n > 0));
+        let window = keys.window(0)?;
+        config.each_attention(|_, plan| plan.shape.window = window);
         Ok(())
     },
     ..Family::BASE

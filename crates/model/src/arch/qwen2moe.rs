@@ -3,7 +3,7 @@
 
 use super::Family;
 use crate::config::DIM_MAX;
-use crate::ffn::{FfnPlan, dense, experts};
+use crate::ffn::{dense, experts};
 
 pub static FAMILY: Family = Family {
     name: "qwen2moe",
@@ -17,7 +17,7 @@ pub static FAMILY: Family = Family {
             let dim = keys.uint("feed_forward_length", 1..=DIM_MAX)?;
             plan.shared = Some(dense::Plan { dim, ..plan.expert });
         }
-        config.layers.iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
+        config.use_experts(0, plan);
         Ok(())
     },
     ..Family::BASE

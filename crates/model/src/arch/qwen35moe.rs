@@ -3,6 +3,7 @@
 use ingle_kernel::scan::KeyHeads;
 
 use super::{Family, qwen3next};
+use crate::ffn::experts;
 
 pub static FAMILY: Family = Family {
     name: "qwen35moe",
@@ -11,7 +12,8 @@ pub static FAMILY: Family = Family {
     aliases: qwen3next::ALIASES,
     adjust: |keys, config| {
         qwen3next::mixers(keys, config, KeyHeads::Tiled)?;
-        qwen3next::use_experts(keys, config)
+        config.use_experts(0, experts::Plan::read(keys)?);
+        Ok(())
     },
     ..Family::BASE
 };

@@ -1,7 +1,7 @@
 //! Qwen3 with experts: the weights of the experts a token takes add up to 1.
 
 use super::Family;
-use crate::ffn::{FfnPlan, experts};
+use crate::ffn::experts;
 
 pub static FAMILY: Family = Family {
     name: "qwen3moe",
@@ -9,8 +9,7 @@ pub static FAMILY: Family = Family {
     source: "arXiv 2505.09388",
     needs: &["attn_q_norm.weight", "attn_k_norm.weight", "ffn_gate_inp.weight"],
     adjust: |keys, config| {
-        let plan = experts::Plan::read(keys)?;
-        config.layers.iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
+        config.use_experts(0, experts::Plan::read(keys)?);
         Ok(())
     },
     ..Family::BASE

@@ -8,7 +8,7 @@ use ingle_kernel::scan::KeyHeads;
 use super::Family;
 use crate::config::{Config, Keys};
 use crate::error::Result;
-use crate::ffn::{FfnPlan, experts};
+use crate::ffn::experts;
 use crate::mixer::{MixerPlan, delta_net};
 
 pub static FAMILY: Family = Family {
@@ -18,7 +18,8 @@ pub static FAMILY: Family = Family {
     aliases: ALIASES,
     adjust: |keys, config| {
         mixers(keys, config, KeyHeads::Grouped)?;
-        use_experts(keys, config)
+        config.use_experts(0, experts::Plan::read(keys)?);
+        Ok(())
     },
     ..Family::BASE
 };
@@ -28,8 +29,7 @@ pub(super) const ALIASES: &[(&str, &str)] = &[("ffn_norm", "post_attention_norm"
 
 /// Delta nets in all layers but each `full_attention_interval`-th, and layers that draft put aside.
 pub(super) fn mixers(keys: &Keys<'_>, config: &mut Config, key_heads: KeyHeads) -> Result<()> {
-    let n_drafts = keys.uint_or("nextn_predict_layers", 0, 0..=config.layers.len() - 1)?;
-    config.drop_drafts(n_drafts);
+    config.drop_drafts(keys)?;
     let period = keys.uint_or("full_attention_interval", 4, 1..=1 << 12)?;
     let told = keys.uints("attention.recurrent_layers", config.layers.len(), 0..=1)?;
     let plan = delta_net::Plan::read(keys, key_heads)?;
@@ -39,12 +39,5 @@ pub(super) fn mixers(keys: &Keys<'_>, config: &mut Config, key_heads: KeyHeads) 
         }
     }
     config.each_attention(|_, plan| plan.gated = true);
-    Ok(())
-}
-
-/// Experts in every layer.
-pub(super) fn use_experts(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
-    let plan = experts::Plan::read(keys)?;
-    config.layers.iter_mut().for_each(|layer| layer.ffn = FfnPlan::Experts(plan));
     Ok(())
 }

@@ -13,8 +13,8 @@ pub static FAMILY: Family = Family {
     adjust: |keys, config| {
         config.use_layer_norm(keys)?;
         config.each_dense(|plan| (plan.activation, plan.gated) = (Activation::GeluTanh, false));
-        let window = keys.uint_or("attention.sliding_window", 4096, 1..=1 << 31)?;
-        config.each_attention(|_, plan| plan.shape.window = Some(window));
+        let window = keys.window(4096)?;
+        config.each_attention(|_, plan| plan.shape.window = window);
         Ok(())
     },
     ..Family::BASE

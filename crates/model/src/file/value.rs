@@ -95,6 +95,12 @@ impl Value {
         Self::Array { of: ValueType::U8, len: values.len(), bytes: Bytes::new(values) }
     }
 
+    /// An array of truth values.
+    pub fn bools(values: impl Iterator<Item = bool>) -> Self {
+        let bytes = values.map(u8::from).collect::<Vec<_>>();
+        Self::Array { of: ValueType::Bool, len: bytes.len(), bytes: Bytes::new(bytes) }
+    }
+
     /// An array of texts.
     pub fn strings<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut bytes, mut len) = (Vec::new(), 0);

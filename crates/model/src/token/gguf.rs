@@ -96,7 +96,6 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
         ending,
         before,
         after,
-        chat_template: file.str("tokenizer.chat_template").ok().flatten().map(str::to_owned),
     })
 }
 

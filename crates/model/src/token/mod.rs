@@ -100,7 +100,6 @@ pub struct Tokenizer {
     ending: Vec<u32>,
     before: Vec<u32>,
     after: Vec<u32>,
-    chat_template: Option<String>,
 }
 
 impl Tokenizer {
@@ -282,11 +281,6 @@ impl Tokenizer {
         self.ending.extend(ids.iter().filter(|&&id| (id as usize) < self.vocab.len()));
         self.ending.sort_unstable();
         self.ending.dedup();
-    }
-
-    /// Source of the chat template that came with the tokenizer.
-    pub fn chat_template(&self) -> Option<&str> {
-        self.chat_template.as_deref()
     }
 
     /// `tokenizer.ggml.model`, or the name of the model in tokenizer.json.

@@ -8,6 +8,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
+use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::{Contents, gguf};
 use ingle_model::kv::{self, Kv};
 
@@ -42,6 +43,80 @@ pub fn golden_models() -> Vec<PathBuf> {
 pub fn tiny_models() -> Vec<Tiny> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/tests/malicious/base.gguf");
     golden_models().into_iter().chain([base]).map(|path| Tiny::open(&path, None)).collect()
+}
+
+/// Hugging Face folders, each with the path, without an ending, of its GGUF file and its logits.
+pub fn golden_folders() -> Vec<(PathBuf, PathBuf)> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let dir = std::fs::read_dir(tests.join("folders")).unwrap();
+    let mut all: Vec<PathBuf> = dir.map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.join(folder::CONFIG).is_file());
+    all.sort();
+    let beside = |path: PathBuf| {
+        let shared = tests.join("families").join(path.file_name().unwrap());
+        let own = path.with_extension("gguf").is_file();
+        if own { (path.clone(), path) } else { (path, shared) }
+    };
+    all.into_iter().map(beside).collect()
+}
+
+/// Whether `files` are those of a model of `tests/families`.
+pub fn is_shared(files: &Path) -> bool {
+    files.parent().unwrap().ends_with("families")
+}
+
+/// The contents of a folder.
+pub fn import(path: &Path) -> Contents {
+    let read = |name: &str| std::fs::read(path.join(name)).ok();
+    let index = read(folder::INDEX);
+    let names = index.as_deref().map(|index| folder::shards(index).expect("a valid index"));
+    let names = names.unwrap_or(vec![folder::WEIGHTS.to_owned()]);
+    let shards = names.into_iter().map(|name| (name.clone(), Bytes::new(read(&name).unwrap()))).collect();
+    let folder = Folder { config: read(folder::CONFIG).unwrap(), index, shards, ..Folder::default() };
+    folder::import(&folder).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Logits in float64 and what they were computed for.
+pub struct Reference {
+    pub tokens: Vec<u32>,
+    /// Of the sequence's cache: LongRoPE chooses its factors by it, and the library of one model by what a sequence holds.
+    pub ctx: usize,
+    logits: Vec<f64>,
+    /// Their standard deviation.
+    spread: f64,
+}
+
+impl Reference {
+    /// Reads what lies beside a GGUF file; `files` is its path, with an ending or without.
+    pub fn read(files: &Path) -> Self {
+        let tokens = std::fs::read_to_string(files.with_file_name("tokens.txt")).unwrap();
+        let tokens = tokens.split_whitespace().map(|t| t.parse().unwrap()).collect();
+        let bytes = std::fs::read(files.with_extension("f32")).unwrap();
+        let logits: Vec<f64> =
+            bytes.as_chunks::<4>().0.iter().map(|&b| f64::from(f32::from_le_bytes(b))).collect();
+        let n = logits.len() as f64;
+        let mean = logits.iter().sum::<f64>() / n;
+        let spread = (logits.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let ctx = if files.parent().unwrap().ends_with("folders") { 64 } else { 256 };
+        Self { tokens, ctx, logits, spread }
+    }
+
+    /// The largest difference of any of `logits`, in standard deviations of these.
+    pub fn worst(&self, logits: &[f32]) -> f64 {
+        assert_eq!(logits.len(), self.logits.len());
+        let differences = logits.iter().zip(&self.logits).map(|(&a, b)| (f64::from(a) - b).abs());
+        differences.fold(0.0, f64::max) / self.spread
+    }
+}
+
+/// Largest difference allowed, in standard deviations of the reference logits.
+pub const TOLERANCE: f64 = 5e-5;
+
+/// What is allowed to a tier that reads `file`: block formats quantise activations, which only the tier `exact` does not. In
+/// models as narrow as these that was seen to move a logit by a tenth of the spread.
+pub fn tolerance(file: &Contents, tier: &str) -> f64 {
+    let quantises = file.tensors().iter().any(|t| t.format.block > 1);
+    if quantises && tier != "exact" { 0.25 } else { TOLERANCE }
 }
 
 impl Tiny {

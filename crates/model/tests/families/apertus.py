@@ -7,6 +7,8 @@ from make import common_keys, layer_names
 from transformers import ApertusConfig, ApertusForCausalLM
 
 ALPHA_P, ALPHA_N = [-0.5, 0.75], [1.5, -1.0]
+# About the library's, exact in f16.
+EPS = -2.0 ** -20
 BASE, FACTOR, LOW, HIGH, ORIGINAL = 12000.0, 8.0, 1.0, 4.0, 32
 
 
@@ -25,12 +27,13 @@ def randomise(model):
     for layer, p, n in zip(model.model.layers, ALPHA_P, ALPHA_N):
         layer.mlp.act_fn.alpha_p.data.fill_(p)
         layer.mlp.act_fn.alpha_n.data.fill_(n)
+        layer.mlp.act_fn.eps.fill_(EPS)
 
 
 def keys(c):
     return common_keys(c) | {
         "attention.layer_norm_rms_epsilon": c.rms_norm_eps, "/xielu.alpha_p": ALPHA_P, "/xielu.alpha_n": ALPHA_N,
-        "/xielu.beta": [0.5, 0.5], "/xielu.eps": -1e-6}
+        "/xielu.beta": [0.5, 0.5], "/xielu.eps": EPS}
 
 
 def divisors(_):

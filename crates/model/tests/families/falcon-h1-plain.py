@@ -2,7 +2,7 @@
 import make
 
 h1 = make.load("falcon-h1")
-FAMILY, keys = "falcon-h1", h1.keys
+FAMILY, keys, randomise = "falcon-h1", h1.keys, h1.randomise
 
 
 def model():

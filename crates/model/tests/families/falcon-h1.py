@@ -1,4 +1,5 @@
 """Falcon-H1: every factor away from 1 (powers of 2, exact in f16), a norm per group behind the gate."""
+import make
 import mamba2
 import torch
 from transformers import FalconH1Config, FalconH1ForCausalLM
@@ -17,6 +18,13 @@ def model(**changes):
     config = FalconH1Config(**SIZES | changes)
     config.head_dim = 8
     return FalconH1ForCausalLM(config)
+
+
+def randomise(model):
+    """As for every family, but for values so near to 0 that f16 could not hold them times a factor."""
+    make.randomise(model)
+    for p in model.parameters():
+        p.data[p.data.abs() < 2.0 ** -11] = 0
 
 
 def keys(c):

@@ -19,7 +19,7 @@ def model(n_experts=4, width=16, position=None):
 
 def keys(c):
     out = {
-        "context_length": 1 << 20, "embedding_length": c.hidden_size, "block_count": c.num_hidden_layers,
+        "context_length": c.max_position_embeddings, "embedding_length": c.hidden_size, "block_count": c.num_hidden_layers,
         "feed_forward_length": c.intermediate_size, "attention.head_count": c.num_attention_heads,
         "attention.head_count_kv": [c.num_key_value_heads if kind == "full_attention" else 0 for kind in LAYERS],
         "attention.layer_norm_rms_epsilon": c.rms_norm_eps, "attention.scale": c.attention_multiplier,

@@ -25,7 +25,7 @@ def mixer(ours, theirs):
             for a, b in [("in", "in"), ("x", "x"), ("dt", "dt"), ("out", "out")]} | {
         f"{ours}.ssm_conv1d.weight": lambda w: w[f"{theirs}.conv1d.weight"][:, 0],
         f"{ours}.ssm_conv1d.bias": f"{theirs}.conv1d.bias", f"{ours}.ssm_dt.bias": f"{theirs}.dt_proj.bias",
-        f"{ours}.ssm_a": lambda w: -w[f"{theirs}.A_log"].exp(), f"{ours}.ssm_d": f"{theirs}.D",
+        f"{ours}.ssm_a": lambda w: -w[f"{theirs}.A_log"].double().exp(), f"{ours}.ssm_d": f"{theirs}.D",
     }
 
 

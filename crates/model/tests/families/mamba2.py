@@ -25,7 +25,7 @@ def mixer(ours, theirs, n_groups):
         f"{ours}.ssm_in.weight": f"{theirs}.in_proj.weight", f"{ours}.ssm_out.weight": f"{theirs}.out_proj.weight",
         f"{ours}.ssm_conv1d.weight": lambda w: w[f"{theirs}.conv1d.weight"][:, 0],
         f"{ours}.ssm_conv1d.bias": f"{theirs}.conv1d.bias", f"{ours}.ssm_dt.bias": f"{theirs}.dt_bias",
-        f"{ours}.ssm_a": lambda w: -w[f"{theirs}.A_log"].exp()[:, None],
+        f"{ours}.ssm_a": lambda w: -w[f"{theirs}.A_log"].double().exp()[:, None],
         f"{ours}.ssm_d": lambda w: w[f"{theirs}.D"][:, None],
         f"{ours}.ssm_norm.weight": lambda w: w[f"{theirs}.norm.weight"].reshape(n_groups, -1),
     }

@@ -41,7 +41,7 @@ def names(c):
             f"{ours}.ssm_alpha.weight": lambda w, t=theirs: turns(w[f"{t}.in_proj_a.weight"], 1),
             f"{ours}.ssm_conv1d.weight": lambda w, t=theirs: behind_keys(w[f"{t}.conv1d.weight"][:, 0]),
             f"{ours}.ssm_dt.bias": lambda w, t=theirs: turns(w[f"{t}.dt_bias"], 1),
-            f"{ours}.ssm_a": lambda w, t=theirs: turns(-w[f"{t}.A_log"].exp(), 1),
+            f"{ours}.ssm_a": lambda w, t=theirs: turns(-w[f"{t}.A_log"].double().exp(), 1),
             f"{ours}.ssm_norm.weight": f"{theirs}.norm.weight",
             f"{ours}.ssm_out.weight": lambda w, t=theirs: turns(w[f"{t}.out_proj.weight"].T, value).T,
         }

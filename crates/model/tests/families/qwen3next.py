@@ -23,7 +23,7 @@ def randomise(model):
     make.randomise(model)
     for name, p in model.named_parameters():
         if "norm" in name and "linear_attn" not in name:
-            p.data -= 1
+            p.data = (p.data - 1).half().to(p.dtype)
 
 
 def keys(c):
@@ -91,7 +91,7 @@ def names(c):
             f"{ours}.attn_gate.weight": lambda w, qkvz=qkvz: qkvz(w)[3],
             f"{ours}.ssm_ba.weight": f"{theirs}.in_proj_ba.weight",
             f"{ours}.ssm_conv1d.weight": lambda w, t=theirs: w[f"{t}.conv1d.weight"][:, 0],
-            f"{ours}.ssm_dt.bias": f"{theirs}.dt_bias", f"{ours}.ssm_a": lambda w, t=theirs: -w[f"{t}.A_log"].exp(),
+            f"{ours}.ssm_dt.bias": f"{theirs}.dt_bias", f"{ours}.ssm_a": lambda w, t=theirs: -w[f"{t}.A_log"].double().exp(),
             f"{ours}.ssm_norm.weight": f"{theirs}.norm.weight", f"{ours}.ssm_out.weight": f"{theirs}.out_proj.weight",
         }
     return out

@@ -8,10 +8,14 @@ NAME.gguf holds the same weights under GGUF's keys and names, written by the few
 in float64 for tokens.txt, one row of little-endian f32 per token. Names and keys are written down here a second time, on
 purpose: a slip in the importer would not be made again by its own tables.
 
+Most families have their models in ../families, as GGUF files with logits; of those (SHARED) this makes the folder only: the
+same weights, which that folder's make.py draws.
+
 `split` has a GGUF file in several parts, as the gguf package writes them. Some folders are then rewritten by hand into what published ones look like: the older generation of config.json, FP8
 weights with scales.
 """
 import copy
+import importlib.util
 import json
 import os
 import shutil
@@ -26,6 +30,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).parent
+FAMILIES = HERE.parent / "families"
 SHAPE = dict(vocab_size=61, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256, attn_implementation="eager",
              pad_token_id=0, bos_token_id=1, eos_token_id=2)
@@ -230,6 +235,8 @@ def make_old(folder):
     rope = config.pop("rope_parameters")
     config["rope_theta"] = rope.pop("rope_theta")
     kind = rope.pop("rope_type")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     config["rope_scaling"] = None if kind == "default" else {"type": kind} | rope
     config["torch_dtype"] = config.pop("dtype")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -283,8 +290,176 @@ def write_gguf(path, name, spec, config, state, tensors_per_file=0):
     writer.close()
 
 
+# ---- models of ../families, and what is rewritten in their folders into what published ones look like ----
+
+def edit(change):
+    """Changes the configuration: `change` gets it."""
+    def rewrite(folder):
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return rewrite
+
+
+def as_saved(folder):
+    """As the library saves it."""
+
+
+def gemma4_global(config):
+    """The heads of layers that see everything, in fields of their own."""
+    wide = config.pop("per_layer_config")["2"]
+    config |= {"global_head_dim": wide["head_dim"], "num_global_key_value_heads": wide["num_key_value_heads"]}
+
+
+def minicpm(config):
+    """What MiniCPM's own code writes: the script of that family takes Granite for it."""
+    config |= {"model_type": "minicpm", "architectures": ["MiniCPMForCausalLM"],
+               "scale_emb": config.pop("embedding_multiplier"), "scale_depth": 1.4,
+               "dim_model_base": config["hidden_size"] / config.pop("logits_scaling")}
+    del config["attention_multiplier"], config["residual_multiplier"]
+
+
+def nemotron_h(config):
+    """A letter for each layer, and infinity as Python writes it."""
+    letters = {"linear_attention": "M", "mlp": "-", "full_attention": "*", "moe": "E"}
+    kinds = config.pop("layers_block_type")
+    config |= {"hybrid_override_pattern": "".join(letters[kind] for kind in kinds), "num_hidden_layers": len(kinds),
+               "time_step_limit": [0.0, float("inf")]}
+
+
+def granite_old(config):
+    names = {"linear_attention": "mamba", "full_attention": "attention"}
+    config |= {"layer_types": [names[kind] for kind in config["layer_types"]]}
+
+
+def seeing(folder):
+    """The text model inside of one that sees, its experts all together."""
+    tensors = load_file(folder / "model.safetensors")
+    layers = {name.rsplit(".experts.", 1)[0] for name in tensors if ".experts." in name}
+    for layer in layers:
+        def stack(part):
+            rows = [tensors.pop(f"{layer}.experts.{i}.{part}_proj.weight") for i in range(4)]
+            return torch.stack(rows)
+        tensors[f"{layer}.experts.gate_up_proj"] = torch.cat([stack("gate"), stack("up")], 1)
+        tensors[f"{layer}.experts.down_proj"] = stack("down")
+    tensors = {name.replace("model.", "model.language_model.", 1): w.contiguous() for name, w in tensors.items()}
+    tensors |= {"model.visual.patch_embed.proj.bias": torch.zeros(1), "mtp.norm.weight": torch.zeros(1)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(lambda c: (text := dict(c), c.clear(), c.update(
+        model_type="qwen3_5_moe", tie_word_embeddings=text["tie_word_embeddings"], text_config=text)))(folder)
+
+
+SHARED = {
+    "phi2": make_old, "phi2-llama3": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
+    "exaone4": make_old, "exaone4-global": as_saved, "hunyuan-dense": make_old, "ernie4_5": as_saved,
+    "nemotron": make_old, "glm4": as_saved, "command-r": as_saved, "cohere2": as_saved, "qwen2moe": as_saved,
+    "seed_oss": as_saved, "apertus": as_saved, "olmo3": as_saved,
+    "gemma4": as_saved, "gemma4-experts": as_saved, "gemma4-global": edit(gemma4_global), "mamba": as_saved,
+    "falcon-mamba": as_saved, "mamba2": as_saved, "jamba": as_saved, "granitehybrid": edit(granite_old),
+    "bamba": as_saved, "bamba-9b": as_saved, "falcon-h1": as_saved, "falcon-h1-plain": as_saved,
+    "qwen3next-first": as_saved, "qwen35": as_saved, "qwen35moe": seeing, "nemotron_h": edit(nemotron_h),
+    "nemotron_h_moe": as_saved, "lfm2moe": as_saved, "minicpm": edit(minicpm),
+}
+
+
+def families():
+    """That folder's make.py, by the name under which its scripts import it."""
+    if "make" not in sys.modules:
+        sys.path.insert(0, str(FAMILIES))
+        spec = importlib.util.spec_from_file_location("make", FAMILIES / "make.py")
+        sys.modules["make"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["make"])
+    return sys.modules["make"]
+
+
+def make_shared(name):
+    module = families().load(name)
+    torch.manual_seed(1)
+    model = module.model().float().eval()
+    getattr(module, "randomise", families().randomise)(model)
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.half().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    SHARED[name](folder)
+    print(f"{name}: {sum(f.stat().st_size for f in folder.iterdir())} bytes")
+
+
+# ---- gpt-oss as published, its experts in MXFP4 ----
+
+MXFP4 = "gpt-oss-mxfp4"
+E2M1 = torch.tensor([0, .5, 1, 1.5, 2, 3, 4, 6])
+
+
+def mxfp4(w):
+    """Codes (..., blocks, 32) and scales (..., blocks) of a matrix, and what they stand for."""
+    blocks = w.reshape(*w.shape[:-1], -1, 32)
+    exponent = blocks.abs().amax(-1).log2().floor() - 2
+    scaled = blocks / 2 ** exponent[..., None]
+    magnitude = (scaled.abs()[..., None] - E2M1).abs().argmin(-1)
+    value = E2M1[magnitude] * scaled.sign() * 2 ** exponent[..., None]
+    codes = (magnitude + 8 * ((scaled < 0) & (magnitude > 0))).to(torch.uint8)
+    return codes, (exponent + 127).to(torch.uint8), value.reshape(w.shape)
+
+
+def make_mxfp4(name):
+    module = families().load("gpt-oss")
+    whole = module.GptOssConfig
+    small = dict(vocab_size=61, intermediate_size=32, num_hidden_layers=2, num_local_experts=2, head_dim=8)
+    module.GptOssConfig = lambda **given: whole(**given | small)
+    torch.manual_seed(1)
+    model = module.model().float().eval()
+    randomise(model, {"dtype": torch.bfloat16})
+    state, packed = model.state_dict(), {}
+    for full in [n for n in state if n.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        # The library's matrices have rows for columns.
+        codes, scales, value = mxfp4(state[full].transpose(1, 2) * (4 if "gate_up" in full else 1))
+        state[full].copy_(value.transpose(1, 2))
+        packed |= {f"{full}_blocks": codes[..., ::2] | codes[..., 1::2] << 4, f"{full}_scales": scales}
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    copy.deepcopy(model).bfloat16().save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    tensors = {n: w for n, w in load_file(folder / "model.safetensors").items() if f"{n}_blocks" not in packed}
+    save_file(tensors | packed, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(lambda c: c.update(quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}))(folder)
+
+    writer = gguf.GGUFWriter(HERE / f"{name}.gguf", "gpt-oss")
+    for key, value in module.keys(model.config).items():
+        families().add(writer, f"gpt-oss.{key}", value)
+    for tensor, source in module.names(model.config).items():
+        w = (source(state) if callable(source) else state[source]).contiguous()
+        if tensor.endswith("_exps.weight"):
+            codes, scales, _ = mxfp4(w)
+            blocks = torch.cat([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1)
+            writer.add_tensor(tensor, blocks.flatten(-2).numpy(), raw_dtype=gguf.GGMLQuantizationType.MXFP4)
+        elif w.ndim == 1:
+            writer.add_tensor(tensor, w.numpy())
+        else:
+            writer.add_tensor(tensor, w.bfloat16().view(torch.uint16).numpy().view(np.uint8),
+                              raw_dtype=gguf.GGMLQuantizationType.BF16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    write_logits(name, model)
+
+
+def write_logits(name, model):
+    tokens = [int(t) for t in (HERE / "tokens.txt").read_text().split()]
+    logits = model.double()(torch.tensor([tokens]), use_cache=False).logits[0]
+    logits.float().numpy().astype("<f4").tofile(HERE / f"{name}.f32")
+    size = sum(f.stat().st_size for f in (HERE / name).iterdir())
+    print(f"{name}: {size} bytes, GGUF {(HERE / f'{name}.gguf').stat().st_size}, spread {logits.std():.3f}, "
+          f"files {sorted(f.name for f in (HERE / name).iterdir())}")
+
+
 @torch.no_grad()
 def make(name):
+    if name in SHARED:
+        return make_shared(name)
+    if name == MXFP4:
+        return make_mxfp4(name)
     spec = MODELS[name]
     torch.manual_seed(1)
     model = spec["make"]().float().eval()
@@ -303,14 +478,9 @@ def make(name):
     if spec.get("split"):
         (HERE / "split").mkdir(exist_ok=True)
         write_gguf(HERE / f"split/{name}.gguf", name, spec, model.config, model.state_dict(), spec["split"])
-    tokens = [int(t) for t in (HERE / "tokens.txt").read_text().split()]
-    logits = model.double()(torch.tensor([tokens]), use_cache=False).logits[0]
-    logits.float().numpy().astype("<f4").tofile(HERE / f"{name}.f32")
-    size = sum(f.stat().st_size for f in folder.iterdir())
-    print(f"{name}: {size} bytes, GGUF {(HERE / f'{name}.gguf').stat().st_size}, spread {logits.std():.3f}, "
-          f"files {sorted(f.name for f in folder.iterdir())}")
+    write_logits(name, model)
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or MODELS:
+    for name in sys.argv[1:] or [*MODELS, *SHARED, MXFP4]:
         make(name)

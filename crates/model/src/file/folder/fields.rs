@@ -15,7 +15,40 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Map<String, Value>> {
     if bytes.len() > BYTES_MAX {
         return Err(Error::malformed(name, format!("{} bytes", bytes.len()), format!("at most {BYTES_MAX}")));
     }
-    serde_json::from_slice(bytes).map_err(|e| Error::malformed(name, e, "an object in JSON"))
+    let malformed = |e| Error::malformed(name, e, "an object in JSON");
+    match serde_json::from_slice(bytes) {
+        Err(_) if bytes.windows(8).any(|window| window == b"Infinity") => {
+            serde_json::from_slice(&without_infinities(bytes)).map_err(malformed)
+        }
+        parsed => parsed.map_err(malformed),
+    }
+}
+
+/// `bytes` with `null` for `Infinity`, which Python writes and JSON has not, wherever it stands outside a text.
+fn without_infinities(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let (mut in_text, mut i) = (false, 0);
+    while let Some(&byte) = bytes.get(i) {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => {
+                out.push(byte);
+                i += 1;
+            }
+            _ => {}
+        }
+        if !in_text && bytes[i.min(bytes.len())..].starts_with(b"Infinity") {
+            if out.last() == Some(&b'-') {
+                out.pop();
+            }
+            out.extend_from_slice(b"null");
+            i += b"Infinity".len();
+            continue;
+        }
+        out.extend(bytes.get(i));
+        i += 1;
+    }
+    out
 }
 
 /// The fields of one object; `null` counts as absent.
@@ -29,9 +62,16 @@ pub struct Fields<'a> {
     pub map: &'a Map<String, Value>,
     /// Numbers of fields that may be left out.
     pub defaults: &'static [(&'static str, f64)],
+    /// Truth values of fields that may be left out.
+    pub flags: &'static [(&'static str, bool)],
 }
 
 impl<'a> Fields<'a> {
+    /// All of a file's, of which none may be left out.
+    pub fn of_file(part: &'a str, map: &'a Map<String, Value>) -> Self {
+        Self { part, within: None, map, defaults: &[], flags: &[] }
+    }
+
     /// The value of `name`.
     pub fn value(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
@@ -66,7 +106,8 @@ impl<'a> Fields<'a> {
 
     /// `name` as a truth value.
     pub fn bool(&self, name: &str) -> Result<Option<bool>> {
-        self.typed(name, Value::as_bool, "true or false")
+        let default = self.flags.iter().find(|(field, _)| *field == name).map(|(_, value)| *value);
+        Ok(self.typed(name, Value::as_bool, "true or false")?.or(default))
     }
 
     /// `name` as a text.
@@ -90,7 +131,7 @@ impl<'a> Fields<'a> {
     /// `name` as an object.
     pub fn object(&self, name: &'static str) -> Result<Option<Fields<'a>>> {
         let map = self.typed(name, Value::as_object, "an object")?;
-        Ok(map.map(|map| Fields { part: self.part, within: Some(name), map, defaults: &[] }))
+        Ok(map.map(|map| Fields { within: Some(name), map, defaults: &[], flags: &[], ..*self }))
     }
 
     /// The field's place, for errors.
@@ -135,5 +176,24 @@ fn brief(value: &Value) -> String {
     match text.char_indices().nth(CHARS_MAX) {
         None => text,
         Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinities_of_python_count_as_nothing() {
+        let map =
+            parse("f", br#"{"a": [0.0, Infinity], "b": -Infinity, "c": "Infinity \" Infinity", "d": 1}"#)
+                .unwrap();
+        let fields = Fields::of_file("f", &map);
+        assert_eq!(fields.value("a").unwrap().to_string(), "[0.0,null]");
+        assert!(fields.value("b").is_none());
+        assert_eq!(fields.str("c").unwrap(), Some("Infinity \" Infinity"));
+        for bytes in [&b"{\"a\": Infinity"[..], b"{\"a\": \"Infinity\\", b"Infinity"] {
+            assert!(parse("f", bytes).is_err());
+        }
     }
 }

@@ -4,28 +4,34 @@
 //! `rope`), and gives each tensor its name (`names`) and its bytes (`values`). Both generations of the library's configuration
 //! are read. The result is what a GGUF file of the same weights holds, so that nothing behind this door knows the difference:
 //! the same bits come out. Matrices in F32, F16 and BF16 stay where they lie; experts, a tensor each in a folder and one
-//! together in GGUF, become pieces in place; a head that repeats the embedding is left out.
+//! together in GGUF, become pieces in place; a head that repeats the embedding is left out. Where bytes must differ, a table
+//! of the model type names how (`change`), and they are made when the weights are read.
 //!
 //! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
-//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or quantisations other than FP8. [`peft`] reads adapters.
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or
+//! quantisations other than FP8 and MXFP4. [`peft`] reads adapters.
 
+mod change;
 mod draft;
 mod fields;
 pub mod model_type;
 mod names;
 pub mod peft;
 mod rope;
+mod template;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ingle_kernel::bytes::Bytes;
 
+use self::change::{Change, Part};
 use self::draft::Draft;
 use self::fields::Fields;
 use self::model_type::{FIELDS, Kind, ModelType};
 use self::names::{Place, place};
-use self::values::{Change, FP8_BLOCK, Heads};
+pub use self::template::chat_template;
+use self::values::FP8_BLOCK;
 use super::contents::{Contents, Tensor};
 use super::safetensors::{self, Entry};
 use super::value::Value;
@@ -40,7 +46,7 @@ pub const INDEX: &str = "model.safetensors.index.json";
 /// The file that says how to generate, where there is one.
 pub const GENERATION: &str = "generation_config.json";
 /// Quantisations whose tensors are read.
-const METHODS: &[&str] = &["\"fp8\"", "\"fbgemm_fp8\"", "\"compressed-tensors\""];
+const METHODS: &[&str] = &["\"fp8\"", "\"fbgemm_fp8\"", "\"compressed-tensors\"", "\"mxfp4\""];
 /// Far above the published ones.
 const SHARDS_MAX: usize = 4096;
 
@@ -96,12 +102,10 @@ fn is_beside(name: &str) -> bool {
 /// [`Error::Malformed`] when a file breaks its format or contradicts another.
 pub fn import(folder: &Folder) -> Result<Contents> {
     let whole = fields::parse(CONFIG, &folder.config)?;
-    let whole = Fields { part: CONFIG, within: None, map: &whole, defaults: &[] };
+    let whole = Fields::of_file(CONFIG, &whole);
     let name = whole.str("model_type")?;
     let name = name.ok_or_else(|| Error::malformed(whole.of("model_type"), "nothing", "a model type"))?;
-    let model = model_type::by_name(name)?;
-    let text = model.text_config.map_or(Ok(None), |name| whole.object(name))?;
-    let config = Fields { defaults: model.defaults, ..text.unwrap_or(whole) };
+    let (model, config) = model_type::find(name, &whole)?;
     for (field, values) in model.expects {
         config.expect(field, values)?;
     }
@@ -109,10 +113,10 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     let container = if n == 1 { "safetensors".to_owned() } else { format!("safetensors in {n} files") };
     let mut draft = Draft { config, family: model.family, file: Contents::new(container) };
     keys(model, &mut draft)?;
-    let heads = heads(&draft, &whole)?;
     let entries = entries(folder)?;
-    tensors(model, &whole, &mut draft, &heads, &entries)?;
-    if let Some(template) = template(folder)? {
+    tensors(model, &whole, &mut draft, &entries)?;
+    let template = chat_template(folder.chat_template.as_deref(), folder.tokenizer_config.as_deref())?;
+    if let Some(template) = template {
         draft.file.set("tokenizer.chat_template", Value::text(&template))?;
     }
     Ok(draft.file)
@@ -136,28 +140,18 @@ fn keys(model: &ModelType, draft: &mut Draft<'_>) -> Result<()> {
     Ok(())
 }
 
-fn heads(draft: &Draft<'_>, whole: &Fields<'_>) -> Result<Heads> {
-    let count = |name: &str| -> Result<Option<usize>> {
-        let Some(n) = draft.config.uint(name)? else { return Ok(None) };
-        let in_range = usize::try_from(n).ok().filter(|n| (1..=1 << 12).contains(n));
-        in_range.map(Some).ok_or_else(|| Error::malformed(draft.config.of(name), n, "1 to 4096"))
-    };
-    let n_heads = count("num_attention_heads")?.unwrap_or(1);
-    let n_kv_heads = count("num_key_value_heads")?.unwrap_or(n_heads);
-    let mut fp8_block = FP8_BLOCK;
-    if let Some(quantization) = whole.object("quantization_config")? {
-        quantization.expect("quant_method", METHODS)?;
-        if let Some(block) = quantization.floats("weight_block_size")? {
-            fp8_block = match block[..] {
-                [rows, cols] if rows >= 1.0 && cols >= 1.0 => [rows as usize, cols as usize],
-                _ => {
-                    let part = quantization.of("weight_block_size");
-                    return Err(Error::malformed(part, format!("{block:?}"), "two numbers above zero"));
-                }
-            };
+/// Rows and columns of FP8 weights that share a scale.
+fn fp8_block(whole: &Fields<'_>) -> Result<[usize; 2]> {
+    let Some(quantization) = whole.object("quantization_config")? else { return Ok(FP8_BLOCK) };
+    quantization.expect("quant_method", METHODS)?;
+    let Some(block) = quantization.floats("weight_block_size")? else { return Ok(FP8_BLOCK) };
+    match block[..] {
+        [rows, cols] if rows >= 1.0 && cols >= 1.0 => Ok([rows as usize, cols as usize]),
+        _ => {
+            let part = quantization.of("weight_block_size");
+            Err(Error::malformed(part, format!("{block:?}"), "two numbers above zero"))
         }
     }
-    Ok(Heads { n_heads, n_kv_heads, fp8_block })
 }
 
 /// The tensors of all files by name, as the index says where there is one.
@@ -219,97 +213,125 @@ const EMBEDDING: &str = "token_embd.weight";
 /// A tensor of ours in the making: its parts by expert.
 type Parts<'a> = BTreeMap<Option<usize>, (&'a Entry, Change)>;
 
+/// What the tables make of a folder's tensors.
+#[derive(Default)]
+struct Placed<'a> {
+    /// The whole model's first, then layer by layer.
+    tensors: BTreeMap<(Option<usize>, String), Parts<'a>>,
+    /// By the name of the weights they scale.
+    scales: HashMap<String, &'a Entry>,
+    /// Numbers of layers, by key.
+    listed: BTreeMap<&'static str, BTreeMap<usize, &'a Entry>>,
+}
+
 fn tensors(
     model: &ModelType,
     whole: &Fields<'_>,
     draft: &mut Draft<'_>,
-    heads: &Heads,
     entries: &BTreeMap<String, Entry>,
 ) -> Result<()> {
-    let n_layers = draft.config.need_uint("num_hidden_layers")?;
-    // The whole model's first, then layer by layer.
-    let mut all: BTreeMap<(Option<usize>, String), Parts<'_>> = BTreeMap::new();
-    let mut scales = HashMap::new();
-    for entry in entries.values() {
-        let part = || format!("tensor {}", entry.name);
-        match place(model, &entry.name) {
-            Place::Skipped => {}
-            Place::ScaleOf(weights) => {
-                scales.insert(weights, entry);
-            }
-            Place::Unknown => {
-                let found = format!("a tensor that model type {} does not use", model.names[0]);
-                return Err(Error::unsupported(
-                    part(),
-                    found,
-                    ["the tensors of the published models of that type"],
-                ));
-            }
-            Place::Into { layer: Some(layer), .. } if layer as u64 >= n_layers => {
-                let expected = format!("layers below the {n_layers} of num_hidden_layers");
-                return Err(Error::malformed(part(), format!("layer {layer}"), expected));
-            }
-            Place::Into { name, layer, expert, change } => {
-                let parts = all.entry((layer, name)).or_default();
-                if let Some((other, _)) = parts.insert(expert, (entry, change)) {
-                    return Err(Error::malformed(
-                        part(),
-                        format!("the same as {}", other.name),
-                        "each tensor once",
-                    ));
-                }
-            }
-        }
-    }
+    let n_layers = match draft.file.uint(&draft.key("block_count"))? {
+        Some(n) => n,
+        None => draft.config.need_uint("num_hidden_layers")?,
+    };
+    let Placed { tensors: mut all, mut scales, listed } = placed(model, entries, n_layers)?;
     let head = (None, HEAD.to_owned());
     if is_tied(model, whole, &draft.config, all.contains_key(&head))? {
         for (entry, _) in all.remove(&head).unwrap_or_default().values() {
             scales.remove(&entry.name);
         }
     }
-    for ((layer, name), parts) in all {
-        let name = layer.map_or_else(String::new, |i| format!("blk.{i}.")) + &name;
-        let tensor = tensor(name, &parts, &mut scales, heads)?;
+    let block = fp8_block(whole)?;
+    for ((layer, name), parts) in &all {
+        let name = layer.map_or_else(String::new, |i| format!("blk.{i}.")) + name;
+        let tensor = tensor(name, parts, &scales, block, &draft.config)?;
         if tensor.name == EMBEDDING {
             check_vocab(draft, &tensor)?;
         }
         draft.file.add(tensor)?;
     }
-    match scales.into_values().map(|scale| &scale.name).min() {
-        Some(name) => {
-            Err(Error::malformed(format!("tensor {name}"), "scales alone", "the weights they scale"))
-        }
-        None => Ok(()),
+    let scaled: HashSet<&str> =
+        all.values().flat_map(|parts| parts.values()).map(|part| &*part.0.name).collect();
+    scales.retain(|weights, _| !scaled.contains(&**weights));
+    if let Some(name) = scales.into_values().map(|scale| &scale.name).min() {
+        return Err(Error::malformed(format!("tensor {name}"), "scales alone", "the weights they scale"));
     }
+    for (key, layers) in listed {
+        let values = layers.into_values().map(|entry| values::single(entry, &draft.config));
+        let values = values.collect::<Result<Vec<f32>>>()?;
+        draft.file.set(key, Value::floats(&values))?;
+    }
+    Ok(())
+}
+
+fn placed<'a>(model: &ModelType, entries: &'a BTreeMap<String, Entry>, n_layers: u64) -> Result<Placed<'a>> {
+    let mut all = Placed::default();
+    for entry in entries.values() {
+        let part = || format!("tensor {}", entry.name);
+        let place = place(model, &entry.name);
+        if let Place::Into { layer: Some(layer), .. } | Place::Listed { layer, .. } = place
+            && layer as u64 >= n_layers
+        {
+            let expected = format!("layers below the {n_layers} of num_hidden_layers");
+            return Err(Error::malformed(part(), format!("layer {layer}"), expected));
+        }
+        match place {
+            Place::Skipped => {}
+            Place::ScaleOf(weights) => {
+                all.scales.insert(weights, entry);
+            }
+            Place::Listed { layer, key } => {
+                all.listed.entry(key).or_default().insert(layer, entry);
+            }
+            Place::Unknown => {
+                let found = format!("a tensor that model type {} does not use", model.names[0]);
+                let expected = ["the tensors of the published models of that type"];
+                return Err(Error::unsupported(part(), found, expected));
+            }
+            Place::Into { layer, expert, to } => {
+                for (name, change) in to {
+                    let parts = all.tensors.entry((layer, name)).or_default();
+                    if let Some((other, _)) = parts.insert(expert, (entry, change)) {
+                        let found = format!("the same as {}", other.name);
+                        return Err(Error::malformed(part(), found, "each tensor once"));
+                    }
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn tensor(
     name: String,
     parts: &Parts<'_>,
-    scales: &mut HashMap<String, &Entry>,
-    heads: &Heads,
+    scales: &HashMap<String, &Entry>,
+    fp8_block: [usize; 2],
+    config: &Fields<'_>,
 ) -> Result<Tensor> {
     let n = parts.len();
-    let mut read = Vec::with_capacity(n);
+    let stacked = parts.keys().all(Option::is_some);
+    let mut read: Vec<Part> = Vec::with_capacity(n);
     for (i, (expert, (entry, change))) in parts.iter().enumerate() {
         let part = || format!("tensor {}", entry.name);
-        if expert.is_some_and(|expert| expert != i) {
+        if expert.is_some_and(|expert| expert != i) || (expert.is_none() && n > 1) {
             return Err(Error::malformed(part(), format!("expert {i} is not there"), "all experts"));
         }
-        read.push(values::read(entry, scales.remove(&entry.name), *change, heads)?);
-        let (first, last) = (&read[0], &read[i]);
-        if last.shape != first.shape || last.format != first.format {
-            let found = format!("shape {:?} in {}", last.shape, last.format.name);
+        let one = values::read(entry, scales.get(&entry.name).copied(), fp8_block, *change, config)?;
+        let first = read.first().unwrap_or(&one);
+        if one.shape != first.shape || one.format != first.format || (stacked && one.pieces.len() != 1) {
+            let found = format!("shape {:?} in {}", one.shape, one.format.name);
             let expected = format!("{:?} in {}, as in the others", first.shape, first.format.name);
             return Err(Error::malformed(part(), found, expected));
         }
+        read.push(one);
     }
     let mut shape = read[0].shape.clone();
-    if parts.keys().all(Option::is_some) {
+    if stacked {
         shape.push(n);
     }
     let format = read[0].format;
-    Ok(Tensor::new(name, shape, format, read.into_iter().map(|part| part.piece).collect()))
+    Ok(Tensor::new(name, shape, format, read.into_iter().flat_map(|part| part.pieces).collect()))
 }
 
 fn check_vocab(draft: &Draft<'_>, embedding: &Tensor) -> Result<()> {
@@ -332,7 +354,7 @@ pub fn ending(config: &[u8], generation: Option<&[u8]>) -> Result<Vec<u32>> {
     const FIELD: &str = "eos_token_id";
     for (part, bytes) in generation.map(|bytes| (GENERATION, bytes)).into_iter().chain([(CONFIG, config)]) {
         let map = fields::parse(part, bytes)?;
-        let file = Fields { part, within: None, map: &map, defaults: &[] };
+        let file = Fields::of_file(part, &map);
         let Some(value) = file.value(FIELD) else { continue };
         let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         if !all.iter().all(|id| id.is_i64() || id.is_u64()) {
@@ -341,20 +363,4 @@ pub fn ending(config: &[u8], generation: Option<&[u8]>) -> Result<Vec<u32>> {
         return Ok(all.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect());
     }
     Ok(Vec::new())
-}
-
-/// The chat template: a file of its own, or a field of the tokenizer's, one text or several under names.
-fn template(folder: &Folder) -> Result<Option<String>> {
-    const FILE: &str = "chat_template.jinja";
-    if let Some(bytes) = &folder.chat_template {
-        let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|_| Error::malformed(FILE, "invalid UTF-8", "a text in UTF-8"))?;
-        return Ok(Some(text.to_owned()));
-    }
-    let Some(bytes) = &folder.tokenizer_config else { return Ok(None) };
-    let config = fields::parse("tokenizer_config.json", bytes)?;
-    let Some(value) = config.get("chat_template") else { return Ok(None) };
-    let named =
-        value.as_array().and_then(|all| all.iter().find(|one| one["name"] == "default").or(all.first()));
-    Ok(named.map_or(value, |one| &one["template"]).as_str().map(str::to_owned))
 }

@@ -3,101 +3,138 @@
 //! A name is the stem that the model's parts give it and an ending, `weight` or `bias`, that both sides share. Stems of layers
 //! stand in tables without the layer's number; `{}` is the number of an expert, whose matrices GGUF has in one tensor.
 
+use super::change::{Change, as_is, key_rows, query_rows};
 use super::model_type::ModelType;
-use super::values::Change;
 
-/// A stem there, ours, and what differs in the values.
+/// A stem there, ours, and what differs in the values. One that becomes several has several rules, one after the other.
 pub type Rule = (&'static str, &'static str, Change);
 
 /// Tensors of the whole model by the names most models share.
 pub const WHOLE: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", Change::None),
-    ("model.norm", "output_norm", Change::None),
-    ("lm_head", "output", Change::None),
+    ("model.embed_tokens", "token_embd", as_is),
+    ("model.norm", "output_norm", as_is),
+    ("lm_head", "output", as_is),
 ];
 
 /// Tensors of a layer by the names most models share.
 pub const LAYER: &[Rule] = &[
-    ("input_layernorm", "attn_norm", Change::None),
-    ("post_attention_layernorm", "ffn_norm", Change::None),
-    ("self_attn.q_proj", "attn_q", Change::None),
-    ("self_attn.k_proj", "attn_k", Change::None),
-    ("self_attn.v_proj", "attn_v", Change::None),
-    ("self_attn.o_proj", "attn_output", Change::None),
-    ("self_attn.q_norm", "attn_q_norm", Change::None),
-    ("self_attn.k_norm", "attn_k_norm", Change::None),
-    ("mlp.gate_proj", "ffn_gate", Change::None),
-    ("mlp.up_proj", "ffn_up", Change::None),
-    ("mlp.down_proj", "ffn_down", Change::None),
+    ("input_layernorm", "attn_norm", as_is),
+    ("post_attention_layernorm", "ffn_norm", as_is),
+    ("self_attn.q_proj", "attn_q", as_is),
+    ("self_attn.k_proj", "attn_k", as_is),
+    ("self_attn.v_proj", "attn_v", as_is),
+    ("self_attn.o_proj", "attn_output", as_is),
+    ("self_attn.q_norm", "attn_q_norm", as_is),
+    ("self_attn.k_norm", "attn_k_norm", as_is),
+    ("mlp.gate_proj", "ffn_gate", as_is),
+    ("mlp.up_proj", "ffn_up", as_is),
+    ("mlp.down_proj", "ffn_down", as_is),
 ];
 
 /// Tensors of a layer with experts by the names most models share.
 pub const EXPERTS: &[Rule] = &[
-    ("mlp.gate", "ffn_gate_inp", Change::None),
-    ("mlp.experts.{}.gate_proj", "ffn_gate_exps", Change::None),
-    ("mlp.experts.{}.up_proj", "ffn_up_exps", Change::None),
-    ("mlp.experts.{}.down_proj", "ffn_down_exps", Change::None),
+    ("mlp.gate", "ffn_gate_inp", as_is),
+    ("mlp.experts.{}.gate_proj", "ffn_gate_exps", as_is),
+    ("mlp.experts.{}.up_proj", "ffn_up_exps", as_is),
+    ("mlp.experts.{}.down_proj", "ffn_down_exps", as_is),
 ];
+
+/// Tensors of a mixer of Mamba, behind the name the mixer has.
+macro_rules! mamba {
+    ($at:literal) => {
+        &[
+            (concat!($at, ".in_proj"), "ssm_in", as_is),
+            (concat!($at, ".x_proj"), "ssm_x", as_is),
+            (concat!($at, ".dt_proj"), "ssm_dt", as_is),
+            (concat!($at, ".out_proj"), "ssm_out", as_is),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
+            (concat!($at, ".A_log"), "ssm_a", neg_exp),
+            (concat!($at, ".D"), "ssm_d", as_is),
+        ]
+    };
+}
+pub(super) use mamba;
+
+/// Tensors of a mixer of Mamba-2, behind the name the mixer has; a field counts the groups of its norm.
+macro_rules! mamba2 {
+    ($at:literal, $groups:literal) => {
+        &[
+            (concat!($at, ".in_proj"), "ssm_in", as_is),
+            (concat!($at, ".out_proj"), "ssm_out", as_is),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
+            (concat!($at, ".dt_bias"), "ssm_dt.bias", as_is),
+            (concat!($at, ".A_log"), "ssm_a", neg_exp_column),
+            (concat!($at, ".D"), "ssm_d", column),
+            (concat!($at, ".norm.weight"), "ssm_norm.weight", |part, config| part.grouped(config, $groups)),
+        ]
+    };
+}
+pub(super) use mamba2;
 
 /// Rows of q and k as they go to families whose rotary pairs are neighbours.
 pub const INTERLEAVED: &[Rule] =
-    &[("self_attn.q_proj", "attn_q", Change::QueryRows), ("self_attn.k_proj", "attn_k", Change::KeyRows)];
+    &[("self_attn.q_proj", "attn_q", query_rows), ("self_attn.k_proj", "attn_k", key_rows)];
 
 /// Endings of tensors that nothing reads: tables that the configuration gives, and scales of quantised activations and caches.
 const SKIPPED: &[&str] = &["rotary_emb.inv_freq", ".input_scale", ".k_scale", ".v_scale"];
-/// Endings of the scales of FP8 weights, behind the weight's own.
-const SCALES: &[&str] = &["_scale_inv", "_scale"];
+/// Endings of scales, and what the name of their weights has instead: FP8's behind the weight's own, and MXFP4's.
+const SCALES: &[(&str, &str)] = &[("_scale_inv", ""), ("_scale", ""), ("_scales", "_blocks")];
 
 /// Where a tensor goes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Place {
     /// Nowhere.
     Skipped,
     /// With the weights of this name, whose scales it holds.
     ScaleOf(String),
-    /// Into a tensor of ours.
+    /// Into tensors of ours.
     Into {
-        /// Its name, without the layer.
-        name: String,
         layer: Option<usize>,
         expert: Option<usize>,
-        change: Change,
+        /// Their names, without the layer, and how they differ.
+        to: Vec<(String, Change)>,
     },
+    /// Into a list of one number for each layer, under this key.
+    Listed { layer: usize, key: &'static str },
     /// The model type has no such tensor.
     Unknown,
 }
 
-/// Looks `name` up in the tables of `model`.
-pub fn place(model: &ModelType, name: &str) -> Place {
-    if SKIPPED.iter().any(|end| name.ends_with(end)) || model.skips.iter().any(|head| name.starts_with(head))
+/// Looks the tensor called `full` up in the tables of `model`.
+pub fn place(model: &ModelType, full: &str) -> Place {
+    if SKIPPED.iter().any(|end| full.ends_with(end)) || model.skips.iter().any(|head| full.starts_with(head))
     {
         return Place::Skipped;
     }
-    for end in SCALES {
-        if let Some(weights) = name.strip_suffix(end) {
-            return Place::ScaleOf(weights.to_owned());
-        }
-    }
-    let renamed = model.prefixes.iter().find_map(|(theirs, plain)| Some((name.strip_prefix(theirs)?, plain)));
+    let renamed = model.prefixes.iter().find_map(|(theirs, plain)| Some((full.strip_prefix(theirs)?, plain)));
     let plain = renamed.map(|(rest, plain)| format!("{plain}{rest}"));
-    let name = plain.as_deref().unwrap_or(name);
+    let name = plain.as_deref().unwrap_or(full);
     let in_layer = name.strip_prefix(model.layers_in).and_then(|rest| rest.split_once('.'));
     let in_layer = in_layer.and_then(|(i, rest)| Some((number(i)?, rest)));
     let (tables, layer, rest) = match in_layer {
         Some((i, rest)) => (model.layer, Some(i), rest),
         None => (model.whole, None, name),
     };
+    if let (Some(layer), Some((_, key))) = (layer, model.listed.iter().find(|(theirs, _)| *theirs == rest)) {
+        return Place::Listed { layer, key };
+    }
     let (stem, expert) = without_number(rest);
-    let find = |stem: &str| tables.iter().flat_map(|table| table.iter()).find(|rule| rule.0 == stem);
-    let (name, change) = match (find(&stem), stem.rsplit_once('.')) {
-        (Some(rule), _) => (rule.1.to_owned(), rule.2),
-        (None, Some((stem, end @ ("weight" | "bias")))) => match find(stem) {
-            Some(rule) => (format!("{}.{end}", rule.1), rule.2),
-            None => return Place::Unknown,
-        },
-        _ => return Place::Unknown,
+    let find = |stem: &str, end: &str| -> Vec<(String, Change)> {
+        let rules = |table: &&'static [Rule]| table.iter().filter(|rule| rule.0 == stem).collect::<Vec<_>>();
+        let found = tables.iter().map(rules).find(|rules| !rules.is_empty()).unwrap_or_default();
+        found.into_iter().map(|rule| (format!("{}{end}", rule.1), rule.2)).collect()
     };
-    Place::Into { name, layer, expert, change }
+    let mut to = find(&stem, "");
+    if let (true, Some((stem, end @ ("weight" | "bias")))) = (to.is_empty(), stem.rsplit_once('.')) {
+        to = find(stem, &format!(".{end}"));
+    }
+    if !to.is_empty() {
+        return Place::Into { layer, expert, to };
+    }
+    let scaled = SCALES.iter().find_map(|(end, weights)| Some((full.strip_suffix(end)?, weights)));
+    scaled.map_or(Place::Unknown, |(stem, weights)| Place::ScaleOf(format!("{stem}{weights}")))
 }
 
 /// A number as names have it, so that no two names say the same.

@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use fancy_regex::{Regex, RegexBuilder};
 use ingle_kernel::bytes::Bytes;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
+use super::change::{self, Change, Part};
 use super::fields::{self, Fields};
 use super::model_type::MODEL_TYPES;
 use super::names::{Place, place};
-use super::values::{self, Change, FP8_BLOCK, Heads};
+use super::values::{self, FP8_BLOCK};
 use super::{EMBEDDING, HEAD};
 use crate::error::{Error, Result};
 use crate::file::contents::{Contents, Piece, Tensor};
@@ -77,7 +78,7 @@ const BACKTRACK_MAX: usize = 100_000;
 /// [`Error::Malformed`] when a file breaks its format, contradicts the other, or does not fit the base.
 pub fn import(config: &[u8], weights: &Bytes, base: &Contents) -> Result<Contents> {
     let map = fields::parse(CONFIG, config)?;
-    let config = Config::read(&Fields { part: CONFIG, within: None, map: &map, defaults: &[] })?;
+    let config = Config::read(&Fields::of_file(CONFIG, &map))?;
     let family = base.str("general.architecture")?.unwrap_or_default();
     if !MODEL_TYPES.iter().any(|model| model.family == family) {
         let families = MODEL_TYPES.iter().map(|model| model.family);
@@ -93,15 +94,16 @@ pub fn import(config: &[u8], weights: &Bytes, base: &Contents) -> Result<Content
     file.set("adapter.type", Value::text("lora"))?;
     file.set("adapter.lora.alpha", Value::Float(config.alpha.usual))?;
     for (module, pair) in pairs(&safetensors::parse(WEIGHTS, weights)?, base, family)? {
-        let Some(weight) = Weight::of(&module, family) else { continue };
         let rank = config.rank.of(&module);
-        let [a, b] = pair.matrices(&module, rank, &weight.heads(base, family)?, weight.change)?;
         let rooted = if config.is_rooted { (rank as f64).sqrt() } else { 1.0 };
-        let alpha = Value::Float(config.alpha.of(&module) * rooted);
-        file.set(format!("adapter.lora.alpha.{}", weight.name), alpha)?;
-        for (half, part) in [("lora_a", a), ("lora_b", b)] {
-            let name = format!("{}.{half}", weight.name);
-            file.add(Tensor::new(name, part.shape, part.format, vec![part.piece]))?;
+        for weight in Weight::of(&module, family) {
+            let [a, b] = pair.matrices(&module, rank, &weight.heads(base, family)?, weight.change)?;
+            let alpha = Value::Float(config.alpha.of(&module) * rooted);
+            file.set(format!("adapter.lora.alpha.{}", weight.name), alpha)?;
+            for (half, part) in [("lora_a", a), ("lora_b", b)] {
+                let name = format!("{}.{half}", weight.name);
+                file.add(Tensor::new(name, part.shape, part.format, part.pieces))?;
+            }
         }
     }
     Ok(file)
@@ -254,9 +256,9 @@ impl Pair<'_> {
         &self,
         module: &str,
         rank: usize,
-        heads: &Heads,
+        heads: &Map<String, Json>,
         change: Change,
-    ) -> Result<[values::Part; 2]> {
+    ) -> Result<[Part; 2]> {
         let [Some(a), Some(b)] = self.halves else {
             let there = self.halves.iter().flatten().next().map_or(module, |entry| &entry.name);
             return Err(Error::malformed(tensor(there), "half of a pair", "the other half too"));
@@ -268,7 +270,13 @@ impl Pair<'_> {
                 return Err(Error::malformed(part(entry), format!("shape {:?}", entry.shape), expected));
             }
         }
-        let mut parts = [values::read(a, None, Change::None, heads)?, values::read(b, None, change, heads)?];
+        if !change::suits_adapters(change) {
+            let known = ["matrices whose rows stand in the base's file as they are, or only change places"];
+            return Err(Error::unsupported(part(b), "an adapter of that weight", known));
+        }
+        let heads = Fields::of_file("base", heads);
+        let half = |entry: &Entry, change: Change| values::read(entry, None, FP8_BLOCK, change, &heads);
+        let mut parts = [half(a, change::as_is)?, half(b, change)?];
         if self.is_looked_up {
             transpose(&mut parts[0]);
         }
@@ -277,20 +285,24 @@ impl Pair<'_> {
 }
 
 /// Rows become columns.
-fn transpose(part: &mut values::Part) {
-    let (cols, size, from) = (part.shape[0], part.format.bytes, part.piece.clone());
+fn transpose(part: &mut Part) {
+    let (cols, size) = (part.shape[0], part.format.bytes);
     part.shape.reverse();
-    part.piece = Piece::Made(Arc::new(move || {
-        let from = from.bytes();
-        let mut to = Vec::with_capacity(from.len());
-        for col in 0..cols {
-            from.chunks_exact(cols * size).for_each(|row| to.extend_from_slice(&row[col * size..][..size]));
-        }
-        to
-    }));
+    for piece in &mut part.pieces {
+        let from = piece.clone();
+        *piece = Piece::Made(Arc::new(move || {
+            let from = from.bytes();
+            let mut to = Vec::with_capacity(from.len());
+            for col in 0..cols {
+                from.chunks_exact(cols * size)
+                    .for_each(|row| to.extend_from_slice(&row[col * size..][..size]));
+            }
+            to
+        }));
+    }
 }
 
-/// The base's weight that a module is.
+/// A weight of the base that a module is, or becomes part of.
 struct Weight {
     name: String,
     layer: usize,
@@ -298,39 +310,52 @@ struct Weight {
 }
 
 impl Weight {
-    /// `None` when the module is no part of the text model. One that no table has gets a name that no base has.
-    fn of(module: &str, family: &str) -> Option<Self> {
+    /// None when the module is no part of the text model. One that no table has gets a name that no base has.
+    fn of(module: &str, family: &str) -> Vec<Self> {
         let full = format!("{module}.weight");
         let models = MODEL_TYPES.iter().filter(|model| model.family == family);
         let places = models.map(|model| place(model, &full));
         match places.reduce(|best, next| if matches!(best, Place::Unknown) { next } else { best }) {
-            Some(Place::Skipped) => None,
-            Some(Place::Into { name, layer, expert, change }) => {
+            Some(Place::Skipped) => Vec::new(),
+            Some(Place::Into { layer, expert, to }) => {
                 let layer_name = layer.map_or_else(String::new, |i| format!("blk.{i}."));
                 let expert = expert.map_or_else(String::new, |i| format!(".{i}"));
-                let change = if change == Change::LessOne { Change::None } else { change };
-                Some(Self { name: format!("{layer_name}{name}{expert}"), layer: layer.unwrap_or(0), change })
+                let weight = |(name, change)| {
+                    let name = format!("{layer_name}{name}{expert}");
+                    Self { name, layer: layer.unwrap_or(0), change }
+                };
+                to.into_iter().map(weight).collect()
             }
-            _ => Some(Self { name: full, layer: 0, change: Change::None }),
+            _ => vec![Self { name: full, layer: 0, change: change::as_is }],
         }
     }
 
-    /// Heads of the layer, as the base says.
-    fn heads(&self, base: &Contents, family: &str) -> Result<Heads> {
-        let count = |name: &str| -> Result<Option<usize>> {
-            let key = format!("{family}.attention.{name}");
-            let n = match base.value(&key) {
+    /// What changes of rows read of a configuration: heads of the layer and the part of them that rotates, as the base says.
+    fn heads(&self, base: &Contents, family: &str) -> Result<Map<String, Json>> {
+        let count = |name: &str| -> Result<Option<u64>> {
+            let key = format!("{family}.{name}");
+            match base.value(&key) {
                 Some(Value::Array { .. }) => {
                     let all = base.ints(&key)?.unwrap_or_default();
-                    all.get(self.layer).and_then(|&n| u64::try_from(n).ok())
+                    Ok(all.get(self.layer).and_then(|&n| u64::try_from(n).ok()))
                 }
-                _ => base.uint(&key)?,
-            };
-            Ok(n.filter(|n| (1..=1 << 12).contains(n)).map(|n| n as usize))
+                _ => base.uint(&key),
+            }
         };
-        let n_heads = count("head_count")?.unwrap_or(1);
-        let n_kv_heads = count("head_count_kv")?.unwrap_or(n_heads);
-        Ok(Heads { n_heads, n_kv_heads, fp8_block: FP8_BLOCK })
+        let n_heads = count("attention.head_count")?.filter(|&n| n > 0).unwrap_or(1);
+        let n_kv_heads = count("attention.head_count_kv")?.filter(|&n| n > 0).unwrap_or(n_heads);
+        let mut heads = Map::new();
+        heads.insert("num_attention_heads".into(), n_heads.into());
+        heads.insert("num_key_value_heads".into(), n_kv_heads.into());
+        let head_dim = count("attention.key_length")?;
+        let head_dim = head_dim.or(count("embedding_length")?.map(|dim| dim / n_heads)).filter(|&n| n > 0);
+        if let (Some(rotated), Some(head_dim)) = (count("rope.dimension_count")?, head_dim)
+            && rotated < head_dim
+        {
+            // A little more, as whole rows are counted from it.
+            heads.insert("partial_rotary_factor".into(), ((rotated as f64 + 0.25) / head_dim as f64).into());
+        }
+        Ok(heads)
     }
 }
 
@@ -343,14 +368,15 @@ fn is_same(a: f32, b: f32) -> bool {
 ///
 /// Where the base is quantised its values can't be the copy's, and only the shape is compared.
 fn check_copy(entry: &Entry, module: &str, base: &Contents, family: &str) -> Result<()> {
-    let Some(weight) = Weight::of(module, family) else { return Ok(()) };
+    let Some(weight) = Weight::of(module, family).into_iter().next() else { return Ok(()) };
     let is_copied = [EMBEDDING, HEAD].contains(&&*weight.name);
     let own = base.tensor(&weight.name).or_else(|| base.tensor(EMBEDDING)).filter(|_| is_copied);
     let Some(own) = own else {
         let known = ["lora_A and lora_B of matrices, lora_embedding_A and lora_embedding_B of the embedding"];
         return Err(Error::unsupported(part(entry), "a tensor that is no half of a pair", known));
     };
-    let copy = values::read(entry, None, Change::None, &weight.heads(base, family)?)?;
+    let nothing = Map::new();
+    let copy = values::read(entry, None, FP8_BLOCK, change::as_is, &Fields::of_file("base", &nothing))?;
     if copy.shape != own.shape {
         let expected = format!("{:?}, the base's: was its vocabulary changed?", own.shape);
         return Err(Error::malformed(part(entry), format!("shape {:?}", copy.shape), expected));
@@ -358,7 +384,7 @@ fn check_copy(entry: &Entry, module: &str, base: &Contents, family: &str) -> Res
     if own.format.block > 1 {
         return Ok(());
     }
-    let (theirs, ours, n) = (copy.piece.bytes(), own.bytes(), own.shape[0]);
+    let (theirs, ours, n) = (copy.pieces[0].bytes(), own.bytes(), own.shape[0]);
     let mut rows = [vec![0.0; n], vec![0.0; n]];
     let both = theirs.chunks_exact(n * copy.format.bytes).zip(ours.chunks_exact(n * own.format.bytes));
     for (i, (theirs, ours)) in both.enumerate() {

@@ -4,44 +4,67 @@
 //! perhaps one such object for each kind of layer. Llama 3's scaling becomes a tensor of divisors, `rope_freqs`; LongRoPE's
 //! factors become two. Sources: the transformers library, `modeling_rope_utils`; arXiv 2309.00071 (YaRN), 2402.13753 (LongRoPE).
 
-use super::draft::Draft;
+use super::draft::{Draft, SLIDING};
 use super::fields::Fields;
+use crate::arch;
 use crate::error::{Error, Result};
+use crate::rope::Ramp;
 
 const FULL: &str = "full_attention";
-const SLIDING: &str = "sliding_attention";
+/// Gemma 4's: the first part of a head's pairs turns as if all did.
+const PROPORTIONAL: &str = "proportional";
 
-/// Writes the keys and tensors of `draft`'s rotations.
-pub fn write(draft: &mut Draft<'_>) -> Result<()> {
-    let config = draft.config;
-    let whole = config.object("rope_parameters")?;
-    let by_kind = match whole {
-        Some(whole) => whole.object(FULL)?,
-        None => None,
-    };
-    let params = by_kind.or(whole);
-    let params = params.map_or_else(|| config.object("rope_scaling"), |params| Ok(Some(params)))?;
-    let number = |name: &str| match params {
+/// The object about layers that see everything, or about all.
+pub fn params<'a>(config: &Fields<'a>) -> Result<Option<Fields<'a>>> {
+    let Some(whole) = config.object("rope_parameters")? else { return config.object("rope_scaling") };
+    Ok(whole.object(FULL)?.or(Some(whole)))
+}
+
+/// A number of that object, or of the configuration.
+pub fn number(config: &Fields<'_>, name: &str) -> Result<Option<f64>> {
+    match params(config)? {
         Some(params) if params.value(name).is_some() => params.float(name),
         _ => config.float(name),
-    };
-    if let Some(base) = number("rope_theta")? {
+    }
+}
+
+/// The part of each head that is rotated, where it is not the whole.
+pub fn rotated_part(config: &Fields<'_>) -> Result<Option<f64>> {
+    match number(config, "partial_rotary_factor")? {
+        Some(part) if !(0.0..=1.0).contains(&part) => {
+            Err(Error::malformed(config.of("partial_rotary_factor"), part, "a number from 0 to 1"))
+        }
+        part => Ok(part.filter(|&part| part != 1.0)),
+    }
+}
+
+/// Writes the keys and tensors of `draft`'s rotations, but for those that the model type has written.
+pub fn write(draft: &mut Draft<'_>) -> Result<()> {
+    let config = draft.config;
+    if let (false, Some(base)) = (draft.has("rope.freq_base"), number(&config, "rope_theta")?) {
         draft.float("rope.freq_base", base)?;
     }
-    let local = whole.map_or(Ok(None), |whole| whole.object(SLIDING))?;
+    let local = config.object("rope_parameters")?.map_or(Ok(None), |whole| whole.object(SLIDING))?;
     let local =
         local.map_or_else(|| config.float("rope_local_base_freq"), |local| local.float("rope_theta"))?;
     if let Some(base) = local {
         draft.float("rope.freq_base_swa", base)?;
     }
-    if let Some(part) = number("partial_rotary_factor")?.filter(|&part| part != 1.0) {
-        let rotated = draft.head_dim()? as f64 * part;
-        draft.uint("rope.dimension_count", rotated.clamp(0.0, 1e6) as u64)?;
+    let params = params(&config)?;
+    let kind = match params {
+        Some(params) => params.str("rope_type")?.or(params.str("type")?),
+        None => None,
+    };
+    let part = rotated_part(&config)?;
+    let settled = kind == Some(PROPORTIONAL) || draft.has("rope.dimension_count");
+    if let (false, Some(part)) = (settled, part) {
+        draft.uint("rope.dimension_count", (draft.head_dim()? as f64 * part) as u64)?;
     }
     let Some(params) = params else { return Ok(()) };
-    match params.str("rope_type")?.or(params.str("type")?).unwrap_or("default") {
+    match kind.unwrap_or("default") {
         // Dynamic scaling begins beyond the context the model was made for.
         "default" | "dynamic" => Ok(()),
+        PROPORTIONAL => proportional(draft, part.unwrap_or(1.0)),
         "linear" => {
             draft.text("rope.scaling.type", "linear")?;
             draft.float("rope.scaling.factor", factor(&params)?)
@@ -55,6 +78,14 @@ pub fn write(draft: &mut Draft<'_>) -> Result<()> {
             ["default", "dynamic", "linear", "yarn", "llama3", "longrope"],
         )),
     }
+}
+
+/// The other pairs stand still: their frequencies are divided by what leaves nothing of them.
+fn proportional(draft: &mut Draft<'_>, part: f64) -> Result<()> {
+    let n_rot = draft.rotated_dim()?;
+    let n_turning = (n_rot as f64 * part) as usize / 2;
+    let divisors: Vec<f32> = (0..n_rot / 2).map(|i| if i < n_turning { 1.0 } else { 1e30 }).collect();
+    draft.vector("rope_freqs.weight", &divisors)
 }
 
 fn factor(params: &Fields<'_>) -> Result<f64> {
@@ -77,7 +108,12 @@ fn original(draft: &Draft<'_>, params: &Fields<'_>) -> Result<Option<f64>> {
 }
 
 fn yarn(draft: &mut Draft<'_>, params: &Fields<'_>) -> Result<()> {
-    params.expect("truncate", &["true"])?;
+    // Whether the ramp is rounded to whole pairs.
+    let truncates = params.bool("truncate")?.unwrap_or(true);
+    let expected = arch::by_name(draft.family)?.yarn_ramp == Ramp::WholePairs;
+    if truncates != expected {
+        return Err(Error::unsupported(params.of("truncate"), truncates, [expected.to_string().as_str()]));
+    }
     let factor = factor(params)?;
     draft.text("rope.scaling.type", "yarn")?;
     draft.float("rope.scaling.factor", factor)?;
@@ -111,8 +147,7 @@ fn llama3(draft: &mut Draft<'_>, params: &Fields<'_>) -> Result<()> {
         return Err(Error::malformed(params.of("high_freq_factor"), high, expected));
     }
     let base = draft.file.float(&draft.key("rope.freq_base"))?.unwrap_or(10_000.0);
-    let rotated = draft.file.uint(&draft.key("rope.dimension_count"))?;
-    let n_rot = rotated.map_or_else(|| draft.head_dim(), |n| Ok(n as usize))?;
+    let n_rot = draft.rotated_dim()?;
     let divisor = |i: usize| {
         let wavelength = std::f64::consts::TAU * base.powf(2.0 * i as f64 / n_rot as f64);
         let turns = original / wavelength;

@@ -1,14 +1,16 @@
-//! Tensors of a folder as tensors of ours: in place where the bytes can stay, otherwise how they are made.
+//! Tensors of a folder as parts of tensors of ours: in place where the bytes can stay, otherwise how they are made.
 //!
 //! F32, F16 and BF16 are block formats of ours and stay in place. FP8 (E4M3, arXiv 2209.05433) with its scales is decoded to
-//! bf16, as the models' own library does: twice the bytes of the file, in memory of our own. Rows of q and k that pair the
-//! halves of a head are brought into the interleaved order of GGUF, which copies those two matrices; vectors become f32.
+//! bf16, as the models' own library does: twice the bytes of the file, in memory of our own. MXFP4 (OCP's Microscaling
+//! specification 1.0) has blocks of 32 codes and their scales in two tensors of bytes: the same numbers as in GGUF, whose
+//! blocks we make in memory, one expert after the other. Then come the changes that the tables ask for; vectors become f32.
 
 use std::sync::Arc;
 
 use ingle_kernel::half::f32_to_bf16;
-use ingle_kernel::quant::{self, Format};
 
+use super::change::{Change, Part, by_name, squeezed};
+use super::fields::Fields;
 use crate::error::{Error, Result};
 use crate::file::contents::Piece;
 use crate::file::safetensors::Entry;
@@ -16,119 +18,69 @@ use crate::file::safetensors::Entry;
 /// Types that are block formats of ours.
 const FORMATS: &[(&str, &str)] = &[("F32", "f32"), ("F16", "f16"), ("BF16", "bf16")];
 const FP8: &str = "F8_E4M3";
-/// Rows and columns that share a scale, where the configuration does not say.
+/// The type of MXFP4's blocks and scales.
+const BYTES: &str = "U8";
+/// Bytes of a block's codes in such files, and the values in it.
+const MXFP4: [usize; 2] = [16, 32];
+/// Rows and columns that share a scale of FP8 weights, where the configuration does not say.
 pub const FP8_BLOCK: [usize; 2] = [128, 128];
 
-/// What stands in a folder other than in a GGUF file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// Rows of query heads, in halves.
-    QueryRows,
-    /// Rows of key heads, in halves.
-    KeyRows,
-    /// A norm's weights less one.
-    LessOne,
-    /// A dimension of size 1 in the middle.
-    Squeezed,
-}
-
-/// What changes need to know of the model.
-#[derive(Debug, Clone, Copy)]
-pub struct Heads {
-    /// Of queries.
-    pub n_heads: usize,
-    /// Of keys and values.
-    pub n_kv_heads: usize,
-    /// Rows and columns of FP8 weights that share a scale.
-    pub fp8_block: [usize; 2],
-}
-
-/// A tensor or a part of one: shape (innermost first), format, bytes.
-#[derive(Debug)]
-pub struct Part {
-    pub shape: Vec<usize>,
-    pub format: &'static Format,
-    pub piece: Piece,
-}
-
-/// Reads `entry`, whose FP8 scales are `scale`.
+/// Reads `entry`, whose scales are `scale`, and applies `change`. Blocks of FP8 weights that share a scale are of `fp8_block`.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for other types, [`Error::Malformed`] when shapes contradict each other.
-pub fn read(entry: &Entry, scale: Option<&Entry>, change: Change, heads: &Heads) -> Result<Part> {
+/// [`Error::Unsupported`] for other types, [`Error::Malformed`] when shapes contradict each other or `config`.
+pub fn read(
+    entry: &Entry,
+    scale: Option<&Entry>,
+    fp8_block: [usize; 2],
+    change: Change,
+    config: &Fields<'_>,
+) -> Result<Part> {
+    let name = entry.name.clone();
     let part = || format!("tensor {}", entry.name);
     if entry.shape.contains(&0) {
         return Err(Error::malformed(part(), format!("shape {:?}", entry.shape), "sizes above zero"));
     }
     let mut shape: Vec<usize> = entry.shape.iter().rev().copied().collect();
-    if change == Change::Squeezed {
-        shape.retain(|&n| n != 1);
-    }
     if shape.is_empty() {
         shape.push(1);
     }
-    let rows = if shape.len() > 1 { entry.shape[0] } else { shape[0] };
     let known = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
-    let (format, piece) = match known {
-        Some((_, name)) => (by_name(name), Piece::InPlace(entry.bytes.clone())),
-        None if entry.dtype == FP8 => (by_name("bf16"), from_fp8(entry, scale, heads.fp8_block)?),
-        None => {
+    let read = match (known, scale) {
+        (Some((_, format)), _) => {
+            let pieces = vec![Piece::InPlace(entry.bytes.clone())];
+            Part { name, shape, format: by_name(format), pieces }
+        }
+        (None, _) if entry.dtype == FP8 => {
+            let pieces = vec![from_fp8(entry, scale, fp8_block)?];
+            Part { name, shape, format: by_name("bf16"), pieces }
+        }
+        (None, Some(scale)) if entry.dtype == BYTES => from_mxfp4(entry, scale)?,
+        (None, _) => {
             let types = FORMATS.iter().map(|(dtype, _)| *dtype).chain([FP8]);
             return Err(Error::unsupported(part(), format!("type {}", entry.dtype), types));
         }
     };
-    let interleaved = |n_heads: usize, piece| {
-        if rows % (2 * n_heads) != 0 {
-            let expected = format!("pairs of rows in each of {n_heads} heads");
-            return Err(Error::malformed(part(), format!("{rows} rows"), expected));
-        }
-        Ok(interleave(piece, rows, rows / n_heads))
-    };
-    let (format, piece) = match change {
-        Change::None | Change::Squeezed => (format, piece),
-        Change::QueryRows => (format, interleaved(heads.n_heads, piece)?),
-        Change::KeyRows => (format, interleaved(heads.n_kv_heads, piece)?),
-        Change::LessOne => (by_name("f32"), to_f32(piece, format, 1.0)),
-    };
+    let changed = change(read, config)?;
     // GGUF keeps vectors in f32.
-    let (format, piece) = match shape.len() {
-        1 if format.name != "f32" => (by_name("f32"), to_f32(piece, format, 0.0)),
-        _ => (format, piece),
-    };
-    Ok(Part { shape, format, piece })
+    Ok(match changed.shape.len() {
+        1 if changed.format.name != "f32" => changed.map(|v| v),
+        _ => changed,
+    })
 }
 
-fn by_name(name: &str) -> &'static Format {
-    quant::by_name(name).expect("float formats are on the shelf")
-}
-
-/// Rows `i` and `i + n / 2` of each head of `n` rows become neighbours.
-fn interleave(piece: Piece, rows: usize, head_dim: usize) -> Piece {
-    Piece::Made(Arc::new(move || {
-        let from = piece.bytes();
-        let row = from.len() / rows;
-        let mut to = Vec::with_capacity(from.len());
-        for head in from.chunks_exact(head_dim * row) {
-            let (first, second) = head.split_at(head.len() / 2);
-            for (a, b) in first.chunks_exact(row).zip(second.chunks_exact(row)) {
-                to.extend_from_slice(a);
-                to.extend_from_slice(b);
-            }
-        }
-        to
-    }))
-}
-
-/// Values plus `more`.
-fn to_f32(piece: Piece, format: &'static Format, more: f32) -> Piece {
-    Piece::Made(Arc::new(move || {
-        let from = piece.bytes();
-        let mut values = vec![0.0; from.len() / format.bytes];
-        (format.dequantize)(&from, &mut values);
-        values.iter().flat_map(|v| (v + more).to_le_bytes()).collect()
-    }))
+/// The only value of `entry`.
+///
+/// # Errors
+/// As [`read`], and [`Error::Malformed`] when it has more.
+pub fn single(entry: &Entry, config: &Fields<'_>) -> Result<f32> {
+    let part = read(entry, None, FP8_BLOCK, squeezed, config)?;
+    if part.shape != [1] {
+        let part = format!("tensor {}", entry.name);
+        return Err(Error::malformed(part, format!("shape {:?}", entry.shape), "one value"));
+    }
+    let bytes = part.pieces[0].bytes();
+    Ok(f32::from_le_bytes(bytes[..4].try_into().expect("a vector in f32")))
 }
 
 /// FP8 values times their scales, as bf16.
@@ -183,6 +135,43 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
     })))
 }
 
+/// Blocks of GGUF's order: a scale, then codes 0 and 16, 1 and 17, ... two to a byte. The file has neighbours in a byte.
+fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
+    let [bytes_per_block, block] = MXFP4;
+    let part = || format!("tensor {}", entry.name);
+    let &[n, rows, blocks, bytes] = entry.shape.as_slice() else {
+        let expected = "experts, rows, blocks and bytes of a block";
+        return Err(Error::malformed(part(), format!("shape {:?}", entry.shape), expected));
+    };
+    if bytes != bytes_per_block {
+        return Err(Error::malformed(part(), format!("blocks of {bytes} bytes"), bytes_per_block));
+    }
+    if scale.dtype != BYTES || scale.shape != [n, rows, blocks] {
+        let found = format!("shape {:?} of type {}", scale.shape, scale.dtype);
+        let expected = format!("{:?} of type {BYTES}", [n, rows, blocks]);
+        return Err(Error::malformed(format!("tensor {}", scale.name), found, expected));
+    }
+    let expert = |i: usize| {
+        let share = |of: &Entry| {
+            let size = of.bytes.len() / n;
+            of.bytes.get(i * size..(i + 1) * size).expect("an expert's share")
+        };
+        let (codes, scales) = (share(entry), share(scale));
+        Piece::Made(Arc::new(move || {
+            let mut to = Vec::with_capacity(codes.len() + scales.len());
+            for (codes, &scale) in codes.as_chunks::<{ MXFP4[0] }>().0.iter().zip(&scales[..]) {
+                let code = |i: usize| codes[i / 2] >> (i % 2 * 4) & 15;
+                to.push(scale);
+                to.extend((0..block / 2).map(|i| code(i) | code(block / 2 + i) << 4));
+            }
+            to
+        }))
+    };
+    let pieces = (0..n).map(expert).collect();
+    let shape = vec![blocks * block, rows, n];
+    Ok(Part { name: entry.name.clone(), shape, format: by_name("mxfp4"), pieces })
+}
+
 /// A sign, four bits of exponent with a bias of 7, three of mantissa; no infinities, one NaN of each sign.
 fn e4m3(bits: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
@@ -197,17 +186,26 @@ fn e4m3(bits: u8) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::folder::change::{as_is, key_rows, query_rows};
     use ingle_kernel::bytes::Bytes;
+    use serde_json::json;
 
     fn entry(dtype: &str, shape: &[usize], bytes: Vec<u8>) -> Entry {
         Entry { name: "w".into(), dtype: dtype.into(), shape: shape.to_vec(), bytes: Bytes::new(bytes) }
     }
 
     fn values(part: &Part) -> Vec<f32> {
-        let bytes = part.piece.bytes();
-        let mut values = vec![0.0; bytes.len() / part.format.bytes];
+        let bytes: Vec<u8> = part.pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+        let mut values = vec![0.0; bytes.len() / part.format.bytes * part.format.block];
         (part.format.dequantize)(&bytes, &mut values);
         values
+    }
+
+    /// Reads with blocks of 2 by 2 in a model of two heads of queries and one of keys.
+    fn read_as(change: Change, entry: &Entry, scale: Option<&Entry>, fp8_block: [usize; 2]) -> Result<Part> {
+        let config = json!({"num_attention_heads": 2, "num_key_value_heads": 1});
+        let map = config.as_object().unwrap();
+        read(entry, scale, fp8_block, change, &Fields::of_file("config.json", map))
     }
 
     #[test]
@@ -225,19 +223,18 @@ mod tests {
     #[test]
     fn fp8_scales_cover_all_a_row_or_a_block() {
         let one = 0x38;
-        let heads = Heads { n_heads: 1, n_kv_heads: 1, fp8_block: [2, 2] };
         let weights = entry(FP8, &[3, 3], vec![one; 9]);
         let scaled = |shape: &[usize], scales: &[f32]| {
             let bytes = scales.iter().flat_map(|v| v.to_le_bytes()).collect();
             let scale = entry("F32", shape, bytes);
-            read(&weights, Some(&scale), Change::None, &heads).map(|part| values(&part))
+            read_as(as_is, &weights, Some(&scale), [2, 2]).map(|part| values(&part))
         };
         assert_eq!(scaled(&[], &[3.0]).unwrap(), [3.0; 9]);
         assert_eq!(scaled(&[3, 1], &[1.0, 2.0, 3.0]).unwrap(), [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
         let blocks = scaled(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!(blocks, [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
-        let heads = Heads { fp8_block: [usize::MAX; 2], ..heads };
-        let all = read(&weights, Some(&entry("F32", &[1, 1], vec![0, 0, 0, 0x40])), Change::None, &heads);
+        let two = entry("F32", &[1, 1], vec![0, 0, 0, 0x40]);
+        let all = read_as(as_is, &weights, Some(&two), [usize::MAX; 2]);
         assert_eq!(values(&all.unwrap()), [2.0; 9]);
         let error = scaled(&[2, 1], &[1.0, 2.0]).unwrap_err().to_string();
         assert_eq!(error, "tensor w: shape [2, 1], expected [1], [3, 1] or [2, 2] for [3, 3]");
@@ -245,21 +242,31 @@ mod tests {
 
     #[test]
     fn a_single_value_has_one_dimension_whatever_its_shape() {
-        let heads = Heads { n_heads: 1, n_kv_heads: 1, fp8_block: FP8_BLOCK };
-        for (shape, change) in [(&[][..], Change::None), (&[1, 1, 1], Change::Squeezed)] {
-            let part = read(&entry("BF16", shape, vec![0x80, 0x3f]), None, change, &heads).unwrap();
+        for (shape, change) in [(&[][..], as_is as Change), (&[1, 1, 1], squeezed)] {
+            let one = entry("BF16", shape, vec![0x80, 0x3f]);
+            let part = read_as(change, &one, None, FP8_BLOCK).unwrap();
             assert_eq!((&part.shape[..], values(&part)), (&[1][..], vec![1.0]));
         }
     }
 
     #[test]
     fn halves_of_each_head_interleave() {
-        let heads = Heads { n_heads: 2, n_kv_heads: 1, fp8_block: FP8_BLOCK };
         let rows: Vec<u8> = (0..8).flat_map(|i| (i as f32).to_le_bytes()).collect();
         let rows = entry("F32", &[8], rows);
-        let q = read(&rows, None, Change::QueryRows, &heads).unwrap();
+        let q = read_as(query_rows, &rows, None, FP8_BLOCK).unwrap();
         assert_eq!(values(&q), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
-        let k = read(&rows, None, Change::KeyRows, &heads).unwrap();
+        let k = read_as(key_rows, &rows, None, FP8_BLOCK).unwrap();
         assert_eq!(values(&k), [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
+    }
+    #[test]
+    fn codes_of_mxfp4_change_places_within_their_block() {
+        let codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
+        let blocks = entry(BYTES, &[1, 1, 1, 16], codes);
+        let part = read_as(as_is, &blocks, Some(&entry(BYTES, &[1, 1, 1], vec![128])), FP8_BLOCK).unwrap();
+        assert_eq!(part.shape, [32, 1, 1]);
+        let half = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+        assert_eq!(values(&part), [half, half].concat());
+        let said = read_as(as_is, &blocks, Some(&entry(BYTES, &[1, 2], vec![0; 2])), FP8_BLOCK).unwrap_err();
+        assert_eq!(said.to_string(), "tensor w: shape [1, 2] of type U8, expected [1, 1, 1] of type U8");
     }
 }

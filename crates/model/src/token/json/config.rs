@@ -1,4 +1,4 @@
-//! tokenizer_config.json: which tokens are special for what, and the chat template.
+//! tokenizer_config.json: which tokens are special for what. The chat template in it is [`crate::file::folder`]'s to read.
 
 use serde_json::Value;
 
@@ -13,8 +13,6 @@ pub struct Config {
     pub add_bos_token: bool,
     /// Whether EOS comes last, likewise.
     pub add_eos_token: bool,
-    /// The template called `default`, or the only one.
-    pub chat_template: Option<String>,
 }
 
 /// GGUF's names of roles and the keys here.
@@ -42,19 +40,10 @@ impl Config {
             value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
         };
         let flag = |key: &str| value.get(key).and_then(Value::as_bool).unwrap_or(false);
-        let template = value.get("chat_template").and_then(|template| match template {
-            Value::Array(named) => {
-                let of = |template: &'_ Value| Some(template.get("template")?.as_str()?.to_owned());
-                let default = named.iter().find(|t| t.get("name").and_then(Value::as_str) == Some("default"));
-                default.or(named.first()).and_then(of)
-            }
-            template => template.as_str().map(str::to_owned),
-        });
         Ok(Self {
             tokens: KEYS.iter().filter_map(|&(role, key)| Some((role, token(key)?))).collect(),
             add_bos_token: flag("add_bos_token"),
             add_eos_token: flag("add_eos_token"),
-            chat_template: template,
         })
     }
 

@@ -70,8 +70,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
     let control: Vec<u32> = ending.iter().copied().filter(|&id| vocab.kind(id) != Kind::Byte).collect();
     vocab.make_control(&control);
     let stations = Stations { added: verbatim, added_normalised: normalised, ..stations };
-    let chat_template = config.chat_template;
-    Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, after, chat_template })
+    Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, after })
 }
 
 /// Gives every added token its id: the one the model has for its text, or else the next behind the model's, as the library

@@ -1,7 +1,7 @@
 //! Gemma: norms are stored less one, heads are wider than the model's width by their number.
 
+use super::super::change::plus_one;
 use super::super::names::{LAYER, Rule, WHOLE};
-use super::super::values::Change;
 use super::ModelType;
 
 pub static MODEL_TYPE: ModelType = ModelType {
@@ -19,9 +19,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 /// The last norm of every Gemma.
-pub(super) const NORM: &[Rule] = &[("model.norm", "output_norm", Change::LessOne)];
+pub(super) const NORM: &[Rule] = &[("model.norm", "output_norm", plus_one)];
 
-const NORMS: &[Rule] = &[
-    ("input_layernorm", "attn_norm", Change::LessOne),
-    ("post_attention_layernorm", "ffn_norm", Change::LessOne),
-];
+const NORMS: &[Rule] =
+    &[("input_layernorm", "attn_norm", plus_one), ("post_attention_layernorm", "ffn_norm", plus_one)];

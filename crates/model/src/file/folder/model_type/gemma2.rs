@@ -1,7 +1,7 @@
 //! Gemma 2.
 
+use super::super::change::plus_one;
 use super::super::names::{LAYER, Rule, WHOLE};
-use super::super::values::Change;
 use super::{ModelType, float, gemma, scale_by, uint};
 use crate::error::Error;
 
@@ -39,8 +39,8 @@ pub static MODEL_TYPE: ModelType = ModelType {
 
 /// Norms on both sides of each block.
 pub(super) const NORMS: &[Rule] = &[
-    ("input_layernorm", "attn_norm", Change::LessOne),
-    ("post_attention_layernorm", "post_attention_norm", Change::LessOne),
-    ("pre_feedforward_layernorm", "ffn_norm", Change::LessOne),
-    ("post_feedforward_layernorm", "post_ffw_norm", Change::LessOne),
+    ("input_layernorm", "attn_norm", plus_one),
+    ("post_attention_layernorm", "post_attention_norm", plus_one),
+    ("pre_feedforward_layernorm", "ffn_norm", plus_one),
+    ("post_feedforward_layernorm", "post_ffw_norm", plus_one),
 ];

@@ -1,8 +1,8 @@
 //! Gemma 3: the text model alone, or out of one that also sees.
 
+use super::super::change::plus_one;
 use super::super::draft::Draft;
 use super::super::names::{LAYER, Rule, WHOLE};
-use super::super::values::Change;
 use super::{ModelType, float, gemma, gemma2, scale_by, uint};
 use crate::error::{Error, Result};
 
@@ -32,11 +32,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
         ("attn_logit_softcapping", &["null"]),
     ],
     tied: true,
-    prefixes: &[
-        ("model.language_model.", "model."),
-        ("language_model.model.", "model."),
-        ("language_model.lm_head", "lm_head"),
-    ],
+    prefixes: PREFIXES,
     skips: &[
         "vision_tower.",
         "multi_modal_projector.",
@@ -53,10 +49,15 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const HEAD_NORMS: &[Rule] = &[
-    ("self_attn.q_norm", "attn_q_norm", Change::LessOne),
-    ("self_attn.k_norm", "attn_k_norm", Change::LessOne),
+/// The text model's names in one that also sees, of two generations.
+pub(super) const PREFIXES: &[(&str, &str)] = &[
+    ("model.language_model.", "model."),
+    ("language_model.model.", "model."),
+    ("language_model.lm_head", "lm_head"),
 ];
+
+const HEAD_NORMS: &[Rule] =
+    &[("self_attn.q_norm", "attn_q_norm", plus_one), ("self_attn.k_norm", "attn_k_norm", plus_one)];
 
 /// Every layer of this period looks back over everything: a number in older files, a list of all layers in newer ones.
 fn period(draft: &Draft<'_>) -> Result<u64> {

@@ -1,20 +1,15 @@
 //! LFM2: layers of attention are those with key and value heads; the width of feed-forward blocks is rounded.
 
+use super::super::change::{as_is, squeezed};
 use super::super::draft::Draft;
 use super::super::names::Rule;
-use super::super::values::Change;
-use super::{ModelType, float, uint};
+use super::{Field, ModelType, float, uint};
 use crate::error::{Error, Result};
 
 pub static MODEL_TYPE: ModelType = ModelType {
     names: &["lfm2"],
     family: "lfm2",
-    fields: &[
-        float("norm_eps", "attention.layer_norm_rms_epsilon"),
-        uint("conv_L_cache", "shortconv.l_cache"),
-        // Where the file has not `rope_theta`.
-        float("theta", "rope.freq_base"),
-    ],
+    fields: &[EPS, CONV, THETA],
     defaults: &[("norm_eps", 1e-5), ("conv_L_cache", 3.0)],
     expects: &[("conv_bias", &["false"])],
     tied: true,
@@ -27,27 +22,36 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const WHOLE: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", Change::None),
-    ("model.embedding_norm", "token_embd_norm", Change::None),
-    ("lm_head", "output", Change::None),
+/// Epsilon of norms.
+pub(super) const EPS: Field = float("norm_eps", "attention.layer_norm_rms_epsilon");
+/// Positions of a convolution.
+pub(super) const CONV: Field = uint("conv_L_cache", "shortconv.l_cache");
+/// Where the file has not `rope_theta`.
+pub(super) const THETA: Field = float("theta", "rope.freq_base");
+
+/// The whole model's tensors.
+pub(super) const WHOLE: &[Rule] = &[
+    ("model.embed_tokens", "token_embd", as_is),
+    ("model.embedding_norm", "token_embd_norm", as_is),
+    ("lm_head", "output", as_is),
 ];
 
-const LAYER: &[Rule] = &[
-    ("operator_norm", "attn_norm", Change::None),
-    ("ffn_norm", "ffn_norm", Change::None),
-    ("feed_forward.w1", "ffn_gate", Change::None),
-    ("feed_forward.w2", "ffn_down", Change::None),
-    ("feed_forward.w3", "ffn_up", Change::None),
-    ("self_attn.q_proj", "attn_q", Change::None),
-    ("self_attn.k_proj", "attn_k", Change::None),
-    ("self_attn.v_proj", "attn_v", Change::None),
-    ("self_attn.out_proj", "attn_output", Change::None),
-    ("self_attn.q_layernorm", "attn_q_norm", Change::None),
-    ("self_attn.k_layernorm", "attn_k_norm", Change::None),
-    ("conv.in_proj", "shortconv.in_proj", Change::None),
-    ("conv.out_proj", "shortconv.out_proj", Change::None),
-    ("conv.conv", "shortconv.conv", Change::Squeezed),
+/// A layer's.
+pub(super) const LAYER: &[Rule] = &[
+    ("operator_norm", "attn_norm", as_is),
+    ("ffn_norm", "ffn_norm", as_is),
+    ("feed_forward.w1", "ffn_gate", as_is),
+    ("feed_forward.w2", "ffn_down", as_is),
+    ("feed_forward.w3", "ffn_up", as_is),
+    ("self_attn.q_proj", "attn_q", as_is),
+    ("self_attn.k_proj", "attn_k", as_is),
+    ("self_attn.v_proj", "attn_v", as_is),
+    ("self_attn.out_proj", "attn_output", as_is),
+    ("self_attn.q_layernorm", "attn_q_norm", as_is),
+    ("self_attn.k_layernorm", "attn_k_norm", as_is),
+    ("conv.in_proj", "shortconv.in_proj", as_is),
+    ("conv.out_proj", "shortconv.out_proj", as_is),
+    ("conv.conv", "shortconv.conv", squeezed),
 ];
 
 fn ffn_dim(draft: &mut Draft<'_>) -> Result<()> {
@@ -65,23 +69,15 @@ fn ffn_dim(draft: &mut Draft<'_>) -> Result<()> {
     draft.uint("feed_forward_length", dim.next_multiple_of(multiple))
 }
 
-fn kv_heads(draft: &mut Draft<'_>) -> Result<()> {
+/// Which layers attend.
+pub(super) fn kv_heads(draft: &mut Draft<'_>) -> Result<()> {
     let config = draft.config;
-    let n_kv_heads = match config.uint("num_key_value_heads")? {
-        Some(n) => n,
-        None => config.need_uint("num_attention_heads")?,
-    };
-    let n_kv_heads = n_kv_heads.min(1 << 30) as i32;
-    let heads = |attends: bool| if attends { n_kv_heads } else { 0 };
-    if let Some(kinds) = config.list("layer_types")? {
-        let heads: Vec<i32> = kinds.iter().map(|kind| heads(kind == "full_attention")).collect();
-        return draft.uints("attention.head_count_kv", &heads);
+    if config.value("layer_types").is_some() {
+        return draft.attends_by_type();
     }
-    let n_layers = config.need_uint("num_hidden_layers")?.min(1 << 12);
     let attends = config
         .list("full_attn_idxs")?
         .ok_or_else(|| Error::malformed(config.of("layer_types"), "nothing", "the kind of each layer"))?;
-    let heads: Vec<i32> =
-        (0..n_layers).map(|i| heads(attends.iter().any(|v| v.as_u64() == Some(i)))).collect();
-    draft.uints("attention.head_count_kv", &heads)
+    let is_one = |i: u64| attends.iter().any(|v| v.as_u64() == Some(i));
+    draft.attends((0..draft.n_layers()?).map(is_one))
 }

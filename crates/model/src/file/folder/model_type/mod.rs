@@ -4,20 +4,49 @@
 //! and fields whose other values mean arithmetic we don't have. To add a model type write its file and one line in
 //! [`MODEL_TYPES`]. Source of names and keys: llama.cpp's converter and the transformers library's models.
 
+mod apertus;
+mod bamba;
+mod cohere;
+mod cohere2;
+mod ernie4_5;
+mod exaone4;
+mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma4;
+mod glm4;
+mod gpt_oss;
 mod granite;
+mod granitemoehybrid;
+mod hunyuan_v1_dense;
+mod jamba;
 mod lfm2;
+mod lfm2_moe;
 mod llama;
+mod mamba;
+mod mamba2;
+mod minicpm;
+mod nemotron;
+mod nemotron_h;
 mod olmo2;
+mod olmo3;
+mod phi;
 mod phi3;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
+mod qwen3_5;
+mod qwen3_5_moe;
 mod qwen3_moe;
+mod qwen3_next;
+mod seed_oss;
 mod smollm3;
+mod stablelm;
+mod starcoder2;
 
 use super::draft::Draft;
+use super::fields::Fields;
 use super::names::{LAYER, Rule, WHOLE};
 use crate::error::{Error, Result};
 
@@ -26,6 +55,8 @@ use crate::error::{Error, Result};
 pub struct ModelType {
     /// The values.
     pub names: &'static [&'static str],
+    /// Which of the models of these names it is about, where there are two kinds.
+    pub when: Option<fn(&Fields<'_>) -> bool>,
     /// The family it becomes ([`crate::arch`]).
     pub family: &'static str,
     /// The object of `config.json` that is about text, where the model also sees or hears.
@@ -34,6 +65,8 @@ pub struct ModelType {
     pub fields: &'static [Field],
     /// Numbers of fields that files leave out.
     pub defaults: &'static [(&'static str, f64)],
+    /// Truth values of fields that files leave out.
+    pub flags: &'static [(&'static str, bool)],
     /// Fields, and the values in JSON that we know the arithmetic of.
     pub expects: &'static [(&'static str, &'static [&'static str])],
     /// Whether the head is the embedding where the configuration does not say.
@@ -48,6 +81,8 @@ pub struct ModelType {
     pub whole: &'static [&'static [Rule]],
     /// Tables of a layer's tensors; the first that has a name counts.
     pub layer: &'static [&'static [Rule]],
+    /// Tensors of a layer with one value, and the key under which GGUF lists those of all layers.
+    pub listed: &'static [(&'static str, &'static str)],
     /// Sets the keys that are more than a field's value, before the others.
     pub adjust: fn(&mut Draft<'_>) -> Result<()>,
 }
@@ -102,10 +137,12 @@ impl ModelType {
     /// What most model types share, to be completed.
     const BASE: Self = Self {
         names: &[],
+        when: None,
         family: "",
         text_config: None,
         fields: &[],
         defaults: &[("rms_norm_eps", 1e-6)],
+        flags: &[],
         expects: &[("hidden_act", &["\"silu\""])],
         tied: false,
         layers_in: "model.layers.",
@@ -113,6 +150,7 @@ impl ModelType {
         skips: &[],
         whole: &[WHOLE],
         layer: &[LAYER],
+        listed: &[],
         adjust: |_| Ok(()),
     };
 }
@@ -131,17 +169,53 @@ pub static MODEL_TYPES: &[&ModelType] = &[
     &granite::MODEL_TYPE,
     &olmo2::MODEL_TYPE,
     &lfm2::MODEL_TYPE,
+    &phi::MODEL_TYPE,
+    &starcoder2::MODEL_TYPE,
+    &stablelm::MODEL_TYPE,
+    &gpt_oss::MODEL_TYPE,
+    &exaone4::MODEL_TYPE,
+    &hunyuan_v1_dense::MODEL_TYPE,
+    &ernie4_5::MODEL_TYPE,
+    &nemotron::MODEL_TYPE,
+    &glm4::MODEL_TYPE,
+    &cohere::MODEL_TYPE,
+    &cohere2::MODEL_TYPE,
+    &qwen2_moe::MODEL_TYPE,
+    &seed_oss::MODEL_TYPE,
+    &apertus::MODEL_TYPE,
+    &olmo3::MODEL_TYPE,
+    &gemma4::MODEL_TYPE,
+    &mamba::MODEL_TYPE,
+    &mamba2::MODEL_TYPE,
+    &jamba::MODEL_TYPE,
+    &granitemoehybrid::DENSE,
+    &granitemoehybrid::EXPERTS,
+    &bamba::MODEL_TYPE,
+    &falcon_h1::MODEL_TYPE,
+    &qwen3_next::MODEL_TYPE,
+    &qwen3_5::MODEL_TYPE,
+    &qwen3_5_moe::MODEL_TYPE,
+    &nemotron_h::DENSE,
+    &nemotron_h::EXPERTS,
+    &lfm2_moe::MODEL_TYPE,
+    &minicpm::MODEL_TYPE,
 ];
 
-/// The model type called `name`.
+/// The model type called `name` in the configuration `whole`, and the part of it that is about text.
 ///
 /// # Errors
 /// [`Error::Unsupported`] with the names there are.
-pub fn by_name(name: &str) -> Result<&'static ModelType> {
-    MODEL_TYPES.iter().copied().find(|model| model.names.contains(&name)).ok_or_else(|| {
-        let names = MODEL_TYPES.iter().flat_map(|model| model.names.iter().copied());
-        Error::unsupported("config.json model_type", format!("{name:?}"), names)
-    })
+pub fn find<'a>(name: &str, whole: &Fields<'a>) -> Result<(&'static ModelType, Fields<'a>)> {
+    for &model in MODEL_TYPES.iter().filter(|model| model.names.contains(&name)) {
+        let text = model.text_config.map_or(Ok(None), |name| whole.object(name))?;
+        let config = Fields { defaults: model.defaults, flags: model.flags, ..text.unwrap_or(*whole) };
+        if model.when.is_none_or(|when| when(&config)) {
+            return Ok((model, config));
+        }
+    }
+    let mut names: Vec<&str> = MODEL_TYPES.iter().flat_map(|model| model.names).copied().collect();
+    names.dedup();
+    Err(Error::unsupported("config.json model_type", format!("{name:?}"), names))
 }
 
 /// The factor on scores where it is not the one by the head's width: by a number of its own.
@@ -159,9 +233,11 @@ mod tests {
 
     #[test]
     fn every_model_type_has_a_family_and_a_name_of_its_own() {
-        let mut names: Vec<_> = MODEL_TYPES.iter().flat_map(|model| model.names).collect();
-        names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        for (i, model) in MODEL_TYPES.iter().enumerate() {
+            let others = MODEL_TYPES[..i].iter().filter(|other| model.when.is_none() || other.when.is_none());
+            let mut others = others.flat_map(|other| other.names);
+            assert!(!others.any(|name| model.names.contains(name)), "{:?}", model.names);
+        }
         for model in MODEL_TYPES {
             assert!(FAMILIES.iter().any(|family| family.name == model.family), "{}", model.family);
         }

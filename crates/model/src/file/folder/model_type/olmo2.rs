@@ -1,7 +1,7 @@
 //! OLMo 2: norms behind the blocks.
 
+use super::super::change::as_is;
 use super::super::names::{LAYER, Rule};
-use super::super::values::Change;
 use super::ModelType;
 
 pub static MODEL_TYPE: ModelType = ModelType {
@@ -12,7 +12,8 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORMS: &[Rule] = &[
-    ("post_attention_layernorm", "post_attention_norm", Change::None),
-    ("post_feedforward_layernorm", "post_ffw_norm", Change::None),
+/// Norms behind the blocks.
+pub(super) const NORMS: &[Rule] = &[
+    ("post_attention_layernorm", "post_attention_norm", as_is),
+    ("post_feedforward_layernorm", "post_ffw_norm", as_is),
 ];

@@ -1,7 +1,7 @@
 //! Phi-3 to Phi-4-mini: q, k and v in one matrix, gate and up in another.
 
+use super::super::change::as_is;
 use super::super::names::{LAYER, Rule};
-use super::super::values::Change;
 use super::{ModelType, uint};
 
 pub static MODEL_TYPE: ModelType = ModelType {
@@ -13,5 +13,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const FUSED: &[Rule] =
-    &[("self_attn.qkv_proj", "attn_qkv", Change::None), ("mlp.gate_up_proj", "ffn_up", Change::None)];
+const FUSED: &[Rule] = &[("self_attn.qkv_proj", "attn_qkv", as_is), ("mlp.gate_up_proj", "ffn_up", as_is)];
