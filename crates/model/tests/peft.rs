@@ -50,7 +50,9 @@ fn folder_files(name: &str) -> Folder {
 
 /// The same weights as a folder and as a GGUF file.
 fn bases(name: &str) -> [Contents; 2] {
-    let file = gguf::parse(bytes(&path(&format!("folders/{name}.gguf")))).unwrap();
+    let own = path(&format!("folders/{name}.gguf"));
+    let file = if own.is_file() { own } else { path(&format!("families/{name}.gguf")) };
+    let file = gguf::parse(bytes(&file)).unwrap();
     [folder::import(&folder_files(name)).unwrap(), file]
 }
 
@@ -153,63 +155,92 @@ fn values(entry: &Entry) -> Vec<f32> {
     values
 }
 
-/// An adapter of every matrix that a folder has, made from the folder's own names, against a folder whose weights have the
-/// products added: whatever model type there is, its names lead to the right rows.
+const RANK: usize = 3;
+
+/// An adapter of rank [`RANK`], twice whose product is added.
+fn adapter_files(pairs: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> (Vec<u8>, Bytes) {
+    let config = json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}).to_string();
+    (config.into_bytes(), written(pairs))
+}
+
+/// An adapter of every matrix of a folder that takes one, made from the folder's own names, against a folder whose weights have
+/// the products added: whatever model type there is, its names lead to the right rows. What is refused, is so on a folder and on
+/// a GGUF file alike.
 #[test]
 fn every_model_types_names_are_found() {
-    const RANK: usize = 3;
     let tokens = tokens();
-    let mut seen = 0;
+    let (mut seen, mut all_refused) = (0, Vec::new());
     for entry in std::fs::read_dir(path("folders")).unwrap() {
         let dir = entry.unwrap().path();
         let name = dir.file_name().unwrap().to_string_lossy().into_owned();
-        if !dir.is_dir() || !dir.with_extension("gguf").is_file() {
+        if !dir.join(folder::CONFIG).is_file() || name == "split" {
             continue;
         }
         let files = folder_files(&name);
         let entries: Vec<Entry> =
             files.shards.iter().flat_map(|(file, bytes)| safetensors::parse(file, bytes).unwrap()).collect();
-        if entries.iter().any(|entry| entry.dtype.starts_with("F8")) {
+        if entries.iter().any(|entry| entry.dtype.starts_with("F8") || entry.dtype == "U8") {
             continue;
         }
-        let (mut merged, mut pairs) = (BTreeMap::new(), BTreeMap::new());
+        let bases = bases(&name).map(|base| (Tiny::new(&name, &base, None), base));
+        let (mut merged, mut pairs, mut refused) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (i, entry) in entries.iter().enumerate() {
             let mut weights = values(entry);
             if let (&[rows, cols], Some(module)) = (&entry.shape[..], entry.name.strip_suffix(".weight"))
-                && !module.contains("embed_tokens")
+                && !module.contains("embed")
             {
                 let (a, b) = (noise(RANK * cols, i as u64, 0.2), noise(rows * RANK, 99 + i as u64, 0.2));
-                for (weight, at) in weights.iter_mut().zip(0..) {
-                    let (row, col) = (at / cols, at % cols);
-                    let product: f64 =
-                        (0..RANK).map(|k| f64::from(b[row * RANK + k]) * f64::from(a[k * cols + col])).sum();
-                    *weight = (f64::from(*weight) + 2.0 * product) as f32;
-                }
                 let module = format!("base_model.model.{module}");
-                pairs.insert(format!("{module}.lora_A.default.weight"), (vec![RANK, cols], a));
-                pairs.insert(format!("{module}.lora_B.default.weight"), (vec![rows, RANK], b));
+                let pair = BTreeMap::from([
+                    (format!("{module}.lora_A.default.weight"), (vec![RANK, cols], a.clone())),
+                    (format!("{module}.lora_B.default.weight"), (vec![rows, RANK], b.clone())),
+                ]);
+                let takes = |(tiny, base): &(Tiny, Contents)| {
+                    adapter(&adapter_files(&pair), base, tiny).is_ok_and(|adapter| adapter.n_pairs() > 0)
+                };
+                assert_eq!(takes(&bases[0]), takes(&bases[1]), "{name}: {module}");
+                if takes(&bases[0]) {
+                    for (weight, at) in weights.iter_mut().zip(0..) {
+                        let (row, col) = (at / cols, at % cols);
+                        let product: f64 = (0..RANK)
+                            .map(|k| f64::from(b[row * RANK + k]) * f64::from(a[k * cols + col]))
+                            .sum();
+                        *weight = (f64::from(*weight) + 2.0 * product) as f32;
+                    }
+                    pairs.extend(pair);
+                } else {
+                    refused.push(module);
+                }
             }
             merged.insert(entry.name.clone(), (entry.shape.clone(), weights));
         }
-        let config = json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}).to_string();
-        let both = (config.into_bytes(), written(&pairs));
+        let both = adapter_files(&pairs);
         let merged =
             Folder { index: None, shards: vec![(folder::WEIGHTS.into(), written(&merged))], ..files };
         let merged = Tiny::new(&name, &folder::import(&merged).unwrap(), Some("exact"));
         let expected = merged.logits(&tokens, CTX, tokens.len(), 1);
-        for base in bases(&name) {
-            let mut tiny = Tiny::new(&name, &base, None);
+        let expected: Vec<f64> = expected.iter().map(|&v| v.into()).collect();
+        for (mut tiny, base) in bases {
             let adapter = adapter(&both, &base, &tiny).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(adapter.n_pairs(), pairs.len() / 2, "{name}");
             tiny.adapters = vec![(Arc::new(adapter), 1.0)];
-            let expected: Vec<f64> = expected.iter().map(|&v| v.into()).collect();
             let off = difference(&tiny.logits(&tokens, CTX, tokens.len(), 1), &expected);
-            eprintln!("{name}: {off:.2e} of the spread");
+            eprintln!(
+                "{name}: {off:.2e} of the spread, {} pairs, {} refused",
+                pairs.len() / 2,
+                refused.len()
+            );
             assert!(off < TOLERANCE, "{name}: {off:.2e} of the spread");
         }
         seen += 1;
+        all_refused.extend(refused.into_iter().map(|module| format!("{name} {module}")));
     }
-    assert!(seen >= 14, "{seen} folders");
+    // Weights that a folder has in other columns or times a factor, stacks of one, norms.
+    let known = |at: &String| {
+        at.starts_with("falcon-h1")
+            || ["linear_attn.", "shared_mlp.", "_norm"].iter().any(|part| at.contains(part))
+    };
+    assert!(all_refused.iter().all(known), "refused: {all_refused:#?}");
+    assert!(seen >= 40, "{seen} folders");
 }
 
 /// How a changed adapter of the tiny Llama is refused.
