@@ -185,3 +185,17 @@ macro_rules! tiles {
     };
 }
 pub(crate) use tiles;
+
+/// The kernels of the float formats, for a tier's table: those of its module `float`.
+macro_rules! floats {
+    () => {
+        &[$crate::simd::lanes::floats!("f32" f32), $crate::simd::lanes::floats!("f16" f16), $crate::simd::lanes::floats!("bf16" bf16)]
+    };
+    ($name:literal $f:ident) => {
+        ($name, $crate::simd::RowKernel { act: $crate::acts::Act::F32, tile: |_, weights, n_rows, acts, tokens, out| {
+            // SAFETY: called only where the tier's `detect` found the features.
+            unsafe { float::$f(weights, n_rows, acts, tokens, out) }
+        } })
+    };
+}
+pub(crate) use floats;

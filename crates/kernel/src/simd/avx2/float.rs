@@ -104,7 +104,14 @@ fn dots<const BYTES: usize, const R: usize, const T: usize>(
     for (x16, x) in x16.iter_mut().zip(x) {
         *x16 = &x.as_chunks().0[..n];
     }
+    // Rows lie behind each other: where the next ones begin, asked for as these are read.
+    let next = rows[0].as_ptr().wrapping_add(R * rows[0].len());
     for i in 0..n {
+        if T == 1 {
+            for ahead in (0..R * BYTES).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(i * R * BYTES + ahead).cast());
+            }
+        }
         for r in 0..R {
             let w = load(&w16[r][i]);
             for t in 0..T {

@@ -10,10 +10,9 @@ pub(super) mod lanes;
 use std::arch::x86_64::*;
 
 use super::expand::expansions;
-use super::lanes::{multiply, tiles};
+use super::lanes::{floats, multiply, tiles};
 use super::ops::ops;
 use super::{RowKernel, Tier};
-use crate::acts::Act;
 use lanes::Avx;
 
 /// The functions below call code compiled for AVX2, FMA and F16C. They are reached only through this table, whose fields
@@ -30,24 +29,11 @@ pub static TIER: Tier = Tier {
     tiles: expansions!(tiles!(Avx<false>, "avx2,fma,f16c", multiply)),
 };
 
+/// The kernels of the float formats.
+pub(super) static FLOATS: &[(&str, RowKernel)] = floats!();
+
 // Four tokens, with what their products need on the way: 16 registers.
 multiply!(Avx<false>, "avx2,fma,f16c", tokens [1 2 3] 4, steps { 0 => 0, 2 => 2, 4 => 4, _ => 8 });
-
-/// The kernels of the float formats.
-pub(super) static FLOATS: &[(&str, RowKernel)] = &[
-    ("f32", RowKernel { act: Act::F32, tile: tile!(float::f32) }),
-    ("f16", RowKernel { act: Act::F32, tile: tile!(float::f16) }),
-    ("bf16", RowKernel { act: Act::F32, tile: tile!(float::bf16) }),
-];
-
-/// A tile kernel compiled for this tier, as the plain function the table holds.
-macro_rules! tile {
-    ($($f:ident)::+) => {
-        // SAFETY: called only where `detect` found the features, see `TIER`.
-        |_, weights, n_rows, acts, tokens, out| unsafe { $($f)::+(weights, n_rows, acts, tokens, out) }
-    };
-}
-use tile;
 
 /// 16 bytes to a register.
 #[target_feature(enable = "avx2,fma,f16c")]

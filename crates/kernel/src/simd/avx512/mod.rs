@@ -3,12 +3,13 @@
 //! 32 rows are taken together, in two registers of 16 lanes. `vpdpbusd` multiplies unsigned bytes of weights with signed bytes of
 //! activations and adds four products onto an i32 without a rounding or a carry lost: twice a cycle, the peak of the CPU.
 
+mod float;
 mod lanes;
 
 use std::arch::is_x86_feature_detected as has;
 
 use super::expand::expansions;
-use super::lanes::{multiply, tiles};
+use super::lanes::{floats, multiply, tiles};
 use super::ops::ops;
 use super::{Tier, avx2};
 use lanes::Avx512;
@@ -26,7 +27,7 @@ pub static TIER: Tier = Tier {
             && has!("avx512vbmi2")
     },
     ops: ops!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"),
-    floats: avx2::FLOATS,
+    floats: floats!(),
     tiles: expansions!(tiles!(
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",
