@@ -27,7 +27,7 @@ pub use now::Now;
 use prepare::prepare;
 use python::{python_str, string_method, to_json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 /// The longest published template has 30 kB.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
@@ -118,7 +118,7 @@ impl ChatTemplate {
                 String::from_utf8(out.text).map_err(|_| Error::Template("it wrote half a character".into()))
             }
             Err(e) => Err(match refusal.get() {
-                Some(message) => Error::Template(String::clone(message)),
+                Some(message) => Error::Template(printable(message.clone())),
                 None => describe(&e),
             }),
         }
@@ -145,14 +145,15 @@ impl std::io::Write for Limited {
 }
 
 fn describe(e: &minijinja::Error) -> Error {
-    Error::Template(match e.kind() {
+    // A template's own words, or a name from it, may hold anything.
+    Error::Template(printable(match e.kind() {
         ErrorKind::OutOfFuel => "it ran for too long".into(),
         ErrorKind::WriteFailure => format!("it wrote more than {} MB", BUDGET_BYTES >> 20),
         kind => {
             let place = e.line().map(|line| format!(" in line {line}")).unwrap_or_default();
             format!("{}{place}", e.detail().map_or_else(|| kind.to_string(), str::to_owned))
         }
-    })
+    }))
 }
 
 fn fault(message: impl Into<String>) -> minijinja::Error {

@@ -136,6 +136,8 @@ fn a_refusal_is_in_the_templates_own_words() {
     ] {
         assert_eq!(short(source), Err(Error::Template("No system role.".into())));
     }
+    let said = short(r"{{ raise_exception('a\n\u001b[2J') }}");
+    assert_eq!(said, Err(Error::Template(r"a\n\u{1b}[2J".into())), "one sentence, whatever the words");
 }
 
 #[test]
