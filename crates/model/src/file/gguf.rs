@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 
 /// How a file begins.
 pub const MAGIC: [u8; 4] = *b"GGUF";
+const ALIGNMENT: &str = "general.alignment";
 const ALIGNMENT_DEFAULT: u64 = 32;
 /// Real files have under 100 keys and under 10,000 tensors; beyond these a count is a lie or an attack.
 const KEYS_MAX: u64 = 65_536;
@@ -51,10 +52,13 @@ pub fn parse(bytes: Bytes) -> Result<Contents> {
         let value = c.value(&key, of)?;
         file.set_typed(key, value, of)?;
     }
-    let alignment = file.uint("general.alignment")?.unwrap_or(ALIGNMENT_DEFAULT);
+    if let Some(of) = file.value_type(ALIGNMENT).filter(|&of| of != ValueType::U32) {
+        return Err(Error::malformed(format!("metadata {ALIGNMENT}"), format!("type {of:?}"), "U32"));
+    }
+    let alignment = file.uint(ALIGNMENT)?.unwrap_or(ALIGNMENT_DEFAULT);
     if !alignment.is_power_of_two() || alignment > 1 << 20 {
         return Err(Error::malformed(
-            "metadata general.alignment",
+            format!("metadata {ALIGNMENT}"),
             alignment,
             "a power of two up to 1048576",
         ));
@@ -244,6 +248,18 @@ impl<'a> Cursor<'a> {
                     texts.push(self.take(n)?);
                 }
                 return Ok(Value::strings(texts));
+            }
+            // Lengths are kept as later versions write them.
+            None if self.version == 1 => {
+                let mut arrays = Vec::new();
+                for _ in 0..len {
+                    if let Value::Array { of, len, bytes } = self.array(key, depth + 1)? {
+                        arrays.extend(of.id().to_le_bytes());
+                        arrays.extend((len as u64).to_le_bytes());
+                        arrays.extend_from_slice(&bytes);
+                    }
+                }
+                return Ok(Value::Array { of, len: len as usize, bytes: Bytes::new(arrays) });
             }
             None => {
                 for _ in 0..len {
