@@ -56,7 +56,7 @@ impl Error {
 }
 
 /// Names from a file may hold anything: a line's end would make two sentences of one, an escape could drive a terminal.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

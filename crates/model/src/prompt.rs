@@ -5,27 +5,29 @@
 //! the differences.
 //!
 //! A template is somebody else's program, so it runs on a budget: instructions (minijinja's fuel) and bytes. minijinja can
-//! meter what is printed and what filters make, not what `~` and `+` join; `prepare` therefore rewrites `a ~ b` to
-//! `a|metered ~ b`, and what a join makes is never longer than what was metered and its last part.
+//! meter what is printed and what filters make, not what operators and brackets make; `prepare` therefore puts filters of
+//! ours behind their operands and behind what they made (`a ~ b` becomes `a|joined ~ b|joined`). A list may hold another
+//! twice and that another twice: what counts is what would be written if it were printed. `meter` does the counting.
 
+mod meter;
 mod now;
 mod prepare;
 mod python;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 
+use meter::Meter;
 pub use now::Now;
-use prepare::{METERED, prepare};
+use prepare::prepare;
 use python::{python_str, string_method, to_json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 /// The longest published template has 30 kB.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
@@ -116,7 +118,7 @@ impl ChatTemplate {
                 String::from_utf8(out.text).map_err(|_| Error::Template("it wrote half a character".into()))
             }
             Err(e) => Err(match refusal.get() {
-                Some(message) => Error::Template(String::clone(message)),
+                Some(message) => Error::Template(printable(message.clone())),
                 None => describe(&e),
             }),
         }
@@ -143,44 +145,19 @@ impl std::io::Write for Limited {
 }
 
 fn describe(e: &minijinja::Error) -> Error {
-    Error::Template(match e.kind() {
+    // A template's own words, or a name from it, may hold anything.
+    Error::Template(printable(match e.kind() {
         ErrorKind::OutOfFuel => "it ran for too long".into(),
         ErrorKind::WriteFailure => format!("it wrote more than {} MB", BUDGET_BYTES >> 20),
         kind => {
             let place = e.line().map(|line| format!(" in line {line}")).unwrap_or_default();
             format!("{}{place}", e.detail().map_or_else(|| kind.to_string(), str::to_owned))
         }
-    })
+    }))
 }
 
 fn fault(message: impl Into<String>) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, message.into())
-}
-
-/// Bytes that one rendering has made.
-#[derive(Debug, Clone, Default)]
-struct Meter(Arc<AtomicU64>);
-
-impl Meter {
-    fn spend(&self, n: usize) -> std::result::Result<(), minijinja::Error> {
-        if self.0.fetch_add(n as u64, Ordering::Relaxed).saturating_add(n as u64) > BUDGET_BYTES {
-            return Err(fault(format!("it made more than {} MB", BUDGET_BYTES >> 20)));
-        }
-        Ok(())
-    }
-
-    /// Spends what copying `value` would take, and gives it back.
-    fn pass(&self, value: Value) -> std::result::Result<Value, minijinja::Error> {
-        let n = match value.kind() {
-            ValueKind::String | ValueKind::Bytes => value.as_str().map_or(0, str::len),
-            ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
-                value.len().unwrap_or(0).saturating_mul(16)
-            }
-            _ => 0,
-        };
-        self.spend(n)?;
-        Ok(value)
-    }
 }
 
 fn syntax() -> Result<SyntaxConfig> {
@@ -223,8 +200,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
         }
     });
 
-    let m = meter.clone();
-    env.add_filter(METERED, move |value: Value| m.pass(value));
+    meter.add_filters(&mut env);
     let m = meter.clone();
     env.add_filter("tojson", move |value: Value, kwargs: Kwargs| {
         let text = to_json(&value, &kwargs)?;
@@ -283,7 +259,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     env.add_function(
         "raise_exception",
         move |message: Value| -> std::result::Result<Value, minijinja::Error> {
-            let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+            let message = python_str(&message)?;
             let _ = refusal.set(message.clone());
             Err(fault(message))
         },

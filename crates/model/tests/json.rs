@@ -127,6 +127,8 @@ fn what_is_not_known_is_refused_in_one_sentence() {
         (bpe(json!({ "a": 0 }), json!(null)), "model.merges: nothing"),
         (bpe(json!({ "a": 0, "b": 0 }), json!([])), r#"id 0 for "a" and "b", expected one token for an id"#),
         (bpe(json!({ "a": 4_000_000_000u32 }), json!([])), "id 4000000000 among 1 tokens"),
+        // A short file takes little memory.
+        (bpe(json!({ "a": 1_000_000 }), json!([])), "id 1000000 among 1 tokens"),
         (bpe(json!({ "a": -1 }), json!([])), "invalid value"),
         (bpe(json!({ "a": 0, "b": 1 }), json!(["a b"])), r#"merge 0: "a" and "b", expected two tokens"#),
         (bpe(json!({ "a": 0 }), json!(["a"])), "two tokens with a space between"),

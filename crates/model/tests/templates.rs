@@ -90,6 +90,32 @@ fn writes_what_python_writes() {
         ("{{ strftime_now('%d %b %Y %A %j %I%p') }}", "02 Jan 2026 Friday 002 03AM"),
         ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}\n", "01"),
         ("{{ tools is defined }}{{ bos_token }}", "False<s>"),
+        ("{{ 'a' ~ true ~ [1, none] ~ (1, 'b') ~ {'c': 1.0} }}", "aTrue[1, None](1, 'b'){'c': 1.0}"),
+        ("{{ '-' * 3 ~ 2 * 3 * -x }}{{ 'ab'[0] * (x + 1) }}{{ 2 ** 3 }}{{ [x] * 2 }}", "----6aa8[1, 1]"),
+        (
+            "{% set ns = namespace(a=[1]) %}{%- set ns.a = ns.a + [2], 3 -%} {{ ns.a }}{{ ns.a[0] | length }}",
+            "([1, 2], 3)2",
+        ),
+        (
+            "{% for (k, v) in [('a', 1), ('b', (2))] if (v) in (1, 2) %}{{ k }}={{ v }} {% endfor %}",
+            "a=1 b=2 ",
+        ),
+        (
+            "{% set (a, b) = (1, [2]) %}{% set c %}{{ a ~ b }}{% endset %}{{ c ~ '!' if (c) is not in [1] else (2) }}",
+            "1[2]!",
+        ),
+        (
+            "{% macro m(a, b=[1]) %}{{ caller(a) ~ b }}{% endmacro %}{% call(x) m('y', b=(2, 3)) %}{{ x * 2 }}{% endcall %}",
+            "yy(2, 3)",
+        ),
+        (
+            "{% filter upper %}a{% endfilter %}{% with a = [1], b = {'c': (2)} %}{{ a + [b.c] }}{% endwith %}",
+            "A[1, 2]",
+        ),
+        (
+            "{{ 'a' + 'b' if not (x is divisibleby(2)) and (x) is eq(1) else '' }}{{ dict(a=1, **{'b': 2}) | length }}",
+            "ab2",
+        ),
         ("{{ messages[0]['missing'] }}{{ x if x is defined and x is not string else x + '' }}", "1"),
     ] {
         assert_eq!(short(source).as_deref(), Ok(expected), "{source}");
@@ -110,6 +136,8 @@ fn a_refusal_is_in_the_templates_own_words() {
     ] {
         assert_eq!(short(source), Err(Error::Template("No system role.".into())));
     }
+    let said = short(r"{{ raise_exception('a\n\u001b[2J') }}");
+    assert_eq!(said, Err(Error::Template(r"a\n\u{1b}[2J".into())), "one sentence, whatever the words");
 }
 
 #[test]
@@ -132,14 +160,36 @@ fn render_hostile_templates() {
         (doubling("{% set ns.x = [ns.x, ns.x] | join %}"), "more than 64 MB"),
         (doubling("{% set ns.x = ns.x.replace('a', 'aa') %}"), "more than 64 MB"),
         (doubling("{% set ns.x = ns.x | replace('a', 'aa') %}"), "more than 64 MB"),
-        (doubling("{% set ns.x = ','.join([ns.x, ns.x]) %}"), "more than 64 MB"),
+        (doubling("{% set ns.x = ','.join([ns.x, ns.x]) %}"), "too long"),
         (doubling("{% set ns.x = '{}{}'.format(ns.x, ns.x) %}"), "more than 64 MB"),
         (doubling("{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}"), "more than 64 MB"),
         (doubling("{% set ns.x = [ns.x, ns.x] | tojson %}"), "more than 64 MB"),
         (doubling("{% set ns.x = [ns.x, ns.x] | string %}"), "too long"),
-        (doubling("{% for j in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"), "for too long"),
-        (doubling("{% for j in range(9999) %}{% set ns.x = {1: [[[ns.x]]]} | items %}{% endfor %}"), "for too long"),
+        (doubling("{% for j in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"), "too deep"),
+        (doubling("{% for j in range(9999) %}{% set ns.x = {1: [[[ns.x]]]} | items %}{% endfor %}"), "too deep"),
         (doubling("{% set ns.x = [[[[ns.x]]]] %}") + "{{ ns.x }}", "too deep"),
+        // Lists of lists are no larger than what they share, until they are printed, compared or joined.
+        (doubling("{% set ns.x = [ns.x, ns.x] %}") + "{{ 'a' ~ ns.x }}", "too long"),
+        (doubling("{% set ns.x = (ns.x, ns.x) %}") + "{{ ns.x | upper }}", "too long"),
+        (doubling("{% set ns.x = ns.x, ns.x %}") + "{{ ns.x in 'a' }}", "too long"),
+        (doubling("{% set ns.x = {1: ns.x, 2: ns.x} %}") + "{{ ns.x == {} }}", "too long"),
+        (doubling("{% set ns.x = dict(a=ns.x, b=ns.x) %}") + "{{ raise_exception(ns.x) }}", "too long"),
+        (doubling("{% set ns.x = [[ns.x], [ns.x]] | items %}") + "{{ ns.x | lower }}", ""),
+        ("{% set x = [1] %}".to_owned() + &"{% set x = [x, x] %}".repeat(40) + "{{ 'a' ~ x }}", "too long"),
+        ("{% macro m(x, n) %}{{ m([x, x], n - 1) if n else 'a' ~ x }}{% endmacro %}{{ m('aaaa', 40) }}".to_owned(), ""),
+        // A namespace prints what it keeps, with escapes that double at every turn; one that keeps itself, for ever.
+        (doubling("{% set ns.x = 'a' ~ ns %}"), "too long"),
+        (doubling("{% set ns.x = ns %}") + "{{ 'a' ~ ns }}", "a namespace can't be kept"),
+        (doubling("{%- set ns.x = {'a': [ns]} -%}") + "{{ ns == ns.x }}", "a namespace can't be kept"),
+        ("{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a ~ b }}".to_owned(), "a namespace can't be kept"),
+        // What is repeated is as long as it will be.
+        ("{% set ns = namespace(x='') %}{% for i in range(99) %}{% set ns.x = [ns.x, 'a' * 99999999] %}{% endfor %}".to_owned(), "more than 64 MB"),
+        ("{{ 'a' * 9999 * 9999 }}".to_owned(), "more than 64 MB"),
+        ("{{ 9999 * 9999 * 'a' }}".to_owned(), "more than 64 MB"),
+        ("{{ 'a' * 10 ** 9 }}".to_owned(), "powers as factors"),
+        ("{{ 'a' * (10 ** 7 * 7) }}".to_owned(), "more than 64 MB"),
+        ("{{ 'a' * (70 * (10 ** 6)) }}".to_owned(), "more than 64 MB"),
+        ("{{ ([1, 2] * 9999999) | list | length }}".to_owned(), "more than 64 MB"),
         ("{{ '{:>9999999999}'.format('a') }}".to_owned(), "more than 64 MB"),
         ("{% macro m(x, n) %}{{ m(x ~ x, n - 1) if n else x }}{% endmacro %}{{ m('aaaa', 60) }}".to_owned(), ""),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".to_owned(), ""),

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 
 /// How a file begins.
 pub const MAGIC: [u8; 4] = *b"GGUF";
+const ALIGNMENT: &str = "general.alignment";
 const ALIGNMENT_DEFAULT: u64 = 32;
 /// Real files have under 100 keys and under 10,000 tensors; beyond these a count is a lie or an attack.
 const KEYS_MAX: u64 = 65_536;
@@ -52,10 +53,13 @@ pub fn parse(bytes: Bytes) -> Result<Contents> {
         let value = c.value(&key, of)?;
         file.set_typed(key, value, of)?;
     }
-    let alignment = file.uint("general.alignment")?.unwrap_or(ALIGNMENT_DEFAULT);
+    if let Some(of) = file.value_type(ALIGNMENT).filter(|&of| of != ValueType::U32) {
+        return Err(Error::malformed(format!("metadata {ALIGNMENT}"), format!("type {of:?}"), "U32"));
+    }
+    let alignment = file.uint(ALIGNMENT)?.unwrap_or(ALIGNMENT_DEFAULT);
     if !alignment.is_power_of_two() || alignment > 1 << 20 {
         return Err(Error::malformed(
-            "metadata general.alignment",
+            format!("metadata {ALIGNMENT}"),
             alignment,
             "a power of two up to 1048576",
         ));

@@ -347,6 +347,33 @@ mod tests {
         assert_eq!(written(&Header::like(&file), &[]), bytes);
     }
 
+    /// A file of version 1, whose lengths have 32 bits, with one key.
+    fn version_1(key: &str, of: ValueType, value: &[u8]) -> Bytes {
+        let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
+        let key = [&words(&[key.len() as u32]), key.as_bytes(), &words(&[of.id()]), value].concat();
+        Bytes::new([b"GGUF", &words(&[1, 0, 1])[..], &key].concat())
+    }
+
+    #[test]
+    fn arrays_of_version_1_are_written_as_version_3_has_them() {
+        let (array, text) = (ValueType::Array.id(), ValueType::String.id());
+        let words = [array, 2, text, 1, 1].into_iter().flat_map(u32::to_le_bytes);
+        let rest = [ValueType::U8.id(), 3].into_iter().flat_map(u32::to_le_bytes);
+        let value: Vec<u8> = words.chain(*b"a").chain(rest).chain([7, 8, 9]).collect();
+        let file = gguf::parse(version_1("nested", ValueType::Array, &value)).unwrap();
+        let numbers = Meta::array(ValueType::U8, [7u8, 8, 9].map(Meta::from));
+        let expected = Meta::array(ValueType::Array, [Meta::array(ValueType::String, ["a".into()]), numbers]);
+        assert_eq!(Meta::read(&file, "nested"), Some(expected.clone()));
+        let again = gguf::parse(Bytes::new(written(&Header::like(&file), &[]))).unwrap();
+        assert_eq!(Meta::read(&again, "nested"), Some(expected));
+    }
+
+    #[test]
+    fn an_alignment_that_cannot_be_written_is_not_read() {
+        let error = gguf::parse(version_1(ALIGNMENT, ValueType::U8, &[64])).unwrap_err().to_string();
+        assert_eq!(error, "metadata general.alignment: type U8, expected U32");
+    }
+
     #[test]
     fn tensors_are_aligned_as_asked_and_may_come_in_pieces() {
         for alignment in [None, Some(64u32)] {

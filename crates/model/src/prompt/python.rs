@@ -82,7 +82,8 @@ fn write_repr(value: &Value, depth: usize, out: &mut String) -> Result<(), Error
             Ok(number) => out.push_str(&python_float(number)),
             Err(_) => write!(out, "{value}").map_err(|_| fault("a number can't be printed"))?,
         },
-        ValueKind::Seq => {
+        // Lists made as they are read know how long they are, or print as what they are.
+        ValueKind::Seq | ValueKind::Iterable if value.len().is_some() => {
             let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
             out.push(open);
             for (i, item) in value.try_iter()?.enumerate() {

@@ -19,8 +19,8 @@ use crate::token::{Encoder, Stations};
 
 const VOCAB: &str = "tokenizer.json: model.vocab";
 const MERGES: &str = "tokenizer.json: model.merges";
-/// Ids that no token has may be so many: some vocabularies are padded, none by more.
-const HOLES_MAX: usize = 1 << 20;
+/// Ids that no token has may be as many as those that one has, and so many more: some vocabularies are padded, none by more.
+const HOLES_MAX: usize = 1 << 10;
 
 /// The tokens by id, the model's and those added.
 pub struct Tokens<'a> {
@@ -57,7 +57,7 @@ impl<'a> Tokens<'a> {
             Entries::Scored(list) => list.len(),
         };
         let mut tokens =
-            Self { entries: Vec::new(), n_in_model: n, scores: Vec::new(), n_max: n + HOLES_MAX };
+            Self { entries: Vec::new(), n_in_model: n, scores: Vec::new(), n_max: 2 * n + HOLES_MAX };
         let mut place = |id: u64, text: &'a str| -> Result<()> {
             let entry = tokens.at(u32::try_from(id).unwrap_or(u32::MAX))?;
             if entry.in_model {
@@ -80,7 +80,7 @@ impl<'a> Tokens<'a> {
     /// The token with this id, a new one where there was none.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for an id that leaves a million others without a token.
+    /// [`Error::Malformed`] for an id that leaves most others without a token.
     pub fn at(&mut self, id: u32) -> Result<&mut Entry<'a>> {
         let at = id as usize;
         if at >= self.n_max {

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Makes the seeds that are not written by hand, from the tests' files: small ones, so that executions are fast.
+
+  make.py    (needs nothing but Python; the files are committed)
+
+gguf: headers of the tiny models of all families, whose data the target makes up, and a few hostile files. safetensors:
+headers of the tests' folders. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
+adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size.
+"""
+import json
+import struct
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CRATES = HERE / "../../crates"
+TESTS = CRATES / "model/tests"
+COMPACT = dict(separators=(",", ":"), ensure_ascii=False)
+
+
+def put(target, name, content):
+    folder = HERE / target
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def header_of(gguf):
+    """A GGUF file without its data."""
+    at = 8
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+    def take(form):
+        nonlocal at
+        value, = struct.unpack_from("<" + form, gguf, at)
+        at += struct.calcsize(form)
+        return value
+
+    def skip(kind):
+        nonlocal at
+        if kind == 8:
+            n = take("Q")
+            at += n
+        elif kind == 9:
+            of, n = take("I"), take("Q")
+            for _ in range(n):
+                skip(of)
+        else:
+            at += sizes[kind]
+
+    n_tensors, n_keys = take("Q"), take("Q")
+    for _ in range(n_keys):
+        skip(8)
+        skip(take("I"))
+    for _ in range(n_tensors):
+        skip(8)
+        for _ in range(take("I")):
+            take("Q")
+        take("I"), take("Q")
+    return gguf[:at]
+
+
+def version_1():
+    """Lengths of 32 bits, and texts in arrays and in arrays of arrays."""
+    def text(t):
+        return struct.pack("<I", len(t)) + t
+
+    def array(kind, items):
+        return struct.pack("<II", kind, len(items)) + b"".join(items)
+
+    texts = array(8, [text(b"a"), text(b"")])
+    keys = [(b"general.alignment", 4, struct.pack("<I", 64)), (b"texts", 9, texts), (b"nested", 9, array(9, [texts, array(4, [])])),
+            (b"numbers", 9, array(9, [array(6, [struct.pack("<f", 0.5)])]))]
+    head = b"GGUF" + struct.pack("<III", 1, 1, len(keys))
+    head += b"".join(text(key) + struct.pack("<I", kind) + value for key, kind, value in keys)
+    head += text(b"a") + struct.pack("<IIIIQ", 2, 2, 1, 0, 0)
+    return head + b"\0" * (-len(head) % 64) + struct.pack("<ff", 1, 2)
+
+
+def gguf():
+    for path in sorted((TESTS / "families").glob("*.gguf")):
+        put("gguf", path.name, b"GGU+" + header_of(path.read_bytes())[4:])
+    base = CRATES / "cli/tests/malicious/base.gguf"
+    put("gguf", "base.gguf", base.read_bytes())
+    for name in ["array-nested-deep", "tensors-overlap", "alignment-zero", "truncated-data"]:
+        content = (CRATES / f"cli/tests/malicious/{name}.gguf").read_bytes()
+        put("gguf", f"{name}.gguf", b"GGU+" + header_of(content)[4:] if name == "tensors-overlap" else content)
+    put("gguf", "version-1.gguf", version_1())
+    put("adapter", "c.gguf", (TESTS / "adapters/c.gguf").read_bytes())
+
+
+def safetensors_lines(index, headers):
+    put_index = json.dumps(index, **COMPACT) if index else ""
+    return "\n".join([put_index] + [json.dumps(h, **COMPACT) for h in headers])
+
+
+def safetensors():
+    """A Llama of one layer: as one file, as two, in every type, with scales."""
+    size = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1}
+    shapes = {"model.embed_tokens": [4, 8], "model.norm": [8], "lm_head": [4, 8]}
+    layer = {"input_layernorm": [8], "self_attn.q_proj": [8, 8], "self_attn.k_proj": [4, 8], "self_attn.v_proj": [4, 8],
+             "self_attn.o_proj": [8, 8], "post_attention_layernorm": [8], "mlp.gate_proj": [8, 8], "mlp.up_proj": [8, 8],
+             "mlp.down_proj": [8, 8]}
+    shapes |= {f"model.layers.0.{name}": shape for name, shape in layer.items()}
+
+    def header(names, dtype, scale=None):
+        out, at = {}, 0
+
+        def add(name, dtype, shape):
+            nonlocal at
+            n = size[dtype]
+            for side in shape:
+                n *= side
+            out[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
+            at += n
+
+        for name in names:
+            matrix = scale and "layers" in name and len(shapes[name]) == 2
+            add(f"{name}.weight", dtype if matrix or not scale else "BF16", shapes[name])
+            if matrix:
+                add(f"{name}.weight_scale_inv", "F32", scale(shapes[name]))
+        return out
+
+    names = list(shapes)
+    for dtype in ["F32", "F16", "BF16"]:
+        put("safetensors", dtype.lower(), safetensors_lines(None, [header(names, dtype)]))
+    put("safetensors", "fp8-blocks",
+        safetensors_lines(None, [header(names, "F8_E4M3", lambda s: [-(-s[0] // 4), -(-s[1] // 4)])]))
+    put("safetensors", "fp8-rows", safetensors_lines(None, [header(names, "F8_E4M3", lambda s: [s[0], 1])]))
+    put("safetensors", "tied", safetensors_lines(None, [header([n for n in names if n != "lm_head"], "F16")]))
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    parts = [header(names[:5], "F16"), header(names[5:], "BF16")]
+    index = {"metadata": {"total_size": 1}, "weight_map": {n: f for f, part in zip(files, parts) for n in part}}
+    put("safetensors", "two-files", safetensors_lines(index, parts))
+    small = [{"a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]}}, {"b": {"dtype": "BOOL", "shape": [], "data_offsets": [0, 1]}}]
+    index = {"weight_map": {"a": "x.safetensors", "b": "y.safetensors"}}
+    put("safetensors", "small", safetensors_lines(index, small))
+    raw = json.dumps({"__metadata__": {"format": "pt"}, **small[0]}, **COMPACT).encode()
+    put("safetensors", "raw", struct.pack("<Q", len(raw)) + raw + b"abc")
+    empty = b"{}      "
+    put("safetensors", "empty", struct.pack("<Q", len(empty)) + empty)
+
+
+def config():
+    for path in sorted((TESTS / "folders").glob("*/config.json")):
+        fields = json.loads(path.read_text())
+        kept = {k: v for k, v in fields.items() if k not in ["transformers_version", "architectures", "dtype", "use_cache"]}
+        put("config", f"{path.parent.name}.json", json.dumps(kept, **COMPACT))
+    text = json.loads((TESTS / "folders/gemma3/config.json").read_text())
+    kept = {k: v for k, v in text.items() if k not in ["transformers_version", "architectures", "dtype", "use_cache"]}
+    put("config", "nested.json", json.dumps({"model_type": "gemma3", "text_config": kept}, **COMPACT))
+    llama = json.loads((TESTS / "folders/llama/config.json").read_text())
+    put("config", "ending.json", json.dumps({"model_type": llama["model_type"], "eos_token_id": [1, 2]}, **COMPACT)
+        + '\n{"eos_token_id":2}')
+
+
+def tokenizers():
+    special = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "<unk>", "add_bos_token": True,
+               "chat_template": [{"name": "default", "template": "{{ messages }}"}]}
+    for name, made in json.loads((TESTS / "tokenizers/small.json").read_text()).items():
+        file = {k: v for k, v in made["tokenizer"].items() if v is not None and k not in ["version", "truncation", "padding"]}
+        model = {k: v for k, v in file["model"].items() if v is not None}
+        vocab = model["vocab"]
+        merges = [m for m in model.get("merges", []) if len(m[0]) + len(m[1]) <= 3][:6]
+        needed = {part for m in merges for part in (*m, m[0] + m[1].removeprefix(model.get("continuing_subword_prefix", "")))}
+        needed |= {token["content"] for token in file.get("added_tokens", [])} | {model.get("unk_token")}
+        if isinstance(vocab, dict):
+            kept = [t for t in vocab if t in needed] + [t for t in vocab if t not in needed][:24]
+            model["vocab"] = {t: i for i, t in enumerate(kept)}
+        else:
+            model["vocab"] = [[t, round(score, 2)] for t, score in vocab[:30]]
+        if "merges" in model:
+            model["merges"] = merges
+        file["model"] = model
+        for token in file.get("added_tokens", []):
+            for field in ["single_word", "lstrip", "rstrip", "normalized"]:
+                if token[field] is False:
+                    del token[field]
+        text = json.dumps(file, **COMPACT)
+        put("tokenizer_json", f"{name}.json", text + ("\n" + json.dumps(special, **COMPACT) if name == "llama2" else ""))
+
+
+def byte_level():
+    """A token for every byte, as GPT-2 writes them, and nothing that changes a text."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in plain]
+    letters = [chr(b) for b in plain] + [chr(256 + i) for i in range(len(others))]
+    part = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+    vocab = {letter: i for i, letter in enumerate(letters + ["aa", "ab"])}
+    file = {"model": {"type": "BPE", "vocab": vocab, "merges": [["a", "a"], "a b"]}, "pre_tokenizer": part, "decoder": part}
+    put("tokenizer_json", "bytes.json", json.dumps(file, **COMPACT))
+
+
+def llama2c():
+    for version in (0, 1):
+        for tied in (True, False):
+            dim, ffn, layers, heads, kv_heads, vocab, ctx = sizes = 4, 4, 1, 2, 1, 5, 4
+            floats = vocab * dim * (1 if tied else 2) + 3 * dim + 2 * dim * dim + 2 * dim * 2 + 3 * dim * ffn
+            data = struct.pack("<f", 0.5) * (floats + (ctx * (dim // heads) if version == 0 else 0))
+            if version == 0:
+                head = struct.pack("<7i", *sizes[:5], vocab if tied else -vocab, ctx)
+            else:
+                head = (b"\x32\x34\x6b\x61"[::1] + struct.pack("<I7iB", 1, *sizes, tied)).ljust(256, b"\0")
+            checkpoint = head + data
+            words = [b"<unk>", b"<s>", b"</s>", b" a", b"<0x0A>"]
+            vocabulary = struct.pack("<I", 6) + b"".join(struct.pack("<fI", -i, len(w)) + w for i, w in enumerate(words))
+            put("llama2c", f"version-{version}{'-tied' if tied else ''}", struct.pack("<H", len(checkpoint)) + checkpoint + vocabulary)
+
+
+gguf()
+safetensors()
+config()
+tokenizers()
+byte_level()
+llama2c()
