@@ -89,8 +89,20 @@ fn the_model_does_no_io_and_starts_no_thread() {
 fn unsafe_code_is_where_the_architecture_says() {
     refuse(&[MODEL, COMPRESS, DEMO, NET, STORE, CLI], &["unsafe {", "unsafe fn", "unsafe impl"], &[]);
     refuse(&[ENGINE], &["unsafe {", "unsafe fn", "unsafe impl"], &["mmap.rs"]);
-    let in_kernel =
-        ["par.rs", "gemm.rs", "attn.rs", "scan/delta.rs", "scan/ssm.rs", "scan/selective.rs", "avx2/mod.rs"];
+    let in_kernel = [
+        "par.rs",
+        "gemm.rs",
+        "attn.rs",
+        "scan/delta.rs",
+        "scan/ssm.rs",
+        "scan/selective.rs",
+        "simd/lanes.rs",
+        "simd/ops.rs",
+        "avx2/mod.rs",
+        "avx2/lanes.rs",
+        "avx512/float.rs",
+        "avx512/lanes.rs",
+    ];
     refuse(&[KERNEL], &["unsafe {", "unsafe fn", "unsafe impl"], &in_kernel);
 }
 
