@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let text: String = serde_json::from_str(&line?)?;
         let mut ids = Vec::new();
         let start = std::time::Instant::now();
-        tokenizer.encode(&text, Parse::Special, &mut ids);
+        tokenizer.encode(&text, Parse::Special, &mut ids)?;
         time += start.elapsed();
         n_bytes += text.len();
         let (plain, named) = (tokenizer.decode(&ids, Render::Text), tokenizer.decode(&ids, Render::Special));

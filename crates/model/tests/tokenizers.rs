@@ -25,7 +25,7 @@ fn golden(folder: &str) -> Option<PathBuf> {
 
 fn encode(tokenizer: &Tokenizer, text: &str, parse: Parse) -> Vec<u32> {
     let mut ids = Vec::new();
-    tokenizer.encode(text, parse, &mut ids);
+    tokenizer.encode(text, parse, &mut ids).unwrap();
     ids
 }
 
@@ -95,7 +95,7 @@ fn speed() {
         let mut ids = Vec::new();
         let encode = best(Box::new(|| {
             ids.clear();
-            tokenizer.encode(&text, Parse::Text, &mut ids);
+            tokenizer.encode(&text, Parse::Text, &mut ids).unwrap();
         }));
         let mut back = String::new();
         let decode = best(Box::new(|| back = tokenizer.decode(&ids, Render::Text)));
@@ -230,7 +230,7 @@ fn sentence_piece_merges_by_score_and_falls_back_to_bytes() {
     assert_eq!(encode(&tokenizer, "é</s>a", Parse::Special), [259, 3 + 0xc3, 3 + 0xa9, 2, 262]);
     assert!(!encode(&tokenizer, "a</s>", Parse::Text).contains(&2));
     assert_eq!(tokenizer.decode(&encode(&tokenizer, " a é ▁b", Parse::Text), Render::Text), " a é  b");
-    assert!(tokenizer.adds_bos() && tokenizer.adds_space());
+    assert!(tokenizer.adds_bos());
 }
 
 #[test]
@@ -274,6 +274,30 @@ fn a_megabyte_without_a_space_takes_moments() {
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
+/// What is wrong with a vocabulary, be it found when it is opened or when it is first encoded with.
+fn fault(file: &Metadata) -> String {
+    let encode = |tokenizer: Tokenizer| tokenizer.encode("", Parse::Text, &mut Vec::new());
+    file.load().and_then(encode).unwrap_err().to_string()
+}
+
+#[test]
+fn a_fault_in_the_merges_is_told_to_whoever_encodes_and_nobody_else() {
+    let tokenizer = Metadata::default()
+        .str("tokenizer.ggml.model", "gpt2")
+        .strings("tokenizer.ggml.tokens", &["a", "<|im_end|>"])
+        .strings("tokenizer.ggml.merges", &["aa"])
+        .load()
+        .unwrap();
+    assert_eq!(tokenizer.decode(&[0, 0], Render::Text), "aa");
+    assert_eq!(tokenizer.eot(), Some(1));
+    let mut ids = vec![7];
+    for _ in 0..2 {
+        let error = tokenizer.encode("a", Parse::Text, &mut ids).unwrap_err().to_string();
+        assert!(error.contains("merge 0: \"aa\", expected two tokens with a space between"), "{error}");
+    }
+    assert_eq!((ids, tokenizer.id_of("a"), tokenizer.id_of("<|im_end|>")), (vec![7], None, Some(1)));
+}
+
 #[test]
 fn broken_vocabularies_are_refused_in_one_sentence() {
     let gpt2 = || Metadata::default().str("tokenizer.ggml.model", "gpt2");
@@ -305,7 +329,7 @@ fn broken_vocabularies_are_refused_in_one_sentence() {
             "3 types, expected 1",
         ),
     ] {
-        let message = file.load().unwrap_err().to_string();
+        let message = fault(&file);
         assert!(message.contains(says) && !message.contains('\n'), "{message}");
     }
 }
@@ -366,7 +390,7 @@ fn t5_refuses_scores_that_are_no_numbers_and_broken_tables() {
         (t5(&[]).array(MAP, 0, &[[255u8]; 8]), "8 bytes, expected a trie of"),
         (t5(&[]).array(MAP, 0, &[[0u8], [0], [0], [0], [255]]), "texts that are not UTF-8"),
     ] {
-        let message = file.load().unwrap_err().to_string();
+        let message = fault(&file);
         assert!(message.contains(says) && !message.contains('\n'), "{message}");
     }
 }

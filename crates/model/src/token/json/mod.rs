@@ -13,12 +13,13 @@ mod model;
 mod read;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::added::{Added, AddedToken};
 use super::normalise;
 use super::roles::{Role, find_roles};
 use super::vocab::Kind;
-use super::{Stations, Tokenizer};
+use super::{MakeTables, Stations, Tokenizer};
 use crate::error::{Error, Result};
 use components::{Components, around};
 use config::Config;
@@ -46,7 +47,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
 
     let named = |name: &str| {
         let added = verbatim.find(name).or_else(|| normalised.find(name));
-        added.or_else(|| model.vocab.find_any(name.as_bytes()))
+        added.or_else(|| model.tables.vocab.find_any(name.as_bytes()))
     };
     let (roles, mut ending) = find_roles(|key| Ok(config.token(key).and_then(named)), named)?;
     ending.extend(roles[Role::Eos as usize]);
@@ -57,7 +58,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
         (wanted(config.add_bos_token, Role::Bos), wanted(config.add_eos_token, Role::Eos))
     });
     for ids in [&mut before, &mut after] {
-        ids.retain(|&id| (id as usize) < model.vocab.len());
+        ids.retain(|&id| (id as usize) < model.tables.vocab.len());
     }
     // Where nothing else says which they are, what is put around a text is.
     let mut roles = roles;
@@ -65,10 +66,14 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
     let eos = roles[Role::Eos as usize].or(after.last().copied());
     (roles[Role::Bos as usize], roles[Role::Eos as usize]) = (bos, eos);
 
-    let model::Model { mut vocab, stations, name } = model;
-    let control: Vec<u32> = ending.iter().copied().filter(|&id| vocab.kind(id) != Kind::Byte).collect();
-    vocab.make_control(&control);
-    let stations = Stations { added: verbatim, added_normalised: normalised, ..stations };
+    let model::Model { normalisers, mut tables, decoder, name } = model;
+    let is_byte = |id: &u32| tables.vocab.kind(*id) == Kind::Byte;
+    let control: Vec<u32> = ending.iter().copied().filter(|id| !is_byte(id)).collect();
+    tables.vocab.make_control(&control);
+    let vocab = tables.vocab.vocab().clone();
+    // They are made from the text of the file, which is not kept, so they are made now.
+    let tables = LazyLock::new(Box::new(|| Ok(tables)) as MakeTables);
+    let stations = Stations { added: verbatim, normalisers, added_normalised: normalised, tables, decoder };
     let chat_template = config.chat_template;
     Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, after, chat_template })
 }
