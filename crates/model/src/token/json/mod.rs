@@ -1,8 +1,8 @@
 //! Tokenizers from a tokenizer.json, the tokenizers library's format, with the tokenizer_config.json beside it.
 //!
-//! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations; `model`
-//! fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are put together, with the added
-//! tokens and the post-processor.
+//! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations, whose
+//! settings `part` reads; `model` fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are
+//! put together, with the added tokens and the post-processor.
 //!
 //! A component that is not known is refused by name: one that was skipped would change ids quietly. Left out on purpose:
 //! truncation and padding, dropout, pairs of texts, sampling; and CTC, whose models are no language models.
@@ -10,6 +10,7 @@
 mod components;
 mod config;
 mod model;
+mod part;
 mod read;
 
 use std::collections::HashMap;
