@@ -18,7 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Tokenizer::from_json(&bytes, None)?
     };
-    eprintln!("{path}: loaded in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    let opened = start.elapsed();
+    tokenizer.encode("", Parse::Special, &mut Vec::new())?;
+    let ready = start.elapsed();
+    eprintln!(
+        "{path}: opened in {:.1} ms, ready in {:.1} ms",
+        opened.as_secs_f64() * 1e3,
+        ready.as_secs_f64() * 1e3
+    );
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut n_bytes, mut time) = (0, std::time::Duration::ZERO);
     for line in std::io::stdin().lock().lines() {

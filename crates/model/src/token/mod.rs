@@ -9,7 +9,7 @@
 //!
 //! A vocabulary of 150,000 tokens and as many merges takes longer to be ready for encoding than anything else between a path
 //! and the first token, and decoding or showing a model needs none of it. So opening one reads what tokens are and write; the
-//! index, the merges and the patterns ([`Tables`]) are made by the first [`Tokenizer::encode`], which is where a fault in them
+//! index, the merges and the patterns (`Tables`) are made by the first [`Tokenizer::encode`], which is where a fault in them
 //! is reported.
 //!
 //! The yardstick is the tokenizers library and the published patterns, not other engines' rewriting of them: where those

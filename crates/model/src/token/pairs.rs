@@ -5,14 +5,14 @@
 //! makes, with where that is cut in two; files list merges in the order of these tokens, which spares the look-up. Whether two
 //! tokens join is worked out when they first meet: what they write together is a token, and has a merge cut between them.
 //!
-//! The answer is remembered by pair in a table of fixed size, where a newer answer may take an older one's place. An entry is
+//! The answer is remembered by pair in a table of fixed size, where newer answers take the place of older ones. An entry is
 //! one word with its whole key inside, so threads share the table without a lock and nobody reads half an answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::merge::Join;
 use super::table::VALUES_MAX;
-use super::vocab::{Indexed, Kind};
+use super::vocab::Indexed;
 use crate::error::{Error, Result};
 
 /// A longer left part would not fit beside the rest of a merge; tokens are names, not texts.
@@ -27,7 +27,10 @@ pub struct Pairs {
     starts: Vec<u32>,
     /// What stands before a token that goes on a word, and is left out where it meets its left neighbour.
     prefix: String,
+    /// Pairs and their answers.
     seen: Vec<AtomicU64>,
+    /// Bits of a pair's key that choose its place there.
+    place_bits: u32,
 }
 
 /// The token made (24 bits), where it is cut (16), and the rank (24): in this order, so that merges sort by it.
@@ -117,11 +120,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The token that is `bytes`. It is nearly always the one the last merge made, or the next: a look at these needs no
-    /// hash, and where no token repeats another it can't be a wrong one.
+    /// hash.
     fn token(&self, bytes: &[u8]) -> Option<u32> {
-        let is_it = |id: &u32| self.vocab.is(*id, Kind::Normal, bytes);
-        let near = || [self.made + 1, self.made].into_iter().find(is_it);
-        if self.vocab.repeats() { None } else { near() }.or_else(|| self.vocab.find_any(bytes))
+        let n_tokens = self.vocab.len();
+        let is_it =
+            |&id: &u32| (id as usize) < n_tokens && self.vocab.bytes(id) == bytes && self.vocab.is_found(id);
+        let near = [self.made, self.made + 1].into_iter().find(is_it);
+        near.or_else(|| self.vocab.find_any(bytes))
     }
 
     /// All of them.
@@ -135,15 +140,20 @@ impl<'a> Reader<'a> {
             }
         }
         starts.resize(n_tokens + 1, merges.len() as u32);
-        let seen = (0..1 << PLACE_BITS).map(|_| AtomicU64::new(0)).collect();
-        Pairs { merges, starts, prefix: self.prefix.to_owned(), seen }
+        let place_bits = merges.len().checked_ilog2().unwrap_or(0).clamp(PLACE_BITS_MIN, PLACE_BITS_MAX);
+        let seen = (0..1 << place_bits).map(|_| AtomicU64::new(0)).collect();
+        Pairs { merges, starts, prefix: self.prefix.to_owned(), seen, place_bits }
     }
 }
 
 /// Bits of a pair's key: two ids below [`VALUES_MAX`].
 const KEY_BITS: u32 = 48;
-/// Bits of it that choose its place among the pairs seen; the others are kept there.
-const PLACE_BITS: u32 = 16;
+/// The part of it that is kept with an answer.
+const TAG: u64 = u32::MAX as u64;
+/// So many bits of it choose a pair's first place, one or two for each merge: a megabyte or two. The second place differs in
+/// the last of these, so that all others and the tag together must be the whole key.
+const PLACE_BITS_MIN: u32 = KEY_BITS - TAG.trailing_ones() + 1;
+const PLACE_BITS_MAX: u32 = 18;
 /// An answer: nobody asked, they don't join, or the number of their merge above these two.
 const UNSEEN: u32 = 0;
 const APART: u32 = 1;
@@ -160,20 +170,33 @@ fn key(left: u32, right: u32) -> u64 {
 
 impl Pairs {
     /// How soon tokens `left` and `right` of `vocab` join, and what they become. `buffer` is for passing use.
+    #[inline]
     pub fn join(&self, vocab: &Indexed, left: u32, right: u32, buffer: &mut Vec<u8>) -> Option<Join> {
         let key = key(left, right);
-        let place = &self.seen[(key >> (KEY_BITS - PLACE_BITS)) as usize];
-        let tag = key << (64 - KEY_BITS + PLACE_BITS);
-        let entry = place.load(Ordering::Relaxed);
-        let answer = if entry as u32 != UNSEEN && (entry ^ tag) >> 32 == 0 {
+        let first = (key >> (KEY_BITS - self.place_bits)) as usize;
+        let is_it = |entry: u64| entry as u32 != UNSEEN && entry >> 32 == key & TAG;
+        let entry = self.seen[first].load(Ordering::Relaxed);
+        let answer =
+            if is_it(entry) { entry as u32 } else { self.answer(vocab, (left, right), first, buffer) };
+        answer.checked_sub(FIRST_MERGE).map(|i| self.merges[i as usize].join())
+    }
+
+    /// The answer for a pair that is not in its first place: it is put there, and what was there goes to the second.
+    #[cold]
+    fn answer(&self, vocab: &Indexed, (left, right): (u32, u32), first: usize, buffer: &mut Vec<u8>) -> u32 {
+        let (first, second) = (&self.seen[first], &self.seen[first ^ 1]);
+        let entry = second.load(Ordering::Relaxed);
+        let tag = key(left, right) & TAG;
+        let answer = if entry as u32 != UNSEEN && entry >> 32 == tag {
             entry as u32
         } else {
-            let merge = self.merge(vocab, left, right, buffer);
-            let answer = merge.map_or(APART, |i| FIRST_MERGE + i as u32);
-            place.store(tag | u64::from(answer), Ordering::Relaxed);
-            answer
+            self.merge(vocab, left, right, buffer).map_or(APART, |i| FIRST_MERGE + i as u32)
         };
-        answer.checked_sub(FIRST_MERGE).map(|i| self.merges[i as usize].join())
+        let older = first.swap(tag << 32 | u64::from(answer), Ordering::Relaxed);
+        if older as u32 != UNSEEN {
+            second.store(older, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// The merge of two tokens. Of several of the same pair the first counts.
@@ -189,8 +212,7 @@ impl Pairs {
         let merges = &self.merges[start..end];
         let i = merges.partition_point(|merge| merge.cut() < cut);
         // A merge speaks of texts, so it holds for the tokens that these are found as and not for others written alike.
-        let is_meant = |id: u32, bytes: &[u8]| vocab.find_any(bytes) == Some(id);
-        let holds = merges.get(i)?.cut() == cut && is_meant(left, left_bytes) && is_meant(right, right_bytes);
+        let holds = merges.get(i)?.cut() == cut && vocab.is_found(left) && vocab.is_found(right);
         holds.then_some(start + i)
     }
 }
@@ -242,7 +264,7 @@ mod tests {
         let vocab = Indexed::of(&tokens);
         let merges: Vec<_> = (0..699).map(|i| (tokens[i], tokens[i + 1])).collect();
         let pairs = read(&vocab, "", &merges);
-        assert!(700 * 700 > 4 << PLACE_BITS);
+        assert!(700 * 700 > 3 * pairs.seen.len());
         for (left, right) in (0..700).flat_map(|left| (0..700).map(move |right| (left, right))) {
             let expected = (right == left + 1).then_some(Join { rank: left, id: 700 + left });
             assert_eq!(pairs.join(&vocab, left, right, &mut Vec::new()), expected);

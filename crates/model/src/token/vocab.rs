@@ -132,11 +132,6 @@ impl Vocab {
         found
     }
 
-    /// Whether `id` is a token of `kind` that is exactly `bytes`.
-    pub fn is(&self, id: u32, kind: Kind, bytes: &[u8]) -> bool {
-        (id as usize) < self.len() && self.kind(id) == kind && self.bytes(id) == bytes
-    }
-
     /// The longest token, in bytes.
     pub fn bytes_max(&self) -> usize {
         (0..self.len() as u32).map(|id| self.bytes(id).len()).max().unwrap_or(0)
@@ -161,7 +156,7 @@ impl Deref for Indexed {
 }
 
 impl Indexed {
-    /// An index over the tokens that `is_matched` accepts. Of two with the same bytes the first is found.
+    /// An index over the tokens that `is_matched` accepts, all normal ones among them. Of two with the same bytes the first is found.
     ///
     /// # Errors
     /// [`Error::Malformed`] for tokens made to collide.
@@ -203,9 +198,9 @@ impl Indexed {
         self.ids.find(hash(bytes), |id| self.bytes(id) == bytes)
     }
 
-    /// Whether several tokens have the same bytes, so that one with the right bytes need not be the one that is found.
-    pub fn repeats(&self) -> bool {
-        self.repeats
+    /// Whether `id` is the token that its bytes are found as. Every normal token is, unless another is written alike.
+    pub fn is_found(&self, id: u32) -> bool {
+        !self.repeats && self.kind(id) == Kind::Normal || self.find_any(self.bytes(id)) == Some(id)
     }
 }
 
@@ -271,7 +266,7 @@ mod tests {
         }
         assert_eq!(v.find(b"<s>"), None);
         assert_eq!(v.find(b""), None);
-        assert!(!v.repeats());
+        assert!(v.is_found(0) && !v.is_found(5000));
     }
 
     #[test]
@@ -279,7 +274,7 @@ mod tests {
         let tokens = [("a", Kind::Normal), ("b", Kind::Normal), ("a", Kind::Normal)];
         let v = Indexed::new(Arc::new(vocab(&tokens)), |_, kind| is_normal(kind)).unwrap();
         assert_eq!(v.find(b"a"), Some(0));
-        assert!(v.repeats());
+        assert!(v.is_found(0) && !v.is_found(2));
     }
 
     #[test]
