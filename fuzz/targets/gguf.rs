@@ -27,7 +27,8 @@ fn run(bytes: &[u8]) -> ingle_model::Result<()> {
     }
     if let Ok(tokenizer) = Tokenizer::from_gguf(&file) {
         let mut ids = Vec::new();
-        tokenizer.encode("bad <|end|> \u{10348} cab 1234", Parse::Special, &mut ids);
+        let encoded = tokenizer.encode("bad <|end|> \u{10348} cab 1234", Parse::Special, &mut ids);
+        assert!(encoded.is_ok() || ids.is_empty());
         ids.iter().for_each(|&id| assert!(tokenizer.token_bytes(id).is_some()));
     }
     let model = Model::read(&file, kernels)?;
