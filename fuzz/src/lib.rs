@@ -88,11 +88,11 @@ pub fn forward(model: &Model, adapters: &[Active]) -> Result<()> {
 }
 
 /// Encodes the texts and decodes what comes out: every id is one of the vocabulary, and a stream is the whole.
-pub fn speak(tokenizer: &Tokenizer) {
+pub fn speak(tokenizer: &Tokenizer) -> Result<()> {
     for text in TEXTS {
         for parse in [Parse::Special, Parse::Text] {
             let mut ids = Vec::new();
-            tokenizer.encode(text, parse, &mut ids);
+            tokenizer.encode(text, parse, &mut ids)?;
             assert!(ids.iter().all(|&id| tokenizer.token_bytes(id).is_some()), "{ids:?}");
             for render in [Render::Text, Render::Special] {
                 tokenizer.decode(&ids, render);
@@ -101,6 +101,7 @@ pub fn speak(tokenizer: &Tokenizer) {
     }
     let around = tokenizer.before().iter().chain(tokenizer.after()).chain(tokenizer.ending());
     assert!(around.copied().all(|id| tokenizer.kind(id).is_some()));
+    Ok(())
 }
 
 /// Writes `file` as GGUF and holds what is read again against it.

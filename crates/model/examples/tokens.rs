@@ -18,14 +18,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Tokenizer::from_json(&bytes, None)?
     };
-    eprintln!("{path}: loaded in {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    let opened = start.elapsed();
+    tokenizer.encode("", Parse::Special, &mut Vec::new())?;
+    let ready = start.elapsed();
+    eprintln!(
+        "{path}: opened in {:.1} ms, ready in {:.1} ms",
+        opened.as_secs_f64() * 1e3,
+        ready.as_secs_f64() * 1e3
+    );
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (mut n_bytes, mut time) = (0, std::time::Duration::ZERO);
     for line in std::io::stdin().lock().lines() {
         let text: String = serde_json::from_str(&line?)?;
         let mut ids = Vec::new();
         let start = std::time::Instant::now();
-        tokenizer.encode(&text, Parse::Special, &mut ids);
+        tokenizer.encode(&text, Parse::Special, &mut ids)?;
         time += start.elapsed();
         n_bytes += text.len();
         let (plain, named) = (tokenizer.decode(&ids, Render::Text), tokenizer.decode(&ids, Render::Special));

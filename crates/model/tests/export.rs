@@ -33,7 +33,7 @@ fn again(written: &Written) -> Tokenizer {
 
 fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
-    tokenizer.encode(text, Parse::Special, &mut ids);
+    tokenizer.encode(text, Parse::Special, &mut ids).unwrap();
     ids
 }
 

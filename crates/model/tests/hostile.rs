@@ -60,7 +60,7 @@ fn run(bytes: Vec<u8>, pool: &Pool, kernels: &Kernels) -> ingle_model::Result<f3
     let file = gguf::parse(Bytes::new(bytes))?;
     let tokenizer = Tokenizer::from_gguf(&file)?;
     let mut ids = Vec::new();
-    tokenizer.encode("bad <|end|> \u{10348} cab", Parse::Special, &mut ids);
+    tokenizer.encode("bad <|end|> \u{10348} cab", Parse::Special, &mut ids)?;
     ids.iter().for_each(|&id| assert!(tokenizer.token_bytes(id).is_some()));
     let model = Model::read(&file, kernels)?;
     let run = Runtime { pool, kernels, adapters: &[] };

@@ -32,7 +32,7 @@ fn read(input: &[u8]) -> Result<()> {
     }
     assert_same_again(&file);
     if let Ok(tokenizer) = Tokenizer::from_gguf(&file) {
-        speak(&tokenizer);
+        speak(&tokenizer)?;
     }
     if let Some(part) = split::Part::of(&file)? {
         part.expect_first(&part.names("a-00001-of-00002.gguf")?)?;

@@ -15,7 +15,7 @@ fn read(checkpoint: &[u8], vocabulary: &[u8]) -> Result<()> {
     let mut file = llama2c::parse(Bytes::new(checkpoint.to_vec()))?;
     if !vocabulary.is_empty() {
         llama2c::add_vocabulary(&mut file, vocabulary)?;
-        speak(&Tokenizer::from_gguf(&file)?);
+        speak(&Tokenizer::from_gguf(&file)?)?;
     }
     assert_same_again(&file);
     run(&file)

@@ -35,11 +35,11 @@ fn read(input: &[u8]) -> Result<()> {
     let mut lines = input.split(|&byte| byte == b'\n');
     let file = lines.next().unwrap_or_default();
     let tokenizer = Tokenizer::from_json(file, lines.next())?;
-    speak(&tokenizer);
+    speak(&tokenizer)?;
     if is_lossless(file, &tokenizer) {
         for text in TEXTS {
             let mut ids = Vec::new();
-            tokenizer.encode(text, Parse::Text, &mut ids);
+            tokenizer.encode(text, Parse::Text, &mut ids)?;
             assert_eq!(tokenizer.decode(&ids, Render::Text), text);
         }
     }

@@ -89,7 +89,7 @@ impl<'a> Prompter<'a> {
         let bos = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos());
         let Some(template) = &self.template else {
             ids.extend(bos);
-            self.tokenizer.encode(&conversation.plain(), Parse::Text, &mut ids);
+            self.encode(&conversation.plain(), Parse::Text, &mut ids)?;
             return Ok(ids);
         };
         let rendered = render(
@@ -105,12 +105,16 @@ impl<'a> Prompter<'a> {
             },
         );
         let text = rendered.map_err(|e| self.file.model_error(e))?;
-        self.tokenizer.encode(&text, Parse::Special, &mut ids);
+        self.encode(&text, Parse::Special, &mut ids)?;
         // Most templates write BOS themselves.
         if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
         Ok(ids)
+    }
+
+    fn encode(&self, text: &str, parse: Parse, ids: &mut Vec<u32>) -> Result<(), Failure> {
+        Ok(self.tokenizer.encode(text, parse, ids).map_err(|e| self.file.model_error(e))?)
     }
 }
 

@@ -101,7 +101,7 @@ fn tokens_of(path: &str, loaded: &Loaded, window: usize) -> Result<Vec<u32>, Fai
     let tokenizer = loaded.tokenizer()?;
     let mut ids = Vec::new();
     ids.extend(tokenizer.bos().filter(|_| tokenizer.adds_bos()));
-    tokenizer.encode(&text, Parse::Text, &mut ids);
+    tokenizer.encode(&text, Parse::Text, &mut ids).map_err(|e| loaded.file.model_error(e))?;
     if ids.len() < 2 * window {
         return Err(Failure::failed(format!(
             "{path}: {} tokens, expected at least two windows of {window}; a smaller --ctx needs less",

@@ -53,7 +53,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if special {
         ids.extend(tokenizer.before());
     }
-    tokenizer.encode(&input, if special { Parse::Special } else { Parse::Text }, &mut ids);
+    let parse = if special { Parse::Special } else { Parse::Text };
+    tokenizer.encode(&input, parse, &mut ids).map_err(|e| file.model_error(e))?;
     if special {
         ids.extend(tokenizer.after());
     }

@@ -23,6 +23,10 @@ pub fn session(loaded: &Arc<Loaded>, ctx: usize, kv: &str, chunk: usize) -> Sess
 /// Ids of a rendered prompt.
 pub fn encode(loaded: &Loaded, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
-    loaded.tokenizer().expect("it has one").encode(text, Parse::Special, &mut ids);
+    loaded
+        .tokenizer()
+        .expect("it has one")
+        .encode(text, Parse::Special, &mut ids)
+        .expect("it can be encoded with");
     ids
 }

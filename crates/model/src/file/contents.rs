@@ -248,10 +248,10 @@ impl Contents {
     pub fn strings(&self, key: &str) -> Result<Option<Strings<'_>>> {
         match self.value(key) {
             None => Ok(None),
-            Some(Value::Array { of: ValueType::String, len, bytes }) => {
-                Ok(Some(Strings { bytes, left: *len }))
-            }
-            Some(other) => Err(wrong_type(key, other, "an array of texts")),
+            Some(value) => match value.as_strings() {
+                Some(texts) => Ok(Some(texts)),
+                None => Err(wrong_type(key, value, "an array of texts")),
+            },
         }
     }
 

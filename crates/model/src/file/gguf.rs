@@ -31,7 +31,7 @@ const ARRAY_DEPTH_MAX: u32 = 4;
 /// [`Error::Malformed`] when a length, count, offset or type does not hold against the bytes that are there;
 /// [`Error::Unsupported`] for other versions and for block formats that are not on the shelf.
 pub fn parse(bytes: Bytes) -> Result<Contents> {
-    let mut c = Cursor { bytes: &bytes, at: 0, version: 0, part: "header" };
+    let mut c = Cursor { whole: &bytes, bytes: &bytes, at: 0, version: 0, part: "header" };
     if c.take(4)? != MAGIC {
         return Err(Error::malformed("header", format!("magic {:02x?}", &bytes[..4]), "GGUF"));
     }
@@ -127,7 +127,9 @@ impl Record {
 
 /// A bounds-checked reader of the front of the file.
 struct Cursor<'a> {
-    bytes: &'a Bytes,
+    whole: &'a Bytes,
+    /// The same, taken from its owner once: a vocabulary has a million lengths and texts to step over.
+    bytes: &'a [u8],
     at: usize,
     version: u32,
     part: &'static str,
@@ -163,7 +165,7 @@ impl<'a> Cursor<'a> {
 
     /// The bytes from `start` to here.
     fn since(&self, start: usize) -> Bytes {
-        self.bytes.get(start..self.at).expect("taken before")
+        self.whole.get(start..self.at).expect("taken before")
     }
 
     fn count(&mut self, what: &str, max: u64) -> Result<u64> {

@@ -101,6 +101,14 @@ impl Value {
         Self::Array { of: ValueType::Bool, len: bytes.len(), bytes: Bytes::new(bytes) }
     }
 
+    /// The texts of an array of texts, read in place.
+    pub fn as_strings(&self) -> Option<Strings<'_>> {
+        match self {
+            Self::Array { of: ValueType::String, len, bytes } => Some(Strings { bytes, left: *len }),
+            _ => None,
+        }
+    }
+
     /// An array of texts.
     pub fn strings<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut bytes, mut len) = (Vec::new(), 0);
@@ -128,23 +136,28 @@ impl Value {
     }
 }
 
-/// The strings of an array, read in place. Their lengths were checked when the file was parsed; they may not be UTF-8.
+/// The strings of an array, read in place. They may not be UTF-8. Their lengths were checked when the file was parsed; in a
+/// file that has changed since they end early.
 #[derive(Debug, Clone)]
 pub struct Strings<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) left: usize,
+    bytes: &'a [u8],
+    left: usize,
+}
+
+impl Strings<'_> {
+    /// Bytes that the texts left have together, at most.
+    pub fn n_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(8 * self.left)
+    }
 }
 
 impl<'a> Iterator for Strings<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
-        let (head, rest) = self.bytes.split_at(8);
-        let (text, rest) = rest.split_at(u64::from_le_bytes(fixed(head)) as usize);
+        self.left = self.left.checked_sub(1)?;
+        let (&head, rest) = self.bytes.split_first_chunk::<8>()?;
+        let (text, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(head)).ok()?)?;
         self.bytes = rest;
         Some(text)
     }

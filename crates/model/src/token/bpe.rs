@@ -1,24 +1,23 @@
 //! Byte-pair encoding: merge neighbours by rank, beginning with the bytes or the characters of a piece.
 //!
-//! Merges are a flat table from the ids of two neighbours to the rank of their merge and the id it makes.
+//! Which neighbours may join is [`Pairs`]' business.
 //!
 //! A piece that is itself a token nearly always merges to that token. Whether it does is found once per token and
 //! remembered, so that most of a text costs one search per piece.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::merge::{Join, NO_TOKEN, Symbol, merge};
+use super::merge::{NO_TOKEN, Symbol, merge};
+use super::pairs::Pairs;
 use super::splitters::WholePieces;
-use super::table::{Table, VALUES_MAX, mix};
-use super::vocab::Vocab;
+use super::vocab::Indexed;
 use super::{Encoder, Scratch};
-use crate::error::{Error, Result};
 
 /// A model of this kind.
 #[derive(Debug)]
 pub struct Bpe {
     start: Start,
-    merges: Merges,
+    pairs: Pairs,
     whole_pieces: WholePieces,
     /// Per token, whether its own bytes merge to it: [`UNTRIED`], [`YES`] or [`NO`]. A cache; racing writers agree. Empty
     /// where a piece is not looked up as it stands.
@@ -58,9 +57,9 @@ pub fn byte_tokens(find: impl Fn(u8) -> Option<u32>) -> Box<[u32; 256]> {
 impl Bpe {
     /// A model over the tokens of `vocab`. A byte or character without a token becomes `unknown`, or nothing.
     pub fn new(
-        vocab: &Vocab,
+        vocab: &Indexed,
         start: Start,
-        merges: Merges,
+        pairs: Pairs,
         whole_pieces: WholePieces,
         unknown: Option<u32>,
         fuses_unknown: bool,
@@ -71,11 +70,11 @@ impl Bpe {
         };
         let remembered = if as_it_stands { vocab.len() } else { 0 };
         let merges_to_itself = (0..remembered).map(|_| AtomicU8::new(UNTRIED)).collect();
-        Self { start, merges, whole_pieces, merges_to_itself, unknown, fuses_unknown }
+        Self { start, pairs, whole_pieces, merges_to_itself, unknown, fuses_unknown }
     }
 
     /// What merging starts from in `piece`.
-    fn symbols(&self, vocab: &Vocab, piece: &str, buffer: &mut Vec<u8>, symbols: &mut Vec<Symbol>) {
+    fn symbols(&self, vocab: &Indexed, piece: &str, buffer: &mut Vec<u8>, symbols: &mut Vec<Symbol>) {
         symbols.clear();
         let mut last_is_unknown = false;
         let mut push = |id: u32, symbols: &mut Vec<Symbol>| {
@@ -118,7 +117,7 @@ impl Bpe {
 }
 
 impl Encoder for Bpe {
-    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let whole = vocab.find(piece.as_bytes());
         let remembered = whole.and_then(|id| self.merges_to_itself.get(id as usize));
         if let Some(id) = whole
@@ -129,7 +128,7 @@ impl Encoder for Bpe {
         }
         let Scratch { symbols, merge: inner, bytes, .. } = scratch;
         self.symbols(vocab, piece, bytes, symbols);
-        merge(symbols, inner, |a, b| self.merges.find(a.id, b.id));
+        merge(symbols, inner, |a, b| self.pairs.join(vocab, a.id, b.id, bytes));
         if let (Some(id), Some(remembered)) = (whole, remembered) {
             let answer =
                 if matches!(symbols[..], [Symbol { id: only, .. }] if only == id) { YES } else { NO };
@@ -137,74 +136,4 @@ impl Encoder for Bpe {
         }
         out.extend(symbols.iter().map(|symbol| symbol.id));
     }
-}
-
-/// The ids of two neighbours to the rank of their merge and the id it makes.
-#[derive(Debug)]
-pub struct Merges {
-    /// What errors call them.
-    part: &'static str,
-    /// By rank; two of [`NO_TOKEN`] where a merge can't apply.
-    merges: Vec<Merge>,
-    /// Ranks by both ids.
-    index: Table,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Merge {
-    left: u32,
-    right: u32,
-    made: u32,
-}
-
-impl Merges {
-    /// None yet, with room for `n`, called `part` in errors.
-    pub fn with_capacity(part: &'static str, n: usize) -> Result<Self> {
-        if n > VALUES_MAX {
-            return Err(Error::malformed(part, format!("{n} merges"), format!("at most {VALUES_MAX}")));
-        }
-        Ok(Self { part, merges: Vec::with_capacity(n), index: Table::with_room_for(n) })
-    }
-
-    /// Number of merges.
-    pub fn len(&self) -> usize {
-        self.merges.len()
-    }
-
-    /// Adds the next rank: `both` is what the merge makes, which may leave something out between `left` and `right`. What is
-    /// not in the vocabulary can't be merged; the answer is whether all three are.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] for pairs made to collide.
-    pub fn push(&mut self, vocab: &Vocab, left: &[u8], right: &[u8], both: &[u8]) -> Result<bool> {
-        // Files list merges in the order of the tokens they make, some of them several times in a row.
-        let last = self.merges.last().map_or(0, |merge| merge.made);
-        let guess = [last, last.wrapping_add(1)].into_iter().find(|&id| vocab.is_text(id, both));
-        let found = (guess.or_else(|| vocab.find_any(both)), vocab.find_any(left), vocab.find_any(right));
-        let (Some(made), Some(left), Some(right)) = found else {
-            self.merges.push(Merge { left: NO_TOKEN, right: NO_TOKEN, made: NO_TOKEN });
-            return Ok(false);
-        };
-        let rank = self.merges.len() as u32;
-        self.merges.push(Merge { left, right, made });
-        // Of two merges of the same pair the first counts.
-        let merges = &self.merges;
-        let same = |other: u32| (merges[other as usize].left, merges[other as usize].right) == (left, right);
-        self.index
-            .insert(pair_hash(left, right), rank, same)
-            .map_err(|_| Error::malformed(self.part, "merges made to collide", "a real tokenizer's"))?;
-        Ok(true)
-    }
-
-    fn find(&self, left: u32, right: u32) -> Option<Join> {
-        let merge = |rank: u32| &self.merges[rank as usize];
-        let rank = self
-            .index
-            .find(pair_hash(left, right), |rank| (merge(rank).left, merge(rank).right) == (left, right))?;
-        Some(Join { rank, id: merge(rank).made })
-    }
-}
-
-fn pair_hash(left: u32, right: u32) -> u64 {
-    mix(u64::from(left) << 32 | u64::from(right))
 }

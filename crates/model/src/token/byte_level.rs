@@ -31,10 +31,21 @@ pub fn char_of(byte: u8) -> char {
 }
 
 /// Appends the bytes that `text` stands for. A text with a character outside the table stands for itself, and the answer is
-/// false. Runs over every token and merge of a vocabulary, so it reads UTF-8 by hand: the table ends within two bytes.
+/// false.
 pub fn write_raw(text: &str, out: &mut Vec<u8>) -> bool {
+    let is_written = write_all_raw(text.as_bytes(), out);
+    if !is_written {
+        out.extend_from_slice(text.as_bytes());
+    }
+    is_written
+}
+
+/// Appends the bytes that `text` stands for, if it is nothing but characters of the table; otherwise appends nothing, and the
+/// answer is false. Runs over every token and merge of a vocabulary before it is known to be UTF-8, so it reads that by hand:
+/// the table ends within two bytes.
+pub fn write_all_raw(text: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let mut bytes = text.as_bytes();
+    let mut bytes = text;
     out.reserve(bytes.len());
     loop {
         let byte = match *bytes {
@@ -43,7 +54,7 @@ pub fn write_raw(text: &str, out: &mut Vec<u8>) -> bool {
                 bytes = rest;
                 Some(byte)
             }
-            [lead @ 0xc2..=0xdf, next, ref rest @ ..] => {
+            [lead @ 0xc2..=0xdf, next @ 0x80..=0xbf, ref rest @ ..] => {
                 bytes = rest;
                 TABLE.0.get(usize::from(lead & 0x1f) << 6 | usize::from(next & 0x3f)).copied().flatten()
             }
@@ -51,7 +62,6 @@ pub fn write_raw(text: &str, out: &mut Vec<u8>) -> bool {
         };
         let Some(byte) = byte else {
             out.truncate(start);
-            out.extend_from_slice(text.as_bytes());
             return false;
         };
         out.push(byte);
@@ -81,6 +91,10 @@ mod tests {
             out.clear();
             assert!(!write_raw(other, &mut out));
             assert_eq!(out, other.as_bytes());
+        }
+        out.clear();
+        for broken in [&b"a\xc3"[..], b"\xc4a", b"\xc4\xc4", b"\xa1"] {
+            assert!(!write_all_raw(broken, &mut out) && out.is_empty(), "{broken:?}");
         }
     }
 }

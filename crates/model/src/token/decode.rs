@@ -103,7 +103,9 @@ impl Decoder {
 
 /// English without the spaces that cutting at punctuation has put in.
 fn clean_up(text: &str) -> String {
-    if !text.contains(' ') {
+    // All that is looked for begins so; this runs over every token of a vocabulary.
+    let may_change = |pair: &[u8]| pair[0] == b' ' && b".?!,'nd".contains(&pair[1]);
+    if !text.as_bytes().windows(2).any(may_change) {
         return text.to_owned();
     }
     [

@@ -1,23 +1,30 @@
 //! Tokenizers from the metadata of a GGUF file (`tokenizer.ggml.*`): which stations each kind of model has.
+//!
+//! A kind reads its tokens at once and returns what makes the rest: merges and patterns wait, as windows into the file, until
+//! a text is encoded.
+
+use std::sync::{Arc, LazyLock};
 
 use super::added::{Added, AddedToken};
-use super::bpe::{Bpe, Merges, Start, byte_tokens};
-use super::byte_level::write_raw;
+use super::bpe::{Bpe, Start, byte_tokens};
+use super::byte_level::write_all_raw;
 use super::charsmap::Charsmap;
 use super::decode::{Decode, Decoder};
+use super::merge::NO_TOKEN;
 use super::normalise::{self, Normaliser};
+use super::pairs::{Pairs, Reader};
 use super::pretoken::{Behaviour, Cut, Prepend, Test};
-use super::roles::{Role, find_roles};
+use super::roles::{self, Role, find_roles};
 use super::rwkv::{Rwkv, write_unescaped};
 use super::splitters::{self, Splitter, Symbols};
-use super::spm::{SPACE, Spm, Words, byte_of, write_spaces};
+use super::spm::{self, SPACE, Spm, Words, byte_of, write_spaces};
 use super::unigram::Unigram;
-use super::vocab::{Kind, Vocab};
+use super::vocab::{Indexed, Kind, Vocab};
 use super::wordpiece::WordPiece;
-use super::{Encoder, Stations, Tokenizer};
+use super::{Encoder, Stations, Tables, Tokenizer};
 use crate::error::{Error, Result};
 use crate::file::Contents;
-use crate::file::value::Strings;
+use crate::file::value::{Strings, Value};
 
 const TOKENS: &str = "metadata tokenizer.ggml.tokens";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
@@ -49,13 +56,17 @@ pub static MODELS: &[Model] = &[
 /// What a kind of tokenizer is made of.
 struct Loaded {
     vocab: Vocab,
+    /// Which tokens are found by what they write.
+    is_matched: fn(Kind) -> bool,
     normalisers: Vec<Normaliser>,
-    cuts: Vec<Cut>,
-    encoder: Box<dyn Encoder>,
     decoder: Decoder,
     /// What comes before and after a text when the file does not say.
     adds: (bool, bool),
+    make: Make,
 }
+
+/// Makes the rest, once somebody encodes.
+type Make = Box<dyn FnOnce(&Indexed) -> Result<(Vec<Cut>, Box<dyn Encoder>)> + Send>;
 
 /// The whole tokenizer.
 pub fn load(file: &Contents) -> Result<Tokenizer> {
@@ -67,12 +78,16 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
         Error::unsupported(format!("metadata {MODEL}"), name, MODELS.iter().map(|model| model.name))
     })?;
     let tokens = Tokens::read(file)?;
-    let Loaded { mut vocab, normalisers, cuts, encoder, decoder, adds } = (model.load)(file, &tokens)?;
+    let Loaded { mut vocab, is_matched, normalisers, decoder, adds, make } = (model.load)(file, &tokens)?;
     let added = special_tokens(&tokens, &vocab)?;
-    let named = |name: &str| added.find(name).or_else(|| vocab.find(name.as_bytes()));
+    let others = vocab.named(&roles::names(), is_matched);
+    let other = |name: &str| others.iter().find(|(other, _)| *other == name).map(|&(_, id)| id);
+    let named = |name: &str| added.find(name).or_else(|| other(name));
     let (roles, mut ending) = find_roles(|key| special_id(file, key, vocab.len()), named)?;
     // A token that ends a turn is structure also where the file calls it text.
     let is_news = ending.iter().any(|&id| vocab.kind(id) != Kind::Control);
+    // One that is text by its kind, such as the token of a byte, stays what text is made of.
+    let also: Vec<u32> = ending.iter().copied().filter(|&id| is_matched(vocab.kind(id))).collect();
     vocab.make_control(&ending);
     let added = if is_news { special_tokens(&tokens, &vocab)? } else { added };
     ending.extend(roles[Role::Eos as usize]);
@@ -87,11 +102,18 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
     if after.is_empty() {
         after = around("sep", name == "bert", Role::Separator)?;
     }
+    let vocab = Arc::new(vocab);
+    let shared = vocab.clone();
+    let tables = LazyLock::new(Box::new(move || {
+        let vocab = Indexed::new(shared, |id, kind| is_matched(kind) || also.contains(&id))?;
+        let (cuts, encoder) = make(&vocab)?;
+        Ok(Tables { vocab, cuts, encoder })
+    }) as super::MakeTables);
     Ok(Tokenizer {
         model: model.name,
         pre: file.str("tokenizer.ggml.pre")?.map(str::to_owned),
         vocab,
-        stations: Stations { added, normalisers, added_normalised: Added::default(), cuts, encoder, decoder },
+        stations: Stations { added, normalisers, added_normalised: Added::default(), tables, decoder },
         roles,
         ending,
         before,
@@ -128,84 +150,124 @@ fn gemma4(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     bpe(file, tokens, splitters::by_name("gemma4").expect("it is on the shelf"))
 }
 
-fn bpe(file: &Contents, tokens: &Tokens, splitter: &Splitter) -> Result<Loaded> {
+fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<Loaded> {
     let is_bytes = splitter.symbols == Symbols::Bytes;
-    let mut bytes = byte_tokens(|_| None);
-    let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
-    for ((text, kind), id) in tokens.iter().zip(0u32..) {
-        let text = text?;
-        match (byte_of(text), kind) {
-            _ if is_structure(kind) => vocab.push(kind, |out| out.extend_from_slice(text.as_bytes())),
-            (Some(byte), _) if !is_bytes => {
-                bytes[byte as usize] = id;
-                vocab.push(Kind::Byte, |out| out.push(byte));
+    let (vocab, bytes) = bpe_vocab(tokens, is_bytes)?;
+    let merges = file.value("tokenizer.ggml.merges").cloned();
+    if file.strings("tokenizer.ggml.merges")?.is_none() {
+        return Err(Error::malformed(MERGES, "nothing", "the merges of a gpt2 tokenizer"));
+    }
+    let unknown = special_id(file, "unknown", vocab.len())?;
+    let mut decoder = Decoder::default();
+    let (normalisers, mut cuts) = if is_bytes {
+        (file.bool(NFC)?.unwrap_or(false).then_some(Normaliser::Nfc).into_iter().collect(), Vec::new())
+    } else {
+        decoder.trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(false);
+        spaces(file, false)?
+    };
+    let make: Make = Box::new(move |vocab| {
+        let lines = merges.as_ref().and_then(Value::as_strings).expect("it was there and a list of texts");
+        let pairs = read_merges(lines, vocab, if is_bytes { write_bytes } else { write_text })?;
+        let start = if is_bytes {
+            for pattern in splitter.patterns {
+                cuts.push(Cut::isolated("metadata tokenizer.ggml.pre", pattern)?);
             }
-            _ if is_bytes => vocab.push(kind, |out| {
-                write_raw(text, out);
-            }),
-            _ => vocab.push(kind, |out| write_spaces(text, out)),
+            Start::Bytes(byte_tokens(|byte| vocab.find_any(&[byte])))
+        } else {
+            cuts.push(Cut::Apart(Box::new(Words::of(vocab, " "))));
+            let (prefix, suffix) = (String::new(), String::new());
+            Start::Characters { bytes: Some(bytes), prefix, suffix, space: "▁" }
+        };
+        let bpe = Bpe::new(vocab, start, pairs, splitter.whole_pieces, unknown, false);
+        Ok((cuts, Box::new(bpe)))
+    });
+    let is_matched: fn(Kind) -> bool =
+        if is_bytes { |kind| !is_structure(kind) } else { |kind| !is_structure(kind) && kind != Kind::Byte };
+    let adds = (splitter.adds_bos, false);
+    Ok(Loaded { vocab, is_matched, normalisers, decoder, adds, make })
+}
+
+/// Tokens as bytes, or with spaces for `▁` and those of bytes.
+fn bpe_vocab(tokens: &Tokens, is_bytes: bool) -> Result<(Vocab, Box<[u32; 256]>)> {
+    let mut bytes = byte_tokens(|_| None);
+    let mut vocab = tokens.vocab()?;
+    for ((i, text), kind) in tokens.texts.clone().enumerate().zip(tokens.kinds()) {
+        let utf8 = || tokens.utf8(i, text);
+        if is_structure(kind) {
+            utf8()?;
+            vocab.push(kind, |out| out.extend_from_slice(text));
+        } else if is_bytes {
+            let mut is_written = false;
+            vocab.push(kind, |out| is_written = write_bytes(text, out));
+            if !is_written {
+                utf8()?;
+            }
+        } else {
+            let text = utf8()?;
+            match byte_of(text) {
+                Some(byte) => {
+                    bytes[byte as usize] = i as u32;
+                    vocab.push(Kind::Byte, |out| out.push(byte));
+                }
+                None => vocab.push(kind, |out| write_spaces(text, out)),
+            }
         }
     }
-    vocab.index(|_, kind| !is_structure(kind) && (is_bytes || kind != Kind::Byte))?;
-    let merges = read_merges(file, &vocab, |text, out| {
-        if is_bytes {
-            write_raw(text, out);
-        } else {
-            write_spaces(text, out);
-        }
-    })?;
-    let start = if is_bytes {
-        Start::Bytes(byte_tokens(|byte| vocab.find(&[byte])))
-    } else {
-        Start::Characters { bytes: Some(bytes), prefix: String::new(), suffix: String::new(), space: "▁" }
-    };
-    let mut decoder = Decoder::default();
-    let (normalisers, cuts) = if is_bytes {
-        let patterns = splitter.patterns.iter();
-        let cuts =
-            patterns.map(|p| Cut::isolated("metadata tokenizer.ggml.pre", p)).collect::<Result<_>>()?;
-        (file.bool(NFC)?.unwrap_or(false).then_some(Normaliser::Nfc).into_iter().collect(), cuts)
-    } else {
-        let (normalisers, mut cuts) = spaces(file, false)?;
-        decoder.trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(false);
-        cuts.push(Cut::Apart(Box::new(Words::of(&vocab, " "))));
-        (normalisers, cuts)
-    };
-    let unknown = special_id(file, "unknown", vocab.len())?;
-    let encoder = Box::new(Bpe::new(&vocab, start, merges, splitter.whole_pieces, unknown, false));
-    let adds = (splitter.adds_bos, false);
-    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder, adds })
+    Ok((vocab, bytes))
+}
+
+/// Appends the bytes that `text` stands for, or else itself; then it need not be UTF-8, and the answer is false.
+fn write_bytes(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let is_written = write_all_raw(text, out);
+    if !is_written {
+        out.extend_from_slice(text);
+    }
+    is_written
+}
+
+/// The same for texts with `▁` for a space.
+fn write_text(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let text = std::str::from_utf8(text);
+    text.iter().for_each(|text| write_spaces(text, out));
+    text.is_ok()
 }
 
 fn is_structure(kind: Kind) -> bool {
     matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown)
 }
 
-fn read_merges(file: &Contents, vocab: &Vocab, write: impl Fn(&str, &mut Vec<u8>)) -> Result<Merges> {
-    let lines = file
-        .strings("tokenizer.ggml.merges")?
-        .ok_or_else(|| Error::malformed(MERGES, "nothing", "the merges of a gpt2 tokenizer"))?;
-    let mut merges = Merges::with_capacity(MERGES, lines.len())?;
-    let mut both = Vec::new();
+/// `write` appends what a part writes, and says whether it was seen to be UTF-8.
+fn read_merges(lines: Strings, vocab: &Indexed, write: fn(&[u8], &mut Vec<u8>) -> bool) -> Result<Pairs> {
+    let n = lines.len();
+    let mut merges = Reader::new(MERGES, vocab, "", n)?;
     for (rank, line) in lines.enumerate() {
-        let text = std::str::from_utf8(line)
-            .map_err(|_| Error::malformed(format!("{MERGES}: merge {rank}"), "invalid UTF-8", "UTF-8"))?;
+        let malformed =
+            |found: String, expected| Error::malformed(format!("{MERGES}: merge {rank}"), found, expected);
         // The separator is the first space that does not begin the line.
         let space = line.iter().skip(1).position(|&b| b == b' ').map(|i| i + 1);
-        let Some((left, right)) = space.map(|at| (&text[..at], &text[at + 1..])) else {
-            return Err(Error::malformed(
-                format!("{MERGES}: merge {rank}"),
-                format!("{text:?}"),
-                "two tokens with a space between",
-            ));
+        let (left, right) = match space {
+            Some(at) => (&line[..at], &line[at + 1..]),
+            None => (line, &[][..]),
         };
-        both.clear();
-        write(left, &mut both);
-        let middle = both.len();
-        write(right, &mut both);
-        merges.push(vocab, &both[..middle], &both[middle..], &both)?;
+        merges.push(|both| {
+            let left_is_utf8 = write(left, both);
+            let middle = both.len();
+            let are_utf8 = write(right, both) && left_is_utf8;
+            if !are_utf8 && std::str::from_utf8(line).is_err() {
+                return Err(malformed("invalid UTF-8".into(), "UTF-8"));
+            }
+            if space.is_none() {
+                let found = format!("{:?}", String::from_utf8_lossy(line));
+                return Err(malformed(found, "two tokens with a space between"));
+            }
+            Ok(middle)
+        })?;
     }
-    Ok(merges)
+    if (merges.n_read() as usize) < n {
+        let found = format!("{} merges of {n}", merges.n_read());
+        return Err(Error::malformed(MERGES, found, "a file that stays as it was when it was opened"));
+    }
+    Ok(merges.finish())
 }
 
 /// SentencePiece BPE.
@@ -213,11 +275,11 @@ fn llama(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let scores = read_scores(file, tokens)?;
     let (vocab, bytes) = sentence_piece_vocab(tokens)?;
     let unknown = unknown_or_first(file, &vocab)?;
-    let encoder = Box::new(Spm::new(&vocab, &scores, bytes, unknown));
     let (normalisers, cuts) = spaces(file, true)?;
     let trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(true);
     let decoder = Decoder { trims_space, ..Decoder::default() };
-    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder, adds: (true, false) })
+    let make: Make = Box::new(move |vocab| Ok((cuts, Box::new(Spm::new(vocab, &scores, bytes, unknown)))));
+    Ok(Loaded { vocab, is_matched: spm::writes_text, normalisers, decoder, adds: (true, false), make })
 }
 
 /// Reads `▁` as a space and puts one before texts: before every one unless the file says else.
@@ -244,8 +306,10 @@ fn t5(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
         .map(|(id, s)| if vocab.kind(id) == Kind::UserDefined { 0.0 } else { s })
         .collect();
     let unknown = special_id(file, "unknown", vocab.len())?.or((vocab.len() > 2).then_some(2));
-    let is_scored = |id| vocab.kind(id) == Kind::Normal;
-    let encoder = Box::new(Unigram::new(TOKENS, &vocab, scores, is_scored, unknown, None)?);
+    let make: Make = Box::new(move |vocab| {
+        let is_scored = |id| vocab.kind(id) == Kind::Normal;
+        Ok((Vec::new(), Box::new(Unigram::new(TOKENS, vocab, scores, is_scored, unknown, None)?)))
+    });
     let before = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(true);
     let joins_spaces = file.bool("tokenizer.ggml.remove_extra_whitespaces")?.unwrap_or(false);
     const MAP: &str = "tokenizer.ggml.precompiled_charsmap";
@@ -255,7 +319,7 @@ fn t5(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
         if blob.is_empty() { None } else { Some(Charsmap::parse(&format!("metadata {MAP}"), &blob)?) };
     let normalisers = vec![Normaliser::SentencePiece { charsmap, joins_spaces, before }];
     let decoder = Decoder { trims_space: before, ..Decoder::default() };
-    Ok(Loaded { vocab, normalisers, cuts: Vec::new(), encoder, decoder, adds: (false, true) })
+    Ok(Loaded { vocab, is_matched: spm::writes_text, normalisers, decoder, adds: (false, true), make })
 }
 
 fn read_scores(file: &Contents, tokens: &Tokens) -> Result<Vec<f32>> {
@@ -273,12 +337,12 @@ fn read_scores(file: &Contents, tokens: &Tokens) -> Result<Vec<f32>> {
 /// Tokens with spaces for `▁`, and those of bytes.
 fn sentence_piece_vocab(tokens: &Tokens) -> Result<(Vocab, Box<[u32; 256]>)> {
     let mut bytes = byte_tokens(|_| None);
-    let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
+    let mut vocab = tokens.vocab()?;
     for (id, (text, kind)) in (0u32..).zip(tokens.iter()) {
         let text = text?;
         let byte = if tokens.have_kinds() && kind != Kind::Byte { None } else { byte_of(text) };
         if let Some(byte) = byte {
-            if bytes[byte as usize] == super::merge::NO_TOKEN {
+            if bytes[byte as usize] == NO_TOKEN {
                 bytes[byte as usize] = id;
             }
             vocab.push(Kind::Byte, |out| out.push(byte));
@@ -289,7 +353,6 @@ fn sentence_piece_vocab(tokens: &Tokens) -> Result<(Vocab, Box<[u32; 256]>)> {
             Kind::Control | Kind::Unknown | Kind::UserDefined => out.extend_from_slice(text.as_bytes()),
         });
     }
-    vocab.index(|_, kind| super::spm::writes_text(kind))?;
     Ok((vocab, bytes))
 }
 
@@ -303,7 +366,7 @@ fn unknown_or_first(file: &Contents, vocab: &Vocab) -> Result<Option<u32>> {
 /// `▁` of its own, the mark becomes a character that none has after normalising.
 fn bert(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     const BEGINS: char = '\0';
-    let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
+    let mut vocab = tokens.vocab()?;
     for (text, kind) in tokens.iter() {
         let text = text?;
         vocab.push(kind, |out| match text.strip_prefix(SPACE).filter(|_| !is_structure(kind)) {
@@ -314,24 +377,24 @@ fn bert(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
             None => out.extend_from_slice(text.as_bytes()),
         });
     }
-    vocab.index(|_, kind| kind != Kind::Control)?;
     let flag = |key: &str| file.bool(&format!("tokenizer.ggml.normalizer.{key}"));
     let lowercase = flag("lowercase")?.unwrap_or(true);
     let strip_accents = flag("strip_accents")?.unwrap_or(lowercase);
     let bert = normalise::Bert { clean_text: true, handle_chinese_chars: true, strip_accents, lowercase };
-    let encoder = Box::new(WordPiece {
-        begins: BEGINS.into(),
-        goes_on: String::new(),
-        word_chars_max: 100,
-        unknown: special_id(file, "unknown", vocab.len())?,
-        token_bytes_max: vocab.bytes_max(),
+    let unknown = special_id(file, "unknown", vocab.len())?;
+    let make: Make = Box::new(move |vocab| {
+        let (begins, goes_on) = (BEGINS.into(), String::new());
+        let token_bytes_max = vocab.bytes_max();
+        let model = WordPiece { begins, goes_on, word_chars_max: 100, unknown, token_bytes_max };
+        Ok((bert_cuts(), Box::new(model)))
     });
     let spaced = Decode::Metaspace { replacement: BEGINS, prepended: false };
     let cleaned = Decode::WordPiece { prefix: String::new(), cleanup: true };
     let decoder = Decoder { chain: Some(vec![spaced, cleaned]), trims_space: true, holds_space: false };
     render(&mut vocab, &decoder)?;
     let normalisers = vec![Normaliser::Bert(bert)];
-    Ok(Loaded { vocab, normalisers, cuts: bert_cuts(), encoder, decoder, adds: (true, true) })
+    let is_matched = |kind| kind != Kind::Control;
+    Ok(Loaded { vocab, is_matched, normalisers, decoder, adds: (true, true), make })
 }
 
 /// BERT's pre-tokenizer: white space goes, punctuation stands alone.
@@ -355,16 +418,17 @@ pub fn render(vocab: &mut Vocab, decoder: &Decoder) -> Result<()> {
 
 /// RWKV World.
 fn rwkv(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
-    let mut vocab = Vocab::with_capacity(TOKENS, tokens.len(), tokens.n_bytes())?;
+    let mut vocab = tokens.vocab()?;
     for (text, kind) in tokens.iter() {
         let text = text?;
         vocab.push(kind, |out| write_unescaped(text, out));
     }
-    vocab.index(|_, kind| !is_structure(kind))?;
     let unknown = special_id(file, "unknown", vocab.len())?;
-    let encoder = Box::new(Rwkv { token_bytes_max: vocab.bytes_max(), unknown });
-    let (normalisers, cuts, decoder) = (Vec::new(), Vec::new(), Decoder::default());
-    Ok(Loaded { vocab, normalisers, cuts, encoder, decoder, adds: (false, false) })
+    let make: Make = Box::new(move |vocab| {
+        Ok((Vec::new(), Box::new(Rwkv { token_bytes_max: vocab.bytes_max(), unknown })))
+    });
+    let (is_matched, decoder) = (|kind| !is_structure(kind), Decoder::default());
+    Ok(Loaded { vocab, is_matched, normalisers: Vec::new(), decoder, adds: (false, false), make })
 }
 
 /// `tokenizer.ggml.KEY_token_id`. One outside the vocabulary counts as absent, as in files that write -1.
@@ -399,24 +463,27 @@ impl<'a> Tokens<'a> {
         self.texts.len()
     }
 
-    fn n_bytes(&self) -> usize {
-        self.texts.clone().map(<[u8]>::len).sum()
-    }
-
     fn have_kinds(&self) -> bool {
         self.kinds.is_some()
     }
 
+    /// An empty vocabulary with room for them.
+    fn vocab(&self) -> Result<Vocab> {
+        Vocab::with_capacity(TOKENS, self.len(), self.texts.n_bytes())
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        (0..self.len()).map(|i| self.kinds.as_ref().map_or(Kind::Normal, |kinds| Kind::from_gguf(kinds[i])))
+    }
+
+    /// The text of token `i`.
+    fn utf8<'t>(&self, i: usize, text: &'t [u8]) -> Result<&'t str> {
+        let part = || format!("metadata tokenizer.ggml.tokens: token {i}");
+        std::str::from_utf8(text).map_err(|_| Error::malformed(part(), "invalid UTF-8", "UTF-8"))
+    }
+
     fn iter(&self) -> impl Iterator<Item = (Result<&'a str>, Kind)> {
-        self.texts.clone().enumerate().map(|(i, bytes)| {
-            let text = std::str::from_utf8(bytes).map_err(|_| {
-                Error::malformed(
-                    format!("metadata tokenizer.ggml.tokens: token {i}"),
-                    "invalid UTF-8",
-                    "UTF-8",
-                )
-            });
-            (text, self.kinds.as_ref().map_or(Kind::Normal, |kinds| Kind::from_gguf(kinds[i])))
-        })
+        let texts = self.texts.clone().enumerate().map(|(i, text)| self.utf8(i, text));
+        texts.zip(self.kinds())
     }
 }

@@ -45,7 +45,7 @@ pub struct Scratch {
 pub fn merge(
     symbols: &mut Vec<Symbol>,
     scratch: &mut Scratch,
-    join: impl Fn(&Symbol, &Symbol) -> Option<Join>,
+    join: impl FnMut(&Symbol, &Symbol) -> Option<Join>,
 ) {
     if symbols.len() <= SCAN_MAX { by_scan(symbols, scratch, join) } else { by_heap(symbols, scratch, join) }
 }
@@ -54,7 +54,7 @@ pub fn merge(
 fn by_scan(
     symbols: &mut Vec<Symbol>,
     scratch: &mut Scratch,
-    join: impl Fn(&Symbol, &Symbol) -> Option<Join>,
+    mut join: impl FnMut(&Symbol, &Symbol) -> Option<Join>,
 ) {
     let joins = &mut scratch.joins;
     joins.clear();
@@ -93,7 +93,7 @@ struct Link {
 fn by_heap(
     symbols: &mut Vec<Symbol>,
     scratch: &mut Scratch,
-    join: impl Fn(&Symbol, &Symbol) -> Option<Join>,
+    mut join: impl FnMut(&Symbol, &Symbol) -> Option<Join>,
 ) {
     let Scratch { links, heap, .. } = scratch;
     let n = symbols.len() as u32;

@@ -7,6 +7,11 @@
 //! the stations. Nothing here adds BOS or EOS by itself: [`Tokenizer::before`] and [`Tokenizer::after`] say what the model
 //! wants, the caller does it.
 //!
+//! A vocabulary of 150,000 tokens and as many merges takes longer to be ready for encoding than anything else between a path
+//! and the first token, and decoding or showing a model needs none of it. So opening one reads what tokens are and write; the
+//! index, the merges and the patterns (`Tables`) are made by the first [`Tokenizer::encode`], which is where a fault in them
+//! is reported.
+//!
 //! The yardstick is the tokenizers library and the published patterns, not other engines' rewriting of them: where those
 //! differ, ids here are the library's.
 
@@ -21,6 +26,7 @@ mod gguf;
 mod json;
 mod merge;
 mod normalise;
+mod pairs;
 mod pattern;
 mod pretoken;
 mod roles;
@@ -38,6 +44,8 @@ pub use json::export::Written;
 pub use roles::Role;
 pub use vocab::Kind;
 
+use std::sync::{Arc, LazyLock};
+
 use crate::error::Result;
 use crate::file::Contents;
 use added::{Added, Part, Which};
@@ -45,7 +53,7 @@ use decode::Decoder;
 use normalise::Normaliser;
 use pretoken::Cut;
 use roles::Roles;
-use vocab::Vocab;
+use vocab::{Indexed, Vocab};
 
 /// A piece without a cut is at most this long; a longer one is cut here, which bounds memory and changes ids only for
 /// megabytes of text without a space.
@@ -54,7 +62,7 @@ const PIECE_BYTES_MAX: usize = 4 << 20;
 /// Turns a piece of text into ids.
 trait Encoder: Send + Sync + std::fmt::Debug {
     /// Appends the ids of `piece`, which is not empty.
-    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>);
+    fn encode(&self, vocab: &Indexed, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>);
 }
 
 /// What encoders need while they work, kept between pieces so that none of them allocates.
@@ -74,10 +82,20 @@ struct Stations {
     normalisers: Vec<Normaliser>,
     /// Tokens found in the normalised text.
     added_normalised: Added,
-    cuts: Vec<Cut>,
-    encoder: Box<dyn Encoder>,
+    /// The stations that only encoding passes, made when it first does.
+    tables: LazyLock<Result<Tables>, MakeTables>,
     decoder: Decoder,
 }
+
+/// From pieces to ids.
+#[derive(Debug)]
+struct Tables {
+    vocab: Indexed,
+    cuts: Vec<Cut>,
+    encoder: Box<dyn Encoder>,
+}
+
+type MakeTables = Box<dyn FnOnce() -> Result<Tables> + Send>;
 
 /// What special tokens written in a text are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +111,7 @@ pub enum Parse {
 pub struct Tokenizer {
     model: &'static str,
     pre: Option<String>,
-    vocab: Vocab,
+    vocab: Arc<Vocab>,
     stations: Stations,
     roles: Roles,
     /// Sorted ids that end generation.
@@ -108,13 +126,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a tokenizer model or pre-tokenizer that is not on its shelf;
     /// [`Error::Malformed`](crate::Error::Malformed) when a key is missing, has the wrong type or length, or a token is not
-    /// UTF-8.
+    /// UTF-8. What is wrong with merges and scores, [`Self::encode`] says.
     pub fn from_gguf(file: &Contents) -> Result<Self> {
         gguf::load(file)
     }
 
-    /// Reads a tokenizer.json, and the tokenizer_config.json beside it where there is one: it names the special tokens and
-    /// holds the chat template.
+    /// Reads a tokenizer.json, and the tokenizer_config.json beside it where there is one: it names the special tokens.
     ///
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a component that this build does not have;
@@ -138,8 +155,15 @@ impl Tokenizer {
         json::export::keys(tokenizer, config, ending, n_rows)
     }
 
-    /// Appends the ids of `text`, never adding BOS or EOS.
-    pub fn encode(&self, text: &str, parse: Parse, out: &mut Vec<u32>) {
+    /// Appends the ids of `text`, never adding BOS or EOS. The first call makes the tables that this needs: some tens of
+    /// milliseconds for 150,000 tokens.
+    ///
+    /// # Errors
+    /// Where the vocabulary can't be encoded with, whatever the text:
+    /// [`Error::Malformed`](crate::Error::Malformed) for merges that are no merges, scores that are no numbers, tokens made to
+    /// collide.
+    pub fn encode(&self, text: &str, parse: Parse, out: &mut Vec<u32>) -> Result<()> {
+        let tables = self.stations.tables.as_ref().map_err(Clone::clone)?;
         let which = match parse {
             Parse::Special => Which::All,
             Parse::Text => Which::Text,
@@ -147,35 +171,11 @@ impl Tokenizer {
         let mut scratch = Scratch::default();
         self.stations.added.split(text, which, |part| match part {
             Part::Token(id) => out.push(id),
-            Part::Text(stretch, at) => self.encode_stretch(stretch, at == 0, which, &mut scratch, out),
-        });
-    }
-
-    /// What stands between two special tokens; `is_first` at the text's beginning.
-    fn encode_stretch(
-        &self,
-        stretch: &str,
-        is_first: bool,
-        which: Which,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) {
-        let stations = &self.stations;
-        let mut is_first = is_first;
-        let text = normalise::apply_from(&stations.normalisers, stretch, &mut is_first);
-        stations.added_normalised.split(&text, which, |part| match part {
-            Part::Token(id) => out.push(id),
-            Part::Text(text, at) => {
-                pretoken::cut(&stations.cuts, text, is_first && at == 0, &mut |piece| {
-                    let mut left = piece;
-                    while !left.is_empty() {
-                        let (part, rest) = left.split_at(left.floor_char_boundary(PIECE_BYTES_MAX));
-                        stations.encoder.encode(&self.vocab, part, scratch, out);
-                        left = rest;
-                    }
-                });
+            Part::Text(stretch, at) => {
+                self.stations.encode_stretch(tables, stretch, at == 0, which, &mut scratch, out);
             }
         });
+        Ok(())
     }
 
     /// The text of `ids` taken as a whole.
@@ -206,9 +206,12 @@ impl Tokenizer {
         ((id as usize) < self.vocab.len()).then(|| self.vocab.kind(id))
     }
 
-    /// The token that writes exactly `text` (a space, not `▁` or `Ġ`) or is called so (`<|im_end|>`).
+    /// The token that writes exactly `text` (a space, not `▁` or `Ġ`) or is called so (`<|im_end|>`). It is looked up in the
+    /// tables of [`Self::encode`]; where that fails, only special tokens have an answer.
     pub fn id_of(&self, text: &str) -> Option<u32> {
-        self.stations.id_of(&self.vocab, text)
+        let Stations { added, added_normalised, tables, .. } = &self.stations;
+        let added = added.find(text).or_else(|| added_normalised.find(text));
+        added.or_else(|| tables.as_ref().ok()?.vocab.find(text.as_bytes()))
     }
 
     /// Number of tokens.
@@ -261,11 +264,6 @@ impl Tokenizer {
         self.eos().is_some_and(|eos| self.after.last() == Some(&eos))
     }
 
-    /// Whether decoding takes one space from the beginning of a text, as encoding has put one there.
-    pub fn adds_space(&self) -> bool {
-        self.stations.decoder.trims_space()
-    }
-
     /// Whether generation ends with `id`.
     pub fn is_eog(&self, id: u32) -> bool {
         self.ending.binary_search(&id).is_ok()
@@ -306,9 +304,31 @@ impl Tokenizer {
 }
 
 impl Stations {
-    fn id_of(&self, vocab: &Vocab, text: &str) -> Option<u32> {
-        let added = self.added.find(text).or_else(|| self.added_normalised.find(text));
-        added.or_else(|| vocab.find(text.as_bytes()))
+    /// What stands between two special tokens; `is_first` at the text's beginning.
+    fn encode_stretch(
+        &self,
+        tables: &Tables,
+        stretch: &str,
+        is_first: bool,
+        which: Which,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) {
+        let mut is_first = is_first;
+        let text = normalise::apply_from(&self.normalisers, stretch, &mut is_first);
+        self.added_normalised.split(&text, which, |part| match part {
+            Part::Token(id) => out.push(id),
+            Part::Text(text, at) => {
+                pretoken::cut(&tables.cuts, text, is_first && at == 0, &mut |piece| {
+                    let mut left = piece;
+                    while !left.is_empty() {
+                        let (part, rest) = left.split_at(left.floor_char_boundary(PIECE_BYTES_MAX));
+                        tables.encoder.encode(&tables.vocab, part, scratch, out);
+                        left = rest;
+                    }
+                });
+            }
+        });
     }
 }
 

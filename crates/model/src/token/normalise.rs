@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use unicode_normalization::char::{decompose_canonical, decompose_compatible};
 use unicode_normalization::{
     IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick,
 };
@@ -77,8 +78,11 @@ pub fn apply<'a>(steps: &[Normaliser], text: &'a str) -> Cow<'a, str> {
 /// `text`.
 pub fn apply_from<'a>(steps: &[Normaliser], text: &'a str, keeps_start: &mut bool) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
+    let mut n_first = 1;
     for step in steps {
-        *keeps_start = *keeps_start && !step.drops_start(&text);
+        if *keeps_start {
+            (*keeps_start, n_first) = step.first_stays(&text, n_first);
+        }
         if let Some(changed) = step.change(&text) {
             text = Cow::Owned(changed);
         }
@@ -87,6 +91,21 @@ pub fn apply_from<'a>(steps: &[Normaliser], text: &'a str, keeps_start: &mut boo
 }
 
 impl Normaliser {
+    /// Whether something stays of the first character that was given, for which the `n` first of `text` stand, and how many
+    /// stand for it then: letters may fall into several, of which accents go.
+    fn first_stays(&self, text: &str, n: usize) -> (bool, usize) {
+        let first = text.chars().take(n);
+        let mut n_parts = 0;
+        match self {
+            _ if text.is_empty() => return (true, n),
+            Self::Nfd => first.for_each(|c| decompose_canonical(c, |_| n_parts += 1)),
+            Self::Nfkd => first.for_each(|c| decompose_compatible(c, |_| n_parts += 1)),
+            Self::StripAccents => n_parts = first.filter(|&c| !contains(&MARKS, c)).count(),
+            _ => n_parts = usize::from(!self.drops_start(text)),
+        }
+        (n_parts > 0, n_parts)
+    }
+
     /// Whether the first character of `text` goes. Of several that become something else the last is what stays.
     fn drops_start(&self, text: &str) -> bool {
         let Some(c) = text.chars().next() else { return false };
@@ -95,7 +114,6 @@ impl Normaliser {
                 pattern.at_start(text).is_some_and(|n| content.is_empty() || n > c.len_utf8())
             }
             Self::Strip { left, .. } => *left && c.is_whitespace(),
-            Self::StripAccents => contains(&MARKS, c),
             Self::Nmt => nmt(c).is_none(),
             Self::Bert(bert) => {
                 bert.clean_text && is_unclean(c) || bert.strip_accents && contains(&NONSPACING, c)
@@ -251,6 +269,13 @@ mod tests {
     fn a_text_that_lost_its_start_says_so() {
         let steps = [Normaliser::Lowercase, Normaliser::Strip { left: true, right: true }];
         for (text, expected) in [(" A", false), ("A ", true), ("", true)] {
+            let mut keeps_start = true;
+            apply_from(&steps, text, &mut keeps_start);
+            assert_eq!(keeps_start, expected, "{text:?}");
+        }
+        // U+0E33 falls into an accent and a letter, U+0344 into two accents.
+        let steps = [Normaliser::Nfkd, Normaliser::StripAccents];
+        for (text, expected) in [("\u{e33}a", true), ("\u{301}a", false), ("\u{344}a", false), ("é", true)] {
             let mut keeps_start = true;
             apply_from(&steps, text, &mut keeps_start);
             assert_eq!(keeps_start, expected, "{text:?}");

@@ -154,6 +154,11 @@ static ENDING_NAMES: &[&str] = &[
 /// The token of each role.
 pub type Roles = [Option<u32>; ROLES.len()];
 
+/// The names that [`find_roles`] may ask for.
+pub fn names() -> Vec<&'static str> {
+    ROLES.iter().flat_map(|role| role.names).chain(ENDING_NAMES).copied().collect()
+}
+
 /// The token of each role, and those that end generation by role or name. `given` is what the file says of a key, `named`
 /// the token of a name.
 pub fn find_roles(

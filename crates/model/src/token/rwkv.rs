@@ -2,7 +2,7 @@
 //!
 //! Tokens are bytes, written as the inside of a Python literal.
 
-use super::vocab::Vocab;
+use super::vocab::Indexed;
 use super::{Encoder, Scratch};
 
 /// A model of this kind.
@@ -15,7 +15,7 @@ pub struct Rwkv {
 }
 
 impl Encoder for Rwkv {
-    fn encode(&self, vocab: &Vocab, piece: &str, _: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, _: &mut Scratch, out: &mut Vec<u32>) {
         let mut left = piece.as_bytes();
         while !left.is_empty() {
             let lengths = (1..=left.len().min(self.token_bytes_max)).rev();

@@ -7,7 +7,7 @@
 //! pre-tokenizer, but where no token goes on, no merge can, and the text is cut there: the same tokens for less work.
 
 use super::merge::{Join, NO_TOKEN, Symbol, merge};
-use super::vocab::{Kind, Vocab};
+use super::vocab::{Indexed, Kind};
 use super::{Encoder, Scratch};
 
 /// SentencePiece's space.
@@ -27,7 +27,7 @@ pub struct Spm {
 
 impl Spm {
     /// A model over the tokens of `vocab`, which write spaces as such, with a score for each.
-    pub fn new(vocab: &Vocab, scores: &[f32], bytes: Box<[u32; 256]>, unknown: Option<u32>) -> Self {
+    pub fn new(vocab: &Indexed, scores: &[f32], bytes: Box<[u32; 256]>, unknown: Option<u32>) -> Self {
         let ranks = scores.iter().map(|&score| rank_of(score)).collect();
         Self { ranks, bytes, unknown, words: Words::of(vocab, " "), token_bytes_max: vocab.bytes_max() }
     }
@@ -46,7 +46,7 @@ pub struct Words {
 
 impl Words {
     /// What holds for `vocab`, whose tokens begin words with `mark`.
-    pub fn of(vocab: &Vocab, mark: &'static str) -> Self {
+    pub fn of(vocab: &Indexed, mark: &'static str) -> Self {
         // What is no token itself could be unknown together with its neighbour.
         let is_token = |text: &str| vocab.find(text.as_bytes()).is_some();
         let (mut joins, mut newlines_are_apart) = ([!is_token(mark); 256], is_token("\n"));
@@ -110,7 +110,7 @@ pub fn write_spaces(text: &str, out: &mut Vec<u8>) {
 }
 
 impl Encoder for Spm {
-    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let mut left = piece;
         while !left.is_empty() {
             let (word, rest) = left.split_at(self.words.first(left));
@@ -121,7 +121,7 @@ impl Encoder for Spm {
 }
 
 impl Spm {
-    fn encode_word(&self, vocab: &Vocab, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode_word(&self, vocab: &Indexed, word: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let Scratch { symbols, merge: inner, .. } = scratch;
         let text = |start: u32, end: u32| &word.as_bytes()[start as usize..end as usize];
         symbols.clear();

@@ -1,8 +1,8 @@
 //! A hash table whose keys lie elsewhere: open addressing with linear probing over four-byte slots.
 //!
-//! Loading a vocabulary and its merges is bound by cache misses in these tables, so a slot is only a number (a token's id, a
-//! merge's rank) under eight bits of the key's hash, which spare nearly all the looks at keys that differ. The hash is
-//! cheap and not collision-proof; a bound on probing turns a file made to collide into an error.
+//! Reading a vocabulary is bound by cache misses in such a table, so a slot is only a number (a token's id) under eight bits
+//! of the key's hash, which spare nearly all the looks at keys that differ. The hash is cheap and not collision-proof; a
+//! bound on probing turns a file made to collide into an error.
 
 /// Numbers must be below this.
 pub const VALUES_MAX: usize = (1 << 24) - 1;
@@ -29,8 +29,9 @@ impl Table {
         Self { slots: vec![FREE; (n + n / 3 + 1).next_power_of_two()] }
     }
 
-    /// Adds `value` unless one whose key is the `same` is there. To be called at most as often as there was room for.
-    pub fn insert(&mut self, hash: u64, value: u32, same: impl Fn(u32) -> bool) -> Result<(), Collides> {
+    /// Adds `value` unless one whose key is the `same` is there, and says whether it did. To be called at most as often as
+    /// there was room for.
+    pub fn insert(&mut self, hash: u64, value: u32, same: impl Fn(u32) -> bool) -> Result<bool, Collides> {
         debug_assert!((value as usize) < VALUES_MAX);
         let mask = self.slots.len() - 1;
         let tagged = tag(hash) | value;
@@ -38,10 +39,10 @@ impl Table {
             let slot = &mut self.slots[hash.wrapping_add(i as u64) as usize & mask];
             if *slot == FREE {
                 *slot = tagged;
-                return Ok(());
+                return Ok(true);
             }
             if (*slot ^ tagged) >> VALUE_BITS == 0 && same(*slot & VALUES_MAX as u32) {
-                return Ok(());
+                return Ok(false);
             }
         }
         Err(Collides)
@@ -70,13 +71,25 @@ fn tag(hash: u64) -> u32 {
     (hash >> 56) as u32 * (1 << VALUE_BITS)
 }
 
-/// A hash of `bytes`, eight at a time.
+/// A hash of `bytes`, eight at a time. The last eight may overlap those before; shorter texts are one word.
 pub fn hash(bytes: &[u8]) -> u64 {
-    let (words, tail) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    let state = words.iter().fold(bytes.len() as u64, |state, &word| mix(state ^ u64::from_le_bytes(word)));
-    mix(state ^ u64::from_le_bytes(last))
+    // Spread, so that a length does not look like another byte.
+    let n = (bytes.len() as u64).wrapping_mul(0xa076_1d64_78bd_642f);
+    let word = |b: [u8; 4]| u64::from(u32::from_le_bytes(b));
+    match (bytes.last_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>(), bytes) {
+        (Some(&last), ..) => {
+            let words = bytes[..bytes.len() - 1].as_chunks::<8>().0;
+            let state = words.iter().fold(n, |state, &word| mix(state ^ u64::from_le_bytes(word)));
+            mix(state ^ u64::from_le_bytes(last))
+        }
+        (None, Some(&first), Some(&last), _) => mix(n ^ word(first) << 32 ^ word(last)),
+        (.., &[first, .., last]) => {
+            let middle = bytes[bytes.len() / 2];
+            mix(n ^ u64::from_le_bytes([first, middle, last, 0, 0, 0, 0, 0]))
+        }
+        (.., &[only]) => mix(n ^ u64::from(only)),
+        _ => mix(n),
+    }
 }
 
 /// A hash of one word: the two halves of a 128-bit product, folded.
@@ -94,11 +107,26 @@ mod tests {
         let keys: Vec<u64> = (0..10_000).map(|i| i * i % 7919).collect();
         let mut table = Table::with_room_for(keys.len());
         for (i, &key) in keys.iter().enumerate() {
-            table.insert(mix(key), i as u32, |other| keys[other as usize] == key).unwrap();
+            let is_new = table.insert(mix(key), i as u32, |other| keys[other as usize] == key).unwrap();
+            assert_eq!(is_new, !keys[..i].contains(&key));
         }
         for key in 0..8000 {
             let found = table.find(mix(key), |other| keys[other as usize] == key);
             assert_eq!(found, keys.iter().position(|&k| k == key).map(|i| i as u32));
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_key_and_its_length_count() {
+        let mut seen = std::collections::HashSet::new();
+        for n in 0..40 {
+            let key = vec![7u8; n];
+            assert!(seen.insert(hash(&key)), "{n} bytes");
+            for i in 0..n {
+                let mut other = key.clone();
+                other[i] ^= 1;
+                assert!(seen.insert(hash(&other)), "byte {i} of {n}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 //! that are unknown become one.
 
 use super::merge::NO_TOKEN;
-use super::vocab::Vocab;
+use super::vocab::Indexed;
 use super::{Encoder, Scratch};
 use crate::error::{Error, Result};
 
@@ -42,7 +42,7 @@ impl Unigram {
     /// [`Error::Malformed`] for a score that is not finite and a token longer than 1024 bytes.
     pub fn new(
         part: &str,
-        vocab: &Vocab,
+        vocab: &Indexed,
         scores: Vec<f64>,
         scored: impl Fn(u32) -> bool,
         unknown: Option<u32>,
@@ -66,7 +66,7 @@ impl Unigram {
     }
 
     /// The best way to every place in `piece`.
-    fn walk(&self, vocab: &Vocab, piece: &str, paths: &mut Vec<Step>) {
+    fn walk(&self, vocab: &Indexed, piece: &str, paths: &mut Vec<Step>) {
         paths.clear();
         paths.resize(piece.len() + 1, Step { score: 0.0, id: NO_TOKEN, start: NO_TOKEN });
         for (start, c) in piece.char_indices() {
@@ -95,7 +95,7 @@ impl Unigram {
     }
 
     /// What has no token: the tokens of its bytes, or else the unknown token once.
-    fn encode_unknown(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
+    fn encode_unknown(&self, vocab: &Indexed, text: &str, out: &mut Vec<u32>) {
         match &self.bytes {
             // The text may be how the unknown token itself is written.
             _ if vocab.find(text.as_bytes()).is_some() => out.extend(vocab.find(text.as_bytes())),
@@ -108,7 +108,7 @@ impl Unigram {
 }
 
 impl Encoder for Unigram {
-    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         let paths = &mut scratch.paths;
         self.walk(vocab, piece, paths);
         // Turn the way back round: each place on it learns where the next one is.
@@ -142,12 +142,9 @@ impl Encoder for Unigram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::vocab::Kind;
 
-    fn model(tokens: &[(&str, f64)]) -> Result<(Vocab, Unigram)> {
-        let mut vocab = Vocab::with_capacity("tokens", tokens.len(), 0)?;
-        tokens.iter().for_each(|(text, _)| vocab.push(Kind::Normal, |out| out.extend(text.as_bytes())));
-        vocab.index(|_, _| true)?;
+    fn model(tokens: &[(&str, f64)]) -> Result<(Indexed, Unigram)> {
+        let vocab = Indexed::of(&tokens.iter().map(|&(text, _)| text).collect::<Vec<_>>());
         let scores = tokens.iter().map(|&(_, score)| score).collect();
         let model = Unigram::new("tokens", &vocab, scores, |_| true, Some(0), None)?;
         Ok((vocab, model))

@@ -1,7 +1,11 @@
 //! The tokens themselves: one flat arena of bytes, a kind each, and a way to find them.
 //!
 //! A vocabulary of 150,000 tokens has to be ready in a few milliseconds, so there is no map of strings: tokens are found
-//! through an open-addressing table of ids whose keys stay in the arena. Special tokens inside a text are `added`'s business.
+//! through an open-addressing table of ids whose keys stay in the arena. Decoding needs no such table, so it is a second
+//! thing, [`Indexed`], made when a text is first encoded. Special tokens inside a text are `added`'s business.
+
+use std::ops::Deref;
+use std::sync::Arc;
 
 use super::table::{Table, VALUES_MAX, hash};
 use crate::error::{Error, Result};
@@ -56,8 +60,6 @@ pub struct Vocab {
     part: &'static str,
     keys: Arena,
     kinds: Vec<Kind>,
-    /// Ids by what they are matched as.
-    index: Table,
     /// What each writes, where that is something else.
     texts: Option<Arena>,
 }
@@ -73,28 +75,13 @@ impl Vocab {
             ));
         }
         let (keys, kinds) = (Arena::with_capacity(n_tokens, n_bytes), Vec::with_capacity(n_tokens));
-        Ok(Self { part, keys, kinds, index: Table::default(), texts: None })
+        Ok(Self { part, keys, kinds, texts: None })
     }
 
     /// Adds the next token. `write` appends its bytes and must not append more than the file has for it.
     pub fn push(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
         self.keys.push(write);
         self.kinds.push(kind);
-    }
-
-    /// Builds the index over the tokens that `writes_text` accepts. Of two with the same bytes the first is found.
-    pub fn index(&mut self, writes_text: impl Fn(u32, Kind) -> bool) -> Result<()> {
-        let mut index = Table::with_room_for(self.len());
-        for id in 0..self.len() as u32 {
-            if writes_text(id, self.kinds[id as usize]) && !self.bytes(id).is_empty() {
-                let bytes = self.bytes(id);
-                index
-                    .insert(hash(bytes), id, |other| self.bytes(other) == bytes)
-                    .map_err(|_| Error::malformed(self.part, "tokens made to collide", "a vocabulary"))?;
-            }
-        }
-        self.index = index;
-        Ok(())
     }
 
     /// Gives every token what it writes: `write(id, key, kind, out)` appends it.
@@ -138,24 +125,94 @@ impl Vocab {
         self.kinds[id as usize]
     }
 
-    /// The indexed token that is exactly `bytes`. Control tokens are never found.
+    /// The first token called each of `names`, of those whose kind `is_matched` accepts: one pass, for the few names that
+    /// are asked for before there is an index.
+    pub fn named<'n>(&self, names: &[&'n str], is_matched: fn(Kind) -> bool) -> Vec<(&'n str, u32)> {
+        let mut begins = [false; 256];
+        names.iter().filter_map(|name| name.bytes().next()).for_each(|byte| begins[byte as usize] = true);
+        let mut found: Vec<(&str, u32)> = Vec::new();
+        for id in 0..self.len() as u32 {
+            let bytes = self.bytes(id);
+            if bytes.first().is_some_and(|&byte| begins[byte as usize])
+                && is_matched(self.kind(id))
+                && let Some(name) = names.iter().find(|name| name.as_bytes() == bytes)
+                && found.iter().all(|(other, _)| other != name)
+            {
+                found.push((name, id));
+            }
+        }
+        found
+    }
+
+    /// The longest token, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        (0..self.len() as u32).map(|id| self.bytes(id).len()).max().unwrap_or(0)
+    }
+}
+
+/// A vocabulary whose tokens can be found.
+#[derive(Debug)]
+pub struct Indexed {
+    vocab: Arc<Vocab>,
+    /// Ids by what they are matched as.
+    ids: Table,
+    repeats: bool,
+}
+
+impl Deref for Indexed {
+    type Target = Vocab;
+
+    fn deref(&self) -> &Vocab {
+        &self.vocab
+    }
+}
+
+impl Indexed {
+    /// An index over the tokens that `is_matched` accepts, all normal ones among them. Of two with the same bytes the first is found.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for tokens made to collide.
+    pub fn new(vocab: Arc<Vocab>, is_matched: impl Fn(u32, Kind) -> bool) -> Result<Self> {
+        let mut ids = Table::with_room_for(vocab.len());
+        let mut repeats = false;
+        for id in 0..vocab.len() as u32 {
+            let bytes = vocab.bytes(id);
+            if is_matched(id, vocab.kind(id)) && !bytes.is_empty() {
+                let is_new = ids
+                    .insert(hash(bytes), id, |other| vocab.bytes(other) == bytes)
+                    .map_err(|_| Error::malformed(vocab.part, "tokens made to collide", "a vocabulary"))?;
+                repeats |= !is_new;
+            }
+        }
+        Ok(Self { vocab, ids, repeats })
+    }
+
+    /// The vocabulary, to be shared.
+    pub fn vocab(&self) -> &Arc<Vocab> {
+        &self.vocab
+    }
+
+    /// Makes `ids` control tokens, whatever the file calls them.
+    ///
+    /// # Panics
+    /// When the vocabulary is shared already.
+    pub fn make_control(&mut self, ids: &[u32]) {
+        Arc::get_mut(&mut self.vocab).expect("it is still being made").make_control(ids);
+    }
+
+    /// The token that is exactly `bytes`. Control tokens are never found.
     pub fn find(&self, bytes: &[u8]) -> Option<u32> {
         self.find_any(bytes).filter(|&id| self.kind(id) != Kind::Control)
     }
 
-    /// The indexed token that is exactly `bytes`, of whatever kind.
+    /// The token that is exactly `bytes`, of whatever kind.
     pub fn find_any(&self, bytes: &[u8]) -> Option<u32> {
-        self.index.find(hash(bytes), |id| self.bytes(id) == bytes)
+        self.ids.find(hash(bytes), |id| self.bytes(id) == bytes)
     }
 
-    /// Whether `id` is a normal token that is exactly `bytes`.
-    pub fn is_text(&self, id: u32, bytes: &[u8]) -> bool {
-        (id as usize) < self.len() && self.kind(id) == Kind::Normal && self.bytes(id) == bytes
-    }
-
-    /// The longest token that the index could find, in bytes.
-    pub fn bytes_max(&self) -> usize {
-        (0..self.len() as u32).map(|id| self.bytes(id).len()).max().unwrap_or(0)
+    /// Whether `id` is the token that its bytes are found as. Every normal token is, unless another is written alike.
+    pub fn is_found(&self, id: u32) -> bool {
+        !self.repeats && self.kind(id) == Kind::Normal || self.find_any(self.bytes(id)) == Some(id)
     }
 }
 
@@ -185,6 +242,16 @@ impl Arena {
 }
 
 #[cfg(test)]
+impl Indexed {
+    /// A vocabulary of normal tokens.
+    pub fn of(texts: &[&str]) -> Self {
+        let mut vocab = Vocab::with_capacity("tokens", texts.len(), 0).unwrap();
+        texts.iter().for_each(|text| vocab.push(Kind::Normal, |out| out.extend(text.as_bytes())));
+        Self::new(Arc::new(vocab), |_, _| true).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -193,8 +260,11 @@ mod tests {
         for (text, kind) in tokens {
             v.push(*kind, |arena| arena.extend_from_slice(text.as_bytes()));
         }
-        v.index(|_, kind| kind == Kind::Normal).unwrap();
         v
+    }
+
+    fn is_normal(kind: Kind) -> bool {
+        kind == Kind::Normal
     }
 
     #[test]
@@ -202,18 +272,28 @@ mod tests {
         let words: Vec<String> = (0..5000).map(|i| format!("token number {i}")).collect();
         let mut tokens: Vec<_> = words.iter().map(|w| (w.as_str(), Kind::Normal)).collect();
         tokens.push(("<s>", Kind::Control));
-        let v = vocab(&tokens);
+        let v = Indexed::new(Arc::new(vocab(&tokens)), |_, kind| is_normal(kind)).unwrap();
         for (id, word) in words.iter().enumerate() {
             assert_eq!(v.find(word.as_bytes()), Some(id as u32));
         }
         assert_eq!(v.find(b"<s>"), None);
         assert_eq!(v.find(b""), None);
+        assert!(v.is_found(0) && !v.is_found(5000));
     }
 
     #[test]
     fn a_repeated_token_is_found_by_its_first_id() {
-        let v = vocab(&[("a", Kind::Normal), ("b", Kind::Normal), ("a", Kind::Normal)]);
+        let tokens = [("a", Kind::Normal), ("b", Kind::Normal), ("a", Kind::Normal)];
+        let v = Indexed::new(Arc::new(vocab(&tokens)), |_, kind| is_normal(kind)).unwrap();
         assert_eq!(v.find(b"a"), Some(0));
+        assert!(v.is_found(0) && !v.is_found(2));
+    }
+
+    #[test]
+    fn a_name_is_found_without_an_index() {
+        let tokens =
+            [("<a>", Kind::Control), ("<b", Kind::Normal), ("<a>", Kind::Normal), ("<a>", Kind::Normal)];
+        assert_eq!(vocab(&tokens).named(&["<b>", "<a>", ""], is_normal), [("<a>", 2)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A word that can't be written so is the unknown token as a whole. tokenizer.json marks the tokens that go on (`##ing`), GGUF
 //! those that begin (`▁go`); both marks are data here.
 
-use super::vocab::Vocab;
+use super::vocab::Indexed;
 use super::{Encoder, Scratch};
 
 /// A model of this kind.
@@ -22,7 +22,7 @@ pub struct WordPiece {
 }
 
 impl Encoder for WordPiece {
-    fn encode(&self, vocab: &Vocab, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) {
         if piece.chars().nth(self.word_chars_max).is_some() {
             return out.extend(self.unknown);
         }
@@ -55,7 +55,7 @@ pub struct WordLevel {
 }
 
 impl Encoder for WordLevel {
-    fn encode(&self, vocab: &Vocab, piece: &str, _: &mut Scratch, out: &mut Vec<u32>) {
+    fn encode(&self, vocab: &Indexed, piece: &str, _: &mut Scratch, out: &mut Vec<u32>) {
         out.extend(vocab.find(piece.as_bytes()).or(self.unknown));
     }
 }
@@ -63,14 +63,10 @@ impl Encoder for WordLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::vocab::Kind;
 
     #[test]
     fn the_longest_token_is_taken_or_none() {
-        let tokens = ["[UNK]", "un", "##aff", "##able", "##a", "##ff"];
-        let mut vocab = Vocab::with_capacity("tokens", tokens.len(), 0).unwrap();
-        tokens.iter().for_each(|text| vocab.push(Kind::Normal, |out| out.extend(text.as_bytes())));
-        vocab.index(|_, _| true).unwrap();
+        let vocab = Indexed::of(&["[UNK]", "un", "##aff", "##able", "##a", "##ff"]);
         let model = WordPiece {
             begins: String::new(),
             goes_on: "##".into(),

@@ -2,7 +2,8 @@
 
 `make.py small`       writes the small tokenizers and their cases beside this file, which tests/json.rs reads.
 `make.py deep PROGRAM [--n 100000] [--texts DIR] [--vocabs DIR] [--charsmap FILE]`
-                      trains larger ones, converts the reference vocabularies of llama.cpp to tokenizer.json, and compares
+                      trains larger ones, takes the demo's and converts the reference vocabularies of llama.cpp to
+                      tokenizer.json, and compares
                       the ids and texts of PROGRAM (the example `tokens`, built with --release) on N texts each.
 
 Needs the packages tokenizers and, for vocabularies, gguf. The texts are those of ../shared/data/text beside the checkout.
@@ -286,6 +287,27 @@ def converted(vocabs):
     gemma.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     yield "gemma-4", gemma
 
+    def sentence_piece(name):
+        """Merges are every way to cut a token into two, the best score first; every part that is a token has one."""
+        tokens, kinds, _ = read(name)
+        ids = {t: i for i, t in enumerate(tokens)}
+        field = GGUFReader(vocabs / f"ggml-vocab-{name}.gguf").fields["tokenizer.ggml.scores"]
+        scores = [float(field.parts[i][0]) for i in field.data]
+        merges = []
+        for i, token in enumerate(tokens):
+            cuts = [(token[:n], token[n:]) for n in range(1, len(token))] if kinds[i] == 1 else []
+            merges += [(-scores[i], ids[a], ids[b], a, b) for a, b in cuts if a in ids and b in ids]
+        tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[m[3:] for m in sorted(merges)], byte_fallback=True, fuse_unk=True,
+                                         unk_token="<unk>"))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        tokenizer.decoder = decoders.Sequence(LLAMA_DECODER)
+        tokenizer.add_special_tokens(special(*[t for t, k in zip(tokens, kinds) if k in (2, 3)]))
+        tokenizer.add_tokens([AddedToken(t, normalized=False) for t, k in zip(tokens, kinds) if k == 4])
+        return tokenizer
+
+    yield "llama-spm", sentence_piece("llama-spm")
+    yield "phi-3", sentence_piece("phi-3")
+
     tokens, kinds, _ = read("bert-bge")
     words = [t[1:] if t.startswith("▁") else t if k == 3 else "##" + t for t, k in zip(tokens, kinds)]
     bert = Tokenizer(models.WordPiece(vocab={t: i for i, t in enumerate(words)}, unk_token="[UNK]"))
@@ -327,6 +349,8 @@ def deep(program, n, texts_folder, vocabs, charsmap):
             make = makes()["t5"]
             make.norm = normalizers.Precompiled(charsmap.read_bytes())
             yield "precompiled", train(make, lines[:20000], 4000), None
+        demo = HERE.parents[3] / "demo"
+        yield "demo", Tokenizer.from_file(str(demo / "train/tokenizer.json")), demo / "demo.gguf"
         if vocabs:
             for name, tokenizer in converted(vocabs):
                 yield name, tokenizer, vocabs / f"ggml-vocab-{name}.gguf"

@@ -131,7 +131,7 @@ fn write(
             again = Tokenizer::from_gguf(&keys)?;
         }
     }
-    let differs = difference(whole, &again, file);
+    let differs = difference(whole, &again, file)?;
     Ok(Written { keys, differs })
 }
 
@@ -374,7 +374,7 @@ fn scores(file: &File<'_>, tokens: &Tokens<'_>) -> Result<Option<Vec<f32>>> {
 }
 
 /// The first thing the two make something else of.
-fn difference(json: &Tokenizer, gguf: &Tokenizer, file: &File<'_>) -> Option<String> {
+fn difference(json: &Tokenizer, gguf: &Tokenizer, file: &File<'_>) -> Result<Option<String>> {
     let mut ending: Vec<u32> = json.ending().iter().copied().chain(json.eos()).collect();
     ending.sort_unstable();
     ending.dedup();
@@ -384,7 +384,7 @@ fn difference(json: &Tokenizer, gguf: &Tokenizer, file: &File<'_>) -> Option<Str
         ("answers end with", &ending, gguf.ending()),
     ] {
         if ours != theirs {
-            return Some(format!("{what} {ours:?} in tokenizer.json, {theirs:?} in the written file"));
+            return Ok(Some(format!("{what} {ours:?} in tokenizer.json, {theirs:?} in the written file")));
         }
     }
     let added = file.added_tokens.iter().take(ADDED_TRIED).map(|token| &token.content);
@@ -396,26 +396,24 @@ fn difference(json: &Tokenizer, gguf: &Tokenizer, file: &File<'_>) -> Option<Str
         [" ", "\n", "\t"].into_iter().flat_map(|c| (2..=RUN_TRIED).map(|n| format!("x{}y", c.repeat(n))));
     for text in PROBES.iter().map(|&text| text.to_owned()).chain(runs).chain(added).chain(own) {
         for parse in [Parse::Special, Parse::Text] {
-            let [ours, theirs] = [json, gguf].map(|tokenizer| {
-                let mut ids = Vec::new();
-                tokenizer.encode(&text, parse, &mut ids);
-                ids
-            });
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            json.encode(&text, parse, &mut ours)?;
+            gguf.encode(&text, parse, &mut theirs)?;
             let n = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
             if n < ours.len().max(theirs.len()) {
                 let [ours, theirs] =
                     [&ours, &theirs].map(|ids| ids.get(n).map_or("none".to_owned(), u32::to_string));
-                return Some(format!(
+                return Ok(Some(format!(
                     "id {n} of {text:?} is {ours} by tokenizer.json, {theirs} by the written file"
-                ));
+                )));
             }
             let [said, again] = [json, gguf].map(|tokenizer| tokenizer.decode(&ours, Render::Special));
             if said != again {
-                return Some(format!(
+                return Ok(Some(format!(
                     "{ours:?} mean {said:?} by tokenizer.json, {again:?} by the written file"
-                ));
+                )));
             }
         }
     }
-    None
+    Ok(None)
 }

@@ -1,8 +1,8 @@
 //! Tokenizers from a tokenizer.json, the tokenizers library's format, with the tokenizer_config.json beside it.
 //!
-//! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations; `model`
-//! fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are put together, with the added
-//! tokens and the post-processor. `export` writes the same as GGUF's keys.
+//! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations, whose
+//! settings `part` reads; `model` fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are
+//! put together, with the added tokens and the post-processor. `export` writes the same as GGUF's keys.
 //!
 //! A component that is not known is refused by name: one that was skipped would change ids quietly. Left out on purpose:
 //! truncation and padding, dropout, pairs of texts, sampling; and CTC, whose models are no language models.
@@ -11,15 +11,17 @@ mod components;
 mod config;
 pub mod export;
 mod model;
+mod part;
 mod read;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use super::added::{Added, AddedToken};
 use super::normalise;
 use super::roles::{self, Role, find_roles};
 use super::vocab::Kind;
-use super::{Stations, Tokenizer};
+use super::{MakeTables, Stations, Tokenizer};
 use crate::error::{Error, Result};
 use components::{Components, around};
 use config::Config;
@@ -47,7 +49,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
 
     let named = |name: &str| {
         let added = verbatim.find(name).or_else(|| normalised.find(name));
-        added.or_else(|| model.vocab.find_any(name.as_bytes()))
+        added.or_else(|| model.tables.vocab.find_any(name.as_bytes()))
     };
     let (roles, mut ending) = find_roles(|key| Ok(config.token(key).and_then(named)), named)?;
     ending.extend(roles[Role::Eos as usize]);
@@ -58,7 +60,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
         (wanted(config.add_bos_token, Role::Bos), wanted(config.add_eos_token, Role::Eos))
     });
     for ids in [&mut before, &mut after] {
-        ids.retain(|&id| (id as usize) < model.vocab.len());
+        ids.retain(|&id| (id as usize) < model.tables.vocab.len());
     }
     // Where nothing else says which they are, what is put around a text is.
     let mut roles = roles;
@@ -66,10 +68,14 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
     let eos = roles[Role::Eos as usize].or(after.last().copied());
     (roles[Role::Bos as usize], roles[Role::Eos as usize]) = (bos, eos);
 
-    let model::Model { mut vocab, stations, name } = model;
-    let control: Vec<u32> = ending.iter().copied().filter(|&id| vocab.kind(id) != Kind::Byte).collect();
-    vocab.make_control(&control);
-    let stations = Stations { added: verbatim, added_normalised: normalised, ..stations };
+    let model::Model { normalisers, mut tables, decoder, name } = model;
+    let is_byte = |id: &u32| tables.vocab.kind(*id) == Kind::Byte;
+    let control: Vec<u32> = ending.iter().copied().filter(|id| !is_byte(id)).collect();
+    tables.vocab.make_control(&control);
+    let vocab = tables.vocab.vocab().clone();
+    // They are made from the text of the file, which is not kept, so they are made now.
+    let tables = LazyLock::new(Box::new(|| Ok(tables)) as MakeTables);
+    let stations = Stations { added: verbatim, normalisers, added_normalised: normalised, tables, decoder };
     Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, after })
 }
 

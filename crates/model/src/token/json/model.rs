@@ -1,21 +1,23 @@
 //! The vocabulary and the encoder of a tokenizer.json.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::components::Components;
 use super::read::{Entries, Merge, Model as ModelJson};
 use crate::error::{Error, Result};
-use crate::token::added::Added;
-use crate::token::bpe::{Bpe, Merges, Start, byte_tokens};
+use crate::token::bpe::{Bpe, Start, byte_tokens};
 use crate::token::byte_level::write_raw;
-use crate::token::decode::Decode;
+use crate::token::decode::{Decode, Decoder};
+use crate::token::normalise::Normaliser;
+use crate::token::pairs::{Pairs, Reader};
 use crate::token::pretoken::Cut;
 use crate::token::splitters::WholePieces;
 use crate::token::spm::{Words, byte_of};
 use crate::token::unigram::Unigram;
-use crate::token::vocab::{Kind, Vocab};
+use crate::token::vocab::{Indexed, Kind, Vocab};
 use crate::token::wordpiece::{WordLevel, WordPiece};
-use crate::token::{Encoder, Stations};
+use crate::token::{Encoder, Tables};
 
 const VOCAB: &str = "tokenizer.json: model.vocab";
 const MERGES: &str = "tokenizer.json: model.merges";
@@ -96,19 +98,49 @@ impl<'a> Tokens<'a> {
 
 /// A model with its stations, but for the added tokens.
 pub struct Model {
-    pub vocab: Vocab,
-    pub stations: Stations,
+    pub normalisers: Vec<Normaliser>,
+    pub tables: Tables,
+    pub decoder: Decoder,
     pub name: &'static str,
 }
 
 /// Builds the vocabulary and the encoder.
-pub fn build(model: &ModelJson, tokens: Tokens, components: Components) -> Result<Model> {
+pub fn build(model: &ModelJson, mut tokens: Tokens, components: Components) -> Result<Model> {
     const TYPES: [&str; 4] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
     let name = TYPES
         .into_iter()
         .find(|&name| name == model.kind())
         .ok_or_else(|| Error::unsupported("tokenizer.json: model", model.kind(), TYPES))?;
     let Components { normalisers, mut cuts, is_bytes, decoder } = components;
+    let vocab = Arc::new(vocab(&tokens, is_bytes, &decoder)?);
+    let vocab = Indexed::new(vocab, |id, _| tokens.entries[id as usize].in_model)?;
+    let encoder: Box<dyn Encoder> = match name {
+        "BPE" => Box::new(bpe(model, &vocab, is_bytes, unknown(model, &vocab, &tokens)?, &mut cuts)?),
+        "Unigram" => {
+            let mut scores = std::mem::take(&mut tokens.scores);
+            if scores.len() != tokens.n_in_model {
+                return Err(Error::malformed(VOCAB, "tokens without scores", "a score for each token"));
+            }
+            scores.resize(vocab.len(), 0.0);
+            let in_model = |id: u32| tokens.entries[id as usize].in_model;
+            let unknown = unknown(model, &vocab, &tokens)?;
+            Box::new(Unigram::new(VOCAB, &vocab, scores, in_model, unknown, bytes(model, &vocab))?)
+        }
+        // These may name an unknown token they lack, as long as none is needed.
+        "WordPiece" => Box::new(WordPiece {
+            begins: String::new(),
+            goes_on: model.continuing_subword_prefix.clone().unwrap_or_else(|| "##".into()),
+            word_chars_max: model.max_input_chars_per_word.unwrap_or(100).try_into().unwrap_or(usize::MAX),
+            unknown: unknown(model, &vocab, &tokens).unwrap_or_default(),
+            token_bytes_max: vocab.bytes_max(),
+        }),
+        _ => Box::new(WordLevel { unknown: unknown(model, &vocab, &tokens).unwrap_or_default() }),
+    };
+    Ok(Model { normalisers, tables: Tables { vocab, cuts, encoder }, decoder, name })
+}
+
+/// The tokens as they are matched, and what they write.
+fn vocab(tokens: &Tokens, is_bytes: bool, decoder: &Decoder) -> Result<Vocab> {
     let n_bytes = tokens.entries.iter().map(|entry| entry.text.len()).sum();
     let mut vocab = Vocab::with_capacity(VOCAB, tokens.entries.len(), n_bytes)?;
     let writes_bytes = decoder
@@ -126,52 +158,6 @@ pub fn build(model: &ModelJson, tokens: Tokens, components: Components) -> Resul
             }
         });
     }
-    vocab.index(|id, _| tokens.entries[id as usize].in_model)?;
-
-    let unknown = match (&model.unk_token, model.unk_id) {
-        (Some(text), _) => Some(vocab.find_any(text.as_bytes()).ok_or_else(|| {
-            Error::malformed(
-                "tokenizer.json: model.unk_token",
-                format!("{text:?}"),
-                "a token of the vocabulary",
-            )
-        })),
-        (None, Some(id)) if id < tokens.n_in_model as u64 => Some(Ok(id as u32)),
-        (None, Some(id)) => {
-            let expected = format!("an id below {}", tokens.n_in_model);
-            return Err(Error::malformed("tokenizer.json: model.unk_id", id, expected));
-        }
-        (None, None) => None,
-    };
-    // A WordPiece or word-level model may name an unknown token it lacks, as long as none is needed.
-    let unknown = match name {
-        "BPE" | "Unigram" => unknown.transpose()?,
-        _ => unknown.and_then(Result::ok),
-    };
-    let bytes = model
-        .byte_fallback
-        .unwrap_or(false)
-        .then(|| byte_tokens(|byte| vocab.find_any(format!("<0x{byte:02X}>").as_bytes())));
-    let encoder: Box<dyn Encoder> = match name {
-        "BPE" => Box::new(bpe(model, &vocab, is_bytes, unknown, bytes, &mut cuts)?),
-        "Unigram" => {
-            let mut scores = tokens.scores;
-            if scores.len() != tokens.n_in_model {
-                return Err(Error::malformed(VOCAB, "tokens without scores", "a score for each token"));
-            }
-            scores.resize(vocab.len(), 0.0);
-            let in_model = |id: u32| tokens.entries[id as usize].in_model;
-            Box::new(Unigram::new(VOCAB, &vocab, scores, in_model, unknown, bytes)?)
-        }
-        "WordPiece" => Box::new(WordPiece {
-            begins: String::new(),
-            goes_on: model.continuing_subword_prefix.clone().unwrap_or_else(|| "##".into()),
-            word_chars_max: model.max_input_chars_per_word.unwrap_or(100).try_into().unwrap_or(usize::MAX),
-            unknown,
-            token_bytes_max: vocab.bytes_max(),
-        }),
-        _ => Box::new(WordLevel { unknown }),
-    };
     let is_shown_otherwise = tokens.entries.iter().any(|entry| entry.shown.is_some());
     if decoder.chain.is_some() || is_shown_otherwise {
         vocab.render(|id, key, _, out| {
@@ -186,22 +172,41 @@ pub fn build(model: &ModelJson, tokens: Tokens, components: Components) -> Resul
             }
         })?;
     }
-    let (added, added_normalised) = (Added::default(), Added::default());
-    let stations = Stations { added, normalisers, added_normalised, cuts, encoder, decoder };
-    Ok(Model { vocab, stations, name })
+    Ok(vocab)
+}
+
+/// The token that the model names for what it can't write.
+fn unknown(model: &ModelJson, vocab: &Indexed, tokens: &Tokens) -> Result<Option<u32>> {
+    match (&model.unk_token, model.unk_id) {
+        (Some(text), _) => vocab.find_any(text.as_bytes()).map(Some).ok_or_else(|| {
+            let part = "tokenizer.json: model.unk_token";
+            Error::malformed(part, format!("{text:?}"), "a token of the vocabulary")
+        }),
+        (None, Some(id)) if id < tokens.n_in_model as u64 => Ok(Some(id as u32)),
+        (None, Some(id)) => {
+            let expected = format!("an id below {}", tokens.n_in_model);
+            Err(Error::malformed("tokenizer.json: model.unk_id", id, expected))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The tokens of bytes, for a model that writes with them what it has no token for.
+fn bytes(model: &ModelJson, vocab: &Indexed) -> Option<Box<[u32; 256]>> {
+    let token = |byte| vocab.find_any(format!("<0x{byte:02X}>").as_bytes());
+    model.byte_fallback.unwrap_or(false).then(|| byte_tokens(token))
 }
 
 fn bpe(
     model: &ModelJson,
-    vocab: &Vocab,
+    vocab: &Indexed,
     is_bytes: bool,
     unknown: Option<u32>,
-    bytes: Option<Box<[u32; 256]>>,
     cuts: &mut Vec<Cut>,
 ) -> Result<Bpe> {
     let prefix = model.continuing_subword_prefix.clone().unwrap_or_default();
     let suffix = model.end_of_word_suffix.clone().unwrap_or_default();
-    let merges = read_merges(model, vocab, is_bytes, &prefix)?;
+    let pairs = read_merges(model, vocab, is_bytes, &prefix)?;
     let whole_pieces = match model.ignore_merges {
         Some(true) => WholePieces::AreTokens,
         _ => WholePieces::AreMerged,
@@ -213,9 +218,9 @@ fn bpe(
         if is_plain && whole_pieces == WholePieces::AreMerged {
             cuts.push(Cut::Apart(Box::new(Words::of(vocab, "▁"))));
         }
-        Start::Characters { bytes, prefix, suffix, space: " " }
+        Start::Characters { bytes: bytes(model, vocab), prefix, suffix, space: " " }
     };
-    Ok(Bpe::new(vocab, start, merges, whole_pieces, unknown, model.fuse_unk.unwrap_or(false)))
+    Ok(Bpe::new(vocab, start, pairs, whole_pieces, unknown, model.fuse_unk.unwrap_or(false)))
 }
 
 /// What a merge joins; `None` for a line that is none.
@@ -234,31 +239,26 @@ pub fn halves<'a>(line: &'a Merge<'_>, rank: usize) -> Result<Option<(&'a str, &
     }
 }
 
-fn read_merges(model: &ModelJson, vocab: &Vocab, is_bytes: bool, prefix: &str) -> Result<Merges> {
+fn read_merges(model: &ModelJson, vocab: &Indexed, is_bytes: bool, prefix: &str) -> Result<Pairs> {
     let lines =
         model.merges.as_ref().ok_or_else(|| Error::malformed(MERGES, "nothing", "a list of merges"))?;
-    let mut merges = Merges::with_capacity(MERGES, lines.len())?;
-    let mut both = Vec::new();
+    let mut merges = Reader::new(MERGES, vocab, prefix, lines.len())?;
     for line in lines {
-        let rank = merges.len();
-        let Some((left, right)) = halves(line, rank)? else { continue };
-        both.clear();
-        let (middle, are_bytes) = if is_bytes {
-            let left_is = write_raw(left, &mut both);
-            (both.len(), left_is & write_raw(right, &mut both))
-        } else {
-            both.extend_from_slice(left.as_bytes());
-            both.extend_from_slice(right.as_bytes());
-            (left.len(), true)
-        };
-        let is_known = match right.strip_prefix(prefix).filter(|_| !prefix.is_empty()) {
-            Some(rest) => {
-                let made = [left, rest].concat();
-                merges.push(vocab, left.as_bytes(), right.as_bytes(), made.as_bytes())?
-            }
-            None => merges.push(vocab, &both[..middle], &both[middle..], &both)?,
-        };
-        if !is_known && are_bytes {
+        let rank = merges.n_read();
+        let Some((left, right)) = halves(line, rank as usize)? else { continue };
+        let (mut are_bytes, mut are_known) = (true, false);
+        let is_made = merges.push(|both| {
+            let mut write = |text: &str, both: &mut Vec<u8>| match is_bytes {
+                true => are_bytes &= write_raw(text, both),
+                false => both.extend_from_slice(text.as_bytes()),
+            };
+            write(left, both);
+            let middle = both.len();
+            write(right, both);
+            are_known = [&both[..middle], &both[middle..]].iter().all(|part| vocab.find_any(part).is_some());
+            Ok(middle)
+        })?;
+        if !(is_made && are_known) && are_bytes {
             return Err(Error::malformed(
                 format!("{MERGES}: merge {rank}"),
                 format!("{left:?} and {right:?}"),
@@ -266,5 +266,5 @@ fn read_merges(model: &ModelJson, vocab: &Vocab, is_bytes: bool, prefix: &str) -
             ));
         }
     }
-    Ok(merges)
+    Ok(merges.finish())
 }
