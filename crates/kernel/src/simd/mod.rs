@@ -14,9 +14,13 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
 mod exact;
+#[cfg(target_arch = "x86_64")]
 mod expand;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
+#[cfg(target_arch = "x86_64")]
 mod ops;
+#[cfg(target_arch = "x86_64")]
 mod panel;
 mod scalar;
 
