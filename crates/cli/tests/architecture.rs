@@ -102,6 +102,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "avx2/lanes.rs",
         "avx512/float.rs",
         "avx512/lanes.rs",
+        "neon/lanes.rs",
     ];
     refuse(&[KERNEL], &["unsafe {", "unsafe fn", "unsafe impl"], &in_kernel);
 }

@@ -187,6 +187,7 @@ macro_rules! tiles {
 pub(crate) use tiles;
 
 /// The kernels of the float formats, for a tier's table: those of its module `float`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! floats {
     () => {
         &[$crate::simd::lanes::floats!("f32" f32), $crate::simd::lanes::floats!("f16" f16), $crate::simd::lanes::floats!("bf16" bf16)]
@@ -198,4 +199,5 @@ macro_rules! floats {
         } })
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use floats;

@@ -14,13 +14,15 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
 mod exact;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod expand;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod ops;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod panel;
 mod scalar;
 
@@ -54,6 +56,10 @@ pub static TIERS: &[&Tier] = &[
     &avxvnni::TIER,
     #[cfg(target_arch = "x86_64")]
     &avx512::TIER,
+    #[cfg(target_arch = "aarch64")]
+    &neon::NEON,
+    #[cfg(target_arch = "aarch64")]
+    &neon::DOTPROD,
 ];
 
 /// Multiplies a tile: `(format, weights, n_rows, acts, tokens, out)` with `n_rows` rows of weights, the rows `tokens` of

@@ -1,0 +1,46 @@
+//! NEON: every 64-bit Arm CPU, and with its dot product instructions: from Cortex-A75 and A55 (2017) on.
+//!
+//! Eight rows are taken together, in two registers of four lanes. `sdot` multiplies signed bytes and adds four products onto an
+//! i32; without it products go in pairs over i16, four instructions for one. The standard library has no stable name for `sdot`,
+//! f16 and prefetches yet, so they are written in assembly.
+
+mod lanes;
+
+use std::arch::is_aarch64_feature_detected as has;
+
+use super::Tier;
+use super::expand::expansions;
+use super::lanes::{multiply, tiles};
+use super::ops::ops;
+
+/// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
+pub static NEON: Tier =
+    Tier { name: "neon", detect: || has!("neon"), ops: ops!("neon"), floats: &[], tiles: plain::TILES };
+
+/// The same.
+pub static DOTPROD: Tier = Tier {
+    name: "dotprod",
+    detect: || has!("neon") && has!("dotprod"),
+    ops: NEON.ops,
+    floats: &[],
+    tiles: dotprod::TILES,
+};
+
+mod plain {
+    use super::lanes::Neon;
+    use super::{expansions, multiply, tiles};
+    use crate::simd::RowKernel;
+
+    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<false>, "neon", multiply));
+    multiply!(Neon<false>, "neon", tokens [1 2 3] 4, steps { _ => 8 });
+}
+
+mod dotprod {
+    use super::lanes::Neon;
+    use super::{expansions, multiply, tiles};
+    use crate::simd::RowKernel;
+
+    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<true>, "neon,dotprod", multiply));
+    // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
+    multiply!(Neon<true>, "neon,dotprod", tokens [1 2 3 4 5] 6, steps { _ => 8 });
+}
