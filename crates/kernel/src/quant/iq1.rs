@@ -25,7 +25,6 @@ use super::ints::{self, Super};
 use crate::acts::Act;
 use crate::half::f16_to_f32;
 
-/// See the head of this file.
 pub static IQ1_S: Format = Format {
     name: "iq1_s",
     ggml_id: 19,
@@ -37,7 +36,6 @@ pub static IQ1_S: Format = Format {
     dot: |w, a| ints::dot_super(w, a, unpack_s),
 };
 
-/// See the head of this file.
 pub static IQ1_M: Format = Format {
     name: "iq1_m",
     ggml_id: 29,

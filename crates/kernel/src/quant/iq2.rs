@@ -33,7 +33,6 @@ use super::grids::{IQ2_S as GRID_S, IQ2_XS as GRID_XS, IQ2_XXS as GRID_XXS, even
 use super::ints::{self, Super};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static IQ2_XXS: Format = Format {
     name: "iq2_xxs",
     ggml_id: 16,
@@ -45,7 +44,6 @@ pub static IQ2_XXS: Format = Format {
     dot: |w, a| ints::dot_super(w, a, unpack_xxs),
 };
 
-/// See the head of this file.
 pub static IQ2_XS: Format = Format {
     name: "iq2_xs",
     ggml_id: 17,
@@ -57,7 +55,6 @@ pub static IQ2_XS: Format = Format {
     dot: |w, a| ints::dot_super(w, a, unpack_xs),
 };
 
-/// See the head of this file.
 pub static IQ2_S: Format = Format {
     name: "iq2_s",
     ggml_id: 22,

@@ -27,7 +27,6 @@ use super::grids::{IQ3_S as GRID_S, IQ3_XXS as GRID_XXS, even_signs, signed};
 use super::ints::{self, Super};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static IQ3_XXS: Format = Format {
     name: "iq3_xxs",
     ggml_id: 18,
@@ -39,7 +38,6 @@ pub static IQ3_XXS: Format = Format {
     dot: |w, a| ints::dot_super(w, a, unpack_xxs),
 };
 
-/// See the head of this file.
 pub static IQ3_S: Format = Format {
     name: "iq3_s",
     ggml_id: 21,

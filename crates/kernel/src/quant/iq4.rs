@@ -25,7 +25,6 @@ use super::superblock::{self, Encoded};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
-/// See the head of this file.
 pub static IQ4_NL: Format = Format {
     name: "iq4_nl",
     ggml_id: 20,
@@ -37,7 +36,6 @@ pub static IQ4_NL: Format = Format {
     dot: |w, a| ints::dot(w, a, unpack_nl),
 };
 
-/// See the head of this file.
 pub static IQ4_XS: Format = Format {
     name: "iq4_xs",
     ggml_id: 23,

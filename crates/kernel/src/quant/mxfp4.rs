@@ -15,7 +15,6 @@ use super::fit::{self, Table};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static MXFP4: Format = Format {
     name: "mxfp4",
     ggml_id: 39,

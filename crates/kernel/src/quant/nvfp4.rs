@@ -17,7 +17,6 @@ use super::ints;
 use super::mxfp4::{E2M1, TABLE};
 use crate::acts::{Act, ActRow};
 
-/// See the head of this file.
 pub static NVFP4: Format = Format {
     name: "nvfp4",
     ggml_id: 40,

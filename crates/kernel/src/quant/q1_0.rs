@@ -13,7 +13,6 @@ use super::ints::{self, Block};
 use crate::acts::Act;
 use crate::half::f32_to_f16;
 
-/// See the head of this file.
 pub static Q1_0: Format = Format {
     name: "q1_0",
     ggml_id: 41,

@@ -15,7 +15,6 @@ use super::ints::{self, Super};
 use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static Q2_K: Format = Format {
     name: "q2_K",
     ggml_id: 10,

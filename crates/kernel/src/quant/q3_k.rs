@@ -17,7 +17,6 @@ use super::q2_k::{pack_two_bits, two_bits};
 use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static Q3_K: Format = Format {
     name: "q3_K",
     ggml_id: 11,

@@ -12,7 +12,6 @@ use super::fit::{self, Levels, Uniform};
 use crate::acts::{Act, ActRow};
 use crate::half::{f16_to_f32, f32_to_f16};
 
-/// See the head of this file.
 pub static Q4_0: Format = Format {
     name: "q4_0",
     ggml_id: 2,

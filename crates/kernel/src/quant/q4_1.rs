@@ -14,7 +14,6 @@ use super::ints::{self, Block};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
-/// See the head of this file.
 pub static Q4_1: Format = Format {
     name: "q4_1",
     ggml_id: 3,

@@ -17,7 +17,6 @@ use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
-/// See the head of this file.
 pub static Q4_K: Format = Format {
     name: "q4_K",
     ggml_id: 12,

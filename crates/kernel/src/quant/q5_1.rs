@@ -15,7 +15,6 @@ use super::q4_1::encode_affine;
 use super::q5_0::{five_bits, pack_five_bits};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static Q5_1: Format = Format {
     name: "q5_1",
     ggml_id: 7,

@@ -15,7 +15,6 @@ use super::q4_k::{Head, pack_head};
 use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
-/// See the head of this file.
 pub static Q5_K: Format = Format {
     name: "q5_K",
     ggml_id: 13,

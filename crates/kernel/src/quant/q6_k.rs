@@ -18,7 +18,6 @@ use super::superblock::{self, Encoded};
 use crate::acts::{Act, ActRow};
 use crate::half::f16_to_f32;
 
-/// See the head of this file.
 pub static Q6_K: Format = Format {
     name: "q6_K",
     ggml_id: 14,

@@ -11,7 +11,6 @@ use super::Format;
 use crate::acts::{Act, ActRow};
 use crate::half::{f16_to_f32, f32_to_f16};
 
-/// See the head of this file.
 pub static Q8_0: Format = Format {
     name: "q8_0",
     ggml_id: 8,

@@ -25,7 +25,6 @@ use super::q2_k::{pack_two_bits, two_bits};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
-/// See the head of this file.
 pub static TQ1_0: Format = Format {
     name: "tq1_0",
     ggml_id: 34,
@@ -37,7 +36,6 @@ pub static TQ1_0: Format = Format {
     dot: |w, a| ints::dot_super(w, a, unpack_1),
 };
 
-/// See the head of this file.
 pub static TQ2_0: Format = Format {
     name: "tq2_0",
     ggml_id: 35,
