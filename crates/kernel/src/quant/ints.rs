@@ -162,6 +162,17 @@ fn super_products(b: &Super, a_q: &[i8; 256]) -> i32 {
     groups.zip(b.sc).map(|((q, a_q), sc)| i32::from(sc) * products(q, a_q)).sum()
 }
 
+/// The 32 four-bit numbers of 16 bytes: the low halves, then the high halves.
+#[inline(always)]
+pub(super) fn nibbles(bytes: &[u8; 16]) -> [i8; 32] {
+    let mut q = [0; 32];
+    let (low, high) = q.split_at_mut(16);
+    for ((byte, low), high) in bytes.iter().zip(low).zip(high) {
+        (*low, *high) = ((byte & 15) as i8, (byte >> 4) as i8);
+    }
+    q
+}
+
 /// 256 values from runs of `N`, first to last.
 #[inline(always)]
 pub(super) fn runs<const N: usize>(run: impl Fn(usize) -> [i8; N]) -> [i8; 256] {

@@ -79,7 +79,7 @@ fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
 
 #[inline(always)]
 fn levels(codes: &[u8; 16]) -> [i8; 32] {
-    std::array::from_fn(|k| LEVELS[usize::from(codes[k % 16] >> (4 * (k / 16)) & 15)])
+    ints::nibbles(codes).map(|code| LEVELS[code as usize & 15])
 }
 
 fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {

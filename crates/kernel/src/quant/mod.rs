@@ -36,14 +36,14 @@ mod q1_0;
 mod q2_0;
 mod q2_k;
 mod q3_k;
-pub(crate) mod q4_0;
+mod q4_0;
 mod q4_1;
-pub(crate) mod q4_k;
+mod q4_k;
 mod q5_0;
 mod q5_1;
 mod q5_k;
-pub(crate) mod q6_k;
-pub(crate) mod q8_0;
+mod q6_k;
+mod q8_0;
 mod superblock;
 mod tq;
 

@@ -36,8 +36,8 @@ pub(super) static TABLE: Table = Table::new(&E2M1, &NEAREST);
 
 #[inline(always)]
 fn unpack(block: &[u8; BYTES]) -> Block<32> {
-    let q = std::array::from_fn(|k| E2M1[usize::from(block[1 + k % 16] >> (4 * (k / 16)) & 15)]);
-    Block { d: scale(block[0]), m: 0.0, q }
+    let codes = ints::nibbles(block[1..].first_chunk().expect("16 of 16"));
+    Block { d: scale(block[0]), m: 0.0, q: codes.map(|code| E2M1[code as usize & 15]) }
 }
 
 /// `2^(e - 128)`.

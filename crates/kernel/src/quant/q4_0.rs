@@ -9,7 +9,8 @@
 
 use super::Format;
 use super::fit::{self, Levels, Uniform};
-use crate::acts::{Act, ActRow};
+use super::ints::{self, Block};
+use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
 
 pub static Q4_0: Format = Format {
@@ -18,29 +19,18 @@ pub static Q4_0: Format = Format {
     block: 32,
     bytes: BYTES,
     act: Act::Q8x32,
-    dequantize,
+    dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
-    dot,
+    dot: |w, a| ints::dot(w, a, unpack),
 };
 
-pub(crate) const BYTES: usize = 2 + 16;
+const BYTES: usize = 2 + 16;
 const _: () = assert!(BYTES == 18, "ggml's size");
 
-/// Scale and packed quants of a block.
 #[inline(always)]
-pub(crate) fn parts(block: &[u8; BYTES]) -> (f32, &[u8; 16]) {
-    let (d, q) = block.split_first_chunk::<2>().expect("2 of 18");
-    (f16_to_f32(u16::from_le_bytes(*d)), q.first_chunk().expect("16 of 16"))
-}
-
-fn dequantize(blocks: &[u8], out: &mut [f32]) {
-    for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<32>().0) {
-        let (d, q) = parts(block);
-        for (j, &q) in q.iter().enumerate() {
-            out[j] = (i32::from(q & 15) - 8) as f32 * d;
-            out[j + 16] = (i32::from(q >> 4) - 8) as f32 * d;
-        }
-    }
+fn unpack(block: &[u8; BYTES]) -> Block<32> {
+    let q = ints::nibbles(block[2..].first_chunk().expect("16 of 16"));
+    Block { d: ints::f16(block, 0), m: 0.0, q: q.map(|q| q - 8) }
 }
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
@@ -56,20 +46,6 @@ fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     }
 }
 
-fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
-    let mut acc = 0.0;
-    for ((block, a_q), &a_d) in w.as_chunks::<BYTES>().0.iter().zip(a.q.as_chunks::<32>().0).zip(a.d) {
-        let (d, q) = parts(block);
-        let mut isum = 0;
-        for (j, &q) in q.iter().enumerate() {
-            isum += (i32::from(q & 15) - 8) * i32::from(a_q[j]);
-            isum += (i32::from(q >> 4) - 8) * i32::from(a_q[j + 16]);
-        }
-        acc += isum as f32 * (d * a_d);
-    }
-    acc
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +57,7 @@ mod tests {
         let mut block = [0; BYTES];
         encode(&x, &[1.0; 32], &mut block);
         let mut back = [0.0; 32];
-        dequantize(&block, &mut back);
+        (Q4_0.dequantize)(&block, &mut back);
         assert_eq!((back[0], back[1], back[16], back[17], back[2]), (8.0, -7.0, 3.0, -5.0, 0.0));
     }
 
@@ -90,7 +66,7 @@ mod tests {
         let mut block = [1; BYTES];
         encode(&[0.0; 32], &[1.0; 32], &mut block);
         let mut back = [1.0; 32];
-        dequantize(&block, &mut back);
+        (Q4_0.dequantize)(&block, &mut back);
         assert_eq!(back, [0.0; 32]);
     }
 }

@@ -30,7 +30,7 @@ const _: () = assert!(BYTES == 20, "ggml's size");
 
 #[inline(always)]
 fn unpack(block: &[u8; BYTES]) -> Block<32> {
-    let q = std::array::from_fn(|k| (block[4 + k % 16] >> (4 * (k / 16)) & 15) as i8);
+    let q = ints::nibbles(block[4..].first_chunk().expect("16 of 16"));
     Block { d: ints::f16(block, 0), m: ints::f16(block, 2), q }
 }
 

@@ -13,8 +13,9 @@
 
 use super::Format;
 use super::fit;
+use super::ints::{self, Super};
 use super::superblock::{self, Encoded};
-use crate::acts::{Act, ActRow};
+use crate::acts::Act;
 use crate::half::f16_to_f32;
 
 pub static Q4_K: Format = Format {
@@ -23,33 +24,23 @@ pub static Q4_K: Format = Format {
     block: 256,
     bytes: BYTES,
     act: Act::Q8x256,
-    dequantize,
+    dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
-    dot,
+    dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
 
-pub(crate) const BYTES: usize = 2 + 2 + 12 + 128;
+const BYTES: usize = 2 + 2 + 12 + 128;
 const _: () = assert!(BYTES == 144, "ggml's size");
-
-/// A block with its scales unpacked.
-#[derive(Debug)]
-pub(crate) struct Parts<'a> {
-    pub d: f32,
-    pub dmin: f32,
-    /// 6-bit scales.
-    pub sc: [u8; 8],
-    /// 6-bit minima.
-    pub m: [u8; 8],
-    pub q: &'a [u8; 128],
-}
 
 /// The first 16 bytes of a block, unpacked.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub d: f32,
-    pub dmin: f32,
-    pub sc: [u8; 8],
-    pub m: [u8; 8],
+    d: f32,
+    dmin: f32,
+    /// 6-bit scales.
+    sc: [u8; 8],
+    /// 6-bit minima.
+    m: [u8; 8],
 }
 
 impl Head {
@@ -68,49 +59,39 @@ impl Head {
             m: join(low_m, ((high >> 4) & 0x0f0f_0f0f) | top2(low_m)),
         }
     }
-}
 
-#[inline(always)]
-pub(crate) fn parts(block: &[u8; BYTES]) -> Parts<'_> {
-    let (head, q) = block.split_first_chunk().expect("16 of 144");
-    let Head { d, dmin, sc, m } = Head::unpack(head);
-    Parts { d, dmin, sc, m, q: q.first_chunk().expect("128 of 128") }
-}
-
-fn dequantize(blocks: &[u8], out: &mut [f32]) {
-    for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-        let b = parts(block);
-        for (j, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let (scale, min) = (b.d * f32::from(b.sc[j]), b.dmin * f32::from(b.m[j]));
-            for (v, q) in out.iter_mut().zip(group(b.q, j)) {
-                *v = scale * f32::from(q) - min;
-            }
+    /// The superblock with the quants `q`: each group of 32 is two of 16.
+    #[inline(always)]
+    pub(super) fn of(self, q: [i8; 256]) -> Super {
+        Super {
+            d: self.d,
+            dmin: self.dmin,
+            sc: std::array::from_fn(|j| i16::from(self.sc[j / 2])),
+            m: std::array::from_fn(|j| self.m[j / 2]),
+            q,
         }
     }
 }
 
-/// The 32 quants of group `j`.
 #[inline(always)]
-fn group(q: &[u8; 128], j: usize) -> [u8; 32] {
-    let bytes = &q.as_chunks::<32>().0[j / 2];
-    bytes.map(|b| (b >> (4 * (j % 2))) & 15)
+fn unpack(block: &[u8; BYTES]) -> Super {
+    let (head, low) = block.split_first_chunk().expect("16 of 144");
+    Head::unpack(head).of(nibbles(low.first_chunk().expect("128 of 128")))
 }
 
-fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
-    let mut acc = 0.0;
-    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<16>().0).zip(a.d);
-    for (block, ((a_q, a_sums), &a_d)) in w.as_chunks::<BYTES>().0.iter().zip(a_blocks) {
-        let b = parts(block);
-        let (mut isum, mut msum) = (0, 0);
-        for (j, a_q) in a_q.as_chunks::<32>().0.iter().enumerate() {
-            let dot: i32 = group(b.q, j).iter().zip(a_q).map(|(&q, &a)| i32::from(q) * i32::from(a)).sum();
-            isum += i32::from(b.sc[j]) * dot;
-            msum += i32::from(b.m[j]) * (i32::from(a_sums[2 * j]) + i32::from(a_sums[2 * j + 1]));
-        }
-        acc += isum as f32 * (b.d * a_d);
-        acc -= msum as f32 * (b.dmin * a_d);
+/// The 256 four-bit numbers of 128 bytes, as q5_K has them too.
+#[inline(always)]
+pub(super) fn nibbles(bytes: &[u8; 128]) -> [i8; 256] {
+    ints::runs(|j| bytes.as_chunks::<32>().0[j / 2].map(|byte| (byte >> (4 * (j % 2)) & 15) as i8))
+}
+
+/// The inverse of [`nibbles`].
+#[inline(always)]
+pub(super) fn pack_nibbles(q: [u8; 256], bytes: &mut [u8; 128]) {
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        let first = 64 * (i / 32) + i % 32;
+        *byte = q[first] | q[first + 32] << 4;
     }
-    acc
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
@@ -121,10 +102,7 @@ fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     };
     let (head, low) = block.split_first_chunk_mut().expect("16 of 144");
     *head = pack_head(&e);
-    for (i, byte) in low.iter_mut().enumerate() {
-        let first = 64 * (i / 32) + i % 32;
-        *byte = e.q[first] as u8 | (e.q[first + 32] as u8) << 4;
-    }
+    pack_nibbles(e.q.map(|q| q as u8), low.first_chunk_mut().expect("128 of 128"));
 }
 
 /// The first 16 bytes of a block; the inverse of [`Head::unpack`].
@@ -148,15 +126,15 @@ mod tests {
     #[test]
     fn every_bit_of_the_packed_scales_has_one_place() {
         for bit in 0..96 {
-            let mut block = [0; BYTES];
-            block[4 + bit / 8] = 1 << (bit % 8);
-            let b = parts(&block);
+            let mut head = [0; 16];
+            head[4 + bit / 8] = 1 << (bit % 8);
+            let b = Head::unpack(&head);
             let set: u32 = b.sc.iter().chain(&b.m).map(|v| v.count_ones()).sum();
             assert_eq!(set, 1, "bit {bit}");
         }
-        let mut block = [0; BYTES];
-        (block[4 + 1], block[4 + 9]) = (0b1100_0001, 0b0010_1000);
-        let b = parts(&block);
+        let mut head = [0; 16];
+        (head[4 + 1], head[4 + 9]) = (0b1100_0001, 0b0010_1000);
+        let b = Head::unpack(&head);
         assert_eq!((b.sc, b.m), ([0, 1, 0, 0, 0, 0b11_1000, 0, 0], [0, 0, 0, 0, 0, 0b00_0010, 0, 0]));
     }
 }

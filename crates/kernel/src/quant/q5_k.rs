@@ -11,7 +11,7 @@
 use super::Format;
 use super::fit;
 use super::ints::{self, Super};
-use super::q4_k::{Head, pack_head};
+use super::q4_k::{Head, nibbles, pack_head, pack_nibbles};
 use super::superblock::{self, Encoded};
 use crate::acts::Act;
 
@@ -33,18 +33,13 @@ const _: () = assert!(BYTES == 176, "ggml's size");
 fn unpack(block: &[u8; BYTES]) -> Super {
     let (head, rest) = block.split_first_chunk().expect("16 of 176");
     let (high, low) = rest.split_first_chunk::<32>().expect("32 of 160");
-    let head = Head::unpack(head);
-    let q = |k: usize| {
-        let (j, l) = (k / 32, k % 32);
-        (low[32 * (j / 2) + l] >> (4 * (j % 2)) & 15) | (high[l] >> j & 1) << 4
-    };
-    Super {
-        d: head.d,
-        dmin: head.dmin,
-        sc: std::array::from_fn(|j| i16::from(head.sc[j / 2])),
-        m: std::array::from_fn(|j| head.m[j / 2]),
-        q: std::array::from_fn(|k| q(k) as i8),
+    let mut q = nibbles(low.first_chunk().expect("128 of 128"));
+    for (j, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (q, high) in q.iter_mut().zip(high) {
+            *q |= ((high >> j & 1) << 4) as i8;
+        }
     }
+    Head::unpack(head).of(q)
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
@@ -60,8 +55,5 @@ fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     for (l, byte) in high.iter_mut().enumerate() {
         *byte = (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 4) << j);
     }
-    for (i, byte) in low.iter_mut().enumerate() {
-        let first = 64 * (i / 32) + i % 32;
-        *byte = q[first] & 15 | q[first + 32] << 4;
-    }
+    pack_nibbles(q.map(|q| q & 15), low.first_chunk_mut().expect("128 of 128"));
 }

@@ -14,9 +14,9 @@
 
 use super::Format;
 use super::fit::{self, Uniform};
+use super::ints::{self, Super};
 use super::superblock::{self, Encoded};
-use crate::acts::{Act, ActRow};
-use crate::half::f16_to_f32;
+use crate::acts::Act;
 
 pub static Q6_K: Format = Format {
     name: "q6_K",
@@ -24,67 +24,25 @@ pub static Q6_K: Format = Format {
     block: 256,
     bytes: BYTES,
     act: Act::Q8x256,
-    dequantize,
+    dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
-    dot,
+    dot: |w, a| ints::dot_super(w, a, unpack),
 };
 
-pub(crate) const BYTES: usize = 128 + 64 + 16 + 2;
+const BYTES: usize = 128 + 64 + 16 + 2;
 const _: () = assert!(BYTES == 210, "ggml's size");
 
-/// A block's fields.
-#[derive(Debug)]
-pub(crate) struct Parts<'a> {
-    pub low: &'a [u8; 128],
-    pub high: &'a [u8; 64],
-    /// Scales, to be read as i8.
-    pub sc: &'a [u8; 16],
-    pub d: f32,
-}
-
 #[inline(always)]
-pub(crate) fn parts(block: &[u8; BYTES]) -> Parts<'_> {
-    let (low, rest) = block.split_first_chunk().expect("128 of 210");
-    let (high, rest) = rest.split_first_chunk().expect("64 of 82");
-    let (sc, d) = rest.split_first_chunk().expect("16 of 18");
-    Parts { low, high, sc, d: f16_to_f32(u16::from_le_bytes([d[0], d[1]])) }
-}
-
-/// The 32 values of run `run` < 8, two groups, around zero.
-#[inline(always)]
-fn values(b: &Parts<'_>, run: usize) -> [i8; 32] {
-    let (half, r) = (run / 4, run % 4);
-    let low = &b.low.as_chunks::<32>().0[2 * half + r % 2];
-    let high = &b.high.as_chunks::<32>().0[half];
-    std::array::from_fn(|l| ((low[l] >> (4 * (r / 2))) & 15 | ((high[l] >> (2 * r)) & 3) << 4) as i8 - 32)
-}
-
-fn dequantize(blocks: &[u8], out: &mut [f32]) {
-    for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<256>().0) {
-        let b = parts(block);
-        for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            for (l, (v, q)) in out.iter_mut().zip(values(&b, run)).enumerate() {
-                *v = b.d * f32::from(b.sc[2 * run + l / 16] as i8) * f32::from(q);
-            }
-        }
-    }
-}
-
-fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
-    let mut acc = 0.0;
-    for ((block, a_q), &a_d) in w.as_chunks::<BYTES>().0.iter().zip(a.q.as_chunks::<256>().0).zip(a.d) {
-        let b = parts(block);
-        let mut isum = 0;
-        for (run, a_q) in a_q.as_chunks::<32>().0.iter().enumerate() {
-            let q = values(&b, run);
-            for (group, (q, a_q)) in q.as_chunks::<16>().0.iter().zip(a_q.as_chunks::<16>().0).enumerate() {
-                let dot: i32 = q.iter().zip(a_q).map(|(&q, &a)| i32::from(q) * i32::from(a)).sum();
-                isum += i32::from(b.sc[2 * run + group] as i8) * dot;
-            }
-        }
-        acc += isum as f32 * (b.d * a_d);
-    }
-    acc
+fn unpack(block: &[u8; BYTES]) -> Super {
+    let (low, rest) = block.split_first_chunk::<128>().expect("128 of 210");
+    let (high, rest) = rest.split_first_chunk::<64>().expect("64 of 82");
+    let q = ints::runs::<32>(|run| {
+        let (half, r) = (run / 4, run % 4);
+        let low = &low.as_chunks::<32>().0[2 * half + r % 2];
+        let high = &high.as_chunks::<32>().0[half];
+        std::array::from_fn(|l| (low[l] >> (4 * (r / 2)) & 15 | (high[l] >> (2 * r) & 3) << 4) as i8 - 32)
+    });
+    Super::symmetric(ints::f16(block, 208), std::array::from_fn(|j| i16::from(rest[j] as i8)), q)
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
@@ -116,8 +74,7 @@ mod tests {
         for bit in 0..192 * 8 {
             let mut block = [0; BYTES];
             block[bit / 8] = 1 << (bit % 8);
-            let b = parts(&block);
-            let moved = (0..8).flat_map(|run| values(&b, run)).filter(|&v| v != -32).count();
+            let moved = unpack(&block).q.iter().filter(|&&q| q != -32).count();
             assert_eq!(moved, 1, "bit {bit}");
         }
     }
@@ -127,7 +84,7 @@ mod tests {
         let mut block = [0; BYTES];
         (block[192], block[208], block[209]) = (0xff, 0x00, 0x3c); // -1 and d = 1
         let mut out = [0.0; 256];
-        dequantize(&block, &mut out);
+        (Q6_K.dequantize)(&block, &mut out);
         assert_eq!((out[0], out[15], out[16]), (32.0, 32.0, 0.0));
     }
 }

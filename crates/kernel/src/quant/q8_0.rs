@@ -22,12 +22,12 @@ pub static Q8_0: Format = Format {
     dot,
 };
 
-pub(crate) const BYTES: usize = 2 + 32;
+const BYTES: usize = 2 + 32;
 const _: () = assert!(BYTES == 34, "ggml's size");
 
 /// Scale and quants of a block.
 #[inline(always)]
-pub(crate) fn parts(block: &[u8; BYTES]) -> (f32, &[u8; 32]) {
+fn parts(block: &[u8; BYTES]) -> (f32, &[u8; 32]) {
     let (d, q) = block.split_first_chunk::<2>().expect("2 of 34");
     (f16_to_f32(u16::from_le_bytes(*d)), q.first_chunk().expect("32 of 32"))
 }
