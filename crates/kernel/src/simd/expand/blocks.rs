@@ -1,5 +1,6 @@
 //! Formats with a scale per 32 weights: eight blocks to a panel.
 //!
+//! Where a block's fields lie is told in [`crate::quant`], at the head of each format's file.
 //! Blocks are not multiples of 16 bytes, eight of them are. So the rows are read in quads of words, and a block's fields are put
 //! together from words that straddle its borders.
 
@@ -80,7 +81,6 @@ fn five_bits<L: Lanes>(l: L, packed: [L::V; 4], high: L::V) -> [L::V; 8] {
 
 macro_rules! block {
     ($name:ident, $bytes:literal, steps $steps:literal $(, minima $minima:literal)?, offset $offset:expr, |$l:ident, $block:ident| $unpack:expr) => {
-        /// See [`crate::quant`].
         pub(crate) struct $name;
         impl Block for $name {
             const BYTES: usize = $bytes;
@@ -178,7 +178,7 @@ fn put<L: Lanes, T: Block, const B: usize>(
     (panel.d[B], panel.m[B]) = (d, m);
 }
 
-/// See [`crate::quant`]. Its blocks of 17 bytes are read one by one.
+/// Its blocks of 17 bytes are read one by one.
 pub(crate) struct Mxfp4;
 
 impl Expand for Mxfp4 {

@@ -1,21 +1,36 @@
 //! Formats with a scale per 256 weights and integer scales inside: a superblock to a panel.
+//!
+//! Where a superblock's fields lie is told in [`crate::quant`], at the head of each format's file.
 
 use super::blocks::{levels, nibbles};
 use super::{Expand, Kind};
 use crate::simd::lanes::{Lanes, Rows};
 use crate::simd::panel::Panel;
 
-/// See [`crate::quant`].
+/// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::STEPS`], and of [`Kind::Supers`] the
+/// columns of a run and either that there are minima or the offset, which may depend on `L: Lanes`.
+macro_rules! layout {
+    ($bytes:literal bytes, steps $steps:literal, runs of $run:literal, minima) => {
+        layout! { @ $bytes, $steps, Kind::Supers { run: $run, offset: None, minima: true } }
+    };
+    ($bytes:literal bytes, steps $steps:literal, runs of $run:literal, offset $offset:expr) => {
+        layout! { @ $bytes, $steps, Kind::Supers { run: $run, offset: $offset, minima: false } }
+    };
+    (@ $bytes:literal, $steps:literal, $kind:expr) => {
+        const BYTES: usize = $bytes;
+        const STEPS: usize = $steps;
+
+        #[inline(always)]
+        fn kind<L: Lanes>() -> Kind {
+            $kind
+        }
+    };
+}
+
 pub(crate) struct Q6K;
 
 impl Expand for Q6K {
-    const BYTES: usize = 210;
-    const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 16, offset: Some(5), minima: false }
-    }
+    layout! { 210 bytes, steps 2, runs of 16, offset Some(5) }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -78,17 +93,10 @@ fn head<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Q4K;
 
 impl Expand for Q4K {
-    const BYTES: usize = 144;
-    const STEPS: usize = 8;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 32, offset: None, minima: true }
-    }
+    layout! { 144 bytes, steps 8, runs of 32, minima }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -103,17 +111,10 @@ impl Expand for Q4K {
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Q5K;
 
 impl Expand for Q5K {
-    const BYTES: usize = 176;
-    const STEPS: usize = 4;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 32, offset: None, minima: true }
-    }
+    layout! { 176 bytes, steps 4, runs of 32, minima }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -160,17 +161,10 @@ fn two_bits<L: Lanes>(
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Q3K;
 
 impl Expand for Q3K {
-    const BYTES: usize = 110;
-    const STEPS: usize = 8;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 16, offset: Some(2), minima: false }
-    }
+    layout! { 110 bytes, steps 8, runs of 16, offset Some(2) }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -199,17 +193,10 @@ impl Expand for Q3K {
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Q2K;
 
 impl Expand for Q2K {
-    const BYTES: usize = 84;
-    const STEPS: usize = 8;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 16, offset: None, minima: true }
-    }
+    layout! { 84 bytes, steps 8, runs of 16, minima }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -228,17 +215,10 @@ impl Expand for Q2K {
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Tq2_0;
 
 impl Expand for Tq2_0 {
-    const BYTES: usize = 66;
-    const STEPS: usize = 8;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 32, offset: Some(0), minima: false }
-    }
+    layout! { 66 bytes, steps 8, runs of 32, offset Some(0) }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
@@ -249,17 +229,10 @@ impl Expand for Tq2_0 {
     }
 }
 
-/// See [`crate::quant`].
 pub(crate) struct Iq4Xs;
 
 impl Expand for Iq4Xs {
-    const BYTES: usize = 136;
-    const STEPS: usize = 0;
-
-    #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
-        Kind::Supers { run: 32, offset: if L::OFFSET8 == 0 { None } else { Some(7) }, minima: false }
-    }
+    layout! { 136 bytes, steps 0, runs of 32, offset if L::OFFSET8 == 0 { None } else { Some(7) } }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
