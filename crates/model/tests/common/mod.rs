@@ -1,6 +1,8 @@
 //! Tiny models of every family for the suites: those in this repository and, where they are, those beside it.
 #![allow(dead_code, reason = "each suite uses its part")]
 
+pub mod damage;
+
 use std::path::{Path, PathBuf};
 
 use ingle_kernel::bytes::Bytes;
@@ -65,15 +67,19 @@ pub fn is_shared(files: &Path) -> bool {
     files.parent().unwrap().ends_with("families")
 }
 
-/// The contents of a folder.
-pub fn import(path: &Path) -> Contents {
+/// The files of a folder.
+pub fn read_folder(path: &Path) -> Folder {
     let read = |name: &str| std::fs::read(path.join(name)).ok();
     let index = read(folder::INDEX);
     let names = index.as_deref().map(|index| folder::shards(index).expect("a valid index"));
     let names = names.unwrap_or(vec![folder::WEIGHTS.to_owned()]);
     let shards = names.into_iter().map(|name| (name.clone(), Bytes::new(read(&name).unwrap()))).collect();
-    let folder = Folder { config: read(folder::CONFIG).unwrap(), index, shards, ..Folder::default() };
-    folder::import(&folder).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    Folder { config: read(folder::CONFIG).unwrap(), index, shards, ..Folder::default() }
+}
+
+/// The contents of a folder.
+pub fn import(path: &Path) -> Contents {
+    folder::import(&read_folder(path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Logits in float64 and what they were computed for.
