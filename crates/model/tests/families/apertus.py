@@ -1,24 +1,20 @@
 """Apertus: xIELU with numbers of its own in every layer, norms on the heads of q and k, Llama 3's scaling of the rotation."""
-import math
-
 import make
-import torch
-from make import common_keys, layer_names
+from make import common_keys, layer_names, llama3_divisors
 from transformers import ApertusConfig, ApertusForCausalLM
 
 ALPHA_P, ALPHA_N = [-0.5, 0.75], [1.5, -1.0]
 # About the library's, exact in f16.
 EPS = -2.0 ** -20
-BASE, FACTOR, LOW, HIGH, ORIGINAL = 12000.0, 8.0, 1.0, 4.0, 32
+ROPE = {"rope_type": "llama3", "rope_theta": 12000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32}
 
 
 def model():
     config = ApertusConfig(
         vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, attn_implementation="eager",
-        dtype="float32", rope_parameters={
-            "rope_type": "llama3", "rope_theta": BASE, "factor": FACTOR, "low_freq_factor": LOW,
-            "high_freq_factor": HIGH, "original_max_position_embeddings": ORIGINAL})
+        dtype="float32", rope_parameters=dict(ROPE))
     return ApertusForCausalLM(config)
 
 
@@ -36,19 +32,11 @@ def keys(c):
         "/xielu.beta": [0.5, 0.5], "/xielu.eps": EPS}
 
 
-def divisors(_):
-    """What converters make of Llama 3's scaling."""
-    waves = 2 * math.pi * BASE ** (torch.arange(0, 12, 2).double() / 12)
-    smooth = (ORIGINAL / waves - LOW) / (HIGH - LOW)
-    between = 1 / ((1 - smooth) / FACTOR + smooth)
-    return torch.where(waves < ORIGINAL / HIGH, 1.0, torch.where(waves > ORIGINAL / LOW, FACTOR, between))
-
-
 def names(c):
     parts = {"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm",
              "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
              "attn_output": "self_attn.o_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
     parts |= {f"attn_{p}": f"self_attn.{p}_proj" for p in "qkv"}
     top = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
-           "output.weight": "lm_head.weight", "rope_freqs.weight": divisors}
+           "output.weight": "lm_head.weight", "rope_freqs.weight": lambda w: llama3_divisors(ROPE, 12)}
     return layer_names(c.num_hidden_layers, parts, top=top)

@@ -1,8 +1,5 @@
 """EXAONE 4.0 32B: windows and rotation in three layers of four, norms behind the blocks, Llama 3's scaling of the rotation."""
-import math
-
-import torch
-from make import common_keys, layer_names
+from make import common_keys, layer_names, llama3_divisors
 from transformers import Exaone4Config, Exaone4ForCausalLM
 
 ROPE = {"rope_type": "llama3", "rope_theta": 1000000.0, "factor": 16.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -25,21 +22,11 @@ def keys(c):
         "attention.layer_norm_rms_epsilon": c.rms_norm_eps} | (windows if c.sliding_window else {})
 
 
-def divisors(_):
-    """What converters make of Llama 3's scaling."""
-    frequencies = 1 / 1000000.0 ** (torch.arange(0, 12, 2).double() / 12)
-    waves = 2 * math.pi / frequencies
-    original, factor = 32, 16.0
-    smooth = (original / waves - 1.0) / (4.0 - 1.0)
-    between = 1 / ((1 - smooth) / factor + smooth)
-    return torch.where(waves < original / 4, 1.0, torch.where(waves > original, factor, between))
-
-
 def names(c):
     parts = {"post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
              "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm", "attn_output": "self_attn.o_proj"}
     parts |= {f"attn_{p}": f"self_attn.{p}_proj" for p in "qkv"}
     parts |= {f"ffn_{p}": f"mlp.{p}_proj" for p in ["gate", "up", "down"]}
     top = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
-           "output.weight": "lm_head.weight", "rope_freqs.weight": divisors}
+           "output.weight": "lm_head.weight", "rope_freqs.weight": lambda w: llama3_divisors(ROPE, c.head_dim)}
     return layer_names(c.num_hidden_layers, parts, top=top)

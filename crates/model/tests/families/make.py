@@ -16,6 +16,7 @@ A NAME.py has
   FAMILY, if general.architecture is not NAME
 """
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def layer_names(n, parts, ends=("weight",), top=None):
         out |= {f"blk.{i}.{ours}.{end}": f"model.layers.{i}.{theirs}.{end}"
                 for ours, theirs in parts.items() for end in ends}
     return out
+
+
+def llama3_divisors(rope, n_rot):
+    """What converters make of Llama 3's scaling `rope` of heads with `n_rot` values rotated."""
+    frequencies = 1 / rope["rope_theta"] ** (torch.arange(0, n_rot, 2).double() / n_rot)
+    waves = 2 * math.pi / frequencies
+    original, factor = rope["original_max_position_embeddings"], rope["factor"]
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    smooth = (original / waves - low) / (high - low)
+    between = 1 / ((1 - smooth) / factor + smooth)
+    return torch.where(waves < original / high, 1.0, torch.where(waves > original / low, factor, between))
 
 
 class InFloat64(TorchFunctionMode):
