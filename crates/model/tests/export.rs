@@ -143,6 +143,16 @@ fn as_sentence_piece(file: &Value) -> Value {
     file
 }
 
+/// Both make the same ids and texts of all cases.
+fn agree(json: &Tokenizer, gguf: &Tokenizer, name: &str, cases: &Value) {
+    for case in cases.as_array().unwrap() {
+        let text = case[0].as_str().unwrap();
+        let ids = encode(json, text);
+        assert_eq!(encode(gguf, text), ids, "{name}: {text:?}");
+        assert_eq!(gguf.decode(&ids, Render::Text), json.decode(&ids, Render::Text), "{name}: {text:?}");
+    }
+}
+
 #[test]
 fn sentence_piece_is_written_with_scores() {
     let small = small();
@@ -152,13 +162,7 @@ fn sentence_piece_is_written_with_scores() {
         assert_eq!(text_of(&written, "model"), "llama", "{name}");
         assert_eq!(written.keys.bool("tokenizer.ggml.add_space_prefix").unwrap(), Some(prefix), "{name}");
         assert_eq!(written.differs, None, "{name}");
-        let (json, gguf) = (load(&file), again(&written));
-        for case in small[name]["cases"].as_array().unwrap() {
-            let text = case[0].as_str().unwrap();
-            let ids = encode(&json, text);
-            assert_eq!(encode(&gguf, text), ids, "{name}: {text:?}");
-            assert_eq!(gguf.decode(&ids, Render::Text), json.decode(&ids, Render::Text), "{name}: {text:?}");
-        }
+        agree(&load(&file), &again(&written), name, &small[name]["cases"]);
     }
 }
 
@@ -175,13 +179,7 @@ fn merges_that_scores_cant_say_are_kept() {
         let written = written(&file).unwrap();
         assert_eq!(text_of(&written, "model"), "gemma4", "{name}");
         assert_eq!(written.differs, None, "{name}");
-        let (json, gguf) = (load(&file), again(&written));
-        for case in small[name]["cases"].as_array().unwrap() {
-            let text = case[0].as_str().unwrap();
-            let ids = encode(&json, text);
-            assert_eq!(encode(&gguf, text), ids, "{name}: {text:?}");
-            assert_eq!(gguf.decode(&ids, Render::Text), json.decode(&ids, Render::Text), "{name}: {text:?}");
-        }
+        agree(&load(&file), &again(&written), name, &small[name]["cases"]);
     }
 }
 
