@@ -15,7 +15,7 @@ use ingle_store::reference::ENDPOINT;
 
 use crate::env::Env;
 use crate::exit::Failure;
-use crate::settings::Source;
+use crate::settings::{self, Source};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,12 +36,11 @@ impl Network {
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| var(name).filter(|v| !v.trim().is_empty());
         let any = |names: &[&str]| names.iter().find_map(|name| set(name));
-        let is_true = |v: String| ["1", "true", "yes", "on"].contains(&v.to_lowercase().as_str());
         Self {
             endpoint: set("HF_ENDPOINT"),
             token: any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).map(|t| t.trim().to_owned()),
             token_path: set("HF_TOKEN_PATH").map(PathBuf::from),
-            hub_offline: set("HF_HUB_OFFLINE").is_some_and(is_true),
+            hub_offline: set("HF_HUB_OFFLINE").is_some_and(|v| settings::truth(&v) == Some(true)),
             proxies: Proxies {
                 https: any(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
                 http: any(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),

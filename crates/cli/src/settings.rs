@@ -168,11 +168,9 @@ impl Setting {
                 Ok(n) if (min..=max).contains(&&n) => Ok(n.to_string()),
                 _ => Err(format!("expected a whole number from {min} to {max}")),
             },
-            Kind::Switch => match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "on" | "1" => Ok("true".to_owned()),
-                "false" | "no" | "off" | "0" => Ok("false".to_owned()),
-                _ => Err("expected true or false".to_owned()),
-            },
+            Kind::Switch => {
+                truth(text).map(|on| on.to_string()).ok_or_else(|| "expected true or false".to_owned())
+            }
             Kind::Choice(words) => match words().into_iter().find(|w| w.eq_ignore_ascii_case(text)) {
                 Some(word) => Ok(word.to_owned()),
                 None => Err(format!("expected one of {}", words().join(", "))),
@@ -184,6 +182,15 @@ impl Setting {
             }
             Kind::Sampling(s) => check_sampling(s, &[text]).map(|()| text.to_owned()),
         }
+    }
+}
+
+/// What is said for on or off, in any case.
+pub fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
     }
 }
 
