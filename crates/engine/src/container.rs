@@ -54,7 +54,7 @@ impl Texts {
 
     fn json(&self) -> ingle_model::Result<&[u8]> {
         let json = self.tokenizer.as_deref();
-        json.ok_or_else(|| ModelError::malformed("tokenizer.json", "nothing", "the model's vocabulary"))
+        json.ok_or_else(|| ModelError::missing("tokenizer.json", "the model's vocabulary"))
     }
 }
 

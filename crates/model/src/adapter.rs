@@ -22,7 +22,6 @@ use sha2::{Digest, Sha256};
 use crate::decoder::Model;
 use crate::error::{Error, Result};
 use crate::file::{Contents, Tensor};
-use crate::keys::missing;
 use crate::linear::Adaptable;
 
 /// The key under which an adapter names the hash of its base, in hexadecimal.
@@ -62,7 +61,7 @@ impl Adapter {
         check_kind(file)?;
         check_base(file, base)?;
         let alpha = file.float(ALPHA)?;
-        let alpha = alpha.ok_or_else(|| missing(&format!("metadata {ALPHA}"), "a number"))?;
+        let alpha = alpha.ok_or_else(|| Error::missing(format!("metadata {ALPHA}"), "a number"))?;
         let mut pairs = HashMap::new();
         for a in file.tensors() {
             let Some(name) = a.name.strip_suffix(".lora_a") else {
@@ -77,7 +76,8 @@ impl Adapter {
                 ));
             };
             let b = file.tensor(&format!("{name}.lora_b"));
-            let b = b.ok_or_else(|| missing(&format!("tensor {name}.lora_b"), "the other half of a pair"))?;
+            let b =
+                b.ok_or_else(|| Error::missing(format!("tensor {name}.lora_b"), "the other half of a pair"))?;
             let weights = adapted(&model.weights.adaptable, name);
             let Some((_, weight)) = weights.first() else { return Err(cannot_adapt(base, name)) };
             let halves = Halves::of(a, b, *weight, weights.len())?;

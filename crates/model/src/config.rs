@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::ffn::{FfnPlan, dense, experts};
 use crate::file::Contents;
 pub use crate::keys::Keys;
-use crate::keys::missing;
 use crate::mixer::{MixerPlan, attention};
 use crate::norm::NormKind;
 use crate::rope::Rope;
@@ -82,7 +81,7 @@ impl Config {
     /// [`Error::Unsupported`] for an unknown family or scaling, [`Error::Malformed`] for missing or impossible numbers.
     pub fn read(file: &Contents) -> Result<Self> {
         let name = file.str("general.architecture")?;
-        let name = name.ok_or_else(|| missing("metadata general.architecture", "a model family"))?;
+        let name = name.ok_or_else(|| Error::missing("metadata general.architecture", "a model family"))?;
         let family = arch::by_name(name)?;
         let keys = Keys { file, family: name };
         let dim = keys.uint("embedding_length", 1..=DIM_MAX)?;
@@ -205,7 +204,7 @@ impl Config {
 /// without a feed-forward width are left for the family to say what they are.
 fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
     let n_layers = keys.uint("block_count", 1..=LAYERS_MAX)?;
-    let required = |name: &str| missing(&keys.part(name), "an integer");
+    let required = |name: &str| Error::missing(keys.part(name), "an integer");
     let heads = keys.uints("attention.head_count", n_layers, 0..=HEADS_MAX)?;
     let heads = heads.ok_or_else(|| required("attention.head_count"))?;
     let kv_heads = keys.uints("attention.head_count_kv", n_layers, 0..=HEADS_MAX)?;
@@ -244,7 +243,7 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
 
 fn vocab(file: &Contents, dim: usize) -> Result<usize> {
     let embed = file.tensor("token_embd.weight");
-    let embed = embed.ok_or_else(|| missing("tensor token_embd.weight", "the token embedding"))?;
+    let embed = embed.ok_or_else(|| Error::missing("tensor token_embd.weight", "the token embedding"))?;
     let vocab = embed.shape.get(1).copied().unwrap_or(0);
     if !(1..=VOCAB_MAX).contains(&vocab) {
         return Err(Error::malformed(

@@ -43,6 +43,11 @@ impl Error {
         Self::Malformed { part: printable(part), found: printable(found), expected: printable(expected) }
     }
 
+    /// A [`Error::Malformed`] for what must be there and is not.
+    pub fn missing(part: impl ToString, expected: impl ToString) -> Self {
+        Self::malformed(part, "nothing", expected)
+    }
+
     /// An [`Error::Unsupported`] that lists the shelf's names.
     pub fn unsupported<'a>(
         part: impl ToString,

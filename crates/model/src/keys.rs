@@ -33,7 +33,7 @@ impl<'a> Keys<'a> {
     /// A required integer in `range`.
     pub fn uint(&self, name: &str, range: RangeInclusive<usize>) -> Result<usize> {
         let value = self.file.uint(&self.key(name))?;
-        let value = value.ok_or_else(|| missing(&self.part(name), "an integer"))?;
+        let value = value.ok_or_else(|| Error::missing(self.part(name), "an integer"))?;
         self.in_range(name, value, &range)
     }
 
@@ -125,9 +125,4 @@ impl<'a> Keys<'a> {
             Error::malformed(self.part(name), value, format!("{} to {}", range.start(), range.end()))
         })
     }
-}
-
-/// The error for something that must be there.
-pub fn missing(part: &str, what: &str) -> Error {
-    Error::malformed(part, "nothing", what)
 }

@@ -53,8 +53,7 @@ impl<'a> Source<'a> {
     pub fn tensor(&mut self, name: &str) -> Result<&'a Tensor> {
         let name = self.full_name(name);
         let tensor = self.file.tensor(&name);
-        let tensor =
-            tensor.ok_or_else(|| Error::malformed(format!("tensor {name}"), "nothing", "a tensor"))?;
+        let tensor = tensor.ok_or_else(|| Error::missing(format!("tensor {name}"), "a tensor"))?;
         self.used.insert(name);
         Ok(tensor)
     }

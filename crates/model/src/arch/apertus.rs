@@ -8,7 +8,6 @@ use crate::config::{Config, Keys};
 use crate::error::{Error, Result};
 use crate::ffn::FfnPlan;
 use crate::file::Value;
-use crate::keys::missing;
 use ingle_kernel::ops::Activation;
 
 pub static FAMILY: Family = Family {
@@ -46,7 +45,8 @@ fn per_layer(keys: &Keys<'_>, key: &str, n_layers: usize) -> Result<Vec<f64>> {
     let values = match keys.file.value(key) {
         Some(Value::Array { .. }) => keys.file.floats(key)?.unwrap_or_default(),
         _ => {
-            let one = keys.file.float(key)?.ok_or_else(|| missing(&part, "a number for each layer"))?;
+            let one =
+                keys.file.float(key)?.ok_or_else(|| Error::missing(&part, "a number for each layer"))?;
             vec![one as f32; n_layers]
         }
     };

@@ -73,7 +73,7 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
     const MODEL: &str = "tokenizer.ggml.model";
     let name = file
         .str(MODEL)?
-        .ok_or_else(|| Error::malformed(format!("metadata {MODEL}"), "nothing", "the kind of tokenizer"))?;
+        .ok_or_else(|| Error::missing(format!("metadata {MODEL}"), "the kind of tokenizer"))?;
     let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
         Error::unsupported(format!("metadata {MODEL}"), name, MODELS.iter().map(|model| model.name))
     })?;
@@ -155,7 +155,7 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<
     let (vocab, bytes) = bpe_vocab(tokens, is_bytes)?;
     let merges = file.value("tokenizer.ggml.merges").cloned();
     if file.strings("tokenizer.ggml.merges")?.is_none() {
-        return Err(Error::malformed(MERGES, "nothing", "the merges of a gpt2 tokenizer"));
+        return Err(Error::missing(MERGES, "the merges of a gpt2 tokenizer"));
     }
     let unknown = special_id(file, "unknown", vocab.len())?;
     let mut decoder = Decoder::default();
@@ -326,7 +326,7 @@ fn read_scores(file: &Contents, tokens: &Tokens) -> Result<Vec<f32>> {
     const SCORES: &str = "metadata tokenizer.ggml.scores";
     let scores = file
         .floats("tokenizer.ggml.scores")?
-        .ok_or_else(|| Error::malformed(SCORES, "nothing", "a score for each token"))?;
+        .ok_or_else(|| Error::missing(SCORES, "a score for each token"))?;
     if scores.len() != tokens.len() {
         let expected = format!("{}, one for each token", tokens.len());
         return Err(Error::malformed(SCORES, format!("{} scores", scores.len()), expected));
@@ -447,7 +447,7 @@ impl<'a> Tokens<'a> {
     fn read(file: &'a Contents) -> Result<Self> {
         let texts = file
             .strings("tokenizer.ggml.tokens")?
-            .ok_or_else(|| Error::malformed("metadata tokenizer.ggml.tokens", "nothing", "the vocabulary"))?;
+            .ok_or_else(|| Error::missing("metadata tokenizer.ggml.tokens", "the vocabulary"))?;
         let kinds = file.ints("tokenizer.ggml.token_type")?;
         if let Some(kinds) = kinds.as_ref().filter(|kinds| kinds.len() != texts.len()) {
             return Err(Error::malformed(

@@ -85,9 +85,8 @@ impl Draft<'_> {
     /// [`Self::attends`] for the layers that `layer_types` calls full attention, by either of its names.
     pub fn attends_by_type(&mut self) -> Result<()> {
         let kinds = self.layer_types()?;
-        let kinds = kinds.ok_or_else(|| {
-            Error::malformed(self.config.of("layer_types"), "nothing", "the kind of each layer")
-        })?;
+        let kinds =
+            kinds.ok_or_else(|| Error::missing(self.config.of("layer_types"), "the kind of each layer"))?;
         let attends: Vec<bool> =
             kinds.iter().map(|kind| ["full_attention", "attention"].contains(kind)).collect();
         self.attends(attends)

@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
 
     /// `name` as a non-negative integer that must be there.
     pub fn need_uint(&self, name: &str) -> Result<u64> {
-        self.uint(name)?.ok_or_else(|| Error::malformed(self.of(name), "nothing", "an integer"))
+        self.uint(name)?.ok_or_else(|| Error::missing(self.of(name), "an integer"))
     }
 
     /// `name` as a number.

@@ -104,7 +104,7 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     let whole = fields::parse(CONFIG, &folder.config)?;
     let whole = Fields::of_file(CONFIG, &whole);
     let name = whole.str("model_type")?;
-    let name = name.ok_or_else(|| Error::malformed(whole.of("model_type"), "nothing", "a model type"))?;
+    let name = name.ok_or_else(|| Error::missing(whole.of("model_type"), "a model type"))?;
     let (model, config) = model_type::find(name, &whole)?;
     for (field, values) in model.expects {
         config.expect(field, values)?;

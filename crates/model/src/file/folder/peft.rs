@@ -157,7 +157,7 @@ impl<T: Copy> ByPattern<T> {
         read: impl Fn(String, &Json) -> Result<T>,
     ) -> Result<Self> {
         let usual = config.value(field);
-        let usual = usual.ok_or_else(|| Error::malformed(config.of(field), "nothing", "a number"))?;
+        let usual = usual.ok_or_else(|| Error::missing(config.of(field), "a number"))?;
         let usual = read(config.of(field), usual)?;
         let Some(patterns) = config.object(patterns)? else { return Ok(Self { usual, others: Vec::new() }) };
         let mut others = Vec::with_capacity(patterns.map.len().min(PATTERNS_MAX));

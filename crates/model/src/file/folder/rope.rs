@@ -89,7 +89,7 @@ fn proportional(draft: &mut Draft<'_>, part: f64) -> Result<()> {
 }
 
 fn factor(params: &Fields<'_>) -> Result<f64> {
-    positive(params, "factor")?.ok_or_else(|| Error::malformed(params.of("factor"), "nothing", "a number"))
+    positive(params, "factor")?.ok_or_else(|| Error::missing(params.of("factor"), "a number"))
 }
 
 fn positive(params: &Fields<'_>, name: &str) -> Result<Option<f64>> {
@@ -178,8 +178,7 @@ fn long(draft: &mut Draft<'_>, params: &Fields<'_>) -> Result<()> {
         [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")]
     {
         let factors = params.floats(name)?;
-        let factors =
-            factors.ok_or_else(|| Error::malformed(params.of(name), "nothing", "a list of numbers"))?;
+        let factors = factors.ok_or_else(|| Error::missing(params.of(name), "a list of numbers"))?;
         draft.vector(tensor, &factors)?;
     }
     Ok(())

@@ -52,8 +52,7 @@ impl Default for Entry<'_> {
 impl<'a> Tokens<'a> {
     /// The model's tokens.
     pub fn read(model: &'a ModelJson) -> Result<Self> {
-        let vocab =
-            model.vocab.as_ref().ok_or_else(|| Error::malformed(VOCAB, "nothing", "the vocabulary"))?;
+        let vocab = model.vocab.as_ref().ok_or_else(|| Error::missing(VOCAB, "the vocabulary"))?;
         let n = match vocab {
             Entries::Numbered(list) => list.len(),
             Entries::Scored(list) => list.len(),
@@ -240,8 +239,7 @@ pub fn halves<'a>(line: &'a Merge<'_>, rank: usize) -> Result<Option<(&'a str, &
 }
 
 fn read_merges(model: &ModelJson, vocab: &Indexed, is_bytes: bool, prefix: &str) -> Result<Pairs> {
-    let lines =
-        model.merges.as_ref().ok_or_else(|| Error::malformed(MERGES, "nothing", "a list of merges"))?;
+    let lines = model.merges.as_ref().ok_or_else(|| Error::missing(MERGES, "a list of merges"))?;
     let mut merges = Reader::new(MERGES, vocab, prefix, lines.len())?;
     for line in lines {
         let rank = merges.n_read();

@@ -32,7 +32,7 @@ impl<'a> Part<'a> {
     }
 
     fn required(&self, key: &str, expected: &str) -> Result<&'a Value> {
-        self.get(key).ok_or_else(|| Error::malformed(self.of(key), "nothing", expected))
+        self.get(key).ok_or_else(|| Error::missing(self.of(key), expected))
     }
 
     /// A setting that must be a text.

@@ -77,7 +77,7 @@ pub(super) fn kv_heads(draft: &mut Draft<'_>) -> Result<()> {
     }
     let attends = config
         .list("full_attn_idxs")?
-        .ok_or_else(|| Error::malformed(config.of("layer_types"), "nothing", "the kind of each layer"))?;
+        .ok_or_else(|| Error::missing(config.of("layer_types"), "the kind of each layer"))?;
     let is_one = |i: u64| attends.iter().any(|v| v.as_u64() == Some(i));
     draft.attends((0..draft.n_layers()?).map(is_one))
 }

@@ -123,7 +123,7 @@ fn kinds(config: &Fields<'_>) -> Result<Vec<Block>> {
     };
     match config.str(text)? {
         Some(letters) => letters.chars().map(kind).collect(),
-        None => Err(Error::malformed(config.of(list), "nothing", "the kind of each layer")),
+        None => Err(Error::missing(config.of(list), "the kind of each layer")),
     }
 }
 
