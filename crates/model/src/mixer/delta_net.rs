@@ -10,10 +10,10 @@ use ingle_kernel::scan::{self, Delta, DeltaShape, KeyHeads};
 
 use super::Mixer;
 use super::conv::Conv;
-use super::mamba2::{HEADS_MAX, ROWS_MAX, WIDTH_MAX};
-use crate::config::{DIM_MAX, Keys};
+use super::heads::Heads;
+use crate::config::Keys;
 use crate::decoder::{Runtime, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kv::StateShape;
 use crate::linear::{Inputs, Linear, project};
 use crate::norm::{Norm, NormKind};
@@ -33,21 +33,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads what files say of it, in the words of state space models; `key_heads` is the family's order.
+    /// Reads what files say of it; `key_heads` is the family's order.
     pub fn read(keys: &Keys<'_>, key_heads: KeyHeads) -> Result<Self> {
-        let inner = keys.uint("ssm.inner_size", 1..=DIM_MAX)?;
-        let n_heads = keys.uint("ssm.time_step_rank", 1..=HEADS_MAX)?;
-        let n_key_heads = keys.uint("ssm.group_count", 1..=HEADS_MAX)?;
-        for (name, n, parts) in
-            [("ssm.time_step_rank", inner, n_heads), ("ssm.group_count", n_heads, n_key_heads)]
-        {
-            if n % parts != 0 {
-                return Err(Error::malformed(keys.part(name), parts, format!("a divisor of {n}")));
-            }
-        }
-        let key_dim = keys.uint("ssm.state_size", 1..=ROWS_MAX)?;
-        let shape = DeltaShape { n_heads, n_key_heads, key_heads, key_dim, value_dim: inner / n_heads };
-        Ok(Self { shape, width: keys.uint("ssm.conv_kernel", 1..=WIDTH_MAX)? })
+        let Heads { n, n_groups, dim, rows, width } = Heads::read(keys, None)?;
+        let shape =
+            DeltaShape { n_heads: n, n_key_heads: n_groups, key_heads, key_dim: rows, value_dim: dim };
+        Ok(Self { shape, width })
     }
 
     fn conv_state(&self) -> usize {

@@ -9,7 +9,7 @@ use ingle_kernel::scan::{self, Selective, SelectiveShape};
 
 use super::Mixer;
 use super::conv::Conv;
-use super::mamba2::{ROWS_MAX, WIDTH_MAX};
+use super::heads::{ROWS_MAX, WIDTH_MAX};
 use crate::config::{DIM_MAX, Keys};
 use crate::decoder::Step;
 use crate::error::Result;

@@ -9,21 +9,15 @@ use ingle_kernel::scan::{self, Ssm, SsmShape};
 
 use super::Mixer;
 use super::conv::Conv;
-use crate::config::{DIM_MAX, Keys};
+use super::heads::Heads;
+use crate::config::Keys;
 use crate::decoder::Step;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kv::StateShape;
 use crate::linear::{Linear, project};
 use crate::norm::Norm;
 use crate::scratch::{Need, Scratch, split};
 use crate::source::Source;
-
-/// Heads of a layer that no real model reaches.
-pub(super) const HEADS_MAX: usize = 1 << 12;
-/// Rows of a head's state that no real model reaches.
-pub(super) const ROWS_MAX: usize = 1 << 10;
-/// Positions of a convolution that no real model reaches.
-pub(super) const WIDTH_MAX: usize = 64;
 
 /// What one layer's mixer is.
 #[derive(Debug, Clone, Copy)]
@@ -37,19 +31,8 @@ pub struct Plan {
 impl Plan {
     /// Reads what files say of it.
     pub fn read(keys: &Keys<'_>) -> Result<Self> {
-        let inner = keys.uint("ssm.inner_size", 1..=DIM_MAX)?;
-        let n_heads = keys.uint("ssm.time_step_rank", 1..=HEADS_MAX)?;
-        let n_groups = keys.uint_or("ssm.group_count", 1, 1..=HEADS_MAX)?;
-        for (name, n, parts) in
-            [("ssm.time_step_rank", inner, n_heads), ("ssm.group_count", n_heads, n_groups)]
-        {
-            if n % parts != 0 {
-                return Err(Error::malformed(keys.part(name), parts, format!("a divisor of {n}")));
-            }
-        }
-        let d_state = keys.uint("ssm.state_size", 1..=ROWS_MAX)?;
-        let shape = SsmShape { n_heads, head_dim: inner / n_heads, n_groups, d_state };
-        Ok(Self { shape, width: keys.uint("ssm.conv_kernel", 1..=WIDTH_MAX)? })
+        let Heads { n, n_groups, dim, rows, width } = Heads::read(keys, Some(1))?;
+        Ok(Self { shape: SsmShape { n_heads: n, head_dim: dim, n_groups, d_state: rows }, width })
     }
 
     fn conv_state(&self) -> usize {

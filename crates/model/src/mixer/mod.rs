@@ -6,6 +6,7 @@
 pub mod attention;
 mod conv;
 pub mod delta_net;
+mod heads;
 pub mod mamba;
 pub mod mamba2;
 pub mod short_conv;
