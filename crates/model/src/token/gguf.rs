@@ -155,7 +155,7 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<
     let (vocab, bytes) = bpe_vocab(tokens, is_bytes)?;
     let merges = file.value("tokenizer.ggml.merges").cloned();
     if file.strings("tokenizer.ggml.merges")?.is_none() {
-        return Err(Error::missing(MERGES, "the merges of a gpt2 tokenizer"));
+        return Err(Error::missing(MERGES, "a list of merges"));
     }
     let unknown = special_id(file, "unknown", vocab.len())?;
     let mut decoder = Decoder::default();
