@@ -47,6 +47,9 @@ mod q8_0;
 mod superblock;
 mod tq;
 
+pub use float::{BF16, F16, F32};
+pub use mxfp4::MXFP4;
+
 use crate::acts::{Act, ActRow};
 
 /// One block format. `FORMATS` lists them all.
@@ -79,9 +82,9 @@ pub type Quantize = fn(&[f32], Option<&[f32]>, &mut [u8]);
 
 /// Every block format this build reads.
 pub static FORMATS: &[&Format] = &[
-    &float::F32,
-    &float::F16,
-    &float::BF16,
+    &F32,
+    &F16,
+    &BF16,
     &q8_0::Q8_0,
     &q6_k::Q6_K,
     &q5_k::Q5_K,
@@ -93,7 +96,7 @@ pub static FORMATS: &[&Format] = &[
     &iq4::IQ4_NL,
     &iq4::IQ4_XS,
     &nvfp4::NVFP4,
-    &mxfp4::MXFP4,
+    &MXFP4,
     &q3_k::Q3_K,
     &iq3::IQ3_S,
     &iq3::IQ3_XXS,

@@ -15,6 +15,7 @@ use super::fit::{self, Table};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
+/// The Microscaling specification's: 32 numbers of four bits and a power of two.
 pub static MXFP4: Format = Format {
     name: "mxfp4",
     ggml_id: 39,

@@ -154,8 +154,7 @@ fn tensors(bytes: &Bytes, start: usize, h: &Header, version: u32) -> Result<Cont
             let layer = if per_layer { format!("blk.{i}.") } else { String::new() };
             if !name.is_empty() {
                 let name = format!("{layer}{name}.weight");
-                let f32 = quant::by_name("f32").expect("on the shelf");
-                file.add(Tensor::new(name, shape.clone(), f32, vec![Piece::InPlace(window)]))?;
+                file.add(Tensor::new(name, shape.clone(), &quant::F32, vec![Piece::InPlace(window)]))?;
             }
         }
     }

@@ -283,7 +283,7 @@ impl Part {
             }))
         };
         self.pieces = self.pieces.into_iter().map(one).collect();
-        self.format = by_name("f32");
+        self.format = &quant::F32;
         self
     }
 
@@ -317,11 +317,6 @@ impl Part {
         }
         self
     }
-}
-
-/// A float format.
-pub fn by_name(name: &str) -> &'static Format {
-    quant::by_name(name).expect("float formats are on the shelf")
 }
 
 fn window(bytes: &Bytes, from: usize, len: usize) -> Bytes {

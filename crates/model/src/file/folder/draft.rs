@@ -134,9 +134,8 @@ impl Draft<'_> {
             return Err(Error::malformed(format!("tensor {name}"), "no values", "some"));
         }
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let f32 = quant::by_name("f32").expect("on the shelf");
         let piece = Piece::Made(Arc::new(move || bytes.clone()));
-        self.file.add(Tensor::new(name.into(), vec![values.len()], f32, vec![piece]))
+        self.file.add(Tensor::new(name.into(), vec![values.len()], &quant::F32, vec![piece]))
     }
 
     /// Values of a head that are rotated, as far as it is known.

@@ -8,15 +8,16 @@
 use std::sync::Arc;
 
 use ingle_kernel::half::f32_to_bf16;
+use ingle_kernel::quant::{self, Format};
 
-use super::change::{Change, Part, by_name, squeezed};
+use super::change::{Change, Part, squeezed};
 use super::fields::Fields;
 use crate::error::{Error, Result};
 use crate::file::contents::Piece;
 use crate::file::safetensors::Entry;
 
 /// Types that are block formats of ours.
-const FORMATS: &[(&str, &str)] = &[("F32", "f32"), ("F16", "f16"), ("BF16", "bf16")];
+static FORMATS: [(&str, &Format); 3] = [("F32", &quant::F32), ("F16", &quant::F16), ("BF16", &quant::BF16)];
 const FP8: &str = "F8_E4M3";
 /// The type of MXFP4's blocks and scales.
 const BYTES: &str = "U8";
@@ -47,13 +48,13 @@ pub fn read(
     }
     let known = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
     let read = match (known, scale) {
-        (Some((_, format)), _) => {
+        (Some(&(_, format)), _) => {
             let pieces = vec![Piece::InPlace(entry.bytes.clone())];
-            Part { name, shape, format: by_name(format), pieces }
+            Part { name, shape, format, pieces }
         }
         (None, _) if entry.dtype == FP8 => {
             let pieces = vec![from_fp8(entry, scale, fp8_block)?];
-            Part { name, shape, format: by_name("bf16"), pieces }
+            Part { name, shape, format: &quant::BF16, pieces }
         }
         (None, Some(scale)) if entry.dtype == BYTES => from_mxfp4(entry, scale)?,
         (None, _) => {
@@ -95,7 +96,7 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
         Error::malformed(part(), "FP8 values alone", "a tensor of the same name and _scale or _scale_inv")
     })?;
     let format = FORMATS.iter().find(|(dtype, _)| *dtype == scale.dtype);
-    let Some(format) = format.map(|(_, name)| by_name(name)) else {
+    let Some(&(_, format)) = format else {
         let types = FORMATS.iter().map(|(dtype, _)| *dtype);
         return Err(Error::unsupported(
             format!("tensor {}", scale.name),
@@ -169,7 +170,7 @@ fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
     };
     let pieces = (0..n).map(expert).collect();
     let shape = vec![blocks * block, rows, n];
-    Ok(Part { name: entry.name.clone(), shape, format: by_name("mxfp4"), pieces })
+    Ok(Part { name: entry.name.clone(), shape, format: &quant::MXFP4, pieces })
 }
 
 /// A sign, four bits of exponent with a bias of 7, three of mantissa; no infinities, one NaN of each sign.
@@ -258,6 +259,7 @@ mod tests {
         let k = read_as(key_rows, &rows, None, FP8_BLOCK).unwrap();
         assert_eq!(values(&k), [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
     }
+
     #[test]
     fn codes_of_mxfp4_change_places_within_their_block() {
         let codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
