@@ -3,32 +3,30 @@
 //! A kind reads its tokens at once and returns what makes the rest: merges and patterns wait, as windows into the file, until
 //! a text is encoded.
 
+mod bpe;
+
 use std::sync::{Arc, LazyLock};
 
 use super::added::{Added, AddedToken};
-use super::bpe::{Bpe, Start, byte_tokens};
-use super::byte_level::write_all_raw;
+use super::bpe::byte_tokens;
 use super::charsmap::Charsmap;
 use super::decode::{Decode, Decoder};
 use super::merge::NO_TOKEN;
 use super::normalise::{self, Normaliser};
-use super::pairs::{Pairs, Reader};
 use super::pretoken::{Behaviour, Cut, Prepend, Test};
 use super::roles::{self, Role, find_roles};
 use super::rwkv::{Rwkv, write_unescaped};
-use super::splitters::{self, Splitter, Symbols};
-use super::spm::{self, SPACE, Spm, Words, byte_of, write_spaces};
+use super::spm::{self, SPACE, Spm, byte_of, write_spaces};
 use super::unigram::Unigram;
 use super::vocab::{Indexed, Kind, Vocab};
 use super::wordpiece::WordPiece;
 use super::{Encoder, Stations, Tables, Tokenizer};
 use crate::error::{Error, Result};
 use crate::file::Contents;
-use crate::file::value::{Strings, Value};
+use crate::file::value::Strings;
 
 const TOKENS: &str = "metadata tokenizer.ggml.tokens";
 const ADD_SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
-const MERGES: &str = "metadata tokenizer.ggml.merges";
 /// Whether text is brought to Unicode's form NFC first: a key of ours, which other programs pass over.
 pub const NFC: &str = "tokenizer.ggml.normalizer.nfc";
 /// Which texts get a space where they do not begin with one, as [`SCHEMES`] has it, instead of all: a key of ours too.
@@ -45,9 +43,9 @@ pub struct Model {
 
 /// The shelf of tokenizer models.
 pub static MODELS: &[Model] = &[
-    Model { name: "gpt2", load: gpt2 },
+    Model { name: "gpt2", load: bpe::gpt2 },
     Model { name: "llama", load: llama },
-    Model { name: "gemma4", load: gemma4 },
+    Model { name: "gemma4", load: bpe::gemma4 },
     Model { name: "t5", load: t5 },
     Model { name: "bert", load: bert },
     Model { name: "rwkv", load: rwkv },
@@ -136,138 +134,8 @@ fn special_tokens(tokens: &Tokens, vocab: &Vocab) -> Result<Added> {
     Added::new(TOKENS, found)
 }
 
-/// Byte-level BPE, and what files that use the same name cut differently.
-fn gpt2(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
-    // Files older than the key mean llama.cpp's default.
-    let name = file.str("tokenizer.ggml.pre")?.unwrap_or("default");
-    let splitter = splitters::by_name(name)
-        .ok_or_else(|| Error::unsupported("metadata tokenizer.ggml.pre", name, splitters::names()))?;
-    bpe(file, tokens, splitter)
-}
-
-/// Gemma 4: BPE over characters, spaces written as `▁`.
-fn gemma4(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
-    bpe(file, tokens, splitters::by_name("gemma4").expect("it is on the shelf"))
-}
-
-fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<Loaded> {
-    let is_bytes = splitter.symbols == Symbols::Bytes;
-    let (vocab, bytes) = bpe_vocab(tokens, is_bytes)?;
-    let merges = file.value("tokenizer.ggml.merges").cloned();
-    if file.strings("tokenizer.ggml.merges")?.is_none() {
-        return Err(Error::missing(MERGES, "a list of merges"));
-    }
-    let unknown = special_id(file, "unknown", vocab.len())?;
-    let mut decoder = Decoder::default();
-    let (normalisers, mut cuts) = if is_bytes {
-        (file.bool(NFC)?.unwrap_or(false).then_some(Normaliser::Nfc).into_iter().collect(), Vec::new())
-    } else {
-        decoder.trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(false);
-        spaces(file, false)?
-    };
-    let make: Make = Box::new(move |vocab| {
-        let lines = merges.as_ref().and_then(Value::as_strings).expect("it was there and a list of texts");
-        let pairs = read_merges(lines, vocab, if is_bytes { write_bytes } else { write_text })?;
-        let start = if is_bytes {
-            for pattern in splitter.patterns {
-                cuts.push(Cut::isolated("metadata tokenizer.ggml.pre", pattern)?);
-            }
-            Start::Bytes(byte_tokens(|byte| vocab.find_any(&[byte])))
-        } else {
-            cuts.push(Cut::Apart(Box::new(Words::of(vocab, " "))));
-            let (prefix, suffix) = (String::new(), String::new());
-            Start::Characters { bytes: Some(bytes), prefix, suffix, space: "▁" }
-        };
-        let bpe = Bpe::new(vocab, start, pairs, splitter.whole_pieces, unknown, false);
-        Ok((cuts, Box::new(bpe)))
-    });
-    let is_matched: fn(Kind) -> bool =
-        if is_bytes { |kind| !is_structure(kind) } else { |kind| !is_structure(kind) && kind != Kind::Byte };
-    let adds = (splitter.adds_bos, false);
-    Ok(Loaded { vocab, is_matched, normalisers, decoder, adds, make })
-}
-
-/// Tokens as bytes, or with spaces for `▁` and those of bytes.
-fn bpe_vocab(tokens: &Tokens, is_bytes: bool) -> Result<(Vocab, Box<[u32; 256]>)> {
-    let mut bytes = byte_tokens(|_| None);
-    let mut vocab = tokens.vocab()?;
-    for ((i, text), kind) in tokens.texts.clone().enumerate().zip(tokens.kinds()) {
-        let utf8 = || tokens.utf8(i, text);
-        if is_structure(kind) {
-            utf8()?;
-            vocab.push(kind, |out| out.extend_from_slice(text));
-        } else if is_bytes {
-            let mut is_written = false;
-            vocab.push(kind, |out| is_written = write_bytes(text, out));
-            if !is_written {
-                utf8()?;
-            }
-        } else {
-            let text = utf8()?;
-            match byte_of(text) {
-                Some(byte) => {
-                    bytes[byte as usize] = i as u32;
-                    vocab.push(Kind::Byte, |out| out.push(byte));
-                }
-                None => vocab.push(kind, |out| write_spaces(text, out)),
-            }
-        }
-    }
-    Ok((vocab, bytes))
-}
-
-/// Appends the bytes that `text` stands for, or else itself; then it need not be UTF-8, and the answer is false.
-fn write_bytes(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let is_written = write_all_raw(text, out);
-    if !is_written {
-        out.extend_from_slice(text);
-    }
-    is_written
-}
-
-/// The same for texts with `▁` for a space.
-fn write_text(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let text = std::str::from_utf8(text);
-    text.iter().for_each(|text| write_spaces(text, out));
-    text.is_ok()
-}
-
 fn is_structure(kind: Kind) -> bool {
     matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown)
-}
-
-/// `write` appends what a part writes, and says whether it was seen to be UTF-8.
-fn read_merges(lines: Strings, vocab: &Indexed, write: fn(&[u8], &mut Vec<u8>) -> bool) -> Result<Pairs> {
-    let n = lines.len();
-    let mut merges = Reader::new(MERGES, vocab, "", n)?;
-    for (rank, line) in lines.enumerate() {
-        let malformed =
-            |found: String, expected| Error::malformed(format!("{MERGES}: merge {rank}"), found, expected);
-        // The separator is the first space that does not begin the line.
-        let space = line.iter().skip(1).position(|&b| b == b' ').map(|i| i + 1);
-        let (left, right) = match space {
-            Some(at) => (&line[..at], &line[at + 1..]),
-            None => (line, &[][..]),
-        };
-        merges.push(|both| {
-            let left_is_utf8 = write(left, both);
-            let middle = both.len();
-            let are_utf8 = write(right, both) && left_is_utf8;
-            if !are_utf8 && std::str::from_utf8(line).is_err() {
-                return Err(malformed("invalid UTF-8".into(), "UTF-8"));
-            }
-            if space.is_none() {
-                let found = format!("{:?}", String::from_utf8_lossy(line));
-                return Err(malformed(found, "two tokens with a space between"));
-            }
-            Ok(middle)
-        })?;
-    }
-    if (merges.n_read() as usize) < n {
-        let found = format!("{} merges of {n}", merges.n_read());
-        return Err(Error::malformed(MERGES, found, "a file that stays as it was when it was opened"));
-    }
-    Ok(merges.finish())
 }
 
 /// SentencePiece BPE.
