@@ -58,8 +58,8 @@ struct Loaded {
     is_matched: fn(Kind) -> bool,
     normalisers: Vec<Normaliser>,
     decoder: Decoder,
-    /// What comes before and after a text when the file does not say.
-    adds: (bool, bool),
+    /// Whether BOS comes before a text and what comes after it, when the file does not say.
+    adds: (bool, Option<Role>),
     make: Make,
 }
 
@@ -96,9 +96,9 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
         Ok(roles[role as usize].filter(|_| adds).into_iter().collect())
     };
     let before = around("bos", adds.0, Role::Bos)?;
-    let mut after = around("eos", adds.1 && name != "bert", Role::Eos)?;
+    let mut after = around("eos", adds.1 == Some(Role::Eos), Role::Eos)?;
     if after.is_empty() {
-        after = around("sep", name == "bert", Role::Separator)?;
+        after = around("sep", adds.1 == Some(Role::Separator), Role::Separator)?;
     }
     let vocab = Arc::new(vocab);
     let shared = vocab.clone();
@@ -147,7 +147,7 @@ fn llama(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     let trims_space = file.bool(ADD_SPACE_PREFIX)?.unwrap_or(true);
     let decoder = Decoder { trims_space, ..Decoder::default() };
     let make: Make = Box::new(move |vocab| Ok((cuts, Box::new(Spm::new(vocab, &scores, bytes, unknown)))));
-    Ok(Loaded { vocab, is_matched: spm::writes_text, normalisers, decoder, adds: (true, false), make })
+    Ok(Loaded { vocab, is_matched: spm::writes_text, normalisers, decoder, adds: (true, None), make })
 }
 
 /// Reads `▁` as a space and puts one before texts: before every one unless the file says else.
@@ -187,7 +187,14 @@ fn t5(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
         if blob.is_empty() { None } else { Some(Charsmap::parse(&format!("metadata {MAP}"), &blob)?) };
     let normalisers = vec![Normaliser::SentencePiece { charsmap, joins_spaces, before }];
     let decoder = Decoder { trims_space: before, ..Decoder::default() };
-    Ok(Loaded { vocab, is_matched: spm::writes_text, normalisers, decoder, adds: (false, true), make })
+    Ok(Loaded {
+        vocab,
+        is_matched: spm::writes_text,
+        normalisers,
+        decoder,
+        adds: (false, Some(Role::Eos)),
+        make,
+    })
 }
 
 fn read_scores(file: &Contents, tokens: &Tokens) -> Result<Vec<f32>> {
@@ -262,7 +269,7 @@ fn bert(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
     render(&mut vocab, &decoder)?;
     let normalisers = vec![Normaliser::Bert(bert)];
     let is_matched = |kind| kind != Kind::Control;
-    Ok(Loaded { vocab, is_matched, normalisers, decoder, adds: (true, true), make })
+    Ok(Loaded { vocab, is_matched, normalisers, decoder, adds: (true, Some(Role::Separator)), make })
 }
 
 /// BERT's pre-tokenizer: white space goes, punctuation stands alone.
@@ -296,7 +303,7 @@ fn rwkv(file: &Contents, tokens: &Tokens) -> Result<Loaded> {
         Ok((Vec::new(), Box::new(Rwkv { token_bytes_max: vocab.bytes_max(), unknown })))
     });
     let (is_matched, decoder) = (|kind| !is_structure(kind), Decoder::default());
-    Ok(Loaded { vocab, is_matched, normalisers: Vec::new(), decoder, adds: (false, false), make })
+    Ok(Loaded { vocab, is_matched, normalisers: Vec::new(), decoder, adds: (false, None), make })
 }
 
 /// `tokenizer.ggml.KEY_token_id`. One outside the vocabulary counts as absent, as in files that write -1.

@@ -63,7 +63,7 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<
     });
     let is_matched: fn(Kind) -> bool =
         if is_bytes { |kind| !is_structure(kind) } else { |kind| !is_structure(kind) && kind != Kind::Byte };
-    let adds = (splitter.adds_bos, false);
+    let adds = (splitter.adds_bos, None);
     Ok(Loaded { vocab, is_matched, normalisers, decoder, adds, make })
 }
 
