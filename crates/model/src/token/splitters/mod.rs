@@ -8,8 +8,11 @@
 //! cuts alike and twenty times as fast; a test holds each of them to its pattern. tokenizer.json profits too: what its
 //! patterns are called is their text.
 
+mod patterns;
 mod scan;
 
+use patterns::*;
+pub use patterns::{GPT2, NUMBER, NUMBERS, PUNCTUATION_AND_BACKTICK};
 use scan::*;
 
 /// One pre-tokenizer and what goes with it.
@@ -55,75 +58,6 @@ pub struct Scanner {
     /// Every character belongs to some match, so that nothing lies between matches.
     pub is_total: bool,
 }
-
-macro_rules! cl100k {
-    ($contractions:literal, $letters:literal, $digits:literal, $others:literal, $ends:literal) => {
-        concat!(
-            $contractions,
-            "[^\\r\\n\\p{L}\\p{N}]?",
-            $letters,
-            "+|\\p{N}",
-            $digits,
-            "| ?[^\\s",
-            $others,
-            "]+",
-            $ends,
-            "\\s+(?!\\S)|\\s+"
-        )
-    };
-}
-
-macro_rules! o200k {
-    ($contractions:literal, $digits:literal) => {
-        concat!(
-            "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+",
-            $contractions,
-            "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*",
-            $contractions,
-            "|\\p{N}",
-            $digits,
-            "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-        )
-    };
-}
-
-/// What GPT-2 began.
-pub const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-/// What GPT-4's cl100k began and Llama 3 follows.
-const CL100K_3: &str =
-    cl100k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)|", "\\p{L}", "{1,3}", "\\p{L}\\p{N}", "[\\r\\n]*|\\s*[\\r\\n]+|");
-const CL100K_1: &str =
-    cl100k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)|", "\\p{L}", "", "\\p{L}\\p{N}", "[\\r\\n]*|\\s*[\\r\\n]+|");
-const CL100K_RUNS: &str =
-    cl100k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)|", "\\p{L}", "+", "\\p{L}\\p{N}", "[\\r\\n]*|\\s*[\\r\\n]+|");
-const CL100K_MARKS: &str = cl100k!(
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|",
-    "[\\p{L}\\p{M}]",
-    "",
-    "\\p{L}\\p{M}\\p{N}",
-    "[\\r\\n]*|\\s*[\\r\\n]+|"
-);
-const UFAKZEKA: &str = cl100k!("", "\\p{L}", "", "\\p{L}\\p{N}", "[\\r\\n]*|\\s*[\\r\\n]+|");
-const O200K: &str = o200k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "{1,3}");
-const O200K_1: &str = o200k!("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "");
-const TEKKEN: &str = o200k!("", "");
-/// Every digit by itself.
-pub const NUMBER: &str = r"\p{N}";
-/// Digits together.
-pub const NUMBERS: &str = r"\p{N}+";
-const NUMBERS_BY_3: &str = r"\p{N}{1,3}";
-const NUMBERS_BY_3_FROM_RIGHT: &str = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))";
-const DIGITS_BY_3_TO_WORD_END: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
-const BEFORE_EVERY_3_DIGITS: &str = r"(?=(\d{3})+(?!\d))";
-const THREE_DIGITS: &str = "[0-9][0-9][0-9]";
-const PUNCTUATION: &str = r"[\p{P}\$\+<=>\^~\|]+";
-/// Punctuation together, the ASCII signs that Unicode calls symbols included.
-pub const PUNCTUATION_AND_BACKTICK: &str = r"[\p{P}\$\+<=>\^~\|`]+";
-const NEWLINE: &str = "[\r\n]";
-const LINES: &str = r"[^\n]+|[\n]+";
-const DEEPSEEK_CJK: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
-const DEEPSEEK3: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
-const BLOOM: &str = r" ?[^(\s|[.,!?…。，、।۔،])]+";
 
 /// The shelf of scanners.
 pub static SCANNERS: &[Scanner] = &[
