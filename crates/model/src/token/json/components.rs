@@ -1,4 +1,4 @@
-//! Normaliser, pre-tokenizer, decoder and post-processor of a tokenizer.json, as stations.
+//! Normaliser, pre-tokenizer and decoder of a tokenizer.json, as stations.
 //!
 //! Every component has a type and its settings. The shelves below say what each type becomes; what is not on them is refused.
 
@@ -301,65 +301,6 @@ fn read_into<T>(
         Error::unsupported(name, kind, shelf.iter().map(|entry| entry.name).chain(["Sequence"]))
     })?;
     (found.read)(&part, out)
-}
-
-/// What the post-processor puts before and after a text, when it is one that does. `named` is the token of a text.
-pub fn around(file: &File, named: impl Fn(&str) -> Option<u32>) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
-    const NAME: &str = "tokenizer.json: post_processor";
-    let mut steps = Vec::new();
-    read_all_processors(&file.post_processor, &mut steps)?;
-    let mut found = None;
-    for part in &steps {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        match part.text("type")? {
-            "ByteLevel" => continue,
-            "BertProcessing" | "RobertaProcessing" => {
-                before.extend(part.pair("cls")?);
-                after.extend(part.pair("sep")?);
-            }
-            "TemplateProcessing" => {
-                let single = part.get("single").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let tokens = part.get("special_tokens").and_then(Value::as_object);
-                let mut seen = false;
-                for piece in single {
-                    if piece.get("Sequence").is_some() {
-                        seen = true;
-                        continue;
-                    }
-                    let id =
-                        piece.get("SpecialToken").and_then(|token| token.get("id")).and_then(Value::as_str);
-                    let id = id.ok_or_else(|| Error::malformed(NAME, piece, "Sequence or SpecialToken"))?;
-                    let listed = tokens.and_then(|tokens| tokens.get(id)).and_then(|token| token.get("ids"));
-                    let ids = match listed.and_then(Value::as_array) {
-                        Some(ids) => {
-                            ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect::<Vec<_>>()
-                        }
-                        None => named(id).into_iter().collect(),
-                    };
-                    if seen { after.extend(ids) } else { before.extend(ids) }
-                }
-            }
-            other => {
-                let known =
-                    ["ByteLevel", "BertProcessing", "RobertaProcessing", "TemplateProcessing", "Sequence"];
-                return Err(Error::unsupported(NAME, other, known));
-            }
-        }
-        found = Some((before, after));
-    }
-    Ok(found)
-}
-
-fn read_all_processors<'a>(value: &'a Value, out: &mut Vec<Part<'a>>) -> Result<()> {
-    if value.is_null() {
-        return Ok(());
-    }
-    let part = Part::new("tokenizer.json: post_processor", value)?;
-    if part.text("type")? != "Sequence" {
-        return one(out, part);
-    }
-    let list = part.get("processors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    list.iter().try_for_each(|value| read_all_processors(value, out))
 }
 
 /// SentencePiece's table among the normalisers, as it is written.

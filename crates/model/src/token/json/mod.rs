@@ -1,12 +1,13 @@
 //! Tokenizers from a tokenizer.json, the tokenizers library's format, with the tokenizer_config.json beside it.
 //!
 //! `read` is the file as it is written; `components` turns its normaliser, pre-tokenizer and decoder into stations, whose
-//! settings `part` reads; `model` fills the vocabulary and the encoder; `config` knows tokenizer_config.json. Here they are
-//! put together, with the added tokens and the post-processor. `export` writes the same as GGUF's keys.
+//! settings `part` reads, and `around` its post-processor; `model` fills the vocabulary and the encoder; `config` knows
+//! tokenizer_config.json. Here they are put together, with the added tokens. `export` writes the same as GGUF's keys.
 //!
 //! A component that is not known is refused by name: one that was skipped would change ids quietly. Left out on purpose:
 //! truncation and padding, dropout, pairs of texts, sampling; and CTC, whose models are no language models.
 
+mod around;
 mod components;
 mod config;
 pub mod export;
@@ -23,7 +24,8 @@ use super::roles::{self, Role, find_roles};
 use super::vocab::Kind;
 use super::{MakeTables, Stations, Tokenizer};
 use crate::error::{Error, Result};
-use components::{Components, around};
+use around::around;
+use components::Components;
 use config::Config;
 use model::{Entry, Tokens};
 use read::{Added as AddedJson, File};
