@@ -1,10 +1,9 @@
 //! From a path to contents: which files belong together, opened, mapped and handed to the reader of their format.
 //!
-//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary
-//! beside it. A folder has a configuration, one or many files of weights, and texts, which are read: the vocabulary, the
-//! chat template and what ends an answer. An adapter is a `.gguf` file too, or a folder of two files that the peft library
-//! wrote. Everything large is mapped. A file that another one names and that is not there
-//! is a fault of the one that names it.
+//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it. A folder
+//! has a configuration, one or many files of weights, and texts, which are read: the vocabulary, the chat template and
+//! what ends an answer. An adapter is a `.gguf` file too, or a folder of two files that the peft library wrote. Everything
+//! large is mapped. A file that another one names and that is not there is a fault of the one that names it.
 
 use std::path::Path;
 

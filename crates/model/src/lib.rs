@@ -1,8 +1,10 @@
 //! Meaning: bytes to weights, text to tokens, tokens to logits.
 //!
-//! Reading order: [`mod@file`] turns bytes into metadata and named tensors, [`arch`] and [`config`] say what they mean,
-//! [`weights`] makes them canonical, [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`norm`], [`rope`] and [`kv`].
-//! This crate opens no file, reads no clock and starts no thread.
+//! Reading order: [`mod@file`] turns bytes into metadata and named tensors; [`prompt`] renders conversations and [`token`]
+//! takes text apart. [`arch`] and [`config`] say what the metadata mean, by way of [`keys`], and [`weights`] takes the
+//! tensors from a [`source`]. [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`norm`], [`rope`], [`kv`] and
+//! [`scratch`]; every matrix is met in [`linear`], where an [`adapter`] joins in. This crate opens no file, reads no clock
+//! and starts no thread.
 #![forbid(unsafe_code)]
 
 pub mod error;
