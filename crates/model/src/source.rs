@@ -20,7 +20,7 @@ const REDUNDANT: &[&str] = &["attn_rot_embd.weight", "attention.rotary_emb.inv_f
 /// Small tensors of the whole model that the configuration has read.
 const CONFIGURED: &[&str] = &["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
-/// See the file's head.
+/// A file's tensors, being taken: those of a layer at a time, or those of the whole model.
 #[derive(Debug)]
 pub struct Source<'a> {
     file: &'a Contents,

@@ -7,7 +7,6 @@ use crate::item::{Item, Key, Kind, Message, Prompt, Role};
 use crate::rng::Rng;
 use crate::words::{CITIES, DAYS, GOODS, MONTHS, OBJECTS, a, capital, fill, name};
 
-/// See the file's head.
 pub(super) static CHAT: Kind = Kind {
     name: "chat",
     about: "greets, tells a few facts, says what it does not know",

@@ -8,7 +8,6 @@ use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
 use crate::words::{ANIMALS, CITIES, JOBS, LOOKS, OBJECTS, fill, made_up, name};
 
-/// See the file's head.
 pub(super) static ECHO: Kind =
     Kind { name: "echo", about: "repeats a row of words exactly", share: 12, draw, judge: check::by_key };
 

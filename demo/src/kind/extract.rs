@@ -7,7 +7,6 @@ use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
 use crate::words::{CITIES, DAYS, GOODS, JOBS, MONTHS, OBJECTS, SURNAMES, a, fill, name};
 
-/// See the file's head.
 pub(super) static EXTRACT: Kind = Kind {
     name: "extract",
     about: "takes facts out of a sentence as JSON",

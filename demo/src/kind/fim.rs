@@ -7,7 +7,6 @@ use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
 use crate::words::fill;
 
-/// See the file's head.
 pub(super) static FIM: Kind =
     Kind { name: "fim", about: "fills a hole in tiny code", share: 12, draw, judge };
 

@@ -9,7 +9,6 @@ use crate::words::{
     ANIMALS, BOYS, GIRLS, GOODS, LOOKS, OBJECTS, PLACES, VERBS, Verb, capital, fill, list, made_up,
 };
 
-/// See the file's head.
 pub(super) static REWRITE: Kind = Kind {
     name: "rewrite",
     about: "puts a sentence into another form",

@@ -6,7 +6,6 @@ use crate::rng::Rng;
 use crate::tale;
 use crate::words::{a, fill};
 
-/// See the file's head.
 pub(super) static STORY: Kind =
     Kind { name: "story", about: "writes a short story with what is asked for", share: 7, draw, judge };
 

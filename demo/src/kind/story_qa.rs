@@ -7,7 +7,6 @@ use crate::rng::Rng;
 use crate::tale;
 use crate::words::fill;
 
-/// See the file's head.
 pub(super) static STORY_QA: Kind =
     Kind { name: "story_qa", about: "answers a question about a story", share: 13, draw, judge };
 

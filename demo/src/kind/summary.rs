@@ -7,7 +7,6 @@ use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
 use crate::words::{DAYS, fill, name};
 
-/// See the file's head.
 pub(super) static SUMMARY: Kind =
     Kind { name: "summary", about: "sums up a list of notifications", share: 40, draw, judge: check::by_key };
 

@@ -8,7 +8,6 @@ use crate::item::{Item, Key, Kind, Prompt};
 use crate::rng::Rng;
 use crate::words::{GOODS, fill, name};
 
-/// See the file's head.
 pub(super) static SUMS: Kind = Kind {
     name: "sums",
     about: "adds, subtracts and compares small numbers",

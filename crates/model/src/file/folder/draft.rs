@@ -19,7 +19,7 @@ const HEAD_DIM_MAX: usize = 1 << 20;
 /// Likewise.
 const LAYERS_MAX: u64 = 1 << 12;
 
-/// See the file's head.
+/// A folder's contents, as far as they are made.
 #[derive(Debug)]
 pub struct Draft<'a> {
     /// `config.json`, or the object in it that is about text.
