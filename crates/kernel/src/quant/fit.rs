@@ -218,6 +218,18 @@ pub(super) fn scale<const N: usize>(
     (best.d, best.weight)
 }
 
+/// The [`scale`] of a block as an f16 holds it, in its bytes, and the inverse of that. A block that no scale reaches has NaN.
+#[inline(always)]
+pub(super) fn stored_scale<const N: usize>(
+    x: &[f32; N],
+    w: &[f32; N],
+    levels: impl Levels,
+    (reach, steps): (f32, i32),
+) -> ([u8; 2], f32) {
+    let d = f32_to_f16(if representable(x) { scale(x, w, levels, reach, steps).0 } else { f32::NAN });
+    (d.to_le_bytes(), inverse(f16_to_f32(d)))
+}
+
 /// At most so many alternations of codes and scale; they end with the first that doesn't help.
 const ALTERNATIONS: usize = 6;
 

@@ -21,9 +21,8 @@
 use super::Format;
 use super::fit::{self, Table, Uniform};
 use super::ints::{self, Block, Super};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
-use crate::half::{f16_to_f32, f32_to_f16};
 
 pub static IQ4_NL: Format = Format {
     name: "iq4_nl",
@@ -83,22 +82,16 @@ fn levels(codes: &[u8; 16]) -> [i8; 32] {
 }
 
 fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {
-    let d = if fit::representable(x) { fit::scale(x, w, TABLE, SEARCH.0, SEARCH.1).0 } else { f32::NAN };
-    let d = f32_to_f16(d);
-    let t = fit::inverse(f16_to_f32(d));
+    let (d, t) = fit::stored_scale(x, w, TABLE, SEARCH);
     let (head, codes) = block.split_first_chunk_mut().expect("2 of 18");
-    *head = d.to_le_bytes();
+    *head = d;
     for (j, byte) in codes.iter_mut().enumerate() {
         *byte = TABLE.code(x[j] * t) | TABLE.code(x[j + 16] * t) << 4;
     }
 }
 
 fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
-    let e: Encoded<8> = if fit::representable(x) {
-        superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH)
-    } else {
-        Encoded::NAN
-    };
+    let e = superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH);
     let sc = e.sc.map(|sc| (sc + 32) as u8);
     let high = sc.iter().rev().fold(0, |word, sc| word << 2 | u16::from(sc >> 4));
     block[..2].copy_from_slice(&e.d.to_le_bytes());

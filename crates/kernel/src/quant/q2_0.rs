@@ -11,7 +11,6 @@ use super::Format;
 use super::fit::{self, Levels, Uniform};
 use super::ints::{self, Block};
 use crate::acts::Act;
-use crate::half::{f16_to_f32, f32_to_f16};
 
 pub static Q2_0: Format = Format {
     name: "q2_0",
@@ -35,10 +34,8 @@ fn unpack(block: &[u8; BYTES]) -> Block<64> {
 
 fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
     let levels = Uniform(-1.0, 2.0);
-    let d = if fit::representable(x) { fit::scale(x, w, levels, 2.4, 6).0 } else { f32::NAN };
-    let d = f32_to_f16(d);
-    let t = fit::inverse(f16_to_f32(d));
-    block[..2].copy_from_slice(&d.to_le_bytes());
+    let (d, t) = fit::stored_scale(x, w, levels, (2.4, 6));
+    block[..2].copy_from_slice(&d);
     for (byte, x) in block[2..].iter_mut().zip(x.as_chunks::<4>().0) {
         *byte = x.iter().rev().fold(0, |byte, &x| byte << 2 | (levels.nearest(x * t) + 1.0) as u8);
     }

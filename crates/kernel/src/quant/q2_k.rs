@@ -12,7 +12,7 @@
 use super::Format;
 use super::fit;
 use super::ints::{self, Super};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
 
 pub static Q2_K: Format = Format {
@@ -56,11 +56,7 @@ pub(super) fn pack_two_bits(q: [u8; 256], bytes: &mut [u8; 64]) {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<16> = if fit::representable(x) {
-        superblock::encode_minima::<16, 16>(x, w, 3.0, 15.0)
-    } else {
-        Encoded::NAN
-    };
+    let e = superblock::encode_minima::<16, 16>(x, w, 3.0, 15.0);
     for (j, byte) in block[..16].iter_mut().enumerate() {
         *byte = e.sc[j] as u8 | (e.m[j] as u8) << 4;
     }

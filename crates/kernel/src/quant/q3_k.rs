@@ -14,7 +14,7 @@ use super::Format;
 use super::fit::{self, Uniform};
 use super::ints::{self, Super};
 use super::q2_k::{pack_two_bits, two_bits};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
 
 pub static Q3_K: Format = Format {
@@ -43,11 +43,7 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<16> = if fit::representable(x) {
-        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4))
-    } else {
-        Encoded::NAN
-    };
+    let e = superblock::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4));
     let q = e.q.map(|q| (q + 4) as u8);
     for (l, byte) in block[..32].iter_mut().enumerate() {
         *byte = (0..8).fold(0, |byte, r| byte | (q[32 * r + l] >> 2) << r);

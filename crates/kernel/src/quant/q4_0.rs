@@ -11,7 +11,6 @@ use super::Format;
 use super::fit::{self, Levels, Uniform};
 use super::ints::{self, Block};
 use crate::acts::Act;
-use crate::half::{f16_to_f32, f32_to_f16};
 
 pub static Q4_0: Format = Format {
     name: "q4_0",
@@ -35,12 +34,10 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     let levels = Uniform(-8.0, 7.0);
-    let d = if fit::representable(x) { fit::scale(x, w, levels, 1.8, 4).0 } else { f32::NAN };
-    let d = f32_to_f16(d);
-    let t = fit::inverse(f16_to_f32(d));
+    let (d, t) = fit::stored_scale(x, w, levels, (1.8, 4));
     let step = |x: f32| (levels.nearest(x * t) + 8.0) as u8;
     let (head, q) = block.split_first_chunk_mut().expect("2 of 18");
-    *head = d.to_le_bytes();
+    *head = d;
     for (j, q) in q.iter_mut().enumerate() {
         *q = step(x[j]) | step(x[j + 16]) << 4;
     }

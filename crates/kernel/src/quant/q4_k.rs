@@ -95,11 +95,7 @@ pub(super) fn pack_nibbles(q: [u8; 256], bytes: &mut [u8; 128]) {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<8> = if fit::representable(x) {
-        superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0)
-    } else {
-        Encoded::NAN
-    };
+    let e = superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0);
     let (head, low) = block.split_first_chunk_mut().expect("16 of 144");
     *head = pack_head(&e);
     pack_nibbles(e.q.map(|q| q as u8), low.first_chunk_mut().expect("128 of 128"));

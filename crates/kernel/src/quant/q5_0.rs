@@ -12,7 +12,6 @@ use super::Format;
 use super::fit::{self, Levels, Uniform};
 use super::ints::{self, Block};
 use crate::acts::Act;
-use crate::half::{f16_to_f32, f32_to_f16};
 
 pub static Q5_0: Format = Format {
     name: "q5_0",
@@ -54,10 +53,8 @@ pub(super) fn pack_five_bits(q: [u8; 32], bytes: &mut [u8; 20]) {
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     let levels = Uniform(-16.0, 15.0);
-    let d = if fit::representable(x) { fit::scale(x, w, levels, 3.6, 8).0 } else { f32::NAN };
-    let d = f32_to_f16(d);
-    let t = fit::inverse(f16_to_f32(d));
+    let (d, t) = fit::stored_scale(x, w, levels, (3.6, 8));
     let (head, q) = block.split_first_chunk_mut().expect("2 of 22");
-    *head = d.to_le_bytes();
+    *head = d;
     pack_five_bits(x.map(|x| (levels.nearest(x * t) + 16.0) as u8), q.first_chunk_mut().expect("20 of 20"));
 }

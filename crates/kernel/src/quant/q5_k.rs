@@ -12,7 +12,7 @@ use super::Format;
 use super::fit;
 use super::ints::{self, Super};
 use super::q4_k::{Head, nibbles, pack_head, pack_nibbles};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
 
 pub static Q5_K: Format = Format {
@@ -43,11 +43,7 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<8> = if fit::representable(x) {
-        superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0)
-    } else {
-        Encoded::NAN
-    };
+    let e = superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0);
     let (head, rest) = block.split_first_chunk_mut().expect("16 of 176");
     let (high, low) = rest.split_first_chunk_mut::<32>().expect("32 of 160");
     *head = pack_head(&e);

@@ -15,7 +15,7 @@
 use super::Format;
 use super::fit::{self, Uniform};
 use super::ints::{self, Super};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
 
 pub static Q6_K: Format = Format {
@@ -46,11 +46,8 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 }
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
-    let e: Encoded<16> = if fit::representable(x) {
-        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8))
-    } else {
-        Encoded::NAN
-    };
+    let e =
+        superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8));
     let q = |half: usize, r: usize, l: usize| (e.q[128 * half + 32 * r + l] + 32) as u8;
     for (i, byte) in block[..128].iter_mut().enumerate() {
         let (half, r, l) = (i / 64, i / 32 % 2, i % 32);

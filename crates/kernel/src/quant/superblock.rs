@@ -3,9 +3,12 @@
 //! Each group is fitted alone first (`fit.rs`). The scale of the scales is then found by the same search, a group's scale
 //! counting as much as its error grows when it is missed. From there rounds repeat: codes of scale and minimum are tried
 //! around the nearest, with the values' codes following, and the scales of scales and of minima are solved for all codes
-//! at once. The best round is kept, judged by the error with `d` and `dmin` as f16 holds them.
+//! at once. The best round is kept, judged by the error with `d` and `dmin` as f16 holds them. A superblock with a value that
+//! no scale reaches decodes to NaNs.
 
-use super::fit::{Levels, Offset, Uniform, affine, f16_rounded, fold, inverse, moments, residual, scale};
+use super::fit::{
+    Levels, Offset, Uniform, affine, f16_rounded, fold, inverse, moments, representable, residual, scale,
+};
 use crate::half::f32_to_f16;
 
 /// An encoded superblock: 256 codes in `G` groups, their scales, minima and the scales of those.
@@ -38,6 +41,9 @@ pub(super) fn encode_minima<const G: usize, const N: usize>(
     top: f32,
     s_top: f32,
 ) -> Encoded<G> {
+    if !representable(x) {
+        return Encoded::NAN;
+    }
     let groups = || x.as_chunks::<N>().0.iter().zip(w.as_chunks::<N>().0);
     let (mut scales, mut minima, mut weights, mut shares) = ([0.0; G], [0.0; G], [0.0; G], [0.0; G]);
     for (j, (x, w)) in groups().enumerate() {
@@ -188,6 +194,9 @@ pub(super) fn encode_symmetric<const G: usize, const N: usize>(
     codes: Uniform,
     (reach, steps): (f32, i32),
 ) -> Encoded<G> {
+    if !representable(x) {
+        return Encoded::NAN;
+    }
     let groups = || x.as_chunks::<N>().0.iter().zip(w.as_chunks::<N>().0);
     let (mut scales, mut weights) = ([0.0; G], [0.0; G]);
     for (j, (x, w)) in groups().enumerate() {
