@@ -24,7 +24,7 @@ pub static Q4_K: Format = Format {
     block: 256,
     bytes: BYTES,
     act: Act::Q8x256,
-    dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
+    dequantize,
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
@@ -82,7 +82,25 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 /// The 256 four-bit numbers of 128 bytes, as q5_K has them too.
 #[inline(always)]
 pub(super) fn nibbles(bytes: &[u8; 128]) -> [i8; 256] {
-    ints::runs(|j| bytes.as_chunks::<32>().0[j / 2].map(|byte| (byte >> (4 * (j % 2)) & 15) as i8))
+    ints::runs(|j| group(bytes, j))
+}
+
+/// Those of group `j`.
+#[inline(always)]
+fn group(bytes: &[u8; 128], j: usize) -> [i8; 32] {
+    bytes.as_chunks::<32>().0[j / 2].map(|byte| (byte >> (4 * (j % 2)) & 15) as i8)
+}
+
+/// As [`ints::dequantize_super`] does it, but group by group: half as fast again, in the format that most files have.
+fn dequantize(blocks: &[u8], out: &mut [f32]) {
+    for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<256>().0) {
+        let (head, low) = block.split_first_chunk().expect("16 of 144");
+        let (head, low) = (Head::unpack(head), low.first_chunk().expect("128 of 128"));
+        for (j, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (scale, min) = (head.d * f32::from(head.sc[j]), head.dmin * f32::from(head.m[j]));
+            *out = group(low, j).map(|q| scale * f32::from(q) - min);
+        }
+    }
 }
 
 /// The inverse of [`nibbles`].
