@@ -5,7 +5,6 @@
 //! are made from the plans.
 
 use ingle_kernel::attn::Shape;
-use ingle_kernel::ops::Activation;
 
 use crate::arch::{self, Family};
 use crate::error::{Error, Result};
@@ -234,7 +233,7 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
             mixer: MixerPlan::Attention(attention::Plan::new(shape)),
             ffn: match ffn_dims[i] {
                 0 => FfnPlan::None,
-                dim => FfnPlan::Dense(dense::Plan { dim, activation: Activation::Silu, gated: true }),
+                dim => FfnPlan::Dense(dense::Plan::new(dim)),
             },
             parallel: false,
         })
