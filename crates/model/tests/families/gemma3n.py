@@ -24,7 +24,7 @@ def randomise(model):
     make.randomise(model)
     for layer in model.model.layers:
         # Its input is divided by the width: make it speak.
-        layer.altup.modality_router.weight.data *= 16
+        layer.altup.modality_router.weight.data *= 4
 
 
 def keys(c):
