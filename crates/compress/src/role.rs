@@ -124,6 +124,7 @@ mod tests {
         for (name, role, layer, kind) in [
             ("token_embd.weight", Role::TokenEmbedding, None, "token_embd"),
             ("output.weight", Role::Output, None, "output"),
+            ("per_layer_token_embd.weight", Role::TokenEmbedding, None, "per_layer_token_embd"),
             ("output_norm.weight", Role::Other, None, "output_norm"),
             ("blk.0.attn_v.weight", Role::AttnV, Some(0), "attn_v"),
             ("blk.11.attn_qkv.weight", Role::AttnV, Some(11), "attn_qkv"),
@@ -148,6 +149,10 @@ mod tests {
             "blk.0.ffn_gate_inp.weight",
             "blk.0.shortconv.conv.weight",
             "position_embd.weight",
+            "altup_proj.weight",
+            "blk.0.altup_predict_coef.weight",
+            "blk.0.laurel_l.weight",
+            "per_layer_model_proj.weight",
         ] {
             assert!(kept(name, square).is_some(), "{name}");
         }

@@ -279,6 +279,24 @@ pub fn multiply(x: &mut [f32], y: &[f32]) {
     }
 }
 
+/// The mean of the squares of a row.
+pub fn mean_square(x: &[f32]) -> f32 {
+    sum(x, |x| x * x) / x.len() as f32
+}
+
+/// `x = max(x - c, 0)` with `c = mean(x) + factor * deviation(x)`: of values that are spread as by a normal distribution, the
+/// part above its quantile `factor` (statistical top-k, arXiv 2506.06644). The mean first, then the variance around it.
+pub fn keep_above(x: &mut [f32], factor: f32) {
+    let n = x.len() as f32;
+    let mean = sum(x, |x| x) / n;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / n;
+    let least = mean + factor * variance.sqrt();
+    for x in x {
+        let above = *x - least;
+        *x = if above < 0.0 { 0.0 } else { above };
+    }
+}
+
 /// `x += y * z`, value by value.
 pub fn add_product(x: &mut [f32], y: &[f32], z: &[f32]) {
     assert!(x.len() == y.len() && x.len() == z.len());
@@ -414,6 +432,25 @@ mod tests {
                 (f64::from(x[i]) - mean) / (variance + 1e-5).sqrt() * f64::from(w[i]) + f64::from(b[i]);
             assert!((f64::from(out[i]) - exact).abs() < 2e-6, "{} {exact}", out[i]);
         }
+    }
+
+    #[test]
+    fn what_stands_out_is_kept_as_in_f64() {
+        let x: Vec<f32> = (0..77).map(|i| (i as f32 * 0.7).sin() * 3.0 + 1.0).collect();
+        let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / 77.0;
+        let deviation = (x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / 77.0).sqrt();
+        for factor in [-0.5f32, 0.0, 1.25] {
+            let mut kept = x.clone();
+            keep_above(&mut kept, factor);
+            for (&kept, &x) in kept.iter().zip(&x) {
+                let exact = (f64::from(x) - mean - f64::from(factor) * deviation).max(0.0);
+                assert!((f64::from(kept) - exact).abs() < 1e-6, "{kept} {exact}");
+            }
+            assert!(kept.contains(&0.0) && kept.iter().any(|&v| v > 0.0));
+        }
+        let mut bad = [1.0, f32::NAN, 2.0];
+        keep_above(&mut bad, 1.0);
+        assert!(bad.iter().all(|v| v.is_nan()));
     }
 
     #[test]

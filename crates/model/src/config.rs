@@ -5,7 +5,6 @@
 //! are made from the plans.
 
 use ingle_kernel::attn::Shape;
-use ingle_kernel::ops::Activation;
 
 use crate::arch::{self, Family};
 use crate::error::{Error, Result};
@@ -15,6 +14,7 @@ pub use crate::keys::Keys;
 use crate::mixer::{MixerPlan, attention};
 use crate::norm::NormKind;
 use crate::rope::Rope;
+use crate::streams;
 
 /// Bounds that no real model reaches and that keep every product of sizes far from overflow.
 pub const DIM_MAX: usize = 1 << 20;
@@ -44,6 +44,10 @@ pub struct Config {
     pub layers: Vec<LayerPlan>,
     /// Values of each layer's own embedding of a token, 0 for none.
     pub per_layer_dim: usize,
+    /// The residual streams, where there are several.
+    pub streams: Option<streams::Plan>,
+    /// Rank of the short cut beside each layer's mixer ([`crate::ffn::laurel`]), 0 for none.
+    pub laurel_rank: usize,
     /// Layers the file has after these that only draft tokens ahead; they are left unread.
     pub n_draft_layers: usize,
     /// Factor on token embeddings.
@@ -102,6 +106,8 @@ impl Config {
             ropes: rope.into_iter().collect(),
             layers,
             per_layer_dim: 0,
+            streams: None,
+            laurel_rank: 0,
             n_draft_layers: 0,
             embed_scale: 1.0,
             residual_scale: 1.0,
@@ -116,6 +122,11 @@ impl Config {
     /// Values of all layers' own embeddings of a token.
     pub fn per_layer_width(&self) -> usize {
         self.layers.len() * self.per_layer_dim
+    }
+
+    /// Values of all residual streams of a token, 0 where there is one alone.
+    pub fn streams_width(&self) -> usize {
+        self.streams.map_or(0, |plan| plan.n * self.dim)
     }
 
     /// The heads of the first layer that attends.
@@ -233,7 +244,7 @@ fn layers(keys: &Keys<'_>, dim: usize) -> Result<Vec<LayerPlan>> {
             mixer: MixerPlan::Attention(attention::Plan::new(shape)),
             ffn: match ffn_dims[i] {
                 0 => FfnPlan::None,
-                dim => FfnPlan::Dense(dense::Plan { dim, activation: Activation::Silu, gated: true }),
+                dim => FfnPlan::Dense(dense::Plan::new(dim)),
             },
             parallel: false,
         })

@@ -87,8 +87,14 @@ impl Model {
             table.look_up(run, &self.config, spans, s);
         }
         let mut step = Step { run, config: &self.config, layer: 0, spans, n_tokens };
+        if let Some(streams) = &self.weights.streams {
+            streams.spread(&step, s);
+        }
         for (i, layer) in self.weights.layers.iter().enumerate() {
             step.layer = i;
+            if let Some(streams) = &layer.streams {
+                streams.predict(&step, s);
+            }
             if let Some(mixer) = &layer.mixer {
                 self.take_input(&step, mixer, s);
                 mixer.block.forward(&mut step, s);
@@ -99,9 +105,12 @@ impl Model {
                 ffn.block.forward(&step, s);
                 self.add_output(&step, ffn, s);
             }
-            if let Some(scale) = layer.scale {
-                s.x[..n_tokens * self.config.dim].iter_mut().for_each(|v| *v *= scale);
+            if let Some(streams) = &layer.streams {
+                streams.correct(&step, s);
             }
+        }
+        if let Some(streams) = &self.weights.streams {
+            streams.merge(&step, s);
         }
         s.norm(run, n_tokens, &self.weights.out_norm);
         for span in &mut *step.spans {
@@ -139,13 +148,16 @@ impl Model {
         }
     }
 
-    /// Adds what the block left in `s.delta` to the residual stream.
+    /// Adds what the block left in `s.delta` to the residual stream, and scales that.
     fn add_output<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
         let (n, dim) = (step.n_tokens * self.config.dim, self.config.dim);
         if let Some(norm) = &half.post_norm {
             step.run.pool.for_rows(&mut s.delta[..n], dim, |_, row| norm.apply_in_place(step.run, row));
         }
         ops::add_scaled(&mut s.x[..n], &s.delta[..n], self.config.residual_scale);
+        if let Some(scale) = half.scale {
+            s.x[..n].iter_mut().for_each(|v| *v *= scale);
+        }
     }
 
     fn check(&self, spans: &[Span<'_>], s: &Scratch) -> Result<usize> {

@@ -27,5 +27,6 @@ pub mod mixer;
 pub mod norm;
 pub mod rope;
 pub mod scratch;
+pub mod streams;
 
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::decoder::Runtime;
+use crate::ffn::laurel;
 use crate::linear::Inputs;
 use crate::norm::Norm;
 use crate::rope::{Angles, Rope};
@@ -13,7 +14,7 @@ pub struct Scratch {
     /// Tokens of the last step.
     pub(crate) n_tokens: usize,
     dim: usize,
-    /// Residual stream. `(n_tokens, dim)`
+    /// Residual stream; of several, the one that blocks read and add to. `(n_tokens, dim)`
     pub(crate) x: Vec<f32>,
     /// Input of a mixer, an ffn or the head. `(n_tokens, dim)`
     pub(crate) normed: Vec<f32>,
@@ -23,6 +24,8 @@ pub struct Scratch {
     pub(crate) arena: Vec<f32>,
     /// A block's own, per thread. `(n_threads, Need::per_thread)`
     pub(crate) thread: Vec<f32>,
+    /// All residual streams, where there are several. `(n_tokens, n, dim)`
+    pub(crate) streams: Vec<f32>,
     /// Every token's embeddings per layer. `(n_tokens, n_layers, per_layer_dim)`
     pub(crate) per_layer: Vec<f32>,
     /// Cosines and sines of every token's position.
@@ -58,8 +61,9 @@ impl Need {
 /// What serves every block of the model.
 fn need(config: &Config) -> Need {
     let least = Need { per_token: config.per_layer_width(), per_thread: 0, widest: config.dim };
+    let beside = laurel::need(config).max(config.streams.map_or(least, |plan| plan.need()));
     let layers = config.layers.iter();
-    layers.fold(least, |need, layer| need.max(layer.mixer.need()).max(layer.ffn.need(config.dim)))
+    layers.fold(least.max(beside), |need, layer| need.max(layer.mixer.need()).max(layer.ffn.need(config.dim)))
 }
 
 /// Cuts buffers of `widths` values per token from `arena`.
@@ -90,6 +94,7 @@ impl Scratch {
             delta: rows(config.dim),
             arena: rows(need.per_token),
             thread: vec![0.0; n_threads * need.per_thread],
+            streams: rows(config.streams_width()),
             per_layer: rows(config.per_layer_width()),
             angles: Angles::new(&config.ropes, tokens_max),
             inputs: Inputs::with_capacity(tokens_max, need.widest),
@@ -101,7 +106,8 @@ impl Scratch {
     pub fn bytes_per_token(config: &Config) -> usize {
         let need = need(config);
         let angles: usize = config.ropes.iter().map(Rope::n_pairs).sum();
-        4 * (3 * config.dim + config.per_layer_width() + need.per_token + 2 * angles) + 6 * need.widest
+        let streams = 3 * config.dim + config.streams_width() + config.per_layer_width();
+        4 * (streams + need.per_token + 2 * angles) + 6 * need.widest
     }
 
     /// The most tokens a step may have.

@@ -1,6 +1,7 @@
 //! Canonical weights: whatever a file looks like, past this door there is one layout and one naming.
 
 use std::collections::BTreeMap;
+use std::f32::consts::FRAC_1_SQRT_2;
 
 use ingle_kernel::mat::Mat;
 use ingle_kernel::simd::Kernels;
@@ -9,12 +10,14 @@ use crate::arch::Norms;
 use crate::config::{Config, LayerPlan};
 use crate::error::Result;
 use crate::ffn::Ffn;
+use crate::ffn::laurel::Laurel;
 use crate::ffn::per_layer::{self, PerLayer};
 use crate::file::Contents;
 use crate::linear::{Adaptable, Linear, Place};
 use crate::mixer::Mixer;
 use crate::norm::Norm;
 use crate::source::Source;
+use crate::streams::{Mix, Streams};
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Weights {
     pub embed_place: Place,
     /// Where each layer's own embeddings come from.
     pub per_layer: Option<per_layer::Table>,
+    /// The ends of the residual streams, where there are several.
+    pub streams: Option<Streams>,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// The norm before the head.
@@ -42,8 +47,8 @@ pub struct Layer {
     pub mixer: Option<Half<dyn Mixer>>,
     /// Mix channels, one after the other; some layers have none.
     pub ffns: Vec<Half<dyn Ffn>>,
-    /// Factor on the residual stream behind the layer.
-    pub scale: Option<f32>,
+    /// What goes on between the residual streams, where there are several.
+    pub streams: Option<Mix>,
 }
 
 /// Half a layer: what stands before the block, the block, and what stands behind it.
@@ -53,6 +58,8 @@ pub struct Half<B: ?Sized> {
     pub input: Input,
     /// The norm of what the block gives, before it is added.
     pub post_norm: Option<Norm>,
+    /// Factor on the residual stream once it is.
+    pub scale: Option<f32>,
     /// The block.
     pub block: Box<B>,
 }
@@ -78,6 +85,7 @@ impl Weights {
         let embed = source.mat("token_embd.weight", config.vocab, config.dim)?;
         let embed_place = source.place_looked_up("token_embd.weight", config.vocab, config.dim);
         let per_layer = per_layer::Table::read(&mut source, config)?;
+        let streams = Streams::read(&mut source, config)?;
         let layers = config.layers.iter().enumerate().map(|(i, plan)| {
             source.enter(Some(i));
             Layer::read(&mut source, config, plan)
@@ -93,7 +101,7 @@ impl Weights {
             Linear { mat: embed.clone(), bias, place: Some(place) }
         };
         let adaptable = source.finish()?;
-        Ok(Self { embed, embed_place, per_layer, layers, out_norm, head, adaptable })
+        Ok(Self { embed, embed_place, per_layer, streams, layers, out_norm, head, adaptable })
     }
 }
 
@@ -116,22 +124,32 @@ impl Layer {
             Some(block) => Some(Half {
                 input: input(source, "attn_norm")?,
                 post_norm: post_norm(source, "post_attention_norm")?,
+                scale: None,
                 block,
             }),
         };
         // The one norm of a layer without a mixer has the name of the first.
         let ffn_norm = if mixer.is_some() { "ffn_norm" } else { "attn_norm" };
-        let mut ffns = Vec::new();
+        let mut ffns: Vec<Half<dyn Ffn>> = Vec::new();
+        if config.laurel_rank > 0 {
+            let (scale, block) = (Some(FRAC_1_SQRT_2), Box::new(Laurel::read(source, config)?));
+            ffns.push(Half { input: Input::Shared, post_norm: None, scale, block });
+        }
         if let Some(block) = plan.ffn.read(source, dim)? {
             let input = if plan.parallel { Input::Shared } else { input(source, ffn_norm)? };
-            ffns.push(Half { input, post_norm: post_norm(source, "post_ffw_norm")?, block });
+            let post_norm = post_norm(source, "post_ffw_norm")?;
+            ffns.push(Half { input, post_norm, scale: None, block });
         }
-        if config.per_layer_dim > 0 {
+        let streams = config.streams.map(|plan| Mix::read(plan, source, config)).transpose()?;
+        // Where there are several streams, the others take what the layer's own embedding gives.
+        if config.per_layer_dim > 0 && streams.is_none() {
             let post_norm = Some(source.norm("post_norm", dim)?);
             let block = Box::new(PerLayer::read(source, config)?);
-            ffns.push(Half { input: Input::Plain, post_norm, block });
+            ffns.push(Half { input: Input::Plain, post_norm, scale: None, block });
         }
-        let scale = source.vector_if("layer_output_scale.weight", 1)?.map(|scale| scale[0]);
-        Ok(Self { mixer, ffns, scale })
+        if let (None, Some(last)) = (&streams, ffns.last_mut()) {
+            last.scale = source.vector_if("layer_output_scale.weight", 1)?.map(|scale| scale[0]);
+        }
+        Ok(Self { mixer, ffns, streams })
     }
 }

@@ -19,6 +19,7 @@ const ROUNDS: usize = 8_000;
 const DAMAGED: &[&str] = &[
     "fp8",
     "gemma3",
+    "gemma3n",
     "gemma4",
     "phi3",
     "gpt-oss-mxfp4",
@@ -135,8 +136,53 @@ fn fields_that_contradict_the_weights_or_each_other() {
             "config.json rope_parameters long_factor: a list of other things",
         ),
     ];
+    refused_fields("llama", cases);
+}
+
+#[test]
+fn lists_and_streams_that_contradict_the_weights_or_each_other() {
+    let sparsity = "activation_sparsity_pattern";
+    let cases = [
+        (sparsity, json!([0.5, 1.0, 0.0]), "config.json activation_sparsity_pattern: 1.0, expected a number"),
+        (
+            sparsity,
+            json!([0.5, "0", 0.0]),
+            "config.json activation_sparsity_pattern: \"0\", expected a number",
+        ),
+        (
+            sparsity,
+            json!([0.5]),
+            "metadata gemma3n.activation_sparsity_scale: 1 values, expected for each of 3",
+        ),
+        ("intermediate_size", json!([24, -1, 24]), "config.json intermediate_size: a list of other things"),
+        (
+            "intermediate_size",
+            json!([24]),
+            "metadata gemma3n.feed_forward_length: 1 values, expected one for",
+        ),
+        (
+            "layer_types",
+            json!(["full_attention"]),
+            "metadata gemma3n.attention.sliding_window_pattern: 1 values",
+        ),
+        ("altup_num_inputs", json!(1), "metadata gemma3n.altup.num_inputs: 1, expected 2 to 8"),
+        ("altup_num_inputs", json!(4), "tensor altup_proj.weight: shape [32, 32, 2], expected [32, 32, 3]"),
+        ("altup_active_idx", json!(3), "metadata gemma3n.altup.active_idx: 3, expected 0 to 2"),
+        ("altup_correct_scale", json!(false), "config.json altup_correct_scale: false is not supported"),
+        ("num_kv_shared_layers", json!(3), "metadata gemma3n.attention.shared_kv_layers: 3, expected 0 to 2"),
+        (
+            "hidden_size_per_layer_input",
+            json!(0),
+            "metadata gemma3n.embedding_length_per_layer_input: 0, expected 1 to",
+        ),
+    ];
+    refused_fields("gemma3n-second", cases);
+}
+
+/// Each field, with this value in the configuration of the folder `base`, is refused with a sentence that starts as expected.
+fn refused_fields<'a>(base: &str, cases: impl IntoIterator<Item = (&'a str, Value, &'a str)>) {
     let wrong = cases.into_iter().filter_map(|(field, value, expected)| {
-        let mut folder = read("llama");
+        let mut folder = read(base);
         let mut config: Map<String, Value> = serde_json::from_slice(&folder.config).unwrap();
         config.insert(field.to_owned(), value.clone());
         folder.config = serde_json::to_vec(&config).unwrap();

@@ -51,13 +51,14 @@ fn adjust(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
             (plan.shape.head_dim, plan.shape.window, plan.rope) = (head_dim, window, Some(1));
         }
     });
-    share(keys, config, &windowed)
+    share(keys, config, &windowed, 0)
 }
 
-/// The last `attention.shared_kv_layers` layers read the keys and values of the last earlier layer of their kind.
-fn share(keys: &Keys<'_>, config: &mut Config, windowed: &[bool]) -> Result<()> {
+/// The last `attention.shared_kv_layers` layers, `default` where the file does not say, read the keys and values of the
+/// last earlier layer of their kind.
+pub(super) fn share(keys: &Keys<'_>, config: &mut Config, windowed: &[bool], default: usize) -> Result<()> {
     let n_layers = config.layers.len();
-    let n_shared = keys.uint_or("attention.shared_kv_layers", 0, 0..=n_layers - 1)?;
+    let n_shared = keys.uint_or("attention.shared_kv_layers", default, 0..=n_layers - 1)?;
     let n_own = n_layers - n_shared;
     let lender = |i: usize| {
         let found = (0..n_own).rev().find(|&j| windowed[j] == windowed[i]);

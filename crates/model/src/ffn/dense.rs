@@ -1,6 +1,6 @@
 //! The feed-forward block: `down(f(gate(x)) * up(x))` (arXiv 2002.05202), or the older `down(f(up(x)))`.
 
-use ingle_kernel::ops::Activation;
+use ingle_kernel::ops::{self, Activation};
 
 use super::Ffn;
 use crate::decoder::{Runtime, Step};
@@ -18,9 +18,16 @@ pub struct Plan {
     pub activation: Activation,
     /// Whether there is a gate.
     pub gated: bool,
+    /// How many standard deviations above the mean of a token's gates one must be to count, and then by the rest.
+    pub keep_above: Option<f32>,
 }
 
 impl Plan {
+    /// `dim` values inside, gated by SiLU.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, activation: Activation::Silu, gated: true, keep_above: None }
+    }
+
     pub(super) fn need(&self) -> Need {
         Need { per_token: 2 * self.dim, per_thread: 0, widest: self.dim }
     }
@@ -63,7 +70,7 @@ impl Dense {
         x: &[f32],
         out: &mut [f32],
     ) {
-        let (n, f) = (self.plan.dim, self.plan.activation);
+        let Plan { dim: n, activation: f, keep_above, .. } = self.plan;
         let n_tokens = x.len() / self.down.mat.rows();
         let [inner, up] = split(arena, n_tokens, [n, n]);
         match &self.gate {
@@ -71,6 +78,9 @@ impl Dense {
                 project(run, inputs, x, [(gate, &mut *inner), (&self.up, &mut *up)]);
                 let up = &*up;
                 run.pool.for_rows(inner, n, |t, gate| {
+                    if let Some(factor) = keep_above {
+                        ops::keep_above(gate, factor);
+                    }
                     (run.kernels.ops().glu)(f, gate, &up[t * n..(t + 1) * n]);
                 });
             }

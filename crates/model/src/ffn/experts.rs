@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ingle_kernel::ops::{self, Activation};
+use ingle_kernel::ops;
 
 use super::Ffn;
 use super::dense::{self, Dense};
@@ -43,7 +43,6 @@ impl Plan {
     /// Reads what files say of experts: gated by SiLU, weights that add up to 1 and no shared block, unless they say else.
     pub fn read(keys: &Keys<'_>) -> Result<Self> {
         let n_experts = keys.uint("expert_count", 1..=EXPERTS_MAX)?;
-        let expert = |dim| dense::Plan { dim, activation: Activation::Silu, gated: true };
         // Older families have experts as wide as the block they replace.
         let own = keys.has("expert_feed_forward_length");
         let width = if own { "expert_feed_forward_length" } else { "feed_forward_length" };
@@ -51,11 +50,11 @@ impl Plan {
         Ok(Self {
             n_experts,
             n_used: keys.uint("expert_used_count", 1..=n_experts)?,
-            expert: expert(keys.uint(width, 1..=DIM_MAX)?),
+            expert: dense::Plan::new(keys.uint(width, 1..=DIM_MAX)?),
             renormalise: keys.file.bool(&keys.key("expert_weights_norm"))?.unwrap_or(true),
             sigmoid: keys.uint_or("expert_gating_func", 0, 0..=2)? == 2,
             scale: keys.positive("expert_weights_scale")?.unwrap_or(1.0),
-            shared: Some(shared).filter(|&dim| dim > 0).map(expert),
+            shared: Some(shared).filter(|&dim| dim > 0).map(dense::Plan::new),
         })
     }
 
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
 
     fn plan(n_used: usize, renormalise: bool) -> Plan {
-        let expert = dense::Plan { dim: 1, activation: Activation::Silu, gated: true };
+        let expert = dense::Plan::new(1);
         Plan { n_experts: 4, n_used, expert, renormalise, sigmoid: false, scale: 1.0, shared: None }
     }
 

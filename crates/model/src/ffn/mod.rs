@@ -5,6 +5,7 @@
 pub mod beside;
 pub mod dense;
 pub mod experts;
+pub mod laurel;
 pub mod per_layer;
 
 use std::fmt::Debug;

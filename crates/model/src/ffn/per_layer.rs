@@ -21,7 +21,7 @@ use crate::source::Source;
 /// Where the vectors of all layers come from.
 #[derive(Debug)]
 pub struct Table {
-    /// `(vocab, n_layers * per_layer_dim)`
+    /// A row for each id; ids behind the last, those of images and sounds, take the first. `(n, n_layers * per_layer_dim)`
     embed: Mat,
     /// `(n_layers * per_layer_dim, dim)`
     from_stream: Linear,
@@ -36,8 +36,10 @@ impl Table {
         if n == 0 {
             return Ok(None);
         }
+        let embed = "per_layer_token_embd.weight";
+        let n_rows = source.tensor(embed)?.shape.get(1).map_or(1, |&rows| rows.clamp(1, config.vocab));
         Ok(Some(Self {
-            embed: source.mat("per_layer_token_embd.weight", config.vocab, width)?,
+            embed: source.mat(embed, n_rows, width)?,
             from_stream: source.linear("per_layer_model_proj", width, config.dim)?,
             norm: source.norm("per_layer_proj_norm", n)?,
         }))
@@ -51,7 +53,8 @@ impl Table {
         let embedded = &mut s.arena[..n_tokens * width];
         let ids = spans.iter().flat_map(|span| span.tokens);
         for (row, &id) in embedded.chunks_exact_mut(width).zip(ids) {
-            self.embed.dequantize_row(id as usize, row);
+            let known = Some(id as usize).filter(|&id| id < self.embed.rows());
+            self.embed.dequantize_row(known.unwrap_or(0), row);
         }
         project(run, &mut s.inputs, x, [(&self.from_stream, &mut *out)]);
         let from_stream = 1.0 / (config.dim as f32).sqrt();

@@ -349,11 +349,30 @@ def seeing(folder):
         model_type="qwen3_5_moe", tie_word_embeddings=text["tie_word_embeddings"], text_config=text)))(folder)
 
 
+def hearing(folder):
+    """Gemma 3n as published: inside of a model that sees and hears, with the older fields of its two rotations."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {name.replace("model.", "model.language_model.", 1): w for name, w in tensors.items()}
+    heads = ["vision_tower", "embed_vision", "audio_tower", "embed_audio"]
+    tensors |= {f"model.{head}.norm.weight": torch.zeros(1) for head in heads}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    def change(config):
+        text = dict(config)
+        rope = text.pop("rope_parameters")
+        text |= {"rope_theta": rope["full_attention"]["rope_theta"], "rope_scaling": None,
+                 "rope_local_base_freq": rope["sliding_attention"]["rope_theta"]}
+        config.clear()
+        config |= {"model_type": "gemma3n", "text_config": text, "vision_config": {}, "audio_config": {}}
+    edit(change)(folder)
+
+
 SHARED = {
     "phi2": make_old, "phi2-llama3": make_old, "starcoder2": as_saved, "stablelm": make_old, "stablelm-parallel": as_saved, "gpt-oss": as_saved,
     "exaone4": make_old, "exaone4-global": as_saved, "hunyuan-dense": make_old, "ernie4_5": as_saved,
     "nemotron": make_old, "glm4": as_saved, "command-r": as_saved, "cohere2": as_saved, "qwen2moe": as_saved,
     "seed_oss": as_saved, "apertus": as_saved, "olmo3": as_saved,
+    "gemma3n": hearing, "gemma3n-second": as_saved,
     "gemma4": as_saved, "gemma4-experts": as_saved, "gemma4-global": edit(gemma4_global), "mamba": as_saved,
     "falcon-mamba": as_saved, "mamba2": as_saved, "jamba": as_saved, "granitehybrid": edit(granite_old),
     "bamba": as_saved, "bamba-9b": as_saved, "falcon-h1": as_saved, "falcon-h1-plain": as_saved,

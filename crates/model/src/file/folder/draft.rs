@@ -51,6 +51,11 @@ impl Draft<'_> {
         self.file.set(self.key(name), Value::ints(values))
     }
 
+    /// Sets one number for each layer.
+    pub fn floats(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.file.set(self.key(name), Value::floats(values))
+    }
+
     /// Sets a truth value for each layer.
     pub fn bools(&mut self, name: &str, values: impl Iterator<Item = bool>) -> Result<()> {
         self.file.set(self.key(name), Value::bools(values))

@@ -43,20 +43,24 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ],
     tied: true,
     prefixes: gemma3::PREFIXES,
-    skips: &["model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio."],
+    skips: SKIPS,
     whole: &[PER_LAYER, WHOLE],
     layer: &[NORMS, EXPERTS, BLOCKS, LAYER],
     adjust,
     ..ModelType::BASE
 };
 
-const PER_LAYER: &[Rule] = &[
+/// What sees and hears.
+pub(super) const SKIPS: &[&str] =
+    &["model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio."];
+
+pub(super) const PER_LAYER: &[Rule] = &[
     ("model.embed_tokens_per_layer", "per_layer_token_embd", as_is),
     ("model.per_layer_model_projection", "per_layer_model_proj", as_is),
     ("model.per_layer_projection_norm", "per_layer_proj_norm", as_is),
 ];
 
-const NORMS: &[Rule] = &[
+pub(super) const NORMS: &[Rule] = &[
     ("post_attention_layernorm", "post_attention_norm", as_is),
     ("pre_feedforward_layernorm", "ffn_norm", as_is),
     ("post_feedforward_layernorm", "post_ffw_norm", as_is),
@@ -73,7 +77,7 @@ const EXPERTS: &[Rule] = &[
     ("experts.down_proj", "ffn_down_exps.weight", as_is),
 ];
 
-const BLOCKS: &[Rule] = &[
+pub(super) const BLOCKS: &[Rule] = &[
     ("layer_scalar", "layer_output_scale.weight", as_is),
     ("per_layer_input_gate", "inp_gate", as_is),
     ("per_layer_projection", "proj", as_is),

@@ -14,6 +14,7 @@ mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
 mod gemma4;
 mod glm4;
 mod gpt_oss;
@@ -164,6 +165,7 @@ pub static MODEL_TYPES: &[&ModelType] = &[
     &gemma::MODEL_TYPE,
     &gemma2::MODEL_TYPE,
     &gemma3::MODEL_TYPE,
+    &gemma3n::MODEL_TYPE,
     &phi3::MODEL_TYPE,
     &smollm3::MODEL_TYPE,
     &granite::MODEL_TYPE,
