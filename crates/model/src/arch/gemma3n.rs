@@ -11,7 +11,6 @@ use super::{Norms, gemma, gemma4};
 use crate::config::{Config, DIM_MAX, Keys};
 use crate::error::{Error, Result};
 use crate::ffn::FfnPlan;
-use crate::keys::missing;
 use crate::rope::Rope;
 use crate::streams::{self, STREAMS_MAX};
 
@@ -66,7 +65,7 @@ fn adjust(keys: &Keys<'_>, config: &mut Config) -> Result<()> {
 /// The rank of the short cuts, which no key says.
 fn laurel_rank(keys: &Keys<'_>) -> Result<usize> {
     let (name, part) = ("blk.0.laurel_l.weight", "tensor blk.0.laurel_l.weight");
-    let left = keys.file.tensor(name).ok_or_else(|| missing(part, "the first layer's short cut"))?;
+    let left = keys.file.tensor(name).ok_or_else(|| Error::missing(part, "the first layer's short cut"))?;
     let rank = left.shape.get(1).copied().unwrap_or(1);
     if !(1..=DIM_MAX).contains(&rank) {
         return Err(Error::malformed(part, format!("rank {rank}"), format!("1 to {DIM_MAX}")));
