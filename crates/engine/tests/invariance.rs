@@ -1,5 +1,5 @@
 //! The law of sums on a real model with integer weights: a token's logits are the same to the bit for every chunk, thread
-//! count, tier, neighbour in the step and history of the cache.
+//! count, neighbour in the step and history of the cache, and nearly the same on every tier.
 
 mod demo;
 
@@ -28,13 +28,17 @@ fn all_logits(session: &mut Session, tokens: &[u32]) -> Vec<f32> {
 }
 
 #[test]
-fn chunks_threads_and_tiers_change_nothing() {
+fn chunks_and_threads_change_nothing_and_tiers_little() {
     for kv in kv::FORMATS {
-        let mut first: Option<Vec<f32>> = None;
+        let mut scalar: Option<Vec<f32>> = None;
         for tier in TIERS.iter().filter(|t| (t.detect)()) {
-            // Scalar is slow: one run of it says that the tiers agree, and theirs say the rest.
-            let splits: &[_] =
-                if tier.name == "scalar" { &[(2, 512)] } else { &[(1, 512), (2, 512), (2, 7), (1, 1)] };
+            // Scalar is slow: two runs of it are enough.
+            let splits: &[_] = if tier.name == "scalar" {
+                &[(2, 512), (1, 100)]
+            } else {
+                &[(1, 512), (2, 512), (2, 7), (1, 1)]
+            };
+            let mut first: Option<Vec<f32>> = None;
             for &(n_threads, chunk) in splits {
                 let loaded = demo::load(Some(tier.name), n_threads);
                 let tokens = tokens(&loaded);
@@ -42,8 +46,20 @@ fn chunks_threads_and_tiers_change_nothing() {
                 let first = first.get_or_insert_with(|| logits.clone());
                 assert!(*first == logits, "{kv}, {}, {n_threads} threads, chunk {chunk}", tier.name);
             }
+            // Attention fuses multiplications and additions where the tier can.
+            let first = first.expect("there are splits");
+            let scalar = scalar.get_or_insert_with(|| first.clone());
+            let error = relative_error(&first, scalar);
+            assert!(error < 0.02, "{kv}, {}: {error}", tier.name);
         }
     }
+}
+
+/// Root mean square of the difference, in that of `b`.
+fn relative_error(a: &[f32], b: &[f32]) -> f32 {
+    let square = |x: f32| x * x;
+    let error: f32 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
+    (error / b.iter().copied().map(square).sum::<f32>()).sqrt()
 }
 
 #[test]
@@ -53,10 +69,9 @@ fn exact_arithmetic_is_close_to_integer_arithmetic() {
     let tokens = tokens(&integer);
     let a = all_logits(&mut demo::session(&integer, 1024, "f16", 64), &tokens);
     let b = all_logits(&mut demo::session(&exact, 1024, "f16", 64), &tokens);
-    let spread = (b.iter().map(|v| v * v).sum::<f32>() / b.len() as f32).sqrt();
-    let error = (a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / b.len() as f32).sqrt();
+    let error = relative_error(&a, &b);
     assert!(error > 0.0, "8-bit activations round");
-    assert!(error < 0.02 * spread, "{error} of {spread}");
+    assert!(error < 0.02, "{error}");
 }
 
 #[test]

@@ -63,6 +63,12 @@ pub fn matmul_all<'a, const N: usize>(
         let first = (tile - tiles_before[which]) * tile_rows;
         let n_rows = tile_rows.min(mat.rows() - first);
         let weights = mat.tile(first..first + n_rows);
+        if n_tokens == 1 {
+            // SAFETY: rows `first..first + n_rows` belong to this tile alone.
+            let out = unsafe { out.part(first, n_rows) };
+            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, 0..1, out);
+            return;
+        }
         let mut sums = [0f32; TILE_SUMS];
         for token in (0..n_tokens).step_by(TILE_TOKENS) {
             let tokens = token..n_tokens.min(token + TILE_TOKENS);

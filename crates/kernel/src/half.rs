@@ -19,18 +19,15 @@ pub fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 16) as u16 & 0x8000;
     let magnitude = bits & 0x7fff_ffff;
-    if magnitude > 0x7f80_0000 {
-        return sign | 0x7e00;
-    }
-    if magnitude >= 0x4780_0000 {
-        return sign | 0x7c00; // 65536 and above, infinity included
-    }
-    if magnitude < 0x3880_0000 {
-        // Subnormal: adding 0.5 aligns the last bit of binary16 with the last bit of the sum's mantissa.
-        return sign | (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000) as u16;
-    }
+    // All cases are computed and one is chosen, so that a loop of conversions becomes vectors.
     let odd = (magnitude >> 13) & 1;
-    sign | ((magnitude.wrapping_add(0xc800_0000).wrapping_add(0xfff) + odd) >> 13) as u16
+    let normal = magnitude.wrapping_add(0xc800_0000).wrapping_add(0xfff).wrapping_add(odd) >> 13;
+    // Subnormal: adding 0.5 aligns the last bit of binary16 with the last bit of the sum's mantissa.
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
+    // 65536 and above, infinity included.
+    let overflow = if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
+    sign | if magnitude >= 0x4780_0000 { overflow } else { finite as u16 }
 }
 
 /// bfloat16 bits to f32, exact.

@@ -5,7 +5,6 @@
 //! lanes that are folded by halves, as in [`crate::quant`].
 
 use crate::acts::QuantizeRow;
-use crate::attn::BlockFn;
 use crate::scan::{DeltaStep, SelectiveStep, SsmStep};
 
 /// A tier's build of every operation here.
@@ -31,8 +30,6 @@ pub struct Ops {
     pub rope_interleaved: RopeFn,
     /// [`crate::acts`]' quantisation.
     pub quantize: QuantizeRow,
-    /// [`crate::attn`]'s inner block.
-    pub attend_block: BlockFn,
     /// [`crate::scan`]'s state space step.
     pub ssm_step: SsmStep,
     /// [`crate::scan`]'s state space step with a decay per channel and row.
@@ -46,13 +43,15 @@ pub type RopeFn = fn(&mut [f32], usize, &[f32], &[f32]);
 
 /// Adds 16 lanes up: 8 onto 8, 4 onto 4, 2 onto 2, 1 onto 1.
 #[inline(always)]
-pub(crate) fn fold(lanes: &mut [f32; 16]) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
+pub(crate) fn fold(lanes: &[f32; 16]) -> f32 {
+    let (mut eight, mut four) = ([0.0; 8], [0.0; 4]);
+    for i in 0..8 {
+        eight[i] = lanes[i] + lanes[i + 8];
     }
-    lanes[0]
+    for i in 0..4 {
+        four[i] = eight[i] + eight[i + 4];
+    }
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 /// `out = x / sqrt(mean(x^2) + eps) * weight`, all `(dim)`.
@@ -111,7 +110,7 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += f(x);
     }
-    fold(&mut lanes)
+    fold(&lanes)
 }
 
 /// What bends the straight lines of a feed-forward block.

@@ -5,14 +5,13 @@
 //! looks back over a window keeps only the latest blocks. A recurrent state is one position's: going back needs a copy
 //! that was made there, so a few copies are kept, made by [`Kv::checkpoint`].
 
-use ingle_kernel::attn::{BLOCK, Cache};
+pub use ingle_kernel::attn::FORMATS;
+use ingle_kernel::attn::{self, BLOCK, Cache};
 use ingle_kernel::quant::{self, Format};
+use ingle_kernel::simd::Kernels;
 
 use crate::config::{Config, LayerPlan};
 use crate::error::{Error, Result};
-
-/// Formats a cache can be kept in, by name.
-pub const FORMATS: &[&str] = &["f32", "f16", "q8_0", "q4_0"];
 
 /// Positions a windowed layer keeps beyond its window: how far a sequence can go back without computing anew, and how
 /// many tokens it takes at once.
@@ -79,9 +78,9 @@ struct LayerState {
 struct KeysAndValues {
     shape: KvShape,
     n_places: usize,
-    /// `(n_places, n_kv_heads, BLOCK, head_dim)`, encoded.
+    /// `(n_kv_heads, n_places)` blocks, encoded.
     k: Vec<u8>,
-    /// `(n_places, n_kv_heads, BLOCK, head_dim)`, encoded.
+    /// The same of values.
     v: Vec<u8>,
 }
 
@@ -254,21 +253,13 @@ impl Kv {
     }
 
     /// Stores rows `(n, n_kv_heads * head_dim)` at positions `pos..pos + n` of a layer.
-    pub(crate) fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) {
-        let kv = self.layers[layer].kv.as_mut().expect("a layer that attends");
-        let KvShape { n_kv_heads, head_dim, .. } = kv.shape;
-        let row = n_kv_heads * head_dim;
+    pub(crate) fn store(&mut self, kernels: &Kernels, layer: usize, pos: usize, k: &[f32], v: &[f32]) {
+        let KeysAndValues { shape, k: cache_k, v: cache_v, .. } =
+            self.layers[layer].kv.as_mut().expect("a layer that attends");
+        let row = shape.n_kv_heads * shape.head_dim;
         assert!(pos + k.len() / row <= self.capacity);
-        let encode = self.format.quantize.expect("cache formats can be encoded");
-        let head_bytes = self.format.row_bytes(head_dim);
         for (i, (k, v)) in k.chunks_exact(row).zip(v.chunks_exact(row)).enumerate() {
-            let (block, slot) = ((pos + i) / BLOCK % kv.n_places, (pos + i) % BLOCK);
-            for head in 0..n_kv_heads {
-                let at = ((block * n_kv_heads + head) * BLOCK + slot) * head_bytes;
-                let values = head * head_dim..(head + 1) * head_dim;
-                encode(&k[values.clone()], None, &mut kv.k[at..at + head_bytes]);
-                encode(&v[values], None, &mut kv.v[at..at + head_bytes]);
-            }
+            attn::store(kernels, self.format, shape.head_dim, pos + i, [k, v], [cache_k, cache_v]);
         }
     }
 }

@@ -68,5 +68,5 @@ fn dot<const N: usize>(w: &[u8], a: ActRow<'_>, value: impl Fn([u8; N]) -> f32) 
     for (sum, (&w, &x)) in sums.iter_mut().zip(w_rest.iter().zip(x_rest)) {
         *sum += value(w) * x;
     }
-    crate::ops::fold(&mut sums)
+    crate::ops::fold(&sums)
 }

@@ -122,13 +122,13 @@ macro_rules! multiply {
             steps: usize,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
-            $crate::simd::panel::parts(sums.len(), $most, |first, n| {
+            for (first, n) in $crate::simd::parts(sums.len(), $most) {
                 let (a, sums) = (&product.a[first..first + n], &mut sums[first..first + n]);
                 match n {
                     $($t => some::<$t>(product, steps, a, sums),)*
                     _ => some::<$most>(product, steps, a, sums),
                 }
-            });
+            }
         }
 
         #[target_feature(enable = $features)]
@@ -185,19 +185,3 @@ macro_rules! tiles {
     };
 }
 pub(crate) use tiles;
-
-/// The kernels of the float formats, for a tier's table: those of its module `float`.
-#[cfg(target_arch = "x86_64")]
-macro_rules! floats {
-    () => {
-        &[$crate::simd::lanes::floats!("f32" f32), $crate::simd::lanes::floats!("f16" f16), $crate::simd::lanes::floats!("bf16" bf16)]
-    };
-    ($name:literal $f:ident) => {
-        ($name, $crate::simd::RowKernel { act: $crate::acts::Act::F32, tile: |_, weights, n_rows, acts, tokens, out| {
-            // SAFETY: called only where the tier's `detect` found the features.
-            unsafe { float::$f(weights, n_rows, acts, tokens, out) }
-        } })
-    };
-}
-#[cfg(target_arch = "x86_64")]
-pub(crate) use floats;

@@ -16,6 +16,8 @@ mod avxvnni;
 mod exact;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod expand;
+mod float;
+pub(crate) mod floats;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
 #[cfg(target_arch = "aarch64")]
@@ -29,6 +31,7 @@ mod scalar;
 use std::ops::Range;
 
 use crate::acts::{Act, Acts};
+use crate::attn::CacheKernel;
 use crate::ops::Ops;
 use crate::quant::Format;
 
@@ -41,6 +44,8 @@ pub struct Tier {
     pub detect: fn() -> bool,
     /// Its builds of the small operations.
     pub(crate) ops: Ops,
+    /// What it does with caches of keys and values, by format name.
+    pub(crate) caches: &'static [(&'static str, CacheKernel)],
     /// Its tile kernels of float formats, by format name; others fall back to scalar.
     pub(crate) floats: &'static [(&'static str, RowKernel)],
     /// Those of block formats.
@@ -73,6 +78,13 @@ pub struct RowKernel {
     pub act: Act,
     /// The product of a tile.
     pub tile: TileFn,
+}
+
+/// Splits `n` into parts of at most `most`, as equal as can be: the first of each and how many.
+#[inline(always)]
+pub(crate) fn parts(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let n_parts = n.div_ceil(most);
+    (0..n_parts).map(move |i| (i * n / n_parts, (i + 1) * n / n_parts - i * n / n_parts))
 }
 
 /// The kernels of one run: a tier, or `exact`.
@@ -111,6 +123,15 @@ impl Kernels {
     /// The small operations.
     pub fn ops(&self) -> &'static Ops {
         &self.tier.ops
+    }
+
+    /// What the tier does with caches of `format`.
+    ///
+    /// # Panics
+    /// When it is none of [`crate::attn::FORMATS`].
+    pub(crate) fn cache_kernel(&self, format: &Format) -> CacheKernel {
+        let kernel = self.tier.caches.iter().find(|(name, _)| *name == format.name);
+        kernel.expect("a format of caches").1
     }
 
     /// The kernel for matrices of `format` with rows of `cols` weights.

@@ -5,7 +5,7 @@ macro_rules! ops {
     ($features:literal) => {{
         use $crate::ops::{self, Activation, Ops};
         use $crate::simd::ops::build;
-        use $crate::{acts::{self, Act}, attn, scan};
+        use $crate::{acts::{self, Act}, scan};
         Ops {
             rms_norm: build!($features, ops::rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])),
             rms_norm_in_place: build!($features, ops::rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32)),
@@ -17,9 +17,6 @@ macro_rules! ops {
             rope_halves: build!($features, ops::rope_halves(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
             rope_interleaved: build!($features, ops::rope_interleaved(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
             quantize: build!($features, acts::quantize(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16])),
-            attend_block: build!($features, attn::block(
-                query: &[f32], cap: f32, k: &[f32], v: &[f32], sums: &mut [f32], max: &mut f32, total: &mut f32
-            )),
             ssm_step: build!($features, scan::ssm_step(
                 state: &mut [f32], x: &[f32], b: &[f32], c: &[f32], numbers: [f32; 3], out: &mut [f32]
             )),

@@ -139,17 +139,6 @@ fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_ro
     }
 }
 
-/// Splits `n` tokens into parts of at most `most`, as equal as can be: `part(first, length)`.
-#[inline(always)]
-pub(crate) fn parts(n: usize, most: usize, mut part: impl FnMut(usize, usize)) {
-    let mut first = 0;
-    for left in (1..=n.div_ceil(most)).rev() {
-        let len = (n - first).div_ceil(left);
-        part(first, len);
-        first += len;
-    }
-}
-
 /// Adds the products of a panel of blocks with `T` tokens, `a[0..T]`, to their sums. `STEPS` dot products fit a
 /// [`Lanes::P`]; 0 says that the weights are wide.
 #[inline(always)]

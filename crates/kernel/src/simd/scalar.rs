@@ -3,11 +3,26 @@
 use std::ops::Range;
 
 use super::Tier;
+use super::floats::Portable;
 use crate::acts::{self, Acts};
-use crate::attn;
+use crate::attn::cache::{self, CacheFormat, cache_formats};
+use crate::attn::{CacheKernel, block};
 use crate::ops::{self, Ops};
 use crate::quant::Format;
 use crate::scan;
+
+/// What is done with caches of each format.
+macro_rules! caches {
+    (; $($format:ident)*) => {
+        &[$((
+            cache::$format::NAME,
+            CacheKernel {
+                attend: |block, running| block::attend::<Portable, cache::$format>(Portable, block, running),
+                store: cache::store::<cache::$format>,
+            },
+        )),*]
+    };
+}
 
 /// Runs everywhere.
 pub static TIER: Tier = Tier {
@@ -24,11 +39,11 @@ pub static TIER: Tier = Tier {
         rope_halves: ops::rope_halves,
         rope_interleaved: ops::rope_interleaved,
         quantize: acts::quantize,
-        attend_block: attn::block,
         ssm_step: scan::ssm_step,
         selective_step: scan::selective_step,
         delta_step: scan::delta_step,
     },
+    caches: cache_formats!(caches!()),
     floats: &[],
     tiles: &[],
 };

@@ -3,15 +3,17 @@
 //! 32 rows are taken together, in two registers of 16 lanes. `vpdpbusd` multiplies unsigned bytes of weights with signed bytes of
 //! activations and adds four products onto an i32 without a rounding or a carry lost: twice a cycle, the peak of the CPU.
 
-mod float;
+mod floats;
 mod lanes;
 
 use std::arch::is_x86_feature_detected as has;
 
 use super::expand::expansions;
-use super::lanes::{floats, multiply, tiles};
+use super::floats::{caches, floats};
+use super::lanes::{multiply, tiles};
 use super::ops::ops;
 use super::{Tier, avx2};
+use crate::attn::cache::cache_formats;
 use lanes::Avx512;
 
 /// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
@@ -27,7 +29,11 @@ pub static TIER: Tier = Tier {
             && has!("avx512vbmi2")
     },
     ops: ops!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"),
-    floats: floats!(),
+    caches: cache_formats!(caches!(
+        Avx512,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"
+    )),
+    floats: floats!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c", 4 x 6, 8),
     tiles: expansions!(tiles!(
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",

@@ -4,25 +4,36 @@
 //! i32; without it products go in pairs over i16, four instructions for one. The standard library has no stable name for `sdot`,
 //! f16 and prefetches yet, so they are written in assembly.
 
+mod floats;
 mod lanes;
 
 use std::arch::is_aarch64_feature_detected as has;
 
 use super::Tier;
 use super::expand::expansions;
+use super::floats::{caches, floats};
 use super::lanes::{multiply, tiles};
 use super::ops::ops;
+use crate::attn::cache::cache_formats;
+use lanes::Neon;
 
 /// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
-pub static NEON: Tier =
-    Tier { name: "neon", detect: || has!("neon"), ops: ops!("neon"), floats: &[], tiles: plain::TILES };
+pub static NEON: Tier = Tier {
+    name: "neon",
+    detect: || has!("neon"),
+    ops: ops!("neon"),
+    caches: cache_formats!(caches!(Neon<false>, "neon")),
+    floats: floats!(Neon<false>, "neon", 2 x 3, 4),
+    tiles: plain::TILES,
+};
 
 /// The same.
 pub static DOTPROD: Tier = Tier {
     name: "dotprod",
     detect: || has!("neon") && has!("dotprod"),
     ops: NEON.ops,
-    floats: &[],
+    caches: NEON.caches,
+    floats: NEON.floats,
     tiles: dotprod::TILES,
 };
 
