@@ -5,7 +5,8 @@
 
 gguf: headers of the tiny models of all families, whose data the target makes up, and a few hostile files. safetensors:
 headers of the tests' folders. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
-adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size.
+adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size. split: the headers of
+the tests' parts, and of files of one tensor each. hub: answers as the hub writes them.
 """
 import json
 import struct
@@ -205,7 +206,52 @@ def llama2c():
             put("llama2c", f"version-{version}{'-tied' if tied else ''}", struct.pack("<H", len(checkpoint)) + checkpoint + vocabulary)
 
 
+def split():
+    parts = sorted((TESTS / "folders/split").glob("*.gguf"))
+    put("split", "lfm2", b"".join(b"GGU+" + header_of(path.read_bytes())[4:] for path in parts))
+
+    def text(t):
+        return struct.pack("<Q", len(t)) + t
+
+    def part(no, count, n_tensors, name):
+        keys = [(b"split.no", 2, "H", no), (b"split.count", 2, "H", count), (b"split.tensors.count", 5, "i", n_tensors)]
+        head = b"GGUF" + struct.pack("<IQQ", 3, 1 if name else 0, len(keys))
+        head += b"".join(text(key) + struct.pack("<I" + form, kind, value) for key, kind, form, value in keys)
+        head += text(name) + struct.pack("<IQIQ", 1, 1, 0, 0) if name else b""
+        return head + (b"\0" * (-len(head) % 32) + struct.pack("<f", 1) if name else b"")
+
+    put("split", "two", part(0, 2, 2, b"a") + part(1, 2, 2, b"b"))
+    put("split", "first-without-tensors", part(0, 2, 1, None) + part(1, 2, 1, b"a"))
+    put("split", "the-same-name", part(0, 2, 2, b"a") + part(1, 2, 2, b"a"))
+    put("split", "one-is-missing", part(0, 3, 2, b"a") + part(1, 3, 2, b"b"))
+    put("split", "second-alone", part(1, 2, 2, b"b"))
+
+
+def hub():
+    git, sha = "ce013625030ba8dba906f756967f9e9ca394464a", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+    def answer(name, lines, *files, **more):
+        siblings = [{"rfilename": path, "size": 9, "blobId": git} | ({"lfs": {"size": 9, "sha256": sha}} if large else {})
+                    for path, large in files]
+        body = json.dumps({"sha": git, "siblings": siblings, **more}, **COMPACT) if files else ""
+        put("hub", name, "\n".join(lines) + "\n\n" + body)
+
+    answer("listing", ["200", "Content-Length: 9"], ("README.md", False), ("m-Q4_0.gguf", True), tags=["license:mit"])
+    answer("parts", ["200"], *[(f"m-Q4_0-0000{i}-of-00002.gguf", True) for i in (1, 2)])
+    answer("part-1-of-0", ["200"], ("m-Q4_0-00001-of-00000.gguf", True))
+    answer("folder", ["200"], ("config.json", False), ("model.safetensors", True), ("tokenizer.json", False))
+    answer("unsafe", ["200"], ("../a.gguf", True), ("a/../../b", False), ("a\\b", False))
+    answer("range", ["206", "Content-Range: bytes 4-8/9", "Content-Length: 5"])
+    answer("beyond", ["416", "Content-Range: bytes */9"])
+    answer("busy", ["429", "Retry-After: 7"])
+    answer("redirect", ["302", "Location: https://cdn.example:8443/x?signature=a%20b"])
+    answer("redirect-to-path", ["307", "Location: /x/y"])
+    answer("redirect-to-host", ["301", "Location: //cdn.example/x#y"])
+
+
 gguf()
+split()
+hub()
 safetensors()
 config()
 tokenizers()

@@ -3,18 +3,19 @@
 //! A target (`src/bin/NAME.rs`) calls what the program calls, over bytes in memory, and goes one step further with
 //! what is accepted, so that a count nobody checked comes to light. See README.md.
 
+use std::fmt::Display;
 use std::sync::LazyLock;
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
+use ingle_model::Result as ModelResult;
 use ingle_model::adapter::Active;
 use ingle_model::decoder::{Model, Runtime, Scratch, Span};
 use ingle_model::file::gguf_write::{Header, Meta, Writer};
 use ingle_model::file::{Contents, gguf};
 use ingle_model::kv::{self, Kv};
 use ingle_model::token::{Parse, Render, Tokenizer};
-use ingle_model::{Error, Result};
 
 /// One thread, and the kernels of this machine.
 pub static MACHINE: LazyLock<(Pool, Kernels)> = LazyLock::new(|| (Pool::new(1), Kernels::detect()));
@@ -31,9 +32,9 @@ pub const TEXTS: [&str; 3] =
 static SAYS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("INGLE_FUZZ_SAY").is_some());
 
 /// That a refusal is one sentence.
-pub fn assert_sentence(result: Result<()>) {
+pub fn assert_sentence<E: Display>(result: Result<(), E>) {
     if *SAYS {
-        eprintln!("{}", result.as_ref().map_or_else(Error::to_string, |()| "accepted".into()));
+        eprintln!("{}", result.as_ref().map_or_else(E::to_string, |()| "accepted".into()));
     }
     if let Err(error) = result {
         let sentence = error.to_string();
@@ -58,7 +59,7 @@ pub static DATA: [u8; 144 << 10] = {
 ///
 /// # Errors
 /// What reading it says.
-pub fn run(file: &Contents) -> Result<()> {
+pub fn run(file: &Contents) -> ModelResult<()> {
     let model = Model::read(file, &MACHINE.1)?;
     forward(&model, &[])
 }
@@ -67,7 +68,7 @@ pub fn run(file: &Contents) -> Result<()> {
 ///
 /// # Errors
 /// What the decoder says.
-pub fn forward(model: &Model, adapters: &[Active]) -> Result<()> {
+pub fn forward(model: &Model, adapters: &[Active]) -> ModelResult<()> {
     let (pool, kernels) = &*MACHINE;
     let config = &model.config;
     let format = kv::format(config, "f16")?;
@@ -88,7 +89,7 @@ pub fn forward(model: &Model, adapters: &[Active]) -> Result<()> {
 }
 
 /// Encodes the texts and decodes what comes out: every id is one of the vocabulary, and a stream is the whole.
-pub fn speak(tokenizer: &Tokenizer) -> Result<()> {
+pub fn speak(tokenizer: &Tokenizer) -> ModelResult<()> {
     for text in TEXTS {
         for parse in [Parse::Special, Parse::Text] {
             let mut ids = Vec::new();

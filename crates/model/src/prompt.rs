@@ -4,11 +4,14 @@
 //! Python's `tojson`, Python's string methods, `{% generation %}`. minijinja does the work; this file sets it up and makes up for
 //! the differences.
 //!
-//! A template is somebody else's program, so it runs on a budget: instructions (minijinja's fuel) and bytes. minijinja can
-//! meter what is printed and what filters make, not what operators and brackets make; `prepare` therefore puts filters of
-//! ours behind their operands and behind what they made (`a ~ b` becomes `a|joined ~ b|joined`). A list may hold another
-//! twice and that another twice: what counts is what would be written if it were printed. `meter` does the counting.
+//! A template is somebody else's program, so it runs on a budget: instructions (minijinja's fuel), bytes that they make and
+//! steps that they take on long values. minijinja can meter what is printed and what filters make, not what operators and
+//! brackets do; `prepare` therefore puts filters of ours behind their operands and behind what they made (`a ~ b` becomes
+//! `a|joined ~ b|joined`). A list may hold another twice and that another twice: what counts is what would be written if it
+//! were printed. `meter` does the counting, `builtins` says what minijinja's own filters cost. Whatever a template says, it
+//! ends within a second or two.
 
+mod builtins;
 mod meter;
 mod now;
 mod prepare;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde};
+use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::Value as Json;
 
@@ -33,11 +36,13 @@ use crate::error::{Error, Result, printable};
 const SOURCE_BYTES_MAX: usize = 1 << 20;
 /// What one rendering may print, join and make by filters, together.
 const BUDGET_BYTES: u64 = 64 << 20;
-/// Instructions of one rendering; a message takes a few hundred.
-const FUEL_MAX: u64 = 1_000_000;
-/// Fuel is less where stretches of plain text are so long that printing them on all of it would exceed this.
+/// Instructions of one rendering; a message takes a few hundred, of some templates a thousand.
+const FUEL_MAX: u64 = 4_000_000;
+/// Fuel is less where stretches of plain text, or names, are so long that printing or finding them on all of it would
+/// exceed this.
 const PLAIN_BYTES_MAX: u64 = 1 << 30;
 const RECURSION_MAX: usize = 100;
+const TOO_LONG: &str = "it ran for too long";
 
 /// The stack that [`ChatTemplate::render`] may need for a hostile template: lists nested one in another as often as the
 /// instructions allow are dropped one inside another. A thread with such a stack costs address space, and memory only when
@@ -147,7 +152,7 @@ impl std::io::Write for Limited {
 fn describe(e: &minijinja::Error) -> Error {
     // A template's own words, or a name from it, may hold anything.
     Error::Template(printable(match e.kind() {
-        ErrorKind::OutOfFuel => "it ran for too long".into(),
+        ErrorKind::OutOfFuel => TOO_LONG.into(),
         ErrorKind::WriteFailure => format!("it wrote more than {} MB", BUDGET_BYTES >> 20),
         kind => {
             let place = e.line().map(|line| format!(" in line {line}")).unwrap_or_default();
@@ -171,7 +176,7 @@ fn syntax() -> Result<SyntaxConfig> {
 
 /// Everything a template may use.
 fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Result<Environment<'static>> {
-    let mut env = Environment::new();
+    let mut env = Environment::empty();
     env.set_syntax(syntax()?);
     env.set_recursion_limit(RECURSION_MAX);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -191,6 +196,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
     let m = meter.clone();
     env.set_unknown_method_callback(move |state, value, method, args| {
+        m.work(method_steps(&m, value, method, args)?)?;
         if let Some(n) = growth(value, method, args)? {
             m.spend(n)?;
         }
@@ -201,6 +207,7 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
     });
 
     meter.add_filters(&mut env);
+    builtins::add(&mut env, meter);
     let m = meter.clone();
     env.add_filter("tojson", move |value: Value, kwargs: Kwargs| {
         let text = to_json(&value, &kwargs)?;
@@ -250,11 +257,6 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
         }
         Ok(Value::from(items))
     });
-    // Their results can be far longer than what goes in, and no published template uses them.
-    for name in ["indent", "format", "pprint", "batch", "slice", "urlencode", "split", "lines"] {
-        env.remove_filter(name);
-    }
-
     let refusal = refusal.clone();
     env.add_function(
         "raise_exception",
@@ -264,8 +266,37 @@ fn environment(meter: &Meter, refusal: &Arc<OnceLock<String>>, now: Now) -> Resu
             Err(fault(message))
         },
     );
-    env.add_function("strftime_now", move |format: String| now.strftime(&format));
+    let m = meter.clone();
+    env.add_function("strftime_now", move |format: String| {
+        m.spend(format.len().saturating_mul(STRFTIME_BYTES))?;
+        now.strftime(&format)
+    });
     Ok(env)
+}
+
+/// The most that a character of a time's format becomes.
+const STRFTIME_BYTES: usize = 8;
+
+/// What a method may have to look at; what it makes counts besides.
+fn method_steps(
+    meter: &Meter,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> std::result::Result<usize, minijinja::Error> {
+    let text = value.as_str();
+    // A map looks up its key; what `get` gives instead costs nothing.
+    let looked_at = if value.kind() == ValueKind::Map { &args[..args.len().min(1)] } else { args };
+    let mut others = 1usize;
+    for arg in looked_at {
+        others = others.saturating_add(meter.weigh(arg)?);
+    }
+    Ok(match (text, method) {
+        (Some(text), "strip" | "lstrip" | "rstrip") => text.len().saturating_mul(others),
+        (Some(text), _) => (text.len().saturating_add(others)).saturating_mul(4),
+        _ if value.kind() == ValueKind::Map => others,
+        _ => meter.weigh(value)?.saturating_add(others),
+    })
 }
 
 /// At least what a method of a text would make that can make more than it was given; `None` for all other methods.

@@ -118,7 +118,8 @@ fn is_first_part(path: &str) -> bool {
     Part::of(path).is_some_and(|part| part.number == 1)
 }
 
-/// A GGUF path taken apart: `PREFIX-00002-of-00005.gguf` is part 2 of 5; a whole file is part 1 of 1.
+/// A GGUF path taken apart: `PREFIX-00002-of-00005.gguf` is part 2 of 5; a whole file is part 1 of 1, and so is one whose
+/// numbers can't be those of a part.
 struct Part<'a> {
     prefix: &'a str,
     number: u32,
@@ -135,7 +136,8 @@ impl<'a> Part<'a> {
         let (rest, count) = stem.rsplit_once("-of-")?;
         let (prefix, number) = rest.rsplit_once('-')?;
         let five = |t: &str| (t.len() == 5).then(|| t.parse().ok()).flatten();
-        Some(Self { prefix, number: five(number)?, count: five(count)? })
+        let (number, count) = (five(number)?, five(count)?);
+        (1..=count).contains(&number).then_some(Self { prefix, number, count })
     }
 
     /// What stands behind the last `-` or `.`, in capitals, if a digit in it makes it look like a quantisation.
@@ -235,6 +237,11 @@ mod tests {
         assert_eq!(choose(&split, &Want::Default).unwrap().quant.as_deref(), Some("Q4_K_M"));
         let torn = ["m-Q4_K_M-00001-of-00003.gguf", "m-Q4_K_M-00003-of-00003.gguf"];
         assert!(chosen(&torn, &Want::Default).unwrap_err().contains("part 2 of 3"));
+        for whole in
+            ["m-Q8_0-00001-of-00000.gguf", "m-Q8_0-00000-of-00002.gguf", "m-Q8_0-00003-of-00002.gguf"]
+        {
+            assert_eq!(chosen(&[whole], &Want::Default).unwrap(), [whole]);
+        }
         let absurd = ["m-00001-of-99999.gguf"];
         assert!(chosen(&absurd, &Want::Default).unwrap_err().contains("at most 999"));
     }
