@@ -6,8 +6,8 @@
 //!
 //! A head of keys and values meets all the queries that share it (arXiv 2305.13245), of several tokens at once where there
 //! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie. Per layer they are
-//! `(n_kv_heads, blocks)` of such blocks, so that a head's whole past is one long read. Block `b` of positions lies in place `b % blocks`: a layer that looks back only
-//! over a window keeps only the latest.
+//! `(n_kv_heads, blocks)` of such blocks, so that a head's whole past is one long read. Block `b` of positions lies in place
+//! `b % blocks`: a layer that looks back only over a window keeps only the latest.
 
 pub(crate) mod block;
 pub(crate) mod cache;
