@@ -8,9 +8,9 @@
 pub use ingle_kernel::attn::FORMATS;
 use ingle_kernel::attn::{self, BLOCK, Cache};
 use ingle_kernel::quant::{self, Format};
-use ingle_kernel::simd::Kernels;
 
 use crate::config::{Config, LayerPlan};
+use crate::decoder::Runtime;
 use crate::error::{Error, Result};
 
 /// Positions a windowed layer keeps beyond its window: how far a sequence can go back without computing anew, and how
@@ -253,13 +253,10 @@ impl Kv {
     }
 
     /// Stores rows `(n, n_kv_heads * head_dim)` at positions `pos..pos + n` of a layer.
-    pub(crate) fn store(&mut self, kernels: &Kernels, layer: usize, pos: usize, k: &[f32], v: &[f32]) {
-        let KeysAndValues { shape, k: cache_k, v: cache_v, .. } =
-            self.layers[layer].kv.as_mut().expect("a layer that attends");
-        let row = shape.n_kv_heads * shape.head_dim;
-        assert!(pos + k.len() / row <= self.capacity);
-        for (i, (k, v)) in k.chunks_exact(row).zip(v.chunks_exact(row)).enumerate() {
-            attn::store(kernels, self.format, shape.head_dim, pos + i, [k, v], [cache_k, cache_v]);
-        }
+    pub(crate) fn store(&mut self, run: &Runtime<'_>, layer: usize, pos: usize, k: &[f32], v: &[f32]) {
+        let kv = self.layers[layer].kv.as_mut().expect("a layer that attends");
+        let heads = (kv.shape.n_kv_heads, kv.shape.head_dim);
+        assert!(pos + k.len() / (heads.0 * heads.1) <= self.capacity);
+        attn::store(run.pool, run.kernels, self.format, heads, pos, [k, v], [&mut kv.k, &mut kv.v]);
     }
 }

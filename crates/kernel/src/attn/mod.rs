@@ -99,27 +99,45 @@ pub(crate) struct CacheKernel {
     pub store: fn(&Format, usize, [&[f32]; 2], [&mut [u8]; 2]),
 }
 
-/// Encodes a row of keys and one of values, `(n_kv_heads * head_dim)` each, as position `pos` of a cache that lies as
-/// [`Cache`] has it.
+/// Tokens from which on it pays to wake other threads for encoding them.
+const TOKENS_TO_SHARE: usize = 8;
+
+/// Encodes rows of keys and of values, `(n_tokens, n_kv_heads * head_dim)` each, as the positions from `pos` on of a cache that
+/// lies as [`Cache`] has it.
 ///
 /// # Panics
-/// When `format` is none of [`FORMATS`] or the cache has no whole block.
+/// When `format` is none of [`FORMATS`] or the cache has no whole block for each head.
 pub fn store(
+    pool: &Pool,
     kernels: &Kernels,
     format: &'static Format,
-    head_dim: usize,
+    (n_kv_heads, head_dim): (usize, usize),
     pos: usize,
     [k, v]: [&[f32]; 2],
     [cache_k, cache_v]: [&mut [u8]; 2],
 ) {
     let kernel = kernels.cache_kernel(format);
     let block_bytes = format.row_bytes(BLOCK * head_dim);
-    let n_kv_heads = k.len() / head_dim;
     let n_places = cache_k.len() / (n_kv_heads * block_bytes);
-    for (head, (k, v)) in k.chunks_exact(head_dim).zip(v.chunks_exact(head_dim)).enumerate() {
-        let at = (head * n_places + pos / BLOCK % n_places) * block_bytes;
-        let blocks = [&mut cache_k[at..at + block_bytes], &mut cache_v[at..at + block_bytes]];
-        (kernel.store)(format, pos % BLOCK, [k, v], blocks);
+    let row = n_kv_heads * head_dim;
+    let n_tokens = k.len() / row;
+    let (cache_k, cache_v) = (Disjoint::new(cache_k), Disjoint::new(cache_v));
+    let store_head = |head: usize| {
+        for (t, (k, v)) in k.chunks_exact(row).zip(v.chunks_exact(row)).enumerate() {
+            let (place, slot) = ((pos + t) / BLOCK % n_places, (pos + t) % BLOCK);
+            let at = (head * n_places + place) * block_bytes;
+            let values = head * head_dim..(head + 1) * head_dim;
+            // SAFETY: a head's blocks belong to one task alone.
+            let k_block = unsafe { cache_k.part(at, block_bytes) };
+            // SAFETY: the same.
+            let v_block = unsafe { cache_v.part(at, block_bytes) };
+            (kernel.store)(format, slot, [&k[values.clone()], &v[values]], [k_block, v_block]);
+        }
+    };
+    if n_tokens < TOKENS_TO_SHARE {
+        (0..n_kv_heads).for_each(store_head);
+    } else {
+        pool.run(n_kv_heads, |head, _| store_head(head));
     }
 }
 
@@ -261,11 +279,10 @@ mod tests {
         let (mut cache_k, mut cache_v) = (vec![0xff; n], vec![0xff; n]);
         for (i, (q, out)) in q.chunks(chunk * row).zip(out.chunks_mut(chunk * row)).enumerate() {
             let first_pos = i * chunk;
-            for pos in first_pos..first_pos + q.len() / row {
-                let at = pos * kv_row..(pos + 1) * kv_row;
-                let rows = [&k[at.clone()], &v[at]];
-                store(&kernels, format, shape.head_dim, pos, rows, [&mut cache_k, &mut cache_v]);
-            }
+            let new = first_pos * kv_row..(first_pos + q.len() / row) * kv_row;
+            let rows = [&k[new.clone()], &v[new]];
+            let heads = (shape.n_kv_heads, shape.head_dim);
+            store(&pool, &kernels, format, heads, first_pos, rows, [&mut cache_k, &mut cache_v]);
             let cache = Cache { format, k: &cache_k, v: &cache_v };
             attend(&pool, &kernels, shape, cache, Queries { first_pos, q, sinks }, &mut scratch, out);
         }

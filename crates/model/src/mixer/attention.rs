@@ -216,7 +216,7 @@ impl Mixer for Attention {
                 let n = (end - first).min(span.kv.slice(layer));
                 if self.own.is_some() {
                     let rows = first * kv_dim..(first + n) * kv_dim;
-                    span.kv.store(run.kernels, layer, pos, &k[rows.clone()], &v[rows]);
+                    span.kv.store(run, layer, pos, &k[rows.clone()], &v[rows]);
                 }
                 let rows = first * q_dim..(first + n) * q_dim;
                 let queries = Queries { first_pos: pos, q: &q[rows.clone()], sinks: self.sinks.as_deref() };
