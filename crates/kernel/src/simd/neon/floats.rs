@@ -1,9 +1,8 @@
 //! 16 floats in four registers.
 
 use std::arch::aarch64::*;
-use std::arch::asm;
 
-use super::lanes::Neon;
+use super::lanes::{Neon, ask_for, widen};
 use crate::simd::floats::Floats;
 
 /// What an instruction makes of the `i`th quarter of things, for all four.
@@ -52,7 +51,7 @@ impl<const DOT: bool> Floats for Neon<DOT> {
     #[inline(always)]
     fn load_f16(self, bytes: &[u8; 32]) -> Self::F {
         let v = bytes.as_chunks::<8>().0;
-        four!(i, widen(vld1_u8(v[i].as_ptr())))
+        four!(i, widen(vreinterpret_s16_u8(vld1_u8(v[i].as_ptr()))))
     }
 
     #[inline(always)]
@@ -95,23 +94,6 @@ impl<const DOT: bool> Floats for Neon<DOT> {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        // SAFETY: a prefetch reads nothing and does not fault, whatever the address.
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
+        ask_for(address);
     }
-}
-
-/// Four f16 as floats.
-#[target_feature(enable = "neon")]
-#[inline]
-fn widen(halves: uint8x8_t) -> float32x4_t {
-    let floats: float32x4_t;
-    // SAFETY: the instruction works on registers alone.
-    unsafe {
-        asm!(
-            "fcvtl {:v}.4s, {:v}.4h",
-            out(vreg) floats, in(vreg) halves,
-            options(pure, nomem, nostack, preserves_flags)
-        );
-    }
-    floats
 }

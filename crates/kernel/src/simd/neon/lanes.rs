@@ -207,8 +207,7 @@ impl<const DOT: bool> Lanes for Neon<DOT> {
 fn transpose(rows: Rows<'_>, at: usize) -> [[int32x4_t; 4]; 2] {
     for line in 0..2 {
         let address = rows.next(at).wrapping_add(64 * line);
-        // SAFETY: a prefetch reads nothing and does not fault, whatever the address.
-        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
+        ask_for(address);
     }
     let (first, stride) = rows.sixteen(at, 8);
     let row = |r: usize| {
@@ -290,11 +289,24 @@ fn sdot(mut sum: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t {
     sum
 }
 
+/// Asks for the line at `address`.
+#[inline(always)]
+pub(super) fn ask_for(address: *const u8) {
+    // SAFETY: a prefetch reads nothing and does not fault, whatever the address.
+    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly)) };
+}
+
 /// The f16 in the lower half of each lane.
 #[target_feature(enable = "neon")]
 #[inline]
 fn low_half(v: int32x4_t) -> float32x4_t {
-    let halves = vmovn_s32(v);
+    widen(vmovn_s32(v))
+}
+
+/// Four f16 as floats.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn widen(halves: int16x4_t) -> float32x4_t {
     let floats: float32x4_t;
     // SAFETY: the instruction works on registers alone.
     unsafe {
