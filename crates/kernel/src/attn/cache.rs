@@ -6,7 +6,7 @@
 
 use super::BLOCK;
 use crate::half;
-use crate::quant::{self, Format};
+use crate::quant::Format;
 use crate::simd::floats::Floats;
 
 /// Calls a macro with the formats of caches behind what is given; a new one is a type below and a word here.
@@ -26,7 +26,7 @@ pub const FORMATS: &[&str] = cache_formats!(names!());
 
 /// A format of keys and values.
 pub(crate) trait CacheFormat {
-    /// Its name among [`quant::FORMATS`].
+    /// Its name among [`crate::quant::FORMATS`].
     const NAME: &'static str;
     /// Bytes of a block's scale, which comes first.
     const SCALE: usize;
@@ -39,10 +39,9 @@ pub(crate) trait CacheFormat {
     fn keys<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Self::Matrix<'a>;
     /// `(n, head_dim)` from the values of `n` positions. `room` has a float for each.
     fn values<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Self::Matrix<'a>;
-    /// Encodes whole blocks.
+    /// Encodes whole blocks of `format`, which is this one.
     #[inline(always)]
-    fn encode(x: &[f32], out: &mut [u8]) {
-        let format = quant::by_name(Self::NAME).expect("a format of caches is a format");
+    fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
         format.quantize.expect("formats of caches can be encoded")(x, None, out);
     }
 }
@@ -163,7 +162,7 @@ impl CacheFormat for F16 {
     }
 
     #[inline(always)]
-    fn encode(x: &[f32], out: &mut [u8]) {
+    fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
         for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x) {
             *out = half::f32_to_f16(*x).to_le_bytes();
         }
@@ -284,12 +283,12 @@ pub(crate) fn store<C: CacheFormat>(
     [k_block, v_block]: [&mut [u8]; 2],
 ) {
     let row_bytes = format.row_bytes(v.len());
-    C::encode(v, &mut v_block[slot * row_bytes..(slot + 1) * row_bytes]);
+    C::encode(format, v, &mut v_block[slot * row_bytes..(slot + 1) * row_bytes]);
     // As many values as fit a small buffer, in whole blocks of the format.
     let mut encoded = [0; 256];
     for (k, at) in k.chunks(64).zip((0..).step_by(format.row_bytes(64) * BLOCK)) {
         let encoded = &mut encoded[..format.row_bytes(k.len())];
-        C::encode(k, encoded);
+        C::encode(format, k, encoded);
         for (block, at) in encoded.chunks_exact(format.bytes).zip((at..).step_by(format.bytes * BLOCK)) {
             let (scale, parts) = block.split_at(C::SCALE);
             k_block[at + slot * C::SCALE..][..C::SCALE].copy_from_slice(scale);
