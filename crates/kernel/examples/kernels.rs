@@ -54,7 +54,7 @@ fn main() {
                 );
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
-                acts.set(mat.kernel().act, &x, COLS, kernels.ops().quantize);
+                acts.set(&pool, mat.kernel().form, &x, COLS, kernels.ops().quantize);
                 let mut out = vec![0.0; n * part.rows()];
                 let (begin, mut seconds) = (Instant::now(), f64::INFINITY);
                 while begin.elapsed().as_secs_f64() < 0.3 {

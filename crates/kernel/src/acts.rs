@@ -4,17 +4,24 @@
 //! form per weight format and the form of a row depends on that row alone, so a token's numbers never depend on its
 //! neighbours in the batch.
 //!
+//! Integers lie as kernels read them: the tokens of a group, as many as a kernel multiplies at once, beside each other for
+//! every 32 columns. So a kernel walks through one stretch of memory however many tokens it takes.
+//!
 //! A row with a NaN or infinity becomes a row whose scales are NaN or infinite: bad numbers travel on to the logits, where
 //! they are reported, instead of being rounded to something that looks fine.
 
-/// The forms.
+use std::ops::Range;
+
+use crate::par::{Disjoint, Pool};
+
+/// How values are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Untouched f32.
     F32,
-    /// int8 with one f32 scale per 32 values and their sum.
+    /// int8 with one f32 scale per 32 values.
     Q8x32,
-    /// int8 with one f32 scale per 256 values and the sums of each 16.
+    /// int8 with one f32 scale per 256 values.
     Q8x256,
 }
 
@@ -27,18 +34,26 @@ impl Act {
             Self::Q8x256 => 256,
         }
     }
+}
 
-    /// Values per entry of [`ActRow::sums`]; 0 when the form has none.
-    pub const fn sum_block(self) -> usize {
-        match self {
-            Self::F32 => 0,
-            Self::Q8x32 => 32,
-            Self::Q8x256 => 16,
-        }
+/// What a kernel takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// How values are rounded.
+    pub act: Act,
+    /// The most tokens of a group.
+    pub group: usize,
+}
+
+impl Form {
+    /// Every token on its own.
+    pub const fn rows(act: Act) -> Self {
+        Self { act, group: 1 }
     }
 }
 
-/// One token's activations. Which slices are filled depends on the [`Act`]: `f` for `F32`, the others otherwise.
+/// One token's activations, from groups of one. Which slices are filled depends on the [`Act`]: `f` for `F32`, the others
+/// otherwise.
 #[derive(Debug, Clone, Copy)]
 pub struct ActRow<'a> {
     /// f32 values. `(dim)`
@@ -47,21 +62,43 @@ pub struct ActRow<'a> {
     pub q: &'a [i8],
     /// Scales. `(dim / block)`
     pub d: &'a [f32],
-    /// Sums of the int8 values. `(dim / sum_block)`
-    pub sums: &'a [i16],
+    /// Of every 32 int8 values their sum; under one scale per 256 the sums of both halves, see [`halves`]. `(dim / 32)`
+    pub sums: &'a [i32],
+}
+
+/// The quantised activations of some tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group<'a> {
+    /// How many.
+    pub n: usize,
+    /// `(dim / 32, n, 32)`
+    pub q: &'a [i8],
+    /// `(dim / block, n)`
+    pub d: &'a [f32],
+    /// `(dim / 32, n)`
+    pub sums: &'a [i32],
+}
+
+/// Of an entry of [`ActRow::sums`] the sums of the first 16 values and of the other 16.
+#[inline(always)]
+pub(crate) fn halves(sums: i32) -> [i32; 2] {
+    [i32::from(sums as i16), sums >> 16]
 }
 
 /// Room for the activations of one matrix input in every form, reused from step to step.
 #[derive(Debug, Default)]
 pub struct Acts {
-    act: Option<Act>,
+    form: Option<Form>,
     n_tokens: usize,
     dim: usize,
     f: Vec<f32>,
     q: Vec<i8>,
     d: Vec<f32>,
-    sums: Vec<i16>,
+    sums: Vec<i32>,
 }
+
+/// Tokens from which on it pays to wake other threads.
+const TOKENS_TO_SHARE: usize = 8;
 
 impl Acts {
     /// Room for `n_tokens` rows of up to `dim` values, so that later steps allocate nothing.
@@ -71,7 +108,7 @@ impl Acts {
             f: vec![0.0; n],
             q: vec![0; n],
             d: vec![0.0; n.div_ceil(32)],
-            sums: vec![0; n.div_ceil(16)],
+            sums: vec![0; n.div_ceil(32)],
             ..Self::default()
         }
     }
@@ -90,45 +127,110 @@ impl Acts {
     ///
     /// # Panics
     /// Before the first [`Acts::set`].
-    pub fn act(&self) -> Act {
-        self.act.expect("activations are set before they are read")
+    pub fn form(&self) -> Form {
+        self.form.expect("activations are set before they are read")
     }
 
-    /// Makes `x` `(n_tokens, dim)` readable in the form `act`. Grows only beyond the capacity it was made with.
-    pub fn set(&mut self, act: Act, x: &[f32], dim: usize, quantize_row: QuantizeRow) {
+    /// Makes `x` `(n_tokens, dim)` readable in `form`. Grows only beyond the capacity it was made with.
+    ///
+    /// # Panics
+    /// When `x` is not whole rows of whole blocks.
+    pub fn set(&mut self, pool: &Pool, form: Form, x: &[f32], dim: usize, quantize_row: QuantizeRow) {
+        let act = form.act;
         assert!(dim > 0 && x.len().is_multiple_of(dim), "whole rows of {dim}");
         assert!(dim.is_multiple_of(act.block()), "rows of {dim} values in blocks of {}", act.block());
-        (self.act, self.n_tokens, self.dim) = (Some(act), x.len() / dim, dim);
+        (self.form, self.n_tokens, self.dim) = (Some(form), x.len() / dim, dim);
         if act == Act::F32 {
             grow(&mut self.f, x.len());
             self.f[..x.len()].copy_from_slice(x);
             return;
         }
-        let (n_d, n_sums) = (x.len() / act.block(), x.len() / act.sum_block());
         grow(&mut self.q, x.len());
-        grow(&mut self.d, n_d);
-        grow(&mut self.sums, n_sums);
-        quantize_row(act, x, &mut self.q[..x.len()], &mut self.d[..n_d], &mut self.sums[..n_sums]);
+        grow(&mut self.d, x.len() / act.block());
+        grow(&mut self.sums, x.len() / 32);
+        let groups = Groups { n_tokens: self.n_tokens, most: form.group };
+        let (q, d, sums) =
+            (Disjoint::new(&mut self.q), Disjoint::new(&mut self.d), Disjoint::new(&mut self.sums));
+        let set_group = |i: usize| {
+            let tokens = groups.tokens(i..i + 1);
+            let at = |per: usize| (tokens.start * dim / per, tokens.len() * dim / per);
+            let ((q_at, n_q), (d_at, n_d), (sums_at, n_sums)) = (at(1), at(act.block()), at(32));
+            // SAFETY: what belongs to a group's tokens belongs to its task alone.
+            let (q, d) = unsafe { (q.part(q_at, n_q), d.part(d_at, n_d)) };
+            // SAFETY: the same.
+            let sums = unsafe { sums.part(sums_at, n_sums) };
+            for (t, x) in x[q_at..q_at + n_q].chunks_exact(dim).enumerate() {
+                quantize_row(act, x, (t, tokens.len()), q, d, sums);
+            }
+        };
+        if self.n_tokens < TOKENS_TO_SHARE {
+            (0..groups.len()).for_each(set_group);
+        } else {
+            pool.run(groups.len(), |i, _| set_group(i));
+        }
+    }
+
+    fn groups(&self) -> Groups {
+        Groups { n_tokens: self.n_tokens, most: self.form().group }
+    }
+
+    /// Number of groups held.
+    pub(crate) fn n_groups(&self) -> usize {
+        self.groups().len()
+    }
+
+    /// The tokens of some groups.
+    pub(crate) fn tokens(&self, groups: Range<usize>) -> Range<usize> {
+        self.groups().tokens(groups)
+    }
+
+    /// Group `i` of quantised activations.
+    pub(crate) fn group(&self, i: usize) -> Group<'_> {
+        let tokens = self.tokens(i..i + 1);
+        let at = |per: usize| tokens.start * self.dim / per..tokens.end * self.dim / per;
+        Group {
+            n: tokens.len(),
+            q: &self.q[at(1)],
+            d: &self.d[at(self.form().act.block())],
+            sums: &self.sums[at(32)],
+        }
     }
 
     /// Row `t`.
+    ///
+    /// # Panics
+    /// When it is quantised and lies in a group with others.
     pub fn row(&self, t: usize) -> ActRow<'_> {
-        let (act, n) = (self.act(), self.dim);
-        let at = |len: usize| t * len..(t + 1) * len;
+        let Form { act, group } = self.form();
         if act == Act::F32 {
-            return ActRow { f: &self.f[at(n)], q: &[], d: &[], sums: &[] };
+            return ActRow { f: &self.f[t * self.dim..(t + 1) * self.dim], q: &[], d: &[], sums: &[] };
         }
-        ActRow {
-            f: &[],
-            q: &self.q[at(n)],
-            d: &self.d[at(n / act.block())],
-            sums: &self.sums[at(n / act.sum_block())],
-        }
+        assert_eq!(group, 1, "rows lie apart in groups of one");
+        let Group { q, d, sums, .. } = self.group(t);
+        ActRow { f: &[], q, d, sums }
     }
 }
 
-/// Quantises whole rows: `(act, x, q, d, sums)`. Rows may be given together, blocks do not cross them.
-pub type QuantizeRow = fn(Act, &[f32], &mut [i8], &mut [f32], &mut [i16]);
+/// Tokens in groups of at most `most`, as equal as can be.
+#[derive(Debug, Clone, Copy)]
+struct Groups {
+    n_tokens: usize,
+    most: usize,
+}
+
+impl Groups {
+    fn len(self) -> usize {
+        self.n_tokens.div_ceil(self.most)
+    }
+
+    fn tokens(self, groups: Range<usize>) -> Range<usize> {
+        let n = self.len().max(1);
+        groups.start * self.n_tokens / n..groups.end * self.n_tokens / n
+    }
+}
+
+/// Quantises a row as token `t` of a group of `n`: `(act, x, (t, n), q, d, sums)` with the group's integers, scales and sums.
+pub type QuantizeRow = fn(Act, &[f32], (usize, usize), &mut [i8], &mut [f32], &mut [i32]);
 
 fn grow<T: Clone + Default>(v: &mut Vec<T>, n: usize) {
     if v.len() < n {
@@ -140,34 +242,45 @@ fn grow<T: Clone + Default>(v: &mut Vec<T>, n: usize) {
 ///
 /// Per block: `d = max|x| / 127`, `q = x / d` rounded to nearest even.
 #[inline(always)]
-pub(crate) fn quantize(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+pub(crate) fn quantize(
+    act: Act,
+    x: &[f32],
+    place: (usize, usize),
+    q: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i32],
+) {
     match act {
         Act::F32 => unreachable!("f32 activations are copied, not quantised"),
-        Act::Q8x32 => quantize_blocks::<32, 32>(x, q, d, sums),
-        Act::Q8x256 => quantize_blocks::<256, 16>(x, q, d, sums),
+        Act::Q8x32 => quantize_blocks::<32>(x, place, q, d, sums, |[low, high]| low + high),
+        Act::Q8x256 => quantize_blocks::<256>(x, place, q, d, sums, |[low, high]| low & 0xffff | high << 16),
     }
 }
 
 #[inline(always)]
-fn quantize_blocks<const BLOCK: usize, const SUM: usize>(
+fn quantize_blocks<const BLOCK: usize>(
     x: &[f32],
+    (t, n): (usize, usize),
     q: &mut [i8],
     d: &mut [f32],
-    sums: &mut [i16],
+    sums: &mut [i32],
+    sum_of: impl Fn([i32; 2]) -> i32,
 ) {
-    let blocks = x.as_chunks::<BLOCK>().0.iter().zip(q.as_chunks_mut::<BLOCK>().0).zip(d.iter_mut());
-    for ((x, q), d) in blocks {
+    let mut q = q.as_chunks_mut::<32>().0[t..].iter_mut().step_by(n);
+    let mut sums = sums[t..].iter_mut().step_by(n);
+    for (x, d) in x.as_chunks::<BLOCK>().0.iter().zip(d[t..].iter_mut().step_by(n)) {
         // On magnitudes the order of the bit patterns is the order of the values, with NaN above infinity.
         let largest = x.iter().fold(0, |m: u32, v| m.max(v.to_bits() & 0x7fff_ffff));
         let scale = f32::from_bits(largest) / 127.0;
         let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
         *d = scale;
-        for (q, &x) in q.iter_mut().zip(x) {
-            *q = round_i8(x * inverse);
+        for ((x, q), sum) in x.as_chunks::<32>().0.iter().zip(&mut q).zip(&mut sums) {
+            for (q, &x) in q.iter_mut().zip(x) {
+                *q = round_i8(x * inverse);
+            }
+            let (low, high) = q.split_at(16);
+            *sum = sum_of([low, high].map(|q| q.iter().map(|&v| i32::from(v)).sum()));
         }
-    }
-    for (sum, q) in sums.iter_mut().zip(q.as_chunks::<SUM>().0) {
-        *sum = q.iter().map(|&v| i16::from(v)).sum();
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::acts::Acts;
 use crate::mat::Mat;
 use crate::par::{Disjoint, Pool};
+use crate::simd::parts;
 
 /// Rows of a tile are a multiple of this, but for the last rows of a matrix.
 pub const TILE_ROWS: usize = 32;
@@ -49,7 +50,7 @@ pub fn matmul_all<'a, const N: usize>(
         let mut i = 0;
         products.each_mut().map(|p| {
             assert_eq!(acts.dim(), p.mat.cols(), "activations of {} for {} inputs", acts.dim(), p.mat.cols());
-            assert_eq!(acts.act(), p.mat.kernel().act, "activations in the form the matrix takes");
+            assert_eq!(acts.form(), p.mat.kernel().form, "activations in the form the matrix takes");
             assert_eq!(p.out.len(), n_tokens * p.mat.rows());
             tiles_before[i] = n_tiles;
             n_tiles += p.mat.rows().div_ceil(tile_rows);
@@ -70,10 +71,10 @@ pub fn matmul_all<'a, const N: usize>(
             return;
         }
         let mut sums = [0f32; TILE_SUMS];
-        for token in (0..n_tokens).step_by(TILE_TOKENS) {
-            let tokens = token..n_tokens.min(token + TILE_TOKENS);
+        for (group, n) in parts(acts.n_groups(), TILE_TOKENS / acts.form().group) {
+            let tokens = acts.tokens(group..group + n);
             let sums = &mut sums[..tokens.len() * n_rows];
-            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, tokens.clone(), sums);
+            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, group..group + n, sums);
             for (t, sums) in tokens.zip(sums.chunks_exact(n_rows)) {
                 // SAFETY: rows `first..first + n_rows` of token `t` belong to this tile alone.
                 unsafe { out.part(t * mat.rows() + first, n_rows) }.copy_from_slice(sums);

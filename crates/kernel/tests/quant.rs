@@ -9,7 +9,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ingle_kernel::acts::{Act, ActRow, Acts};
+use ingle_kernel::acts::{Act, ActRow, Acts, Form, QuantizeRow};
+use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{FORMATS, Format};
 
 /// What ggml made of a format's share of `source`.
@@ -85,23 +86,37 @@ fn row(format: &Format, n: usize, seed: u64) -> Vec<u8> {
 }
 
 /// The activation forms as they are defined, written apart from the library's own.
-fn quantize_row(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16]) {
+fn quantize_row(
+    act: Act,
+    x: &[f32],
+    place: (usize, usize),
+    q: &mut [i8],
+    d: &mut [f32],
+    sums: &mut [i32],
+) {
+    assert_eq!(place, (0, 1), "each row on its own");
     for (b, x) in x.chunks(act.block()).enumerate() {
         d[b] = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
         for (i, &v) in x.iter().enumerate() {
             q[b * act.block() + i] = (v * (1.0 / d[b])).round_ties_even() as i8;
         }
     }
-    for (sum, q) in sums.iter_mut().zip(q.chunks(act.sum_block())) {
-        *sum = q.iter().map(|&q| i16::from(q)).sum();
+    for (sum, q) in sums.iter_mut().zip(q.chunks(32)) {
+        let of = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        *sum = if act == Act::Q8x32 { of(q) } else { of(&q[..16]) & 0xffff | of(&q[16..]) << 16 };
     }
+}
+
+/// Makes `x` the only row of `acts`.
+fn set(acts: &mut Acts, act: Act, x: &[f32], quantize: QuantizeRow) {
+    acts.set(&Pool::new(1), Form::rows(act), x, x.len(), quantize);
 }
 
 fn acts(act: Act, n: usize, seed: u64) -> Acts {
     let mut state = seed;
     let x: Vec<f32> = (0..n).map(|_| noise(&mut state)).collect();
     let mut acts = Acts::default();
-    acts.set(act, &x, n, quantize_row);
+    set(&mut acts, act, &x, quantize_row);
     acts
 }
 
@@ -197,7 +212,7 @@ fn any_bytes_can_be_multiplied() {
         let bytes = random_blocks(format);
         let n = bytes.len() / format.bytes * format.block;
         let mut a = Acts::default();
-        a.set(format.act, &vec![-1.0; n], n, quantize_row);
+        set(&mut a, format.act, &vec![-1.0; n], quantize_row);
         // Whatever the result: nothing overflows or is out of range on the way.
         (format.dot)(&bytes, a.row(0));
     }
@@ -341,8 +356,8 @@ fn a_nan_in_any_scale_or_activation_reaches_the_dot() {
         }
         let mut x = vec![1.0; n];
         x[n - 1] = f32::NAN;
-        a.set(format.act, &x, n, |act, x, q, d, sums| {
-            quantize_row(act, x, q, d, sums);
+        set(&mut a, format.act, &x, |act, x, place, q, d, sums| {
+            quantize_row(act, x, place, q, d, sums);
             *d.last_mut().unwrap() = f32::NAN;
         });
         assert!((format.dot)(&w, a.row(0)).is_nan(), "{}", format.name);
@@ -368,7 +383,7 @@ fn nothing_overflows_at_the_corners_of_the_integers() {
             }
             for q in [-127i8, 127] {
                 let mut a = Acts::default();
-                a.set(format.act, &vec![f32::from(q); n], n, quantize_row);
+                set(&mut a, format.act, &vec![f32::from(q); n], quantize_row);
                 let truth: f64 = values.iter().map(|&v| f64::from(v) * f64::from(q)).sum();
                 let dot = f64::from((format.dot)(&w, a.row(0)));
                 // As above, with some forty additions at most.

@@ -82,10 +82,10 @@ fn inputs(cols: usize, noise: &mut Noise) -> Vec<f32> {
 }
 
 fn product(kernels: &Kernels, mat: &Mat, x: &[f32], n_threads: usize) -> Vec<f32> {
-    let mut acts = Acts::default();
-    acts.set(mat.kernel().act, x, mat.cols(), kernels.ops().quantize);
+    let (pool, mut acts) = (Pool::new(n_threads), Acts::default());
+    acts.set(&pool, mat.kernel().form, x, mat.cols(), kernels.ops().quantize);
     let mut out = vec![f32::NAN; x.len() / mat.cols() * mat.rows()];
-    matmul(&Pool::new(n_threads), &acts, mat, &mut out);
+    matmul(&pool, &acts, mat, &mut out);
     out
 }
 
@@ -205,8 +205,8 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         let mut quantized = Vec::new();
         for act in [Act::Q8x32, Act::Q8x256] {
             let (mut q, mut d, mut sums) =
-                (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / act.sum_block()]);
-            (ops.quantize)(act, &x[..768], &mut q, &mut d, &mut sums);
+                (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / 32]);
+            (ops.quantize)(act, &x[..768], (0, 1), &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));
         }
         ([norm, layer_norm, bent, capped, halves, pairs, scans], quantized)

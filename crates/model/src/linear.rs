@@ -83,18 +83,18 @@ pub fn project<const N: usize>(
     to: [(&Linear, &mut [f32]); N],
 ) {
     let first = &to[0].0.mat;
-    let (act, dim) = (first.kernel().act, first.cols());
+    let (form, dim) = (first.kernel().form, first.cols());
     let quantize = run.kernels.ops().quantize;
     let linears = to.each_ref().map(|(linear, _)| *linear);
     let outs = {
         let acts = &mut inputs.acts;
-        acts.set(act, x, dim, quantize);
-        if linears.iter().all(|linear| linear.mat.kernel().act == act) {
+        acts.set(run.pool, form, x, dim, quantize);
+        if linears.iter().all(|linear| linear.mat.kernel().form == form) {
             matmul_all(run.pool, acts, to.map(|(linear, out)| Product { mat: &linear.mat, out }))
         } else {
             to.map(|(linear, out)| {
-                if acts.act() != linear.mat.kernel().act {
-                    acts.set(linear.mat.kernel().act, x, dim, quantize);
+                if acts.form() != linear.mat.kernel().form {
+                    acts.set(run.pool, linear.mat.kernel().form, x, dim, quantize);
                 }
                 matmul(run.pool, acts, &linear.mat, out);
                 out
@@ -145,7 +145,7 @@ fn add_side(
     let (dim, rank) = (pair.a.cols(), pair.a.rows());
     let n_tokens = x.len() / dim;
     inputs.low.resize(inputs.low.len().max(n_tokens * rank), 0.0);
-    inputs.acts.set(pair.a.kernel().act, x, dim, run.kernels.ops().quantize);
+    inputs.acts.set(run.pool, pair.a.kernel().form, x, dim, run.kernels.ops().quantize);
     matmul(run.pool, &inputs.acts, &pair.a, &mut inputs.low[..n_tokens * rank]);
     add_low(run, inputs, (pair, factor), n_tokens, first_row, out);
 }
@@ -163,7 +163,7 @@ fn add_low(
     let rows = out.len() / n_tokens;
     side.resize(side.len().max(out.len()), 0.0);
     let side = &mut side[..out.len()];
-    low_acts.set(pair.b.kernel().act, &low[..n_tokens * rank], rank, run.kernels.ops().quantize);
+    low_acts.set(run.pool, pair.b.kernel().form, &low[..n_tokens * rank], rank, run.kernels.ops().quantize);
     matmul(run.pool, low_acts, &pair.b.rows_view(first_row..first_row + rows), side);
     ops::add_scaled(out, side, pair.scale * factor);
 }

@@ -3,7 +3,7 @@
 //! A format's file says where its bits lie (`unpack`); the arithmetic on the unpacked block is here, once. A SIMD kernel
 //! that brings its own unpacking multiplies the same integers and so finds the same sums.
 
-use crate::acts::ActRow;
+use crate::acts::{ActRow, halves};
 use crate::half::f16_to_f32;
 
 /// `N` values, a multiple of 32, of one scale: value `k` is `d * q[k]`, or `d * q[k] + m` for formats with an offset.
@@ -122,7 +122,7 @@ pub(super) fn dot_offset<const B: usize>(
     for (block, ((a_q, &sum), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
         let b = unpack(block);
         acc += products(&b.q, a_q) as f32 * (b.d * a_d);
-        acc += f32::from(sum) * (b.m * a_d);
+        acc += sum as f32 * (b.m * a_d);
     }
     acc
 }
@@ -146,10 +146,11 @@ pub(super) fn dot_super_minima<const B: usize>(
     unpack: impl Fn(&[u8; B]) -> Super,
 ) -> f32 {
     let mut acc = 0.0;
-    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<16>().0).zip(a.d);
+    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<8>().0).zip(a.d);
     for (block, ((a_q, a_sums), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
         let b = unpack(block);
-        let msum: i32 = b.m.iter().zip(a_sums).map(|(&m, &sum)| i32::from(m) * i32::from(sum)).sum();
+        let a_sums = a_sums.iter().flat_map(|&sums| halves(sums));
+        let msum: i32 = b.m.iter().zip(a_sums).map(|(&m, sum)| i32::from(m) * sum).sum();
         acc += super_products(&b, a_q) as f32 * (b.d * a_d);
         acc -= msum as f32 * (b.dmin * a_d);
     }

@@ -14,7 +14,7 @@ pub static TIER: Tier = Tier {
     ops: avx2::TIER.ops,
     caches: avx2::CACHES,
     floats: avx2::FLOATS,
-    tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply)),
+    tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply, GROUP)),
 };
 
 multiply!(Avx<true>, "avx2,fma,f16c,avxvnni", tokens [1 2 3] 4, steps { _ => 8 });

@@ -6,17 +6,18 @@
 use std::ops::Range;
 
 use super::RowKernel;
-use crate::acts::{Act, Acts};
+use crate::acts::{Act, Acts, Form};
 use crate::gemm::TILE_TOKENS;
 use crate::ops::fold;
 use crate::quant::Format;
 
-pub static KERNEL: RowKernel = RowKernel { act: Act::F32, tile };
+pub static KERNEL: RowKernel = RowKernel { form: Form::rows(Act::F32), tile };
 
 /// A multiple of every format's block and of the 16 lanes.
 const STRETCH: usize = 256;
 
-fn tile(format: &Format, weights: &[u8], n_rows: usize, acts: &Acts, tokens: Range<usize>, out: &mut [f32]) {
+fn tile(format: &Format, weights: &[u8], n_rows: usize, acts: &Acts, groups: Range<usize>, out: &mut [f32]) {
+    let tokens = acts.tokens(groups);
     let row_bytes = weights.len() / n_rows;
     let mut values = [0f32; STRETCH];
     for (r, row) in weights.chunks_exact(row_bytes).enumerate() {

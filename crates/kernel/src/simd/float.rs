@@ -13,10 +13,11 @@ pub(crate) fn tile<L: Floats, const BYTES: usize, const R: usize, const T: usize
     weights: &[u8],
     n_rows: usize,
     acts: &Acts,
-    tokens: Range<usize>,
+    groups: Range<usize>,
     out: &mut [f32],
     load: impl Fn(&[u8; BYTES]) -> L::F,
 ) {
+    let tokens = acts.tokens(groups);
     let n_tokens = tokens.len();
     let row_bytes = weights.len() / n_rows;
     let product = Product { weights, row_bytes, n_rows, acts, first: tokens.start };

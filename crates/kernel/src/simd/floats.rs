@@ -77,14 +77,14 @@ macro_rules! float_tile {
         (
             $name,
             $crate::simd::RowKernel {
-                act: $crate::acts::Act::F32,
+                form: $crate::acts::Form::rows($crate::acts::Act::F32),
                 tile: {
                     #[target_feature(enable = $features)]
                     fn build(
                         weights: &[u8],
                         n_rows: usize,
                         acts: &$crate::acts::Acts,
-                        tokens: std::ops::Range<usize>,
+                        groups: std::ops::Range<usize>,
                         out: &mut [f32],
                     ) {
                         use $crate::simd::floats::Floats;
@@ -94,14 +94,14 @@ macro_rules! float_tile {
                             weights,
                             n_rows,
                             acts,
-                            tokens,
+                            groups,
                             out,
                             |bytes| l.$load(bytes),
                         );
                     }
                     // SAFETY: called only where the tier's `detect` found the features.
-                    |_, weights, n_rows, acts, tokens, out| unsafe {
-                        build(weights, n_rows, acts, tokens, out)
+                    |_, weights, n_rows, acts, groups, out| unsafe {
+                        build(weights, n_rows, acts, groups, out)
                     }
                 },
             },

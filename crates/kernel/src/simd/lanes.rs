@@ -122,38 +122,43 @@ macro_rules! multiply {
             steps: usize,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
-            for (first, n) in $crate::simd::parts(sums.len(), $most) {
-                let (a, sums) = (&product.a[first..first + n], &mut sums[first..first + n]);
-                match n {
-                    $($t => some::<$t>(product, steps, a, sums),)*
-                    _ => some::<$most>(product, steps, a, sums),
+            let mut rest = sums;
+            for group in product.groups {
+                let (sums, behind) = rest.split_at_mut(group.n);
+                rest = behind;
+                match group.n {
+                    $($t => some::<$t>(product, steps, group, sums),)*
+                    _ => some::<$most>(product, steps, group, sums),
                 }
             }
         }
+
+        /// The most tokens of a group.
+        pub(super) const GROUP: usize = $most;
 
         #[target_feature(enable = $features)]
         fn some<const T: usize>(
             product: &$crate::simd::panel::Product<'_, $lanes>,
             steps: usize,
-            a: &[$crate::acts::ActRow<'_>],
+            group: &$crate::acts::Group<'_>,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
             use $crate::simd::expand::Kind;
             use $crate::simd::panel::{blocks, supers};
-            let (Some(a), Some(sums)) = (a.as_array(), sums.as_mut_array()) else { unreachable!("T tokens") };
+            let sums = sums.as_mut_array().expect("sums of T tokens");
             let l = <$lanes>::new();
             match product.kind {
                 Kind::Blocks { minima: true, .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, true>(l, product, a, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, true>(l, product, group, sums),)*
                 },
                 Kind::Blocks { .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, false>(l, product, a, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, false>(l, product, group, sums),)*
                 },
                 Kind::Supers { run: 16, .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 4>(l, product, a, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 4>(l, product, group, sums),)*
                 },
                 Kind::Supers { .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 8>(l, product, a, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 8>(l, product, group, sums),)*
                 },
             }
         }
@@ -163,24 +168,24 @@ pub(crate) use multiply;
 
 /// The kernels of all expansions, for a tier's table.
 macro_rules! tiles {
-    ($lanes:ty, $features:literal, $multiply:path; $($name:literal $act:ident $expand:ident,)*) => {
-        &[$(($name, $crate::simd::RowKernel { act: $crate::acts::Act::$act, tile: {
+    ($lanes:ty, $features:literal, $multiply:path, $group:path; $($name:literal $act:ident $expand:ident,)*) => {
+        &[$(($name, $crate::simd::RowKernel { form: $crate::acts::Form { act: $crate::acts::Act::$act, group: $group }, tile: {
             #[target_feature(enable = $features)]
             fn build(
                 weights: &[u8],
                 n_rows: usize,
                 acts: &$crate::acts::Acts,
-                tokens: std::ops::Range<usize>,
+                groups: std::ops::Range<usize>,
                 out: &mut [f32],
             ) {
                 use $crate::simd::expand::{Expand, $expand};
                 $crate::simd::panel::tile::<$lanes, $expand>(
-                    <$lanes>::new(), weights, n_rows, acts, tokens, out,
+                    <$lanes>::new(), weights, n_rows, acts, groups, out,
                     |product, sums| $multiply(product, $expand::STEPS, sums),
                 );
             }
             // SAFETY: called only where the tier's `detect` found the features.
-            |_, weights, n_rows, acts, tokens, out| unsafe { build(weights, n_rows, acts, tokens, out) }
+            |_, weights, n_rows, acts, groups, out| unsafe { build(weights, n_rows, acts, groups, out) }
         } }),)*]
     };
 }

@@ -30,7 +30,7 @@ mod scalar;
 
 use std::ops::Range;
 
-use crate::acts::{Act, Acts};
+use crate::acts::{Acts, Form};
 use crate::attn::CacheKernel;
 use crate::ops::Ops;
 use crate::quant::Format;
@@ -67,15 +67,15 @@ pub static TIERS: &[&Tier] = &[
     &neon::DOTPROD,
 ];
 
-/// Multiplies a tile: `(format, weights, n_rows, acts, tokens, out)` with `n_rows` rows of weights, the rows `tokens` of
-/// `acts` and `out` `(tokens.len(), n_rows)`. `tokens.len()` is at most [`crate::gemm::TILE_TOKENS`].
+/// Multiplies a tile: `(format, weights, n_rows, acts, groups, out)` with `n_rows` rows of weights, some groups of `acts`
+/// and `out` `(tokens, n_rows)`. There are at most [`crate::gemm::TILE_TOKENS`] tokens.
 pub type TileFn = fn(&Format, &[u8], usize, &Acts, Range<usize>, &mut [f32]);
 
 /// How a tier multiplies one format.
 #[derive(Debug, Clone, Copy)]
 pub struct RowKernel {
     /// The form of activations it takes.
-    pub act: Act,
+    pub form: Form,
     /// The product of a tile.
     pub tile: TileFn,
 }
@@ -141,6 +141,6 @@ impl Kernels {
             return exact::KERNEL;
         }
         let tile = self.tier.tiles.iter().chain(self.tier.floats).find(|(name, _)| *name == format.name);
-        tile.map_or(RowKernel { act: format.act, tile: scalar::tile }, |(_, kernel)| *kernel)
+        tile.map_or(RowKernel { form: Form::rows(format.act), tile: scalar::tile }, |(_, kernel)| *kernel)
     }
 }

@@ -16,7 +16,9 @@ macro_rules! ops {
             softcap: build!($features, ops::softcap(x: &mut [f32], cap: f32)),
             rope_halves: build!($features, ops::rope_halves(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
             rope_interleaved: build!($features, ops::rope_interleaved(row: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32])),
-            quantize: build!($features, acts::quantize(act: Act, x: &[f32], q: &mut [i8], d: &mut [f32], sums: &mut [i16])),
+            quantize: build!($features, acts::quantize(
+                act: Act, x: &[f32], place: (usize, usize), q: &mut [i8], d: &mut [f32], sums: &mut [i32]
+            )),
             ssm_step: build!($features, scan::ssm_step(
                 state: &mut [f32], x: &[f32], b: &[f32], c: &[f32], numbers: [f32; 3], out: &mut [f32]
             )),

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::expand::{Expand, Kind};
 use super::lanes::{Lanes, Rows};
-use crate::acts::{ActRow, Acts};
+use crate::acts::{Acts, Group};
 use crate::gemm::TILE_TOKENS;
 
 /// The most rows of a panel.
@@ -19,6 +19,8 @@ const ROWS_MAX: usize = 32;
 const BYTES_MAX: usize = 272;
 /// The most tokens whose sums a call keeps in a small buffer.
 const FEW: usize = 8;
+/// The most groups of tokens: a group that is not the only one has more than half of four tokens or more.
+const GROUPS_MAX: usize = TILE_TOKENS / 4;
 
 /// 256 columns of `N` rows, expanded.
 #[repr(align(64))]
@@ -51,8 +53,8 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub n_blocks: usize,
     /// Which panel of the row this is.
     pub at: usize,
-    /// A row of activations per token.
-    pub a: &'a [ActRow<'a>],
+    /// The activations.
+    pub groups: &'a [Group<'a>],
 }
 
 /// A tile of weights in the format that `E` expands; see [`super::TileFn`].
@@ -62,35 +64,35 @@ pub(crate) fn tile<L: Lanes, E: Expand>(
     weights: &[u8],
     n_rows: usize,
     acts: &Acts,
-    tokens: Range<usize>,
+    groups: Range<usize>,
     out: &mut [f32],
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
 ) {
-    let mut a = [ActRow { f: &[], q: &[], d: &[], sums: &[] }; TILE_TOKENS];
-    let a = &mut a[..tokens.len()];
-    for (a, t) in a.iter_mut().zip(tokens) {
-        *a = acts.row(t);
+    let n_tokens = acts.tokens(groups.clone()).len();
+    let mut room = [Group { n: 0, q: &[], d: &[], sums: &[] }; GROUPS_MAX];
+    let room = &mut room[..groups.len()];
+    for (room, i) in room.iter_mut().zip(groups) {
+        *room = acts.group(i);
     }
     let zero = l.splat_f32(0.0);
     let (mut few, mut many);
-    let sums: &mut [L::F] = if a.len() <= FEW {
+    let sums: &mut [L::F] = if n_tokens <= FEW {
         few = [zero; FEW];
         &mut few
     } else {
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    let n_tokens = a.len();
-    groups::<L, E>(l, weights, n_rows, a, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E>(l, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
 }
 
-/// Goes through a tile in groups of `N` rows.
+/// Goes through a tile in strips of `N` rows.
 #[inline(always)]
-fn groups<L: Lanes, E: Expand>(
+fn strips<L: Lanes, E: Expand>(
     l: L,
     weights: &[u8],
     n_rows: usize,
-    a: &[ActRow<'_>],
+    groups: &[Group<'_>],
     sums: &mut [L::F],
     out: &mut [f32],
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
@@ -102,11 +104,11 @@ fn groups<L: Lanes, E: Expand>(
     let mut lanes = [0.0; ROWS_MAX];
     let mut whole = [0; ROWS_MAX * BYTES_MAX];
     for first in (0..n_rows).step_by(L::N) {
-        let group = &weights[first * row_bytes..];
-        let next = group.as_ptr().wrapping_add(L::N * row_bytes);
+        let strip = &weights[first * row_bytes..];
+        let next = strip.as_ptr().wrapping_add(L::N * row_bytes);
         sums.fill(l.splat_f32(0.0));
         for at in 0..n_panels {
-            let rest = &group[at * E::BYTES..];
+            let rest = &strip[at * E::BYTES..];
             let len = E::BYTES.min(row_bytes - at * E::BYTES);
             let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
                 Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(at * L::N * E::BYTES))
@@ -116,7 +118,7 @@ fn groups<L: Lanes, E: Expand>(
             };
             E::expand(l, rows, &mut panel);
             let n_blocks = len * 8 / E::BYTES;
-            let product = Product { panel: &panel, kind, n_blocks, at, a };
+            let product = Product { panel: &panel, kind, n_blocks, at, groups };
             multiply(&product, sums);
         }
         let n = L::N.min(n_rows - first);
@@ -139,48 +141,55 @@ fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_ro
     }
 }
 
-/// Adds the products of a panel of blocks with `T` tokens, `a[0..T]`, to their sums. `STEPS` dot products fit a
+/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums. `STEPS` dot products fit a
 /// [`Lanes::P`]; 0 says that the weights are wide.
 #[inline(always)]
 pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA: bool>(
     l: L,
     product: &Product<'_, L>,
-    a: &[ActRow<'_>; T],
+    group: &Group<'_>,
     sums: &mut [L::F; T],
 ) {
     let Kind::Blocks { offset, .. } = product.kind else { unreachable!("a product of blocks") };
-    let first = product.at * 8;
+    let there = product.at * 8..product.at * 8 + product.n_blocks;
+    let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
+    let a = group.d.as_chunks::<T>().0[there.clone()].iter().zip(&group.sums.as_chunks::<T>().0[there]);
+    let scales = product.panel.d.iter().zip(&product.panel.m);
+    // A shift by 32 leaves nothing.
+    let by = offset.unwrap_or(32);
     let mut acc = *sums;
-    // A loop of a length the compiler does not know, so that it stays a loop.
-    let blocks = black_box(&product.panel.w[..8 * product.n_blocks]).as_chunks::<8>().0;
-    for (b, w) in blocks.iter().enumerate() {
+    for (((w, q), (d_a, sums_a)), (&d, &m)) in loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales) {
         let mut isum = [l.splat(0); T];
-        let mut q = [&[0; 32]; T];
         for t in 0..T {
-            isum[t] = l.splat(-offset * i32::from(a[t].sums[first + b]));
-            q[t] = &a[t].q.as_chunks().0[first + b];
+            isum[t] = l.sub(l.splat(0), l.shl(l.splat(sums_a[t]), by));
         }
-        dots::<L, T, STEPS, 8>(l, w, &q, &mut isum);
-        let (d, m) = (product.panel.d[b], product.panel.m[b]);
+        dots::<L, T, STEPS, 8>(l, w, q, 0, &mut isum);
         for t in 0..T {
-            let d_a = l.splat_f32(a[t].d[first + b]);
+            let d_a = l.splat_f32(d_a[t]);
             // Two roundings, as everywhere: no fused multiplication here.
             acc[t] = l.add_f32(acc[t], l.mul_f32(l.to_f32(isum[t]), l.mul_f32(d, d_a)));
             if MINIMA {
-                let asum = l.splat_f32(f32::from(a[t].sums[first + b]));
-                acc[t] = l.add_f32(acc[t], l.mul_f32(asum, l.mul_f32(m, d_a)));
+                let sum = l.to_f32(l.splat(sums_a[t]));
+                acc[t] = l.add_f32(acc[t], l.mul_f32(sum, l.mul_f32(m, d_a)));
             }
         }
     }
     *sums = acc;
 }
 
-/// Exact sums of products of `4 * N` columns onto `isum`.
+/// A panel's quants by 32 columns, in a way that hides how many there are: the loop over them is to stay a loop.
+#[inline(always)]
+fn loop_over<V>(w: &[V; 64]) -> &[[V; 8]] {
+    black_box(w.as_slice()).as_chunks().0
+}
+
+/// Exact sums of products of `4 * N` columns onto `isum`, from the quad `first` of `q` on.
 #[inline(always)]
 fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     l: L,
     w: &[L::V; N],
-    q: &[&[i8; 32]; T],
+    q: &[[i8; 32]; T],
+    first: usize,
     isum: &mut [L::V; T],
 ) {
     let steps = if STEPS == 0 { 1 } else { STEPS };
@@ -189,14 +198,28 @@ fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
         for t in 1..T {
             p[t] = l.begin(isum[t]);
         }
-        for (i, &w) in w.iter().enumerate().skip(step).take(steps) {
-            for t in 0..T {
-                let a = quad(l, q[t], i);
-                p[t] = if STEPS == 0 { l.dot::<true>(p[t], w, a) } else { l.dot::<false>(p[t], w, a) };
-            }
-        }
+        add_dots::<L, T, STEPS, N>(l, w, q, first, step, &mut p);
         for t in 0..T {
             isum[t] = l.end(isum[t], p[t]);
+        }
+    }
+}
+
+/// The products of the quads from `step` on, as many as [`Lanes::P`] takes.
+#[inline(always)]
+fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
+    l: L,
+    w: &[L::V; N],
+    q: &[[i8; 32]; T],
+    first: usize,
+    step: usize,
+    p: &mut [L::P; T],
+) {
+    let steps = if STEPS == 0 { 1 } else { STEPS };
+    for (i, &w) in w.iter().enumerate().skip(step).take(steps) {
+        for t in 0..T {
+            let a = quad(l, &q[t], first + i);
+            p[t] = if STEPS == 0 { l.dot::<true>(p[t], w, a) } else { l.dot::<false>(p[t], w, a) };
         }
     }
 }
@@ -206,46 +229,42 @@ fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
 pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: usize>(
     l: L,
     product: &Product<'_, L>,
-    a: &[ActRow<'_>; T],
+    group: &Group<'_>,
     sums: &mut [L::F; T],
 ) {
     let Kind::Supers { offset, minima, .. } = product.kind else { unreachable!("a product of superblocks") };
     let panel = product.panel;
-    let mut q = [&[0; 256]; T];
+    let there = product.at * 8..product.at * 8 + 8;
+    let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
+    let sums_a = &group.sums.as_chunks::<T>().0[there];
+    let d_a = &group.d.as_chunks::<T>().0[product.at];
     let mut isum = [l.splat(0); T];
-    for t in 0..T {
-        q[t] = &a[t].q.as_chunks().0[product.at];
-    }
-    for (run, w) in panel.w.as_chunks::<RUN>().0.iter().enumerate() {
-        let steps = if STEPS == 0 { 1 } else { STEPS };
-        for step in (0..RUN).step_by(steps) {
-            let mut p = [l.begin(l.splat(0)); T];
-            for (i, &w) in w.iter().enumerate().skip(step).take(steps) {
+    for ((w, q), scales) in loop_over(&panel.w).iter().zip(q).zip(panel.scales.chunks_exact(8 / RUN)) {
+        for (run, (w, &scale)) in w.as_chunks::<RUN>().0.iter().zip(scales).enumerate() {
+            for step in (0..RUN).step_by(if STEPS == 0 { 1 } else { STEPS }) {
+                let mut p = [l.begin(l.splat(0)); T];
+                add_dots::<L, T, STEPS, RUN>(l, w, q, run * RUN, step, &mut p);
                 for t in 0..T {
-                    let a = quad(l, q[t], run * RUN + i);
-                    p[t] = if STEPS == 0 { l.dot::<true>(p[t], w, a) } else { l.dot::<false>(p[t], w, a) };
+                    isum[t] = l.end_scaled(isum[t], p[t], scale);
                 }
             }
+        }
+    }
+    let mut second = [l.splat(0); T];
+    if minima || offset.is_some() {
+        for (&factors, sums_a) in panel.second.iter().zip(sums_a) {
             for t in 0..T {
-                isum[t] = l.end_scaled(isum[t], p[t], panel.scales[run]);
+                second[t] = l.add_pairs(second[t], factors, l.splat(sums_a[t]));
             }
         }
     }
     for t in 0..T {
-        let d_a = l.splat_f32(a[t].d[product.at]);
+        let d_a = l.splat_f32(d_a[t]);
         let d = l.mul_f32(panel.d[0], d_a);
-        let mut second = l.splat(0);
-        if minima || offset.is_some() {
-            let asums: &[i16; 16] = &a[t].sums.as_chunks().0[product.at];
-            for (factors, &[even, odd]) in panel.second.iter().zip(asums.as_chunks::<2>().0) {
-                let both = l.splat(i32::from(even as u16) | i32::from(odd) << 16);
-                second = l.add_pairs(second, *factors, both);
-            }
-        }
-        let whole = offset.map_or(isum[t], |by| l.sub(isum[t], l.shl(second, by)));
+        let whole = offset.map_or(isum[t], |by| l.sub(isum[t], l.shl(second[t], by)));
         sums[t] = l.add_f32(sums[t], l.mul_f32(l.to_f32(whole), d));
         if minima {
-            sums[t] = l.sub_f32(sums[t], l.mul_f32(l.to_f32(second), l.mul_f32(panel.m[0], d_a)));
+            sums[t] = l.sub_f32(sums[t], l.mul_f32(l.to_f32(second[t]), l.mul_f32(panel.m[0], d_a)));
         }
     }
 }

@@ -54,11 +54,11 @@ pub fn tile(
     weights: &[u8],
     n_rows: usize,
     acts: &Acts,
-    tokens: Range<usize>,
+    groups: Range<usize>,
     out: &mut [f32],
 ) {
     let row_bytes = weights.len() / n_rows;
-    for (t, out) in tokens.zip(out.chunks_exact_mut(n_rows)) {
+    for (t, out) in acts.tokens(groups).zip(out.chunks_exact_mut(n_rows)) {
         let row = acts.row(t);
         for (out, weights) in out.iter_mut().zip(weights.chunks_exact(row_bytes)) {
             *out = (format.dot)(weights, row);

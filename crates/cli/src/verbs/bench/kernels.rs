@@ -93,7 +93,7 @@ fn measure(pool: &Pool, kernels: &Kernels, mat: &Mat, x: &[f32]) -> Row {
     let start = Instant::now();
     while start.elapsed() < LEAST_TIME {
         let one = Instant::now();
-        acts.set(mat.kernel().act, x, N, kernels.ops().quantize);
+        acts.set(&pool, mat.kernel().form, x, N, kernels.ops().quantize);
         matmul(pool, &acts, mat, &mut out);
         best = best.min(one.elapsed().as_secs_f64());
     }

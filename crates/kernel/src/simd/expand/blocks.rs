@@ -14,7 +14,8 @@ trait Block {
     const BYTES: usize;
     const STEPS: usize;
     const MINIMA: bool = false;
-    fn offset<L: Lanes>() -> i32;
+    /// The quants lie `1 << offset` higher than the weights.
+    fn offset<L: Lanes>() -> Option<u32>;
     /// Quants, scale and offset of block `B`.
     fn unpack<L: Lanes, const B: usize>(l: L, block: Fields<'_, L>) -> ([L::V; 8], L::F, L::F);
 }
@@ -87,7 +88,7 @@ macro_rules! block {
             const STEPS: usize = $steps;
             $(const MINIMA: bool = $minima;)?
             #[inline(always)]
-            fn offset<L: Lanes>() -> i32 {
+            fn offset<L: Lanes>() -> Option<u32> {
                 $offset
             }
             #[inline(always)]
@@ -98,28 +99,33 @@ macro_rules! block {
     };
 }
 
-block!(Q8_0, 34, steps 0, offset L::OFFSET8, |l, block| {
+block!(Q8_0, 34, steps 0, offset offset8::<L>(), |l, block| {
     let mut w = block.words::<8>(2);
     for w in &mut w {
         *w = eight_bits(l, *w);
     }
     (w, block.half(0), l.splat_f32(0.0))
 });
-block!(Q5_1, 24, steps 4, minima true, offset 0, |l, block| {
+block!(Q5_1, 24, steps 4, minima true, offset None, |l, block| {
     (five_bits(l, block.words(8), block.word(4)), block.half(0), block.half(2))
 });
-block!(Q5_0, 22, steps 4, offset 16, |l, block| {
+block!(Q5_0, 22, steps 4, offset Some(4), |l, block| {
     (five_bits(l, block.words(6), block.word(2)), block.half(0), l.splat_f32(0.0))
 });
-block!(Q4_1, 20, steps 8, minima true, offset 0, |l, block| {
+block!(Q4_1, 20, steps 8, minima true, offset None, |l, block| {
     (nibbles(l, block.words(4)), block.half(0), block.half(2))
 });
-block!(Q4_0, 18, steps 8, offset 8, |l, block| {
+block!(Q4_0, 18, steps 8, offset Some(3), |l, block| {
     (nibbles(l, block.words(2)), block.half(0), l.splat_f32(0.0))
 });
-block!(Iq4Nl, 18, steps 0, offset L::OFFSET8, |l, block| {
+block!(Iq4Nl, 18, steps 0, offset offset8::<L>(), |l, block| {
     (levels(l, block.words(2)), block.half(0), l.splat_f32(0.0))
 });
+
+/// How far weights of eight bits are shifted.
+const fn offset8<L: Lanes>() -> Option<u32> {
+    L::OFFSET8.checked_ilog2()
+}
 
 /// Signed bytes in the form of [`Lanes::OFFSET8`].
 #[inline(always)]
@@ -187,12 +193,12 @@ impl Expand for Mxfp4 {
 
     #[inline(always)]
     fn kind<L: Lanes>() -> Kind {
-        Kind::Blocks { offset: 12, minima: false }
+        Kind::Blocks { offset: Some(4), minima: false }
     }
 
     #[inline(always)]
     fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        let table = mxfp4::E2M1.map(|v| (v + 12) as u8);
+        let table = mxfp4::E2M1.map(|v| (v + 16) as u8);
         let mut d = [0.0; 64];
         for b in 0..8 {
             let mut w = nibbles(l, l.quads(rows, 17 * b + 1));

@@ -30,8 +30,8 @@ pub(crate) trait Expand {
 pub(crate) enum Kind {
     /// A scale per 32 columns.
     Blocks {
-        /// How much higher the quants lie than the weights.
-        offset: i32,
+        /// The quants lie `1 << offset` higher than the weights.
+        offset: Option<u32>,
         /// Whether there is an offset `m` per block.
         minima: bool,
     },

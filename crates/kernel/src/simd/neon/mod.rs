@@ -42,7 +42,7 @@ mod plain {
     use super::{expansions, multiply, tiles};
     use crate::simd::RowKernel;
 
-    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<false>, "neon", multiply));
+    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<false>, "neon", multiply, GROUP));
     multiply!(Neon<false>, "neon", tokens [1 2 3] 4, steps { _ => 8 });
 }
 
@@ -51,7 +51,7 @@ mod dotprod {
     use super::{expansions, multiply, tiles};
     use crate::simd::RowKernel;
 
-    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<true>, "neon,dotprod", multiply));
+    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<true>, "neon,dotprod", multiply, GROUP));
     // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
     multiply!(Neon<true>, "neon,dotprod", tokens [1 2 3 4 5] 6, steps { _ => 8 });
 }
