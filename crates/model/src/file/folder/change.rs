@@ -14,7 +14,53 @@ use crate::error::{Error, Result};
 use crate::file::contents::Piece;
 
 /// One change.
-pub type Change = fn(Part, &Fields<'_>) -> Result<Part>;
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    /// The same.
+    AsIs,
+    /// Rows of query heads, in halves there.
+    QueryRows,
+    /// Rows of key heads, in halves there.
+    KeyRows,
+    /// The upper half of the rows of each matrix.
+    FirstHalf,
+    /// The lower half of the rows of each matrix.
+    SecondHalf,
+    /// Rows 0, 2, 4, ... of each matrix.
+    EvenRows,
+    /// Rows 1, 3, 5, ... of each matrix.
+    OddRows,
+    /// Another, of values or columns, or one that needs more of the configuration than a base in GGUF tells.
+    Other(fn(Part, &Fields<'_>) -> Result<Part>),
+}
+
+impl Change {
+    /// The tensor as GGUF has it.
+    pub fn apply(self, part: Part, config: &Fields<'_>) -> Result<Part> {
+        match self {
+            Self::AsIs => Ok(part),
+            Self::QueryRows => {
+                let n_heads = count(config, "num_attention_heads")?.unwrap_or(1);
+                interleave(part, config, n_heads)
+            }
+            Self::KeyRows => {
+                let n_heads = count(config, "num_attention_heads")?.unwrap_or(1);
+                let n_kv_heads = count(config, "num_key_value_heads")?.unwrap_or(n_heads);
+                interleave(part, config, n_kv_heads)
+            }
+            Self::FirstHalf => part.share(2, |i, _| i),
+            Self::SecondHalf => part.share(2, |i, n| n + i),
+            Self::EvenRows => part.share(2, |i, _| 2 * i),
+            Self::OddRows => part.share(2, |i, _| 2 * i + 1),
+            Self::Other(change) => change(part, config),
+        }
+    }
+
+    /// Whether half of an adapter can go through it, as the rows of the matrix it is beside do.
+    pub fn suits_adapters(self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+}
 
 /// A tensor or, of experts that have a tensor each, one of them.
 #[derive(Debug)]
@@ -26,31 +72,6 @@ pub struct Part {
     pub format: &'static Format,
     /// All values, or one piece for each index of the last of three dimensions.
     pub pieces: Vec<Piece>,
-}
-
-/// Whether half of an adapter can go through `change`, as the rows of the matrix it is beside do. Others change values or
-/// columns, or need more of the configuration than a base in GGUF tells.
-pub fn suits_adapters(change: Change) -> bool {
-    let known: [Change; 7] = [as_is, query_rows, key_rows, first_half, second_half, even_rows, odd_rows];
-    known.into_iter().any(|known| std::ptr::fn_addr_eq(known, change))
-}
-
-/// The same.
-pub fn as_is(part: Part, _: &Fields<'_>) -> Result<Part> {
-    Ok(part)
-}
-
-/// Rows of query heads, in halves there.
-pub fn query_rows(part: Part, config: &Fields<'_>) -> Result<Part> {
-    let n_heads = count(config, "num_attention_heads")?.unwrap_or(1);
-    interleave(part, config, n_heads)
-}
-
-/// Rows of key heads, in halves there.
-pub fn key_rows(part: Part, config: &Fields<'_>) -> Result<Part> {
-    let n_heads = count(config, "num_attention_heads")?.unwrap_or(1);
-    let n_kv_heads = count(config, "num_key_value_heads")?.unwrap_or(n_heads);
-    interleave(part, config, n_kv_heads)
 }
 
 /// A norm's weights, less one there.
@@ -81,26 +102,6 @@ pub fn squeezed(mut part: Part, _: &Fields<'_>) -> Result<Part> {
         part.shape.push(1);
     }
     Ok(part)
-}
-
-/// The upper half of the rows of each matrix.
-pub fn first_half(part: Part, _: &Fields<'_>) -> Result<Part> {
-    part.share(2, |i, _| i)
-}
-
-/// The lower half of the rows of each matrix.
-pub fn second_half(part: Part, _: &Fields<'_>) -> Result<Part> {
-    part.share(2, |i, n| n + i)
-}
-
-/// Rows 0, 2, 4, ... of each matrix.
-pub fn even_rows(part: Part, _: &Fields<'_>) -> Result<Part> {
-    part.share(2, |i, _| 2 * i)
-}
-
-/// Rows 1, 3, 5, ... of each matrix.
-pub fn odd_rows(part: Part, _: &Fields<'_>) -> Result<Part> {
-    part.share(2, |i, _| 2 * i + 1)
 }
 
 /// Each matrix with rows for columns.

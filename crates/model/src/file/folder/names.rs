@@ -3,7 +3,7 @@
 //! A name is the stem that the model's parts give it and an ending, `weight` or `bias`, that both sides share. Stems of layers
 //! stand in tables without the layer's number; `{}` is the number of an expert, whose matrices GGUF has in one tensor.
 
-use super::change::{Change, as_is, key_rows, query_rows};
+use super::change::Change::{self, AsIs, KeyRows, QueryRows};
 use super::model_type::ModelType;
 
 /// A stem there, ours, and what differs in the values. One that becomes several has several rules, one after the other.
@@ -11,46 +11,46 @@ pub type Rule = (&'static str, &'static str, Change);
 
 /// Tensors of the whole model by the names most models share.
 pub const WHOLE: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", as_is),
-    ("model.norm", "output_norm", as_is),
-    ("lm_head", "output", as_is),
+    ("model.embed_tokens", "token_embd", AsIs),
+    ("model.norm", "output_norm", AsIs),
+    ("lm_head", "output", AsIs),
 ];
 
 /// Tensors of a layer by the names most models share.
 pub const LAYER: &[Rule] = &[
-    ("input_layernorm", "attn_norm", as_is),
-    ("post_attention_layernorm", "ffn_norm", as_is),
-    ("self_attn.q_proj", "attn_q", as_is),
-    ("self_attn.k_proj", "attn_k", as_is),
-    ("self_attn.v_proj", "attn_v", as_is),
-    ("self_attn.o_proj", "attn_output", as_is),
-    ("self_attn.q_norm", "attn_q_norm", as_is),
-    ("self_attn.k_norm", "attn_k_norm", as_is),
-    ("mlp.gate_proj", "ffn_gate", as_is),
-    ("mlp.up_proj", "ffn_up", as_is),
-    ("mlp.down_proj", "ffn_down", as_is),
+    ("input_layernorm", "attn_norm", AsIs),
+    ("post_attention_layernorm", "ffn_norm", AsIs),
+    ("self_attn.q_proj", "attn_q", AsIs),
+    ("self_attn.k_proj", "attn_k", AsIs),
+    ("self_attn.v_proj", "attn_v", AsIs),
+    ("self_attn.o_proj", "attn_output", AsIs),
+    ("self_attn.q_norm", "attn_q_norm", AsIs),
+    ("self_attn.k_norm", "attn_k_norm", AsIs),
+    ("mlp.gate_proj", "ffn_gate", AsIs),
+    ("mlp.up_proj", "ffn_up", AsIs),
+    ("mlp.down_proj", "ffn_down", AsIs),
 ];
 
 /// Tensors of a layer with experts by the names most models share.
 pub const EXPERTS: &[Rule] = &[
-    ("mlp.gate", "ffn_gate_inp", as_is),
-    ("mlp.experts.{}.gate_proj", "ffn_gate_exps", as_is),
-    ("mlp.experts.{}.up_proj", "ffn_up_exps", as_is),
-    ("mlp.experts.{}.down_proj", "ffn_down_exps", as_is),
+    ("mlp.gate", "ffn_gate_inp", AsIs),
+    ("mlp.experts.{}.gate_proj", "ffn_gate_exps", AsIs),
+    ("mlp.experts.{}.up_proj", "ffn_up_exps", AsIs),
+    ("mlp.experts.{}.down_proj", "ffn_down_exps", AsIs),
 ];
 
 /// Tensors of a mixer of Mamba, behind the name the mixer has.
 macro_rules! mamba {
     ($at:literal) => {
         &[
-            (concat!($at, ".in_proj"), "ssm_in", as_is),
-            (concat!($at, ".x_proj"), "ssm_x", as_is),
-            (concat!($at, ".dt_proj"), "ssm_dt", as_is),
-            (concat!($at, ".out_proj"), "ssm_out", as_is),
-            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
-            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
-            (concat!($at, ".A_log"), "ssm_a", neg_exp),
-            (concat!($at, ".D"), "ssm_d", as_is),
+            (concat!($at, ".in_proj"), "ssm_in", AsIs),
+            (concat!($at, ".x_proj"), "ssm_x", AsIs),
+            (concat!($at, ".dt_proj"), "ssm_dt", AsIs),
+            (concat!($at, ".out_proj"), "ssm_out", AsIs),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", Other(squeezed)),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", AsIs),
+            (concat!($at, ".A_log"), "ssm_a", Other(neg_exp)),
+            (concat!($at, ".D"), "ssm_d", AsIs),
         ]
     };
 }
@@ -60,14 +60,18 @@ pub(super) use mamba;
 macro_rules! mamba2 {
     ($at:literal, $groups:literal) => {
         &[
-            (concat!($at, ".in_proj"), "ssm_in", as_is),
-            (concat!($at, ".out_proj"), "ssm_out", as_is),
-            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", squeezed),
-            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", as_is),
-            (concat!($at, ".dt_bias"), "ssm_dt.bias", as_is),
-            (concat!($at, ".A_log"), "ssm_a", neg_exp_column),
-            (concat!($at, ".D"), "ssm_d", column),
-            (concat!($at, ".norm.weight"), "ssm_norm.weight", |part, config| part.grouped(config, $groups)),
+            (concat!($at, ".in_proj"), "ssm_in", AsIs),
+            (concat!($at, ".out_proj"), "ssm_out", AsIs),
+            (concat!($at, ".conv1d.weight"), "ssm_conv1d.weight", Other(squeezed)),
+            (concat!($at, ".conv1d.bias"), "ssm_conv1d.bias", AsIs),
+            (concat!($at, ".dt_bias"), "ssm_dt.bias", AsIs),
+            (concat!($at, ".A_log"), "ssm_a", Other(neg_exp_column)),
+            (concat!($at, ".D"), "ssm_d", Other(column)),
+            (
+                concat!($at, ".norm.weight"),
+                "ssm_norm.weight",
+                Other(|part, config| part.grouped(config, $groups)),
+            ),
         ]
     };
 }
@@ -75,7 +79,7 @@ pub(super) use mamba2;
 
 /// Rows of q and k as they go to families whose rotary pairs are neighbours.
 pub const INTERLEAVED: &[Rule] =
-    &[("self_attn.q_proj", "attn_q", query_rows), ("self_attn.k_proj", "attn_k", key_rows)];
+    &[("self_attn.q_proj", "attn_q", QueryRows), ("self_attn.k_proj", "attn_k", KeyRows)];
 
 /// Endings of tensors that nothing reads: tables that the configuration gives, and scales of quantised activations and caches.
 const SKIPPED: &[&str] = &["rotary_emb.inv_freq", ".input_scale", ".k_scale", ".v_scale"];

@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use config::Config;
 
-use super::change::{self, Change, Part};
+use super::change::{Change, Part};
 use super::fields::{self, Fields};
 use super::model_type::MODEL_TYPES;
 use super::names::{Place, place};
@@ -137,13 +137,13 @@ impl Pair<'_> {
                 return Err(Error::malformed(part(entry), format!("shape {:?}", entry.shape), expected));
             }
         }
-        if !change::suits_adapters(change) {
+        if !change.suits_adapters() {
             let known = ["matrices whose rows stand in the base's file as they are, or only change places"];
             return Err(Error::unsupported(part(b), "an adapter of that weight", known));
         }
         let heads = Fields::of_file("base", heads);
         let half = |entry: &Entry, change: Change| values::read(entry, None, FP8_BLOCK, change, &heads);
-        let mut parts = [half(a, change::as_is)?, half(b, change)?];
+        let mut parts = [half(a, Change::AsIs)?, half(b, change)?];
         if self.is_looked_up {
             transpose(&mut parts[0]);
         }
@@ -193,7 +193,7 @@ impl Weight {
                 };
                 to.into_iter().map(weight).collect()
             }
-            _ => vec![Self { name: full, layer: 0, change: change::as_is }],
+            _ => vec![Self { name: full, layer: 0, change: Change::AsIs }],
         }
     }
 
@@ -243,7 +243,7 @@ fn check_copy(entry: &Entry, module: &str, base: &Contents, family: &str) -> Res
         return Err(Error::unsupported(part(entry), "a tensor that is no half of a pair", known));
     };
     let nothing = Map::new();
-    let copy = values::read(entry, None, FP8_BLOCK, change::as_is, &Fields::of_file("base", &nothing))?;
+    let copy = values::read(entry, None, FP8_BLOCK, Change::AsIs, &Fields::of_file("base", &nothing))?;
     if copy.shape != own.shape {
         let expected = format!("{:?}, the base's: was its vocabulary changed?", own.shape);
         return Err(Error::malformed(part(entry), format!("shape {:?}", copy.shape), expected));

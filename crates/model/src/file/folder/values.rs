@@ -62,7 +62,7 @@ pub fn read(
             return Err(Error::unsupported(part(), format!("type {}", entry.dtype), types));
         }
     };
-    let changed = change(read, config)?;
+    let changed = change.apply(read, config)?;
     // GGUF keeps vectors in f32.
     Ok(match changed.shape.len() {
         1 if changed.format.name != "f32" => changed.map(|v| v),
@@ -75,7 +75,7 @@ pub fn read(
 /// # Errors
 /// As [`read`], and [`Error::Malformed`] when it has more.
 pub fn single(entry: &Entry, config: &Fields<'_>) -> Result<f32> {
-    let part = read(entry, None, FP8_BLOCK, squeezed, config)?;
+    let part = read(entry, None, FP8_BLOCK, Change::Other(squeezed), config)?;
     if part.shape != [1] {
         let part = format!("tensor {}", entry.name);
         return Err(Error::malformed(part, format!("shape {:?}", entry.shape), "one value"));
@@ -187,7 +187,6 @@ fn e4m3(bits: u8) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::folder::change::{as_is, key_rows, query_rows};
     use ingle_kernel::bytes::Bytes;
     use serde_json::json;
 
@@ -228,14 +227,14 @@ mod tests {
         let scaled = |shape: &[usize], scales: &[f32]| {
             let bytes = scales.iter().flat_map(|v| v.to_le_bytes()).collect();
             let scale = entry("F32", shape, bytes);
-            read_as(as_is, &weights, Some(&scale), [2, 2]).map(|part| values(&part))
+            read_as(Change::AsIs, &weights, Some(&scale), [2, 2]).map(|part| values(&part))
         };
         assert_eq!(scaled(&[], &[3.0]).unwrap(), [3.0; 9]);
         assert_eq!(scaled(&[3, 1], &[1.0, 2.0, 3.0]).unwrap(), [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
         let blocks = scaled(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!(blocks, [1.0, 1.0, 2.0, 1.0, 1.0, 2.0, 3.0, 3.0, 4.0]);
         let two = entry("F32", &[1, 1], vec![0, 0, 0, 0x40]);
-        let all = read_as(as_is, &weights, Some(&two), [usize::MAX; 2]);
+        let all = read_as(Change::AsIs, &weights, Some(&two), [usize::MAX; 2]);
         assert_eq!(values(&all.unwrap()), [2.0; 9]);
         let error = scaled(&[2, 1], &[1.0, 2.0]).unwrap_err().to_string();
         assert_eq!(error, "tensor w: shape [2, 1], expected [1], [3, 1] or [2, 2] for [3, 3]");
@@ -243,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_single_value_has_one_dimension_whatever_its_shape() {
-        for (shape, change) in [(&[][..], as_is as Change), (&[1, 1, 1], squeezed)] {
+        for (shape, change) in [(&[][..], Change::AsIs), (&[1, 1, 1], Change::Other(squeezed))] {
             let one = entry("BF16", shape, vec![0x80, 0x3f]);
             let part = read_as(change, &one, None, FP8_BLOCK).unwrap();
             assert_eq!((&part.shape[..], values(&part)), (&[1][..], vec![1.0]));
@@ -254,9 +253,9 @@ mod tests {
     fn halves_of_each_head_interleave() {
         let rows: Vec<u8> = (0..8).flat_map(|i| (i as f32).to_le_bytes()).collect();
         let rows = entry("F32", &[8], rows);
-        let q = read_as(query_rows, &rows, None, FP8_BLOCK).unwrap();
+        let q = read_as(Change::QueryRows, &rows, None, FP8_BLOCK).unwrap();
         assert_eq!(values(&q), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
-        let k = read_as(key_rows, &rows, None, FP8_BLOCK).unwrap();
+        let k = read_as(Change::KeyRows, &rows, None, FP8_BLOCK).unwrap();
         assert_eq!(values(&k), [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
     }
 
@@ -264,11 +263,13 @@ mod tests {
     fn codes_of_mxfp4_change_places_within_their_block() {
         let codes: Vec<u8> = (0..16).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
         let blocks = entry(BYTES, &[1, 1, 1, 16], codes);
-        let part = read_as(as_is, &blocks, Some(&entry(BYTES, &[1, 1, 1], vec![128])), FP8_BLOCK).unwrap();
+        let part =
+            read_as(Change::AsIs, &blocks, Some(&entry(BYTES, &[1, 1, 1], vec![128])), FP8_BLOCK).unwrap();
         assert_eq!(part.shape, [32, 1, 1]);
         let half = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
         assert_eq!(values(&part), [half, half].concat());
-        let said = read_as(as_is, &blocks, Some(&entry(BYTES, &[1, 2], vec![0; 2])), FP8_BLOCK).unwrap_err();
+        let said =
+            read_as(Change::AsIs, &blocks, Some(&entry(BYTES, &[1, 2], vec![0; 2])), FP8_BLOCK).unwrap_err();
         assert_eq!(said.to_string(), "tensor w: shape [1, 2] of type U8, expected [1, 1, 1] of type U8");
     }
 }

@@ -1,6 +1,6 @@
 //! Apertus: the numbers of its activation, xIELU, are tensors of one value in every layer, and lists in GGUF.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::ModelType;
 
@@ -20,4 +20,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const NORMS: &[Rule] =
-    &[("attention_layernorm", "attn_norm", as_is), ("feedforward_layernorm", "ffn_norm", as_is)];
+    &[("attention_layernorm", "attn_norm", AsIs), ("feedforward_layernorm", "ffn_norm", AsIs)];

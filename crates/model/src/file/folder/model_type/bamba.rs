@@ -1,6 +1,6 @@
 //! Bamba: Granite's hybrid without its factors; half of each head is rotated.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{INTERLEAVED, LAYER, Rule, WHOLE};
 use super::ModelType;
 use super::granitemoehybrid::{CONV, GROUPS, HEADS, MIXER, STATE, inner};
@@ -31,11 +31,11 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", as_is)];
+const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", AsIs)];
 
 const BLOCKS: &[Rule] = &[
-    ("pre_ff_layernorm", "ffn_norm", as_is),
-    ("feed_forward.gate_proj", "ffn_gate", as_is),
-    ("feed_forward.up_proj", "ffn_up", as_is),
-    ("feed_forward.down_proj", "ffn_down", as_is),
+    ("pre_ff_layernorm", "ffn_norm", AsIs),
+    ("feed_forward.gate_proj", "ffn_gate", AsIs),
+    ("feed_forward.up_proj", "ffn_up", AsIs),
+    ("feed_forward.down_proj", "ffn_down", AsIs),
 ];

@@ -3,7 +3,8 @@
 //! The products are rounded to the weights' own type, so that they take no more room: half a unit in the last place more
 //! than the library's, which multiplies activations.
 
-use super::super::change::{Part, as_is, column, neg_exp_column, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{Part, column, neg_exp_column, squeezed};
 use super::super::fields::Fields;
 use super::super::names::{LAYER, Rule, WHOLE, mamba2};
 use super::granitemoehybrid::{CONV, GROUPS, HEADS, STATE};
@@ -41,26 +42,26 @@ pub static MODEL_TYPE: ModelType = ModelType {
 const MIXER: &[Rule] = mamba2!("mamba", "mamba_n_groups");
 
 const AROUND: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", |p, c| by(p, c, &["embedding_multiplier"])),
-    ("lm_head", "output", |p, c| by(p, c, &["lm_head_multiplier"])),
-    ("model.final_layernorm", "output_norm", as_is),
+    ("model.embed_tokens", "token_embd", Other(|p, c| by(p, c, &["embedding_multiplier"]))),
+    ("lm_head", "output", Other(|p, c| by(p, c, &["lm_head_multiplier"]))),
+    ("model.final_layernorm", "output_norm", AsIs),
 ];
 
 const SCALED: &[Rule] = &[
-    ("mamba.in_proj", "ssm_in", in_proj),
-    ("mamba.out_proj", "ssm_out", |p, c| by(p, c, &["ssm_out_multiplier"])),
-    ("self_attn.q_proj", "attn_q", |p, c| by(p, c, &["attention_in_multiplier"])),
-    ("self_attn.k_proj", "attn_k", |p, c| by(p, c, &["attention_in_multiplier", "key_multiplier"])),
-    ("self_attn.v_proj", "attn_v", |p, c| by(p, c, &["attention_in_multiplier"])),
-    ("self_attn.o_proj", "attn_output", |p, c| by(p, c, &["attention_out_multiplier"])),
-    ("feed_forward.gate_proj", "ffn_gate", |p, c| by_listed(p, c, 0)),
-    ("feed_forward.down_proj", "ffn_down", |p, c| by_listed(p, c, 1)),
+    ("mamba.in_proj", "ssm_in", Other(in_proj)),
+    ("mamba.out_proj", "ssm_out", Other(|p, c| by(p, c, &["ssm_out_multiplier"]))),
+    ("self_attn.q_proj", "attn_q", Other(|p, c| by(p, c, &["attention_in_multiplier"]))),
+    ("self_attn.k_proj", "attn_k", Other(|p, c| by(p, c, &["attention_in_multiplier", "key_multiplier"]))),
+    ("self_attn.v_proj", "attn_v", Other(|p, c| by(p, c, &["attention_in_multiplier"]))),
+    ("self_attn.o_proj", "attn_output", Other(|p, c| by(p, c, &["attention_out_multiplier"]))),
+    ("feed_forward.gate_proj", "ffn_gate", Other(|p, c| by_listed(p, c, 0))),
+    ("feed_forward.down_proj", "ffn_down", Other(|p, c| by_listed(p, c, 1))),
 ];
 
 const BLOCKS: &[Rule] = &[
     // GGUF has this one without an ending.
-    ("pre_ff_layernorm.weight", "ffn_norm", as_is),
-    ("feed_forward.up_proj", "ffn_up", as_is),
+    ("pre_ff_layernorm.weight", "ffn_norm", AsIs),
+    ("feed_forward.up_proj", "ffn_up", AsIs),
 ];
 
 /// Times the factors of these fields, 1 where they are left out.

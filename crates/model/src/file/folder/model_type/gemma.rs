@@ -1,5 +1,6 @@
 //! Gemma: norms are stored less one, heads are wider than the model's width by their number.
 
+use super::super::change::Change::Other;
 use super::super::change::plus_one;
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::ModelType;
@@ -19,7 +20,9 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 /// The last norm of every Gemma.
-pub(super) const NORM: &[Rule] = &[("model.norm", "output_norm", plus_one)];
+pub(super) const NORM: &[Rule] = &[("model.norm", "output_norm", Other(plus_one))];
 
-const NORMS: &[Rule] =
-    &[("input_layernorm", "attn_norm", plus_one), ("post_attention_layernorm", "ffn_norm", plus_one)];
+const NORMS: &[Rule] = &[
+    ("input_layernorm", "attn_norm", Other(plus_one)),
+    ("post_attention_layernorm", "ffn_norm", Other(plus_one)),
+];

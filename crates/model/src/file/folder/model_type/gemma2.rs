@@ -1,5 +1,6 @@
 //! Gemma 2.
 
+use super::super::change::Change::Other;
 use super::super::change::plus_one;
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::{ModelType, float, gemma, scale_by, uint};
@@ -39,8 +40,8 @@ pub static MODEL_TYPE: ModelType = ModelType {
 
 /// Norms on both sides of each block.
 pub(super) const NORMS: &[Rule] = &[
-    ("input_layernorm", "attn_norm", plus_one),
-    ("post_attention_layernorm", "post_attention_norm", plus_one),
-    ("pre_feedforward_layernorm", "ffn_norm", plus_one),
-    ("post_feedforward_layernorm", "post_ffw_norm", plus_one),
+    ("input_layernorm", "attn_norm", Other(plus_one)),
+    ("post_attention_layernorm", "post_attention_norm", Other(plus_one)),
+    ("pre_feedforward_layernorm", "ffn_norm", Other(plus_one)),
+    ("post_feedforward_layernorm", "post_ffw_norm", Other(plus_one)),
 ];

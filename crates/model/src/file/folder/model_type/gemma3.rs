@@ -1,5 +1,6 @@
 //! Gemma 3: the text model alone, or out of one that also sees.
 
+use super::super::change::Change::Other;
 use super::super::change::plus_one;
 use super::super::draft::Draft;
 use super::super::names::{LAYER, Rule, WHOLE};
@@ -56,8 +57,10 @@ pub(super) const PREFIXES: &[(&str, &str)] = &[
     ("language_model.lm_head", "lm_head"),
 ];
 
-const HEAD_NORMS: &[Rule] =
-    &[("self_attn.q_norm", "attn_q_norm", plus_one), ("self_attn.k_norm", "attn_k_norm", plus_one)];
+const HEAD_NORMS: &[Rule] = &[
+    ("self_attn.q_norm", "attn_q_norm", Other(plus_one)),
+    ("self_attn.k_norm", "attn_k_norm", Other(plus_one)),
+];
 
 /// Every layer of this period looks back over everything: a number in older files, a list of all layers in newer ones.
 fn period(draft: &Draft<'_>) -> Result<u64> {

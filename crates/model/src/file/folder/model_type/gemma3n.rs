@@ -1,7 +1,7 @@
 //! Gemma 3n: the text model alone, or out of one that also sees and hears. How sparse the gates of a layer are is the part
 //! that is dropped in a folder, and its quantile of the normal distribution in GGUF.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::draft::{Draft, SLIDING};
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::{ModelType, float, gemma3, gemma4, uint};
@@ -48,19 +48,19 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const STREAMS: &[Rule] = &[
-    ("model.altup_projections.{}", "altup_proj", as_is),
-    ("model.altup_unembed_projections.{}", "altup_unembd_proj", as_is),
+    ("model.altup_projections.{}", "altup_proj", AsIs),
+    ("model.altup_unembed_projections.{}", "altup_unembd_proj", AsIs),
 ];
 
 const MIX: &[Rule] = &[
-    ("altup.router_norm", "altup_router_norm", as_is),
-    ("altup.modality_router", "altup_router", as_is),
-    ("altup.prediction_coefs", "altup_predict_coef", as_is),
-    ("altup.correction_coefs", "altup_correct_coef", as_is),
-    ("altup.correct_output_scale", "altup_correct_scale.weight", as_is),
-    ("laurel.linear_left", "laurel_l", as_is),
-    ("laurel.linear_right", "laurel_r", as_is),
-    ("laurel.post_laurel_norm", "laurel_post_norm", as_is),
+    ("altup.router_norm", "altup_router_norm", AsIs),
+    ("altup.modality_router", "altup_router", AsIs),
+    ("altup.prediction_coefs", "altup_predict_coef", AsIs),
+    ("altup.correction_coefs", "altup_correct_coef", AsIs),
+    ("altup.correct_output_scale", "altup_correct_scale.weight", AsIs),
+    ("laurel.linear_left", "laurel_l", AsIs),
+    ("laurel.linear_right", "laurel_r", AsIs),
+    ("laurel.post_laurel_norm", "laurel_post_norm", AsIs),
 ];
 
 fn adjust(draft: &mut Draft<'_>) -> Result<()> {

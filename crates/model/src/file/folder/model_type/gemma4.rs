@@ -1,7 +1,7 @@
 //! Gemma 4: the text model alone, or out of one that also sees and hears. Layers that see everything have heads, and perhaps
 //! key heads, of their own number; older and newer files say so in different places.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::draft::{Draft, SLIDING};
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::{ModelType, float, gemma3, uint};
@@ -55,33 +55,33 @@ pub(super) const SKIPS: &[&str] =
     &["model.vision_tower.", "model.embed_vision.", "model.audio_tower.", "model.embed_audio."];
 
 pub(super) const PER_LAYER: &[Rule] = &[
-    ("model.embed_tokens_per_layer", "per_layer_token_embd", as_is),
-    ("model.per_layer_model_projection", "per_layer_model_proj", as_is),
-    ("model.per_layer_projection_norm", "per_layer_proj_norm", as_is),
+    ("model.embed_tokens_per_layer", "per_layer_token_embd", AsIs),
+    ("model.per_layer_model_projection", "per_layer_model_proj", AsIs),
+    ("model.per_layer_projection_norm", "per_layer_proj_norm", AsIs),
 ];
 
 pub(super) const NORMS: &[Rule] = &[
-    ("post_attention_layernorm", "post_attention_norm", as_is),
-    ("pre_feedforward_layernorm", "ffn_norm", as_is),
-    ("post_feedforward_layernorm", "post_ffw_norm", as_is),
+    ("post_attention_layernorm", "post_attention_norm", AsIs),
+    ("pre_feedforward_layernorm", "ffn_norm", AsIs),
+    ("post_feedforward_layernorm", "post_ffw_norm", AsIs),
 ];
 
 const EXPERTS: &[Rule] = &[
-    ("post_feedforward_layernorm_1", "post_ffw_norm_1", as_is),
-    ("pre_feedforward_layernorm_2", "pre_ffw_norm_2", as_is),
-    ("post_feedforward_layernorm_2", "post_ffw_norm_2", as_is),
-    ("router.proj", "ffn_gate_inp", as_is),
-    ("router.scale", "ffn_gate_inp.scale", as_is),
-    ("router.per_expert_scale", "ffn_down_exps.scale", as_is),
-    ("experts.gate_up_proj", "ffn_gate_up_exps.weight", as_is),
-    ("experts.down_proj", "ffn_down_exps.weight", as_is),
+    ("post_feedforward_layernorm_1", "post_ffw_norm_1", AsIs),
+    ("pre_feedforward_layernorm_2", "pre_ffw_norm_2", AsIs),
+    ("post_feedforward_layernorm_2", "post_ffw_norm_2", AsIs),
+    ("router.proj", "ffn_gate_inp", AsIs),
+    ("router.scale", "ffn_gate_inp.scale", AsIs),
+    ("router.per_expert_scale", "ffn_down_exps.scale", AsIs),
+    ("experts.gate_up_proj", "ffn_gate_up_exps.weight", AsIs),
+    ("experts.down_proj", "ffn_down_exps.weight", AsIs),
 ];
 
 pub(super) const BLOCKS: &[Rule] = &[
-    ("layer_scalar", "layer_output_scale.weight", as_is),
-    ("per_layer_input_gate", "inp_gate", as_is),
-    ("per_layer_projection", "proj", as_is),
-    ("post_per_layer_input_norm", "post_norm", as_is),
+    ("layer_scalar", "layer_output_scale.weight", AsIs),
+    ("per_layer_input_gate", "inp_gate", AsIs),
+    ("per_layer_projection", "proj", AsIs),
+    ("post_per_layer_input_norm", "post_norm", AsIs),
 ];
 
 fn adjust(draft: &mut Draft<'_>) -> Result<()> {

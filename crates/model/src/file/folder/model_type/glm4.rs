@@ -1,6 +1,6 @@
 //! GLM-4 of April 2025: norms on both sides of each block, gate and up in one matrix; rotary pairs are neighbours here too.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::ModelType;
 
@@ -13,7 +13,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const BLOCKS: &[Rule] = &[
-    ("post_self_attn_layernorm", "post_attention_norm", as_is),
-    ("post_mlp_layernorm", "post_ffw_norm", as_is),
-    ("mlp.gate_up_proj", "ffn_up", as_is),
+    ("post_self_attn_layernorm", "post_attention_norm", AsIs),
+    ("post_mlp_layernorm", "post_ffw_norm", AsIs),
+    ("mlp.gate_up_proj", "ffn_up", AsIs),
 ];

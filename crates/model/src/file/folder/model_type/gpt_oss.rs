@@ -1,7 +1,8 @@
 //! gpt-oss: sinks, biases, and experts in tensors of all together: in MXFP4 as published, or as floats with rows for
 //! columns. Rows of gates and of what they gate take turns in both.
 
-use super::super::change::{as_is, even_rows, odd_rows, transposed};
+use super::super::change::Change::{AsIs, EvenRows, OddRows, Other};
+use super::super::change::transposed;
 use super::super::names::{LAYER, Rule};
 use super::{ModelType, uint};
 
@@ -26,16 +27,16 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const BLOCKS: &[Rule] = &[
-    ("post_attention_layernorm", "post_attention_norm", as_is),
-    ("self_attn.sinks", "attn_sinks.weight", as_is),
-    ("mlp.router", "ffn_gate_inp", as_is),
-    ("mlp.experts.gate_up_proj_blocks", "ffn_gate_exps.weight", even_rows),
-    ("mlp.experts.gate_up_proj_blocks", "ffn_up_exps.weight", odd_rows),
-    ("mlp.experts.gate_up_proj", "ffn_gate_exps.weight", |p, c| even_rows(transposed(p, c)?, c)),
-    ("mlp.experts.gate_up_proj", "ffn_up_exps.weight", |p, c| odd_rows(transposed(p, c)?, c)),
-    ("mlp.experts.gate_up_proj_bias", "ffn_gate_exps.bias", |p, _| p.every_second(0)),
-    ("mlp.experts.gate_up_proj_bias", "ffn_up_exps.bias", |p, _| p.every_second(1)),
-    ("mlp.experts.down_proj_blocks", "ffn_down_exps.weight", as_is),
-    ("mlp.experts.down_proj", "ffn_down_exps.weight", transposed),
-    ("mlp.experts.down_proj_bias", "ffn_down_exps.bias", as_is),
+    ("post_attention_layernorm", "post_attention_norm", AsIs),
+    ("self_attn.sinks", "attn_sinks.weight", AsIs),
+    ("mlp.router", "ffn_gate_inp", AsIs),
+    ("mlp.experts.gate_up_proj_blocks", "ffn_gate_exps.weight", EvenRows),
+    ("mlp.experts.gate_up_proj_blocks", "ffn_up_exps.weight", OddRows),
+    ("mlp.experts.gate_up_proj", "ffn_gate_exps.weight", Other(|p, c| EvenRows.apply(transposed(p, c)?, c))),
+    ("mlp.experts.gate_up_proj", "ffn_up_exps.weight", Other(|p, c| OddRows.apply(transposed(p, c)?, c))),
+    ("mlp.experts.gate_up_proj_bias", "ffn_gate_exps.bias", Other(|p, _| p.every_second(0))),
+    ("mlp.experts.gate_up_proj_bias", "ffn_up_exps.bias", Other(|p, _| p.every_second(1))),
+    ("mlp.experts.down_proj_blocks", "ffn_down_exps.weight", AsIs),
+    ("mlp.experts.down_proj", "ffn_down_exps.weight", Other(transposed)),
+    ("mlp.experts.down_proj_bias", "ffn_down_exps.bias", AsIs),
 ];

@@ -1,7 +1,8 @@
 //! Granite 4.0 H, dense and with experts: Granite's factors; gate and up of a block lie in one matrix, here taken apart where
 //! they lie.
 
-use super::super::change::{as_is, column, first_half, neg_exp_column, second_half, squeezed};
+use super::super::change::Change::{AsIs, FirstHalf, Other, SecondHalf};
+use super::super::change::{column, neg_exp_column, squeezed};
 use super::super::draft::Draft;
 use super::super::names::{INTERLEAVED, LAYER, Rule, mamba2};
 use super::mamba2::NO_LIMIT;
@@ -78,19 +79,19 @@ pub(super) const GROUPS: Field = uint("mamba_n_groups", "ssm.group_count");
 pub(super) const MIXER: &[Rule] = mamba2!("mamba", "mamba_n_groups");
 
 const DENSE_BLOCKS: &[Rule] = &[
-    ("shared_mlp.input_linear", "ffn_gate", first_half),
-    ("shared_mlp.input_linear", "ffn_up", second_half),
-    ("shared_mlp.output_linear", "ffn_down", as_is),
+    ("shared_mlp.input_linear", "ffn_gate", FirstHalf),
+    ("shared_mlp.input_linear", "ffn_up", SecondHalf),
+    ("shared_mlp.output_linear", "ffn_down", AsIs),
 ];
 
 const BLOCKS: &[Rule] = &[
-    ("shared_mlp.input_linear", "ffn_gate_shexp", first_half),
-    ("shared_mlp.input_linear", "ffn_up_shexp", second_half),
-    ("shared_mlp.output_linear", "ffn_down_shexp", as_is),
-    ("block_sparse_moe.router.layer", "ffn_gate_inp", as_is),
-    ("block_sparse_moe.input_linear", "ffn_gate_exps", first_half),
-    ("block_sparse_moe.input_linear", "ffn_up_exps", second_half),
-    ("block_sparse_moe.output_linear", "ffn_down_exps", as_is),
+    ("shared_mlp.input_linear", "ffn_gate_shexp", FirstHalf),
+    ("shared_mlp.input_linear", "ffn_up_shexp", SecondHalf),
+    ("shared_mlp.output_linear", "ffn_down_shexp", AsIs),
+    ("block_sparse_moe.router.layer", "ffn_gate_inp", AsIs),
+    ("block_sparse_moe.input_linear", "ffn_gate_exps", FirstHalf),
+    ("block_sparse_moe.input_linear", "ffn_up_exps", SecondHalf),
+    ("block_sparse_moe.output_linear", "ffn_down_exps", AsIs),
 ];
 
 /// The width of the state space mixers.

@@ -1,6 +1,6 @@
 //! Hunyuan dense: norms on the heads of q and k; `alpha` stretches the rotary base, NTK-aware (arXiv 2306.15595, appendix).
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::super::rope;
 use super::ModelType;
@@ -25,4 +25,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const HEAD_NORMS: &[Rule] =
-    &[("self_attn.query_layernorm", "attn_q_norm", as_is), ("self_attn.key_layernorm", "attn_k_norm", as_is)];
+    &[("self_attn.query_layernorm", "attn_q_norm", AsIs), ("self_attn.key_layernorm", "attn_k_norm", AsIs)];

@@ -1,6 +1,7 @@
 //! Jamba: every so many layers one attends, every so many have experts; the others are Mamba's, with norms in the mixer.
 
-use super::super::change::{as_is, neg_exp, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{neg_exp, squeezed};
 use super::super::names::{LAYER, Rule, WHOLE, mamba};
 use super::{ModelType, uint};
 
@@ -40,20 +41,20 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", as_is)];
+const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", AsIs)];
 
 const MIXER: &[Rule] = mamba!("mamba");
 
 const BLOCKS: &[Rule] = &[
-    ("mamba.dt_layernorm", "ssm_dt_norm", as_is),
-    ("mamba.b_layernorm", "ssm_b_norm", as_is),
-    ("mamba.c_layernorm", "ssm_c_norm", as_is),
-    ("pre_ff_layernorm", "ffn_norm", as_is),
-    ("feed_forward.gate_proj", "ffn_gate", as_is),
-    ("feed_forward.up_proj", "ffn_up", as_is),
-    ("feed_forward.down_proj", "ffn_down", as_is),
-    ("feed_forward.router", "ffn_gate_inp", as_is),
-    ("feed_forward.experts.{}.gate_proj", "ffn_gate_exps", as_is),
-    ("feed_forward.experts.{}.up_proj", "ffn_up_exps", as_is),
-    ("feed_forward.experts.{}.down_proj", "ffn_down_exps", as_is),
+    ("mamba.dt_layernorm", "ssm_dt_norm", AsIs),
+    ("mamba.b_layernorm", "ssm_b_norm", AsIs),
+    ("mamba.c_layernorm", "ssm_c_norm", AsIs),
+    ("pre_ff_layernorm", "ffn_norm", AsIs),
+    ("feed_forward.gate_proj", "ffn_gate", AsIs),
+    ("feed_forward.up_proj", "ffn_up", AsIs),
+    ("feed_forward.down_proj", "ffn_down", AsIs),
+    ("feed_forward.router", "ffn_gate_inp", AsIs),
+    ("feed_forward.experts.{}.gate_proj", "ffn_gate_exps", AsIs),
+    ("feed_forward.experts.{}.up_proj", "ffn_up_exps", AsIs),
+    ("feed_forward.experts.{}.down_proj", "ffn_down_exps", AsIs),
 ];

@@ -1,6 +1,7 @@
 //! LFM2: layers of attention are those with key and value heads; the width of feed-forward blocks is rounded.
 
-use super::super::change::{as_is, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::squeezed;
 use super::super::draft::Draft;
 use super::super::names::Rule;
 use super::{Field, ModelType, float, uint};
@@ -31,27 +32,27 @@ pub(super) const THETA: Field = float("theta", "rope.freq_base");
 
 /// The whole model's tensors.
 pub(super) const WHOLE: &[Rule] = &[
-    ("model.embed_tokens", "token_embd", as_is),
-    ("model.embedding_norm", "token_embd_norm", as_is),
-    ("lm_head", "output", as_is),
+    ("model.embed_tokens", "token_embd", AsIs),
+    ("model.embedding_norm", "token_embd_norm", AsIs),
+    ("lm_head", "output", AsIs),
 ];
 
 /// A layer's.
 pub(super) const LAYER: &[Rule] = &[
-    ("operator_norm", "attn_norm", as_is),
-    ("ffn_norm", "ffn_norm", as_is),
-    ("feed_forward.w1", "ffn_gate", as_is),
-    ("feed_forward.w2", "ffn_down", as_is),
-    ("feed_forward.w3", "ffn_up", as_is),
-    ("self_attn.q_proj", "attn_q", as_is),
-    ("self_attn.k_proj", "attn_k", as_is),
-    ("self_attn.v_proj", "attn_v", as_is),
-    ("self_attn.out_proj", "attn_output", as_is),
-    ("self_attn.q_layernorm", "attn_q_norm", as_is),
-    ("self_attn.k_layernorm", "attn_k_norm", as_is),
-    ("conv.in_proj", "shortconv.in_proj", as_is),
-    ("conv.out_proj", "shortconv.out_proj", as_is),
-    ("conv.conv", "shortconv.conv", squeezed),
+    ("operator_norm", "attn_norm", AsIs),
+    ("ffn_norm", "ffn_norm", AsIs),
+    ("feed_forward.w1", "ffn_gate", AsIs),
+    ("feed_forward.w2", "ffn_down", AsIs),
+    ("feed_forward.w3", "ffn_up", AsIs),
+    ("self_attn.q_proj", "attn_q", AsIs),
+    ("self_attn.k_proj", "attn_k", AsIs),
+    ("self_attn.v_proj", "attn_v", AsIs),
+    ("self_attn.out_proj", "attn_output", AsIs),
+    ("self_attn.q_layernorm", "attn_q_norm", AsIs),
+    ("self_attn.k_layernorm", "attn_k_norm", AsIs),
+    ("conv.in_proj", "shortconv.in_proj", AsIs),
+    ("conv.out_proj", "shortconv.out_proj", AsIs),
+    ("conv.conv", "shortconv.conv", Other(squeezed)),
 ];
 
 fn ffn_dim(draft: &mut Draft<'_>) -> Result<()> {

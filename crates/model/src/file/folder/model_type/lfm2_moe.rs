@@ -1,6 +1,6 @@
 //! LFM2 with experts in all layers but the first few.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::Rule;
 use super::lfm2::{LAYER, WHOLE, kv_heads};
 use super::{ModelType, float, lfm2, qwen3_moe, uint};
@@ -39,9 +39,9 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const EXPERTS: &[Rule] = &[
-    ("feed_forward.gate", "ffn_gate_inp", as_is),
-    ("feed_forward.expert_bias", "exp_probs_b.bias", as_is),
-    ("feed_forward.experts.{}.w1", "ffn_gate_exps", as_is),
-    ("feed_forward.experts.{}.w2", "ffn_down_exps", as_is),
-    ("feed_forward.experts.{}.w3", "ffn_up_exps", as_is),
+    ("feed_forward.gate", "ffn_gate_inp", AsIs),
+    ("feed_forward.expert_bias", "exp_probs_b.bias", AsIs),
+    ("feed_forward.experts.{}.w1", "ffn_gate_exps", AsIs),
+    ("feed_forward.experts.{}.w2", "ffn_down_exps", AsIs),
+    ("feed_forward.experts.{}.w3", "ffn_up_exps", AsIs),
 ];

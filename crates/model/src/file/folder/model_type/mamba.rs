@@ -1,6 +1,7 @@
 //! Mamba, and FalconMamba, which norms what the mixer makes of its input without weights.
 
-use super::super::change::{as_is, neg_exp, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{neg_exp, squeezed};
 use super::super::draft::Draft;
 use super::super::names::{Rule, mamba};
 use super::{Field, ModelType, float, uint};
@@ -37,13 +38,13 @@ pub(super) const LAYERS_IN: &str = "backbone.layers.";
 
 /// The whole model's tensors.
 pub(super) const WHOLE: &[Rule] = &[
-    ("backbone.embeddings", "token_embd", as_is),
-    ("backbone.norm_f", "output_norm", as_is),
-    ("lm_head", "output", as_is),
+    ("backbone.embeddings", "token_embd", AsIs),
+    ("backbone.norm_f", "output_norm", AsIs),
+    ("lm_head", "output", AsIs),
 ];
 
 /// What a layer has beside its mixer.
-pub(super) const LAYER: &[Rule] = &[("norm", "attn_norm", as_is)];
+pub(super) const LAYER: &[Rule] = &[("norm", "attn_norm", AsIs)];
 
 /// Nothing but what recurs: no heads, no feed-forward blocks, no end of the context.
 pub(super) fn recurs(draft: &mut Draft<'_>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Mamba-2.
 
-use super::super::change::{as_is, column, neg_exp_column, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{column, neg_exp_column, squeezed};
 use super::super::names::mamba2;
 use super::mamba::{CONV, EPS, LAYER, LAYERS_IN, STATE, WHOLE, recurs};
 use super::{ModelType, uint};

@@ -1,6 +1,7 @@
 //! Nemotron and Minitron: layer norms, whose weights are stored less one and whose biases are not.
 
-use super::super::change::{as_is, plus_one};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::plus_one;
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::{ModelType, float};
 
@@ -15,12 +16,14 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORM: &[Rule] =
-    &[("model.norm.weight", "output_norm.weight", plus_one), ("model.norm.bias", "output_norm.bias", as_is)];
+const NORM: &[Rule] = &[
+    ("model.norm.weight", "output_norm.weight", Other(plus_one)),
+    ("model.norm.bias", "output_norm.bias", AsIs),
+];
 
 const NORMS: &[Rule] = &[
-    ("input_layernorm.weight", "attn_norm.weight", plus_one),
-    ("input_layernorm.bias", "attn_norm.bias", as_is),
-    ("post_attention_layernorm.weight", "ffn_norm.weight", plus_one),
-    ("post_attention_layernorm.bias", "ffn_norm.bias", as_is),
+    ("input_layernorm.weight", "attn_norm.weight", Other(plus_one)),
+    ("input_layernorm.bias", "attn_norm.bias", AsIs),
+    ("post_attention_layernorm.weight", "ffn_norm.weight", Other(plus_one)),
+    ("post_attention_layernorm.bias", "ffn_norm.bias", AsIs),
 ];

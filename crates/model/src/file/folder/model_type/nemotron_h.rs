@@ -1,7 +1,8 @@
 //! Nemotron-H, dense and with experts: every layer is one block, of a kind that a list or a text says. Layers that draft are
 //! left out.
 
-use super::super::change::{as_is, column, neg_exp_column, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{column, neg_exp_column, squeezed};
 use super::super::draft::Draft;
 use super::super::fields::Fields;
 use super::super::names::{Rule, mamba2};
@@ -75,18 +76,18 @@ const FIELDS: &[Field] = &[HEADS, STATE, GROUPS, CONV, EPS];
 const MIXER: &[Rule] = mamba2!("mixer", "n_groups");
 
 const BLOCKS: &[Rule] = &[
-    ("mixer.q_proj", "attn_q", as_is),
-    ("mixer.k_proj", "attn_k", as_is),
-    ("mixer.v_proj", "attn_v", as_is),
-    ("mixer.o_proj", "attn_output", as_is),
-    ("mixer.up_proj", "ffn_up", as_is),
-    ("mixer.down_proj", "ffn_down", as_is),
-    ("mixer.gate", "ffn_gate_inp", as_is),
-    ("mixer.gate.e_score_correction_bias", "exp_probs_b.bias", as_is),
-    ("mixer.experts.{}.up_proj", "ffn_up_exps", as_is),
-    ("mixer.experts.{}.down_proj", "ffn_down_exps", as_is),
-    ("mixer.shared_experts.up_proj", "ffn_up_shexp", as_is),
-    ("mixer.shared_experts.down_proj", "ffn_down_shexp", as_is),
+    ("mixer.q_proj", "attn_q", AsIs),
+    ("mixer.k_proj", "attn_k", AsIs),
+    ("mixer.v_proj", "attn_v", AsIs),
+    ("mixer.o_proj", "attn_output", AsIs),
+    ("mixer.up_proj", "ffn_up", AsIs),
+    ("mixer.down_proj", "ffn_down", AsIs),
+    ("mixer.gate", "ffn_gate_inp", AsIs),
+    ("mixer.gate.e_score_correction_bias", "exp_probs_b.bias", AsIs),
+    ("mixer.experts.{}.up_proj", "ffn_up_exps", AsIs),
+    ("mixer.experts.{}.down_proj", "ffn_down_exps", AsIs),
+    ("mixer.shared_experts.up_proj", "ffn_up_shexp", AsIs),
+    ("mixer.shared_experts.down_proj", "ffn_down_shexp", AsIs),
 ];
 
 /// What a layer is.

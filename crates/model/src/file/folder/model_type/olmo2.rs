@@ -1,6 +1,6 @@
 //! OLMo 2: norms behind the blocks.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::ModelType;
 
@@ -14,6 +14,6 @@ pub static MODEL_TYPE: ModelType = ModelType {
 
 /// Norms behind the blocks.
 pub(super) const NORMS: &[Rule] = &[
-    ("post_attention_layernorm", "post_attention_norm", as_is),
-    ("post_feedforward_layernorm", "post_ffw_norm", as_is),
+    ("post_attention_layernorm", "post_attention_norm", AsIs),
+    ("post_feedforward_layernorm", "post_ffw_norm", AsIs),
 ];

@@ -1,6 +1,6 @@
 //! Phi-1 to Phi-2: layer norms and biases everywhere, on the head too; half of each head is rotated where files don't say.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule, WHOLE};
 use super::{ModelType, float};
 
@@ -15,10 +15,7 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", as_is)];
+const NORM: &[Rule] = &[("model.final_layernorm", "output_norm", AsIs)];
 
-const BLOCKS: &[Rule] = &[
-    ("self_attn.dense", "attn_output", as_is),
-    ("mlp.fc1", "ffn_up", as_is),
-    ("mlp.fc2", "ffn_down", as_is),
-];
+const BLOCKS: &[Rule] =
+    &[("self_attn.dense", "attn_output", AsIs), ("mlp.fc1", "ffn_up", AsIs), ("mlp.fc2", "ffn_down", AsIs)];

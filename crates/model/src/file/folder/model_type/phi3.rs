@@ -1,6 +1,6 @@
 //! Phi-3 to Phi-4-mini: q, k and v in one matrix, gate and up in another.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::{ModelType, uint};
 
@@ -13,4 +13,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const FUSED: &[Rule] = &[("self_attn.qkv_proj", "attn_qkv", as_is), ("mlp.gate_up_proj", "ffn_up", as_is)];
+const FUSED: &[Rule] = &[("self_attn.qkv_proj", "attn_qkv", AsIs), ("mlp.gate_up_proj", "ffn_up", AsIs)];

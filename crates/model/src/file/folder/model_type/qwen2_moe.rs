@@ -1,6 +1,6 @@
 //! Qwen 1.5 and 2 with experts in every layer, beside a gated block that every token takes.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{EXPERTS, LAYER, Rule};
 use super::{Field, ModelType, qwen3_moe, uint};
 
@@ -20,8 +20,8 @@ pub(super) const SHARED_DIM: Field =
 
 /// The block that every token takes, and its gate.
 pub(super) const SHARED: &[Rule] = &[
-    ("mlp.shared_expert_gate", "ffn_gate_inp_shexp", as_is),
-    ("mlp.shared_expert.gate_proj", "ffn_gate_shexp", as_is),
-    ("mlp.shared_expert.up_proj", "ffn_up_shexp", as_is),
-    ("mlp.shared_expert.down_proj", "ffn_down_shexp", as_is),
+    ("mlp.shared_expert_gate", "ffn_gate_inp_shexp", AsIs),
+    ("mlp.shared_expert.gate_proj", "ffn_gate_shexp", AsIs),
+    ("mlp.shared_expert.up_proj", "ffn_up_shexp", AsIs),
+    ("mlp.shared_expert.down_proj", "ffn_down_shexp", AsIs),
 ];

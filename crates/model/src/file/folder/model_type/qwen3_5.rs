@@ -1,7 +1,8 @@
 //! Qwen3.5, dense: the text model alone, or out of one that also sees. Value heads come key head by key head here; in GGUF
 //! they take turns at the key heads.
 
-use super::super::change::{Part, as_is, count, neg_exp, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{Part, count, neg_exp, squeezed};
 use super::super::draft::Draft;
 use super::super::fields::Fields;
 use super::super::names::{LAYER, Rule, WHOLE};
@@ -31,17 +32,19 @@ pub(super) const SKIPS: &[&str] = &["model.visual.", "mtp."];
 
 /// The delta net's tensors.
 pub(super) const MIXER: &[Rule] = &[
-    ("linear_attn.in_proj_qkv", "attn_qkv", |p, c| turns(p, c, true, Some("linear_value_head_dim"))),
-    ("linear_attn.in_proj_z", "attn_gate", |p, c| turns(p, c, false, Some("linear_value_head_dim"))),
-    ("linear_attn.in_proj_b", "ssm_beta", |p, c| turns(p, c, false, None)),
-    ("linear_attn.in_proj_a", "ssm_alpha", |p, c| turns(p, c, false, None)),
-    ("linear_attn.conv1d", "ssm_conv1d", |p, c| {
-        turns(squeezed(p, c)?, c, true, Some("linear_value_head_dim"))
-    }),
-    ("linear_attn.dt_bias", "ssm_dt.bias", |p, c| turns(p, c, false, None)),
-    ("linear_attn.A_log", "ssm_a", |p, c| turns(neg_exp(p, c)?, c, false, None)),
-    ("linear_attn.norm", "ssm_norm", as_is),
-    ("linear_attn.out_proj", "ssm_out", out_proj),
+    ("linear_attn.in_proj_qkv", "attn_qkv", Other(|p, c| turns(p, c, true, Some("linear_value_head_dim")))),
+    ("linear_attn.in_proj_z", "attn_gate", Other(|p, c| turns(p, c, false, Some("linear_value_head_dim")))),
+    ("linear_attn.in_proj_b", "ssm_beta", Other(|p, c| turns(p, c, false, None))),
+    ("linear_attn.in_proj_a", "ssm_alpha", Other(|p, c| turns(p, c, false, None))),
+    (
+        "linear_attn.conv1d",
+        "ssm_conv1d",
+        Other(|p, c| turns(squeezed(p, c)?, c, true, Some("linear_value_head_dim"))),
+    ),
+    ("linear_attn.dt_bias", "ssm_dt.bias", Other(|p, c| turns(p, c, false, None))),
+    ("linear_attn.A_log", "ssm_a", Other(|p, c| turns(neg_exp(p, c)?, c, false, None))),
+    ("linear_attn.norm", "ssm_norm", AsIs),
+    ("linear_attn.out_proj", "ssm_out", Other(out_proj)),
 ];
 
 /// The mixers, and the parts of the rotation that images use.

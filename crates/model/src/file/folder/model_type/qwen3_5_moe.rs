@@ -1,6 +1,6 @@
 //! Qwen3.5 with experts, in tensors of all together or one by one, beside a gated block that every token takes.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{EXPERTS, LAYER, Rule, WHOLE};
 use super::qwen2_moe::{SHARED, SHARED_DIM};
 use super::qwen3_5::{MIXER, PREFIXES, SKIPS, adjust};
@@ -31,6 +31,6 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const TOGETHER: &[Rule] = &[
-    ("mlp.experts.gate_up_proj", "ffn_gate_up_exps.weight", as_is),
-    ("mlp.experts.down_proj", "ffn_down_exps.weight", as_is),
+    ("mlp.experts.gate_up_proj", "ffn_gate_up_exps.weight", AsIs),
+    ("mlp.experts.down_proj", "ffn_down_exps.weight", AsIs),
 ];

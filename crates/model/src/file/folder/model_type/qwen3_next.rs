@@ -1,7 +1,8 @@
 //! Qwen3-Next: gated delta nets whose projections lie in one matrix by key heads, which the family reads as it is; norms are
 //! stored less one but for those of the delta nets. Layers that draft are left out.
 
-use super::super::change::{as_is, neg_exp, plus_one, squeezed};
+use super::super::change::Change::{AsIs, Other};
+use super::super::change::{neg_exp, plus_one, squeezed};
 use super::super::draft::Draft;
 use super::super::names::{EXPERTS, LAYER, Rule, WHOLE};
 use super::qwen2_moe::{SHARED, SHARED_DIM};
@@ -56,20 +57,20 @@ pub(super) const DEFAULTS: &[(&str, f64)] = &[
 
 /// Norms of the residual stream and of heads.
 pub(super) const NORMS: &[Rule] = &[
-    ("input_layernorm", "attn_norm", plus_one),
-    ("post_attention_layernorm", "post_attention_norm", plus_one),
-    ("self_attn.q_norm", "attn_q_norm", plus_one),
-    ("self_attn.k_norm", "attn_k_norm", plus_one),
+    ("input_layernorm", "attn_norm", Other(plus_one)),
+    ("post_attention_layernorm", "post_attention_norm", Other(plus_one)),
+    ("self_attn.q_norm", "attn_q_norm", Other(plus_one)),
+    ("self_attn.k_norm", "attn_k_norm", Other(plus_one)),
 ];
 
 const MIXER: &[Rule] = &[
-    ("linear_attn.in_proj_qkvz", "ssm_in", as_is),
-    ("linear_attn.in_proj_ba", "ssm_ba", as_is),
-    ("linear_attn.conv1d", "ssm_conv1d", squeezed),
-    ("linear_attn.dt_bias", "ssm_dt.bias", as_is),
-    ("linear_attn.A_log", "ssm_a", neg_exp),
-    ("linear_attn.norm", "ssm_norm", as_is),
-    ("linear_attn.out_proj", "ssm_out", as_is),
+    ("linear_attn.in_proj_qkvz", "ssm_in", AsIs),
+    ("linear_attn.in_proj_ba", "ssm_ba", AsIs),
+    ("linear_attn.conv1d", "ssm_conv1d", Other(squeezed)),
+    ("linear_attn.dt_bias", "ssm_dt.bias", AsIs),
+    ("linear_attn.A_log", "ssm_a", Other(neg_exp)),
+    ("linear_attn.norm", "ssm_norm", AsIs),
+    ("linear_attn.out_proj", "ssm_out", AsIs),
 ];
 
 /// Which layers are delta nets, and how wide these are.

@@ -1,6 +1,6 @@
 //! Seed-OSS: Qwen2's names; the norm before the feed-forward block is called after the attention in GGUF too.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::ModelType;
 
@@ -12,4 +12,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const NORM: &[Rule] = &[("post_attention_layernorm", "post_attention_norm", as_is)];
+const NORM: &[Rule] = &[("post_attention_layernorm", "post_attention_norm", AsIs)];

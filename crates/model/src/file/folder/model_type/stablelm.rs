@@ -1,6 +1,6 @@
 //! StableLM: layer norms; those of the heads of q and k, which the 12B model has, lie one by one and are stacked.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::{ModelType, bool, float};
 
@@ -17,6 +17,6 @@ pub static MODEL_TYPE: ModelType = ModelType {
 };
 
 const HEAD_NORMS: &[Rule] = &[
-    ("self_attn.q_layernorm.norms.{}", "attn_q_norm", as_is),
-    ("self_attn.k_layernorm.norms.{}", "attn_k_norm", as_is),
+    ("self_attn.q_layernorm.norms.{}", "attn_q_norm", AsIs),
+    ("self_attn.k_layernorm.norms.{}", "attn_k_norm", AsIs),
 ];

@@ -1,6 +1,6 @@
 //! StarCoder2: layer norms and biases everywhere. A folder without a window has none, whatever the family's usual one is.
 
-use super::super::change::as_is;
+use super::super::change::Change::AsIs;
 use super::super::names::{LAYER, Rule};
 use super::{ModelType, float, uint};
 
@@ -18,4 +18,4 @@ pub static MODEL_TYPE: ModelType = ModelType {
     ..ModelType::BASE
 };
 
-const BLOCKS: &[Rule] = &[("mlp.c_fc", "ffn_up", as_is), ("mlp.c_proj", "ffn_down", as_is)];
+const BLOCKS: &[Rule] = &[("mlp.c_fc", "ffn_up", AsIs), ("mlp.c_proj", "ffn_down", AsIs)];
