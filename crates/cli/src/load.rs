@@ -12,6 +12,7 @@ use ingle_model::adapter::Active;
 use crate::env::Env;
 use crate::exit::Failure;
 use crate::model_ref;
+use crate::settings::PACK;
 
 /// The model called `reference`, ready to run.
 pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
@@ -21,7 +22,9 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
     let file = model_ref::open(reference, env)?;
-    let options = LoadOptions { tier: env.settings.text("tier"), n_threads };
+    let pack = PACK.iter().find(|(name, _)| env.settings.text("pack") == Some(name));
+    let pack = pack.expect("one of the choices, or the default").1;
+    let options = LoadOptions { tier: env.settings.text("tier"), n_threads, pack };
     Ok(Arc::new(Loaded::load(file, &options)?))
 }
 

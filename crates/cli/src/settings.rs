@@ -10,6 +10,7 @@ mod layers;
 use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, Command};
+use ingle_engine::model_file::Pack;
 use ingle_engine::sample::{self, Params, SampleError};
 use ingle_kernel::simd::Kernels;
 use ingle_model::kv;
@@ -91,6 +92,12 @@ fn own() -> Vec<Setting> {
             "Kernels to use; exact: f32 arithmetic on dequantised weights; default: the fastest here",
         ),
         setting(
+            "pack",
+            Kind::Choice(|| PACK.iter().map(|(name, _)| *name).collect()),
+            Some("auto"),
+            "Keep weights in memory in an order of our own, for speed, instead of the file's pages; auto: where there is room",
+        ),
+        setting(
             "chunk",
             Kind::Uint(1, 1 << 16),
             None,
@@ -113,7 +120,10 @@ pub fn sampling_names() -> Vec<&'static str> {
 }
 
 /// Flags that shape the computation.
-pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "chunk"];
+pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
+
+/// What `pack` can be.
+pub const PACK: &[(&str, Pack)] = &[("auto", Pack::Auto), ("on", Pack::On), ("off", Pack::Off)];
 
 impl Setting {
     /// The variable that may hold it.

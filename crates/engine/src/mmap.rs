@@ -7,10 +7,13 @@
 #![expect(unsafe_code, reason = "mapping a file, and a signal handler")]
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
-use ingle_kernel::bytes::Bytes;
+use ingle_kernel::bytes::{Bytes, Owner};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::error::{Error, Result};
 
@@ -48,7 +51,7 @@ impl Mapped {
             let map = unsafe { Mmap::map(&file) }.map_err(io)?;
             #[cfg(unix)]
             shrunk::register(&map, &name);
-            Bytes::new(map)
+            Bytes::owned_by(Pages(map))
         };
         Ok(Self { name, file, len, bytes })
     }
@@ -72,6 +75,33 @@ impl Mapped {
         }
     }
 }
+
+/// A mapped file's pages.
+struct Pages(Mmap);
+
+impl Owner for Pages {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn is_releasable(&self) -> bool {
+        cfg!(unix)
+    }
+
+    /// Whole pages leave the process; the system may keep them cached, and they come back when touched.
+    #[cfg(unix)]
+    fn release(&self, range: Range<usize>) {
+        let (first, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+        if first < end {
+            // SAFETY: the map is shared and read-only, so its pages hold nothing that the file does not. The advice may fail.
+            let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
+        }
+    }
+}
+
+/// A multiple of the page sizes in use, so that no page is released that holds more than was named.
+#[cfg(unix)]
+const PAGE: usize = 64 << 10;
 
 /// From now on, touching a mapped file's lost pages prints one sentence and ends the process with `exit_code`.
 ///
@@ -155,6 +185,21 @@ mod shrunk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn released_bytes_come_back() {
+        let path = std::env::temp_dir().join(format!("ingle-release-{}", std::process::id()));
+        let content: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        for range in [0..content.len(), 100..200_000, 70_000..70_010] {
+            let window = mapped.bytes().get(range.clone()).unwrap();
+            assert_eq!(*window, content[range.clone()]);
+            window.release();
+            assert_eq!(*window, content[range]);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_file_that_changes_size_is_noticed() {

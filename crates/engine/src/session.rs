@@ -58,6 +58,7 @@ impl Session {
         let chunk =
             options.chunk.unwrap_or((SCRATCH_BYTES / per_token).clamp(LOGITS_ROWS_MAX, CHUNK_MAX)).max(1);
         let available = memory::available_bytes().unwrap_or(u64::MAX);
+        let available = available.saturating_sub(loaded.packed_bytes());
         let needed = |ctx: usize| {
             let scratch = (per_token as u64).saturating_mul(chunk.min(ctx) as u64);
             kv::n_bytes(config, format, ctx).saturating_add(scratch)

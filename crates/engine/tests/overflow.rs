@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use ingle_engine::Error;
 use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
-use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile};
+use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::sample::Params;
 use ingle_engine::session::{Session, SessionOptions};
 use ingle_kernel::bytes::Bytes;
@@ -52,7 +52,7 @@ fn with_vocabulary(path: &Path) -> Arc<Loaded> {
     }
     let name = path.file_stem().unwrap().to_string_lossy();
     let file = ModelFile::from_bytes(&name, Bytes::new(writer.finish().unwrap())).unwrap();
-    Arc::new(Loaded::load(file, &LoadOptions { tier: None, n_threads: 1 }).unwrap())
+    Arc::new(Loaded::load(file, &LoadOptions { tier: None, n_threads: 1, pack: Pack::Auto }).unwrap())
 }
 
 fn session(loaded: &Arc<Loaded>) -> Session {

@@ -1,7 +1,7 @@
 //! Speed of every tile kernel on one thread: `cargo run --release -p ingle-kernel --example kernels [tier] [format]`.
 //!
-//! One token shows the rate at which weights are read (from memory: the matrices exceed the caches), more tokens the
-//! rate of multiplications.
+//! One token shows the rate at which weights are read, from memory, as the matrices exceed the caches, or with `cached` from
+//! the second-level cache; more tokens show the rate of multiplications. With `packed` weights are packed for few tokens.
 
 use std::time::Instant;
 
@@ -14,11 +14,15 @@ use ingle_kernel::quant::FORMATS;
 use ingle_kernel::simd::Kernels;
 
 const COLS: usize = 2048;
-const N_BYTES: usize = 64 << 20;
+const IN_MEMORY: usize = 64 << 20;
+const IN_CACHE: usize = 512 << 10;
 const TOKENS: [usize; 6] = [1, 2, 4, 8, 32, 128];
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let (how, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|w| ["packed", "cached"].contains(&w.as_str()));
+    let is = |what: &str| how.iter().any(|w| w == what);
+    let n_bytes = if is("cached") { IN_CACHE } else { IN_MEMORY };
     let chosen = |name: &str, other: bool| wanted.iter().all(|w| w == name || other);
     let pool = Pool::new(1);
     println!(
@@ -38,7 +42,7 @@ fn main() {
             if skip || !chosen(tier, true) {
                 continue;
             }
-            let rows = N_BYTES / format.row_bytes(COLS) / 16 * 16;
+            let rows = n_bytes / format.row_bytes(COLS) / 16 * 16;
             // Any bytes do, as long as the scales are finite: 0x11 makes small numbers in every format.
             let mat = Mat::new(
                 &kernels,
@@ -49,9 +53,9 @@ fn main() {
             );
             print!("{tier:8} {:6}", format.name);
             for (i, n) in TOKENS.into_iter().enumerate() {
-                let part = mat.rows_view(
-                    0..if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(16).min(rows) },
-                );
+                let rows = if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(16).min(rows) };
+                let part = mat.rows_view(0..rows);
+                let part = if is("packed") { part.packable() } else { part };
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
                 acts.set(&pool, mat.kernel().form, &x, COLS, kernels.ops().quantize);

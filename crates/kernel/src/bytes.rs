@@ -10,15 +10,55 @@ use std::sync::Arc;
 /// A cheaply cloned, immutable window into memory that an owner keeps alive and unchanged.
 #[derive(Clone)]
 pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    owner: Arc<dyn Owner>,
     range: Range<usize>,
+}
+
+/// Who keeps bytes alive.
+pub trait Owner: Send + Sync {
+    /// The bytes; the same slice each time.
+    fn bytes(&self) -> &[u8];
+
+    /// Whether bytes can leave memory and be had again.
+    fn is_releasable(&self) -> bool {
+        false
+    }
+
+    /// Says that what lies in `range` is not needed soon and may leave memory.
+    fn release(&self, range: Range<usize>) {
+        let _ = range;
+    }
+}
+
+/// An owner of memory that stays.
+struct Plain<T>(T);
+
+impl<T: AsRef<[u8]> + Send + Sync> Owner for Plain<T> {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
 }
 
 impl Bytes {
     /// All of what `owner` holds. The owner must return the same slice each time it is asked.
     pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        let len = owner.as_ref().len();
+        Self::owned_by(Plain(owner))
+    }
+
+    /// All of what `owner` holds.
+    pub fn owned_by(owner: impl Owner + 'static) -> Self {
+        let len = owner.bytes().len();
         Self { owner: Arc::new(owner), range: 0..len }
+    }
+
+    /// Whether this window can leave memory and be had again.
+    pub fn is_releasable(&self) -> bool {
+        self.owner.is_releasable()
+    }
+
+    /// Says that this window is not needed soon and may leave memory.
+    pub fn release(&self) {
+        self.owner.release(self.range.clone());
     }
 
     /// The sub-window `range`, or `None` when it does not lie inside this one.
@@ -45,7 +85,7 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
+        &self.owner.bytes()[self.range.clone()]
     }
 }
 

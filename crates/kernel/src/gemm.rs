@@ -52,6 +52,7 @@ pub fn matmul_all<'a, const N: usize>(
             assert_eq!(acts.dim(), p.mat.cols(), "activations of {} for {} inputs", acts.dim(), p.mat.cols());
             assert_eq!(acts.form(), p.mat.kernel().form, "activations in the form the matrix takes");
             assert_eq!(p.out.len(), n_tokens * p.mat.rows());
+            p.mat.get_ready(pool, n_tokens);
             tiles_before[i] = n_tiles;
             n_tiles += p.mat.rows().div_ceil(tile_rows);
             i += 1;
@@ -63,18 +64,18 @@ pub fn matmul_all<'a, const N: usize>(
         let (mat, out) = &shared[which];
         let first = (tile - tiles_before[which]) * tile_rows;
         let n_rows = tile_rows.min(mat.rows() - first);
-        let weights = mat.tile(first..first + n_rows);
+        let (multiply, weights) = mat.tile(first..first + n_rows);
         if n_tokens == 1 {
             // SAFETY: rows `first..first + n_rows` belong to this tile alone.
             let out = unsafe { out.part(first, n_rows) };
-            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, 0..1, out);
+            multiply(mat.format(), weights, n_rows, acts, 0..1, out);
             return;
         }
         let mut sums = [0f32; TILE_SUMS];
         for (group, n) in parts(acts.n_groups(), TILE_TOKENS / acts.form().group) {
             let tokens = acts.tokens(group..group + n);
             let sums = &mut sums[..tokens.len() * n_rows];
-            (mat.kernel().tile)(mat.format(), weights, n_rows, acts, group..group + n, sums);
+            multiply(mat.format(), weights, n_rows, acts, group..group + n, sums);
             for (t, sums) in tokens.zip(sums.chunks_exact(n_rows)) {
                 // SAFETY: rows `first..first + n_rows` of token `t` belong to this tile alone.
                 unsafe { out.part(t * mat.rows() + first, n_rows) }.copy_from_slice(sums);

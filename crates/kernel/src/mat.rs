@@ -1,10 +1,13 @@
 //! A weight matrix: a block format, a shape, the bytes where they lie, and the kernel that multiplies them.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use crate::bytes::Bytes;
+use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
-use crate::simd::{Kernels, RowKernel};
+use crate::simd::{Kernels, RowKernel, TileFn};
 
 /// `rows` rows of `cols` weights. A matrix maps `cols` inputs to `rows` outputs; a row is contiguous.
 #[derive(Debug, Clone)]
@@ -14,7 +17,39 @@ pub struct Mat {
     cols: usize,
     bytes: Bytes,
     kernel: RowKernel,
+    packed: Option<Arc<Packed>>,
 }
+
+/// The weights packed ([`crate::simd::Packing`]), once they are.
+#[derive(Debug, Default)]
+struct Packed {
+    was_used: AtomicBool,
+    bytes: OnceLock<Lines>,
+}
+
+/// Memory that begins with a cache line.
+#[derive(Debug)]
+struct Lines {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+impl Lines {
+    /// `n` zeros.
+    fn new(n: usize) -> Self {
+        let bytes = vec![0; n + LINE - 1];
+        let first = bytes.as_ptr().align_offset(LINE);
+        Self { bytes, first }
+    }
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// The most tokens of a step that gains from packed weights enough to pack them.
+const FEW_TOKENS: usize = 16;
+/// Rows that a thread packs at once, a multiple of every strip.
+const ROWS_AT_ONCE: usize = 256;
 
 impl Mat {
     /// A matrix over `bytes`, multiplied by the kernels of one tier.
@@ -24,7 +59,19 @@ impl Mat {
     pub fn new(kernels: &Kernels, format: &'static Format, rows: usize, cols: usize, bytes: Bytes) -> Self {
         assert!(cols.is_multiple_of(format.block), "{cols} columns in blocks of {}", format.block);
         assert_eq!(bytes.len(), rows * format.row_bytes(cols), "{rows} rows of {cols} in {}", format.name);
-        Self { format, rows, cols, bytes, kernel: kernels.row_kernel(format, cols) }
+        Self { format, rows, cols, bytes, kernel: kernels.row_kernel(format, cols), packed: None }
+    }
+
+    /// The same matrix, which packs its weights when few tokens come the second time: the first step of a run is on the way
+    /// to somebody's first token. A copy in memory then replaces what was read of the bytes it was made of.
+    pub fn packable(mut self) -> Self {
+        self.packed = self.kernel.packing.map(|_| Arc::default());
+        self
+    }
+
+    /// Whether the matrix may pack its weights.
+    pub fn is_packable(&self) -> bool {
+        self.packed.is_some()
     }
 
     /// Outputs.
@@ -52,12 +99,12 @@ impl Mat {
         &self.kernel
     }
 
-    /// Rows `range` as a matrix of its own over the same bytes: how fused projections are taken apart.
+    /// Rows `range` as a matrix of its own over the same bytes, which packs nothing: how fused projections are taken apart.
     pub fn rows_view(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.rows);
         let row = self.row_bytes();
         let bytes = self.bytes.get(range.start * row..range.end * row).expect("rows lie inside");
-        Self { rows: range.len(), bytes, ..self.clone() }
+        Self { rows: range.len(), bytes, packed: None, ..self.clone() }
     }
 
     /// Decodes row `r` into `out` `(cols)`: how a token's embedding is looked up.
@@ -67,10 +114,40 @@ impl Mat {
         (self.format.dequantize)(&self.bytes[r * row..(r + 1) * row], out);
     }
 
-    /// The bytes of a tile's `rows`.
-    pub(crate) fn tile(&self, rows: Range<usize>) -> &[u8] {
+    /// Packs the weights if a step of `n_tokens` is to find them packed.
+    pub(crate) fn get_ready(&self, pool: &Pool, n_tokens: usize) {
+        let (Some(packed), Some(packing)) = (&self.packed, self.kernel.packing) else { return };
+        let is_due = n_tokens <= FEW_TOKENS && packed.bytes.get().is_none();
+        if !is_due || !packed.was_used.swap(true, Relaxed) {
+            return;
+        }
+        packed.bytes.get_or_init(|| {
+            let row = self.row_bytes();
+            let mut lines = Lines::new(self.rows.next_multiple_of(packing.rows) * row);
+            let out = Disjoint::new(&mut lines.bytes[lines.first..]);
+            pool.run(self.rows.div_ceil(ROWS_AT_ONCE), |i, _| {
+                let rows = i * ROWS_AT_ONCE..self.rows.min((i + 1) * ROWS_AT_ONCE);
+                let n = rows.len().next_multiple_of(packing.rows) * row;
+                // SAFETY: these rows are packed by this task alone.
+                let out = unsafe { out.part(rows.start * row, n) };
+                (packing.pack)(&self.bytes[rows.start * row..rows.end * row], rows.len(), out);
+            });
+            self.bytes.release();
+            lines
+        });
+    }
+
+    /// How a tile of rows is multiplied and its bytes. Tiles begin with a multiple of [`crate::gemm::TILE_ROWS`].
+    pub(crate) fn tile(&self, rows: Range<usize>) -> (TileFn, &[u8]) {
         let row = self.row_bytes();
-        &self.bytes[rows.start * row..rows.end * row]
+        let packed = self.packed.as_ref().and_then(|packed| packed.bytes.get());
+        match (packed, self.kernel.packing) {
+            (Some(packed), Some(packing)) => {
+                let end = rows.start + rows.len().next_multiple_of(packing.rows);
+                (packing.tile, &packed.bytes[packed.first..][rows.start * row..end * row])
+            }
+            _ => (self.kernel.tile, &self.bytes[rows.start * row..rows.end * row]),
+        }
     }
 
     fn row_bytes(&self) -> usize {

@@ -86,14 +86,7 @@ fn row(format: &Format, n: usize, seed: u64) -> Vec<u8> {
 }
 
 /// The activation forms as they are defined, written apart from the library's own.
-fn quantize_row(
-    act: Act,
-    x: &[f32],
-    place: (usize, usize),
-    q: &mut [i8],
-    d: &mut [f32],
-    sums: &mut [i32],
-) {
+fn quantize_row(act: Act, x: &[f32], place: (usize, usize), q: &mut [i8], d: &mut [f32], sums: &mut [i32]) {
     assert_eq!(place, (0, 1), "each row on its own");
     for (b, x) in x.chunks(act.block()).enumerate() {
         d[b] = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;

@@ -94,6 +94,31 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 }
 
 #[test]
+fn packed_weights_give_the_same_bits() {
+    let mut noise = Noise(0x1234_5678_9abc_def1);
+    for format in FORMATS.iter().filter(|f| f.block > 1) {
+        let step = format.block.max(format.act.block());
+        for (cols, n_rows) in [(step, 1), (3 * step, 40), (11 * step, 300)] {
+            let bytes = Bytes::new(weights(format, n_rows * cols, &mut noise));
+            let x: Vec<f32> = (0..13 * cols).map(|_| noise.float()).collect();
+            for tier in tiers() {
+                let kernels = Kernels::named(tier).expect("listed");
+                let plain = Mat::new(&kernels, format, n_rows, cols, bytes.clone());
+                let packed = plain.clone().packable();
+                assert_eq!(packed.is_packable(), plain.kernel().packing.is_some());
+                for n_tokens in [1, 1, 2, 13] {
+                    let x = &x[..n_tokens * cols];
+                    let truth = product(&kernels, &plain, x, 1);
+                    // The second of these packs.
+                    let found = product(&kernels, &packed, x, 3);
+                    assert!(same_bits(&found, &truth), "{tier} {} {n_rows} x {cols}", format.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn tiers_agree_and_no_result_depends_on_its_neighbours() {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     for format in FORMATS {
@@ -204,8 +229,7 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         scans.extend(state.into_iter().chain(out));
         let mut quantized = Vec::new();
         for act in [Act::Q8x32, Act::Q8x256] {
-            let (mut q, mut d, mut sums) =
-                (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / 32]);
+            let (mut q, mut d, mut sums) = (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / 32]);
             (ops.quantize)(act, &x[..768], (0, 1), &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));
         }

@@ -69,7 +69,9 @@ impl Linear {
             .place
             .as_ref()
             .map(|place| Place { weight: place.weight.clone(), first_row: place.first_row + range.start });
-        Self { mat: self.mat.rows_view(range), bias, place }
+        let mat = self.mat.rows_view(range);
+        let mat = if self.mat.is_packable() { mat.packable() } else { mat };
+        Self { mat, bias, place }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use ingle_kernel::bytes::Bytes;
 use ingle_kernel::mat::Mat;
 use ingle_kernel::simd::Kernels;
 
@@ -61,7 +62,14 @@ impl<'a> Source<'a> {
     /// A matrix of `rows` rows of `cols` weights.
     pub fn mat(&mut self, name: &str, rows: usize, cols: usize) -> Result<Mat> {
         let tensor = self.shaped(name, &[cols, rows])?;
-        Ok(Mat::new(self.kernels, tensor.format, rows, cols, tensor.bytes()))
+        Ok(self.new_mat(tensor, rows, cols, tensor.bytes()))
+    }
+
+    /// It may be packed where that takes no more memory, as the file's pages can go.
+    fn new_mat(&self, tensor: &Tensor, rows: usize, cols: usize, bytes: Bytes) -> Mat {
+        let packs = self.kernels.packs() && bytes.is_releasable();
+        let mat = Mat::new(self.kernels, tensor.format, rows, cols, bytes);
+        if packs { mat.packable() } else { mat }
     }
 
     /// `n` values, decoded.
@@ -126,7 +134,7 @@ impl<'a> Source<'a> {
     pub fn stacked(&mut self, name: &str, n: usize, rows: usize, cols: usize) -> Result<Vec<Linear>> {
         let tensor = self.shaped(&format!("{name}.weight"), &[cols, rows, n])?;
         let slices = tensor.slices(n).into_iter();
-        let mats = slices.map(|bytes| Mat::new(self.kernels, tensor.format, rows, cols, bytes));
+        let mats = slices.map(|bytes| self.new_mat(tensor, rows, cols, bytes)).collect::<Vec<_>>();
         let bias = format!("{name}.bias");
         let biases = if self.has(&bias) { Some(self.shaped(&bias, &[rows, n])?.values()) } else { None };
         let bias = |i: usize| biases.as_ref().map(|all| all[i * rows..(i + 1) * rows].to_vec());
@@ -135,7 +143,7 @@ impl<'a> Source<'a> {
                 self.adapt(format!("{}.{i}", tensor.name), Adaptable { rows, cols, is_looked_up: false });
             Linear { mat, bias: bias(i), place: Some(place) }
         };
-        Ok(mats.collect::<Vec<_>>().into_iter().enumerate().map(linear).collect())
+        Ok(mats.into_iter().enumerate().map(linear).collect())
     }
 
     /// The norm `NAME.weight` of the model's kind over `n` values, with `NAME.bias` where it may have one.

@@ -95,7 +95,7 @@ fn args(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Measure each format's matrix kernel on each tier instead of a model"),
         );
-    settings::args(command, &["kv", "tier"])
+    settings::args(command, &["kv", "tier", "pack"])
 }
 
 /// One test's result, under llama-bench's names.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile};
+use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::session::{Session, SessionOptions};
 use ingle_kernel::bytes::Bytes;
 use ingle_model::token::Parse;
@@ -11,7 +11,10 @@ use ingle_model::token::Parse;
 pub fn load(tier: Option<&str>, n_threads: usize) -> Arc<Loaded> {
     let file =
         ModelFile::from_bytes("demo", Bytes::new(ingle_demo::GGUF)).expect("the built-in model parses");
-    Arc::new(Loaded::load(file, &LoadOptions { tier, n_threads }).expect("the built-in model loads"))
+    Arc::new(
+        Loaded::load(file, &LoadOptions { tier, n_threads, pack: Pack::Auto })
+            .expect("the built-in model loads"),
+    )
 }
 
 /// A session for `ctx` tokens.

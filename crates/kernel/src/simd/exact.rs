@@ -11,7 +11,7 @@ use crate::gemm::TILE_TOKENS;
 use crate::ops::fold;
 use crate::quant::Format;
 
-pub static KERNEL: RowKernel = RowKernel { form: Form::rows(Act::F32), tile };
+pub static KERNEL: RowKernel = RowKernel { form: Form::rows(Act::F32), tile, packing: None };
 
 /// A multiple of every format's block and of the 16 lanes.
 const STRETCH: usize = 256;

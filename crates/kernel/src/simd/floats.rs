@@ -78,6 +78,7 @@ macro_rules! float_tile {
             $name,
             $crate::simd::RowKernel {
                 form: $crate::acts::Form::rows($crate::acts::Act::F32),
+                packing: None,
                 tile: {
                     #[target_feature(enable = $features)]
                     fn build(

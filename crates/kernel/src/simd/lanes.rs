@@ -7,6 +7,8 @@
 //! A value of a type that implements [`Lanes`] is the proof that this CPU has the instructions: tiers make one only inside
 //! functions that were compiled for them.
 
+use std::cell::Cell;
+
 /// The vectors of a tier. Methods are compiled into the function that uses them, with that function's instructions.
 pub(crate) trait Lanes: Copy {
     /// Rows side by side.
@@ -24,6 +26,15 @@ pub(crate) trait Lanes: Copy {
     /// 16 bytes of each row, from byte `at` of `rows`: vector `j` holds bytes `4 j..4 j + 4` of all rows. Asks for
     /// what lies at [`Rows::next`] on the way.
     fn quads(self, rows: Rows<'_>, at: usize) -> [Self::V; 4];
+
+    /// `4 N` bytes to a vector.
+    fn load(self, bytes: &[u8]) -> Self::V;
+    /// A vector to `4 N` bytes.
+    fn store(self, v: Self::V, out: &mut [u8]);
+    /// `N` f16 to a vector.
+    fn load_halves(self, bytes: &[u8]) -> Self::F;
+    /// Asks for the 64 bytes at `address`, which need not be there.
+    fn prefetch(self, address: *const u8);
 
     fn splat(self, v: i32) -> Self::V;
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
@@ -74,6 +85,33 @@ pub(crate) trait Lanes: Copy {
     fn store_f32(self, v: Self::F, out: &mut [f32]);
 }
 
+/// Memory that is asked for while a panel of packed weights is worked on: half of it as the panel is expanded, half as it
+/// is multiplied. In a burst the requests would wait for each other, and the work for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead<'a> {
+    from: *const u8,
+    n_asked: &'a Cell<usize>,
+}
+
+impl<'a> Ahead<'a> {
+    /// What lies at `from` and behind it, which need not be there.
+    #[inline(always)]
+    pub fn new(from: *const u8, n_asked: &'a Cell<usize>) -> Self {
+        n_asked.set(0);
+        Self { from, n_asked }
+    }
+
+    /// Asks for the next `n` bytes of it.
+    #[inline(always)]
+    pub fn ask<L: Lanes>(self, l: L, n: usize) {
+        let first = self.n_asked.get();
+        for at in (0..n).step_by(64) {
+            l.prefetch(self.from.wrapping_add(first + at));
+        }
+        self.n_asked.set(first + n);
+    }
+}
+
 /// Stretches of equal length, one of each row, at equal distances.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -85,7 +123,8 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `n` rows at distances of `stride` bytes from the first of `bytes`, of which `len` bytes are used.
+    /// `n` rows at distances of `stride` bytes from the first of `bytes`, of which `len` bytes are used. What is needed
+    /// next lies at `next`.
     #[inline(always)]
     pub fn new(bytes: &'a [u8], stride: usize, len: usize, n: usize, next: *const u8) -> Self {
         assert!(n > 0 && (n - 1) * stride + len <= bytes.len());
@@ -104,10 +143,42 @@ impl<'a> Rows<'a> {
     pub fn next(&self, at: usize) -> *const u8 {
         self.next.wrapping_add(at * self.n)
     }
+}
 
-    /// Byte `at` of row `r`.
+/// Where a panel's 256 columns of `N` rows are read from: its fields, in the format's order.
+pub(crate) trait Source: Copy {
+    /// Whether a field of all rows lies together.
+    const PACKED: bool;
+    /// 16 bytes of each row, from byte `at` on, that are four words: vector `j` holds word `j` of all rows.
+    fn quads<L: Lanes>(self, l: L, at: usize) -> [L::V; 4];
+    /// The word at byte `at` of each row.
+    fn word<L: Lanes>(self, l: L, at: usize) -> L::V;
+    /// The f16 at byte `at` of each row.
+    fn half<L: Lanes>(self, l: L, at: usize) -> L::F;
+    /// Byte `at` of row `r`, a field of its own.
+    fn byte<L: Lanes>(self, l: L, r: usize, at: usize) -> u8;
+}
+
+impl Source for Rows<'_> {
+    const PACKED: bool = false;
+
     #[inline(always)]
-    pub fn byte(&self, r: usize, at: usize) -> u8 {
+    fn quads<L: Lanes>(self, l: L, at: usize) -> [L::V; 4] {
+        l.quads(self, at)
+    }
+
+    #[inline(always)]
+    fn word<L: Lanes>(self, l: L, at: usize) -> L::V {
+        if at < 12 { l.quads(self, at)[0] } else { l.quads(self, at - 12)[3] }
+    }
+
+    #[inline(always)]
+    fn half<L: Lanes>(self, l: L, at: usize) -> L::F {
+        if at < 14 { l.low_half(l.quads(self, at)[0]) } else { l.high_half(l.quads(self, at - 14)[3]) }
+    }
+
+    #[inline(always)]
+    fn byte<L: Lanes>(self, _: L, r: usize, at: usize) -> u8 {
         self.bytes[r * self.stride + at]
     }
 }
@@ -123,12 +194,13 @@ macro_rules! multiply {
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
             let mut rest = sums;
-            for group in product.groups {
+            for (i, group) in product.groups.iter().enumerate() {
                 let (sums, behind) = rest.split_at_mut(group.n);
                 rest = behind;
+                let asks = i == 0;
                 match group.n {
-                    $($t => some::<$t>(product, steps, group, sums),)*
-                    _ => some::<$most>(product, steps, group, sums),
+                    $($t => some::<$t>(product, steps, group, asks, sums),)*
+                    _ => some::<$most>(product, steps, group, asks, sums),
                 }
             }
         }
@@ -141,6 +213,7 @@ macro_rules! multiply {
             product: &$crate::simd::panel::Product<'_, $lanes>,
             steps: usize,
             group: &$crate::acts::Group<'_>,
+            asks: bool,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
             use $crate::simd::expand::Kind;
@@ -149,16 +222,16 @@ macro_rules! multiply {
             let l = <$lanes>::new();
             match product.kind {
                 Kind::Blocks { minima: true, .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, true>(l, product, group, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, true>(l, product, group, asks, sums),)*
                 },
                 Kind::Blocks { .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, false>(l, product, group, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, false>(l, product, group, asks, sums),)*
                 },
                 Kind::Supers { run: 16, .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 4>(l, product, group, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 4>(l, product, group, asks, sums),)*
                 },
                 Kind::Supers { .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 8>(l, product, group, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 8>(l, product, group, asks, sums),)*
                 },
             }
         }
@@ -168,25 +241,56 @@ pub(crate) use multiply;
 
 /// The kernels of all expansions, for a tier's table.
 macro_rules! tiles {
-    ($lanes:ty, $features:literal, $multiply:path, $group:path; $($name:literal $act:ident $expand:ident,)*) => {
-        &[$(($name, $crate::simd::RowKernel { form: $crate::acts::Form { act: $crate::acts::Act::$act, group: $group }, tile: {
-            #[target_feature(enable = $features)]
-            fn build(
-                weights: &[u8],
-                n_rows: usize,
-                acts: &$crate::acts::Acts,
-                groups: std::ops::Range<usize>,
-                out: &mut [f32],
-            ) {
-                use $crate::simd::expand::{Expand, $expand};
-                $crate::simd::panel::tile::<$lanes, $expand>(
-                    <$lanes>::new(), weights, n_rows, acts, groups, out,
-                    |product, sums| $multiply(product, $expand::STEPS, sums),
-                );
-            }
-            // SAFETY: called only where the tier's `detect` found the features.
-            |_, weights, n_rows, acts, groups, out| unsafe { build(weights, n_rows, acts, groups, out) }
-        } }),)*]
-    };
+    ($lanes:ty, $features:literal, $multiply:path, $group:path; $($name:literal $act:ident $expand:ident,)*) => {{
+        use $crate::acts::{Act, Form};
+        use $crate::simd::lanes::{Lanes, tile};
+        use $crate::simd::{Packing, RowKernel};
+        &[$(($name, RowKernel {
+            form: Form { act: Act::$act, group: $group },
+            tile: tile!($lanes, $features, $multiply, $expand, false),
+            packing: Some(Packing {
+                rows: <$lanes>::N,
+                pack: {
+                    #[target_feature(enable = $features)]
+                    fn build(weights: &[u8], n_rows: usize, out: &mut [u8]) {
+                        $crate::simd::pack::pack::<$lanes, $crate::simd::expand::$expand>(
+                            <$lanes>::new(), weights, n_rows, out,
+                        );
+                    }
+                    // SAFETY: called only where the tier's `detect` found the features.
+                    |weights, n_rows, out| unsafe { build(weights, n_rows, out) }
+                },
+                tile: tile!($lanes, $features, $multiply, $expand, true),
+            }),
+        }),)*]
+    }};
 }
 pub(crate) use tiles;
+
+/// The kernel of an expansion, of weights as files have them or packed.
+macro_rules! tile {
+    ($lanes:ty, $features:literal, $multiply:path, $expand:ident, $packed:literal) => {{
+        #[target_feature(enable = $features)]
+        fn build(
+            weights: &[u8],
+            n_rows: usize,
+            acts: &$crate::acts::Acts,
+            groups: std::ops::Range<usize>,
+            out: &mut [f32],
+        ) {
+            use $crate::simd::expand::{Expand, $expand};
+            $crate::simd::panel::tile::<$lanes, $expand, $packed>(
+                <$lanes>::new(),
+                weights,
+                n_rows,
+                acts,
+                groups,
+                out,
+                |product, sums| $multiply(product, $expand::STEPS, sums),
+            );
+        }
+        // SAFETY: called only where the tier's `detect` found the features.
+        |_, weights, n_rows, acts, groups, out| unsafe { build(weights, n_rows, acts, groups, out) }
+    }};
+}
+pub(crate) use tile;

@@ -25,6 +25,8 @@ mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod ops;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod pack;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod panel;
 mod scalar;
 
@@ -78,6 +80,19 @@ pub struct RowKernel {
     pub form: Form,
     /// The product of a tile.
     pub tile: TileFn,
+    /// How it can be had faster for one token.
+    pub packing: Option<Packing>,
+}
+
+/// Weights in an order of their own: as many bytes, a strip of rows where it was before.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing {
+    /// Rows of a strip.
+    pub rows: usize,
+    /// Packs rows: `(weights, n_rows, out)`, with `out` filled up to whole strips.
+    pub pack: fn(&[u8], usize, &mut [u8]),
+    /// The product of a tile of packed strips.
+    pub tile: TileFn,
 }
 
 /// Splits `n` into parts of at most `most`, as equal as can be: the first of each and how many.
@@ -92,13 +107,14 @@ pub(crate) fn parts(n: usize, most: usize) -> impl Iterator<Item = (usize, usize
 pub struct Kernels {
     tier: &'static Tier,
     exact: bool,
+    packs: bool,
 }
 
 impl Kernels {
     /// The fastest tier this CPU has.
     pub fn detect() -> Self {
         let tier = TIERS.iter().copied().rfind(|t| (t.detect)()).expect("scalar runs everywhere");
-        Self { tier, exact: false }
+        Self { tier, exact: false, packs: false }
     }
 
     /// The tier called `name`, or `exact`; `None` when there is none or the CPU lacks it.
@@ -107,7 +123,17 @@ impl Kernels {
             return Some(Self { exact: true, ..Self::detect() });
         }
         let tier = TIERS.iter().copied().find(|t| t.name == name && (t.detect)())?;
-        Some(Self { tier, exact: false })
+        Some(Self { tier, exact: false, packs: false })
+    }
+
+    /// The same kernels, for a run that may keep weights packed in memory of its own: see [`crate::mat::Mat::packable`].
+    pub fn packing(self, packs: bool) -> Self {
+        Self { packs, ..self }
+    }
+
+    /// Whether weights may be packed.
+    pub fn packs(&self) -> bool {
+        self.packs
     }
 
     /// Every name [`Kernels::named`] takes on this CPU.
@@ -141,6 +167,9 @@ impl Kernels {
             return exact::KERNEL;
         }
         let tile = self.tier.tiles.iter().chain(self.tier.floats).find(|(name, _)| *name == format.name);
-        tile.map_or(RowKernel { form: Form::rows(format.act), tile: scalar::tile }, |(_, kernel)| *kernel)
+        tile.map_or(
+            RowKernel { form: Form::rows(format.act), tile: scalar::tile, packing: None },
+            |(_, kernel)| *kernel,
+        )
     }
 }

@@ -5,11 +5,13 @@
 //! product per kind of format serves all formats, one token and many. [`super::expand`] fills panels, [`super::lanes`] says
 //! what a tier's vectors can do. Sums stay in the order of [`crate::quant`]: a lane is a row.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::ops::Range;
 
 use super::expand::{Expand, Kind};
-use super::lanes::{Lanes, Rows};
+use super::lanes::{Ahead, Lanes, Rows};
+use super::pack::{AHEAD, Packed};
 use crate::acts::{Acts, Group};
 use crate::gemm::TILE_TOKENS;
 
@@ -55,11 +57,15 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub at: usize,
     /// The activations.
     pub groups: &'a [Group<'a>],
+    /// What is needed next.
+    pub ahead: Ahead<'a>,
+    /// Bytes of it to ask for with every 32 columns.
+    pub n_ask: usize,
 }
 
-/// A tile of weights in the format that `E` expands; see [`super::TileFn`].
+/// A tile of weights in the format that `E` expands, as files have it or packed; see [`super::TileFn`].
 #[inline(always)]
-pub(crate) fn tile<L: Lanes, E: Expand>(
+pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
     weights: &[u8],
     n_rows: usize,
@@ -83,12 +89,12 @@ pub(crate) fn tile<L: Lanes, E: Expand>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E>(l, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E, PACKED>(l, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
 #[inline(always)]
-fn strips<L: Lanes, E: Expand>(
+fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
     weights: &[u8],
     n_rows: usize,
@@ -97,29 +103,44 @@ fn strips<L: Lanes, E: Expand>(
     out: &mut [f32],
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
 ) {
-    let row_bytes = weights.len() / n_rows;
+    let n_rows_there = if PACKED { n_rows.next_multiple_of(L::N) } else { n_rows };
+    let row_bytes = weights.len() / n_rows_there;
     let n_panels = row_bytes.div_ceil(E::BYTES);
     let kind = E::kind::<L>();
     let mut panel = Panel::new(l);
     let mut lanes = [0.0; ROWS_MAX];
     let mut whole = [0; ROWS_MAX * BYTES_MAX];
+    let n_asked = Cell::new(0);
     for first in (0..n_rows).step_by(L::N) {
         let strip = &weights[first * row_bytes..];
         let next = strip.as_ptr().wrapping_add(L::N * row_bytes);
         sums.fill(l.splat_f32(0.0));
         for at in 0..n_panels {
-            let rest = &strip[at * E::BYTES..];
-            let len = E::BYTES.min(row_bytes - at * E::BYTES);
-            let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
-                Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(at * L::N * E::BYTES))
+            let (start, len) = (at * L::N * E::BYTES, E::BYTES.min(row_bytes - at * E::BYTES));
+            let ahead = Ahead::new(strip.as_ptr().wrapping_add(start + AHEAD), &n_asked);
+            if PACKED {
+                let there = &strip[start..][..L::N * len];
+                let there = if len == E::BYTES {
+                    there
+                } else {
+                    whole.fill(0);
+                    whole[..there.len()].copy_from_slice(there);
+                    &whole[..]
+                };
+                E::expand(l, Packed::new(there, L::N, E::BYTES, ahead), &mut panel);
             } else {
-                fill_up(rest, row_bytes, len, &mut whole, E::BYTES);
-                Rows::new(&whole, E::BYTES, E::BYTES, L::N, std::ptr::null())
-            };
-            E::expand(l, rows, &mut panel);
+                let rest = &strip[at * E::BYTES..];
+                let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
+                    Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(start))
+                } else {
+                    fill_up(rest, row_bytes, len, &mut whole, E::BYTES);
+                    Rows::new(&whole, E::BYTES, E::BYTES, L::N, std::ptr::null())
+                };
+                E::expand(l, rows, &mut panel);
+            }
             let n_blocks = len * 8 / E::BYTES;
-            let product = Product { panel: &panel, kind, n_blocks, at, groups };
-            multiply(&product, sums);
+            let n_ask = if PACKED { L::N * E::BYTES / 16 } else { 0 };
+            multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
         for (out, &sums) in out.chunks_exact_mut(n_rows).zip(&*sums) {
@@ -141,13 +162,14 @@ fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_ro
     }
 }
 
-/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums. `STEPS` dot products fit a
+/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums; one group asks for what is needed next. `STEPS` dot products fit a
 /// [`Lanes::P`]; 0 says that the weights are wide.
 #[inline(always)]
 pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA: bool>(
     l: L,
     product: &Product<'_, L>,
     group: &Group<'_>,
+    asks: bool,
     sums: &mut [L::F; T],
 ) {
     let Kind::Blocks { offset, .. } = product.kind else { unreachable!("a product of blocks") };
@@ -157,8 +179,10 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
     let scales = product.panel.d.iter().zip(&product.panel.m);
     // A shift by 32 leaves nothing.
     let by = offset.unwrap_or(32);
+    let n_ask = if asks { product.n_ask } else { 0 };
     let mut acc = *sums;
     for (((w, q), (d_a, sums_a)), (&d, &m)) in loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales) {
+        product.ahead.ask(l, n_ask);
         let mut isum = [l.splat(0); T];
         for t in 0..T {
             isum[t] = l.sub(l.splat(0), l.shl(l.splat(sums_a[t]), by));
@@ -230,6 +254,7 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     l: L,
     product: &Product<'_, L>,
     group: &Group<'_>,
+    asks: bool,
     sums: &mut [L::F; T],
 ) {
     let Kind::Supers { offset, minima, .. } = product.kind else { unreachable!("a product of superblocks") };
@@ -238,8 +263,10 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
     let sums_a = &group.sums.as_chunks::<T>().0[there];
     let d_a = &group.d.as_chunks::<T>().0[product.at];
+    let n_ask = if asks { product.n_ask } else { 0 };
     let mut isum = [l.splat(0); T];
     for ((w, q), scales) in loop_over(&panel.w).iter().zip(q).zip(panel.scales.chunks_exact(8 / RUN)) {
+        product.ahead.ask(l, n_ask);
         for (run, (w, &scale)) in w.as_chunks::<RUN>().0.iter().zip(scales).enumerate() {
             for step in (0..RUN).step_by(if STEPS == 0 { 1 } else { STEPS }) {
                 let mut p = [l.begin(l.splat(0)); T];

@@ -51,6 +51,33 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
     }
 
     #[inline(always)]
+    fn load(self, bytes: &[u8]) -> __m256i {
+        let bytes: &[u8; 32] = bytes.as_array().expect("bytes of all lanes");
+        // SAFETY: the array has the 32 bytes; `self` says that the CPU has the instruction.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256i, out: &mut [u8]) {
+        let out: &mut [u8; 32] = out.as_mut_array().expect("room for all lanes");
+        // SAFETY: the array has room for the 32 bytes; `self` says that the CPU has the instruction.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), v) };
+    }
+
+    #[inline(always)]
+    fn load_halves(self, bytes: &[u8]) -> __m256 {
+        let bytes: &[u8; 16] = bytes.as_array().expect("halves of all lanes");
+        // SAFETY: the array has the 16 bytes; the load takes any alignment and is in every CPU of the tier.
+        let halves = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+        op!(_mm256_cvtph_ps(halves))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        op!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+    }
+
+    #[inline(always)]
     fn splat(self, v: i32) -> __m256i {
         op!(_mm256_set1_epi32(v))
     }

@@ -52,6 +52,30 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn load(self, bytes: &[u8]) -> Self::V {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { load_bytes(bytes.as_array().expect("bytes of all lanes")) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, out: &mut [u8]) {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { store_bytes(v, out.as_mut_array().expect("room for all lanes")) }
+    }
+
+    #[inline(always)]
+    fn load_halves(self, bytes: &[u8]) -> Self::F {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { load_halves(bytes.as_array().expect("halves of all lanes")) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        // SAFETY: `self` says that the CPU has the instruction, which reads nothing and does not fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+
+    #[inline(always)]
     fn splat(self, v: i32) -> Self::V {
         same!(_mm512_set1_epi32(v))
     }
@@ -260,4 +284,36 @@ fn store(v: [__m512; 2], out: &mut [f32; 32]) {
         // SAFETY: the array has room for the 16 floats.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) };
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn load_bytes(bytes: &[u8; 128]) -> [__m512i; 2] {
+    let mut out = [_mm512_setzero_si512(); 2];
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<64>().0) {
+        // SAFETY: the array has the 64 bytes that are read.
+        *out = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    }
+    out
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn store_bytes(v: [__m512i; 2], out: &mut [u8; 128]) {
+    for (out, v) in out.as_chunks_mut::<64>().0.iter_mut().zip(v) {
+        // SAFETY: the array has room for the 64 bytes.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), v) };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+#[inline]
+fn load_halves(bytes: &[u8; 64]) -> [__m512; 2] {
+    let mut out = [_mm512_setzero_ps(); 2];
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: the array has the 32 bytes that are read.
+        let halves = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+        *out = _mm512_cvtph_ps(halves);
+    }
+    out
 }

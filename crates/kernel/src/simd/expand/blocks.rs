@@ -6,23 +6,27 @@
 
 use super::{Expand, Kind};
 use crate::quant::mxfp4;
-use crate::simd::lanes::{Lanes, Rows};
+use crate::simd::lanes::{Lanes, Source};
 use crate::simd::panel::Panel;
 
 /// A format of blocks of 32.
 trait Block {
     const BYTES: usize;
+    /// Halves at the beginning; behind them are words.
+    const HALVES: usize;
     const STEPS: usize;
     const MINIMA: bool = false;
     /// The quants lie `1 << offset` higher than the weights.
     fn offset<L: Lanes>() -> Option<u32>;
     /// Quants, scale and offset of block `B`.
-    fn unpack<L: Lanes, const B: usize>(l: L, block: Fields<'_, L>) -> ([L::V; 8], L::F, L::F);
+    fn unpack<L: Lanes, const B: usize>(l: L, block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F);
 }
 
-/// A block of each row, at `start` of the words read so far.
-struct Fields<'a, L: Lanes> {
+/// A block of each row, at byte `start` of its row.
+struct Fields<'a, L: Lanes, S: Source> {
     l: L,
+    source: S,
+    /// Unless it is packed: the words read so far.
     words: &'a [L::V; WORDS_MAX],
     start: usize,
 }
@@ -30,10 +34,13 @@ struct Fields<'a, L: Lanes> {
 /// Words of eight blocks of q8_0, the largest.
 const WORDS_MAX: usize = 68;
 
-impl<L: Lanes> Fields<'_, L> {
+impl<L: Lanes, S: Source> Fields<'_, L, S> {
     /// Four bytes from byte `at` of the block, which is even.
     #[inline(always)]
     fn word(&self, at: usize) -> L::V {
+        if S::PACKED {
+            return self.source.word(self.l, self.start + at);
+        }
         let (i, aligned) = ((self.start + at) / 4, (self.start + at).is_multiple_of(4));
         if aligned { self.words[i] } else { self.l.straddle(self.words[i], self.words[i + 1]) }
     }
@@ -51,6 +58,9 @@ impl<L: Lanes> Fields<'_, L> {
     /// The f16 at byte `at` of the block.
     #[inline(always)]
     fn half(&self, at: usize) -> L::F {
+        if S::PACKED {
+            return self.source.half(self.l, self.start + at);
+        }
         let word = self.words[(self.start + at) / 4];
         if (self.start + at).is_multiple_of(4) { self.l.low_half(word) } else { self.l.high_half(word) }
     }
@@ -81,10 +91,11 @@ fn five_bits<L: Lanes>(l: L, packed: [L::V; 4], high: L::V) -> [L::V; 8] {
 }
 
 macro_rules! block {
-    ($name:ident, $bytes:literal, steps $steps:literal $(, minima $minima:literal)?, offset $offset:expr, |$l:ident, $block:ident| $unpack:expr) => {
+    ($name:ident, $bytes:literal, halves $halves:literal, steps $steps:literal $(, minima $minima:literal)?, offset $offset:expr, |$l:ident, $block:ident| $unpack:expr) => {
         pub(crate) struct $name;
         impl Block for $name {
             const BYTES: usize = $bytes;
+            const HALVES: usize = $halves;
             const STEPS: usize = $steps;
             $(const MINIMA: bool = $minima;)?
             #[inline(always)]
@@ -92,33 +103,33 @@ macro_rules! block {
                 $offset
             }
             #[inline(always)]
-            fn unpack<L: Lanes, const B: usize>($l: L, $block: Fields<'_, L>) -> ([L::V; 8], L::F, L::F) {
+            fn unpack<L: Lanes, const B: usize>($l: L, $block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F) {
                 $unpack
             }
         }
     };
 }
 
-block!(Q8_0, 34, steps 0, offset offset8::<L>(), |l, block| {
+block!(Q8_0, 34, halves 1, steps 0, offset offset8::<L>(), |l, block| {
     let mut w = block.words::<8>(2);
     for w in &mut w {
         *w = eight_bits(l, *w);
     }
     (w, block.half(0), l.splat_f32(0.0))
 });
-block!(Q5_1, 24, steps 4, minima true, offset None, |l, block| {
+block!(Q5_1, 24, halves 2, steps 4, minima true, offset None, |l, block| {
     (five_bits(l, block.words(8), block.word(4)), block.half(0), block.half(2))
 });
-block!(Q5_0, 22, steps 4, offset Some(4), |l, block| {
+block!(Q5_0, 22, halves 1, steps 4, offset Some(4), |l, block| {
     (five_bits(l, block.words(6), block.word(2)), block.half(0), l.splat_f32(0.0))
 });
-block!(Q4_1, 20, steps 8, minima true, offset None, |l, block| {
+block!(Q4_1, 20, halves 2, steps 8, minima true, offset None, |l, block| {
     (nibbles(l, block.words(4)), block.half(0), block.half(2))
 });
-block!(Q4_0, 18, steps 8, offset Some(3), |l, block| {
+block!(Q4_0, 18, halves 1, steps 8, offset Some(3), |l, block| {
     (nibbles(l, block.words(2)), block.half(0), l.splat_f32(0.0))
 });
-block!(Iq4Nl, 18, steps 0, offset offset8::<L>(), |l, block| {
+block!(Iq4Nl, 18, halves 1, steps 0, offset offset8::<L>(), |l, block| {
     (levels(l, block.words(2)), block.half(0), l.splat_f32(0.0))
 });
 
@@ -147,6 +158,7 @@ pub(super) fn levels<L: Lanes>(l: L, packed: [L::V; 4]) -> [L::V; 8] {
 impl<T: Block> Expand for T {
     const BYTES: usize = 8 * T::BYTES;
     const STEPS: usize = T::STEPS;
+    const FIELDS: &'static [(usize, usize)] = &[(T::HALVES, 2), ((T::BYTES - 2 * T::HALVES) / 4, 4)];
 
     #[inline(always)]
     fn kind<L: Lanes>() -> Kind {
@@ -154,32 +166,34 @@ impl<T: Block> Expand for T {
     }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
         let mut words = [l.splat(0); WORDS_MAX];
-        put::<L, T, 0>(l, rows, &mut words, panel);
-        put::<L, T, 1>(l, rows, &mut words, panel);
-        put::<L, T, 2>(l, rows, &mut words, panel);
-        put::<L, T, 3>(l, rows, &mut words, panel);
-        put::<L, T, 4>(l, rows, &mut words, panel);
-        put::<L, T, 5>(l, rows, &mut words, panel);
-        put::<L, T, 6>(l, rows, &mut words, panel);
-        put::<L, T, 7>(l, rows, &mut words, panel);
+        put::<L, T, S, 0>(l, rows, &mut words, panel);
+        put::<L, T, S, 1>(l, rows, &mut words, panel);
+        put::<L, T, S, 2>(l, rows, &mut words, panel);
+        put::<L, T, S, 3>(l, rows, &mut words, panel);
+        put::<L, T, S, 4>(l, rows, &mut words, panel);
+        put::<L, T, S, 5>(l, rows, &mut words, panel);
+        put::<L, T, S, 6>(l, rows, &mut words, panel);
+        put::<L, T, S, 7>(l, rows, &mut words, panel);
     }
 }
 
 /// Block `B`, after the words it ends with have been read.
 #[inline(always)]
-fn put<L: Lanes, T: Block, const B: usize>(
+fn put<L: Lanes, T: Block, S: Source, const B: usize>(
     l: L,
-    rows: Rows<'_>,
+    rows: S,
     words: &mut [L::V; WORDS_MAX],
     panel: &mut Panel<L>,
 ) {
     let quads = const { (B * T::BYTES).div_ceil(16)..((B + 1) * T::BYTES).div_ceil(16) };
-    for quad in quads {
-        words[4 * quad..4 * quad + 4].copy_from_slice(&l.quads(rows, 16 * quad));
+    if !S::PACKED {
+        for quad in quads {
+            words[4 * quad..4 * quad + 4].copy_from_slice(&rows.quads(l, 16 * quad));
+        }
     }
-    let (w, d, m) = T::unpack::<L, B>(l, Fields { l, words, start: B * T::BYTES });
+    let (w, d, m) = T::unpack::<L, B>(l, Fields { l, source: rows, words, start: B * T::BYTES });
     panel.w.as_chunks_mut().0[B] = w;
     (panel.d[B], panel.m[B]) = (d, m);
 }
@@ -190,6 +204,7 @@ pub(crate) struct Mxfp4;
 impl Expand for Mxfp4 {
     const BYTES: usize = 8 * 17;
     const STEPS: usize = 4;
+    const FIELDS: &'static [(usize, usize)] = &[(1, 1), (4, 4)];
 
     #[inline(always)]
     fn kind<L: Lanes>() -> Kind {
@@ -197,17 +212,17 @@ impl Expand for Mxfp4 {
     }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
         let table = mxfp4::E2M1.map(|v| (v + 16) as u8);
         let mut d = [0.0; 64];
         for b in 0..8 {
-            let mut w = nibbles(l, l.quads(rows, 17 * b + 1));
+            let mut w = nibbles(l, rows.quads(l, 17 * b + 1));
             for w in &mut w {
                 *w = l.lookup(&table, *w);
             }
             panel.w.as_chunks_mut().0[b] = w;
             for (r, d) in d[..L::N].iter_mut().enumerate() {
-                *d = mxfp4::scale(rows.byte(r, 17 * b));
+                *d = mxfp4::scale(rows.byte(l, r, 17 * b));
             }
             panel.d[b] = l.load_f32(&d[..L::N]);
         }

@@ -9,7 +9,7 @@ mod supers;
 pub(crate) use blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use supers::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, Tq2_0};
 
-use super::lanes::{Lanes, Rows};
+use super::lanes::{Lanes, Source};
 use super::panel::Panel;
 
 /// How a format's weights become a panel.
@@ -19,10 +19,12 @@ pub(crate) trait Expand {
     /// How many products of two neighbouring pairs of quant and activation fit an i16: 8 for quants below 16, 4 below 32,
     /// 2 below 64, 1 below 128; 0 for quants of eight bits in the form of [`Lanes::OFFSET8`].
     const STEPS: usize;
+    /// The fields that the bytes consist of, over and over: how many and their size.
+    const FIELDS: &'static [(usize, usize)];
     /// What the panel holds.
     fn kind<L: Lanes>() -> Kind;
     /// Expands 256 columns of `N` rows.
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>);
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>);
 }
 
 /// The arithmetic of a panel.

@@ -4,7 +4,7 @@
 
 use super::blocks::{levels, nibbles};
 use super::{Expand, Kind};
-use crate::simd::lanes::{Lanes, Rows};
+use crate::simd::lanes::{Lanes, Source};
 use crate::simd::panel::Panel;
 
 /// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::STEPS`], and of [`Kind::Supers`] the
@@ -19,6 +19,8 @@ macro_rules! layout {
     (@ $bytes:literal, $steps:literal, $kind:expr) => {
         const BYTES: usize = $bytes;
         const STEPS: usize = $steps;
+        // Words, and where they do not fill it a half behind them.
+        const FIELDS: &'static [(usize, usize)] = &[($bytes / 4, 4), ($bytes % 4 / 2, 2)];
 
         #[inline(always)]
         fn kind<L: Lanes>() -> Kind {
@@ -33,9 +35,9 @@ impl Expand for Q6K {
     layout! { 210 bytes, steps 2, runs of 16, offset Some(5) }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        panel.d[0] = l.high_half(l.quads(rows, 194)[3]);
-        for (i, sc) in l.quads(rows, 192).into_iter().enumerate() {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+        panel.d[0] = rows.half(l, 208);
+        for (i, sc) in rows.quads(l, 192).into_iter().enumerate() {
             let mut four = [sc; 4];
             for (byte, four) in four.iter_mut().enumerate() {
                 *four = l.sar(l.shl(sc, 24 - 8 * byte as u32), 24);
@@ -45,9 +47,9 @@ impl Expand for Q6K {
         let (mask4, mask2) = (l.splat(0x0f0f_0f0f), l.splat(0x3030_3030));
         for half in 0..2 {
             for q in 0..2 {
-                let high = l.quads(rows, 128 + 32 * half + 16 * q);
-                let a = l.quads(rows, 64 * half + 16 * q);
-                let b = l.quads(rows, 64 * half + 32 + 16 * q);
+                let high = rows.quads(l, 128 + 32 * half + 16 * q);
+                let a = rows.quads(l, 64 * half + 16 * q);
+                let b = rows.quads(l, 64 * half + 32 + 16 * q);
                 for i in 0..4 {
                     let join = |low, high| l.or(l.and(low, mask4), l.and(high, mask2));
                     let w = &mut panel.w[32 * half + 4 * q + i..];
@@ -79,8 +81,8 @@ fn byte<L: Lanes>(l: L, v: L::V, i: u32) -> L::V {
 
 /// `d`, `dmin` and the packed scales and minima at the head of q4_K and q5_K.
 #[inline(always)]
-fn head<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-    let [dd, low_sc, low_m, high] = l.quads(rows, 0);
+fn head<L: Lanes>(l: L, rows: impl Source, panel: &mut Panel<L>) {
+    let [dd, low_sc, low_m, high] = rows.quads(l, 0);
     (panel.d[0], panel.m[0]) = (l.low_half(dd), l.high_half(dd));
     let top2 = |v| l.and(l.shr(v, 2), l.splat(0x3030_3030));
     let (mask4, mask6) = (l.splat(0x0f0f_0f0f), l.splat(0x3f3f_3f3f));
@@ -99,11 +101,11 @@ impl Expand for Q4K {
     layout! { 144 bytes, steps 8, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
         head(l, rows, panel);
         for (p, w) in panel.w.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             for half in 0..2 {
-                let packed = nibbles(l, l.quads(rows, 16 + 32 * p + 16 * half));
+                let packed = nibbles(l, rows.quads(l, 16 + 32 * p + 16 * half));
                 w[4 * half..4 * half + 4].copy_from_slice(&packed[..4]);
                 w[8 + 4 * half..8 + 4 * half + 4].copy_from_slice(&packed[4..]);
             }
@@ -117,13 +119,13 @@ impl Expand for Q5K {
     layout! { 176 bytes, steps 4, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
         head(l, rows, panel);
         let bit = l.splat(0x1010_1010);
         for half in 0..2 {
-            let high = l.quads(rows, 16 + 16 * half);
+            let high = rows.quads(l, 16 + 16 * half);
             for p in 0..4 {
-                let packed = nibbles(l, l.quads(rows, 48 + 32 * p + 16 * half));
+                let packed = nibbles(l, rows.quads(l, 48 + 32 * p + 16 * half));
                 for i in 0..4 {
                     // Bit `j` of the byte is the fifth of group `j`: to bit 4 with it.
                     let fifth = |j: u32| {
@@ -142,7 +144,7 @@ impl Expand for Q5K {
 #[inline(always)]
 fn two_bits<L: Lanes>(
     l: L,
-    rows: Rows<'_>,
+    rows: impl Source,
     at: usize,
     panel: &mut Panel<L>,
     more: impl Fn(usize, usize, usize, L::V) -> L::V,
@@ -150,7 +152,7 @@ fn two_bits<L: Lanes>(
     let mask = l.splat(0x0303_0303);
     for half in 0..2 {
         for q in 0..2 {
-            let packed = l.quads(rows, at + 32 * half + 16 * q);
+            let packed = rows.quads(l, at + 32 * half + 16 * q);
             for (i, &packed) in packed.iter().enumerate() {
                 for r in 0..4 {
                     let w = l.and(l.shr(packed, 2 * r as u32), mask);
@@ -167,11 +169,10 @@ impl Expand for Q3K {
     layout! { 110 bytes, steps 8, runs of 16, offset Some(2) }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        let tail = l.quads(rows, 94);
-        panel.d[0] = l.high_half(tail[3]);
-        let low = [l.straddle(tail[0], tail[1]), l.straddle(tail[1], tail[2])];
-        let top = l.straddle(tail[2], tail[3]);
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+        panel.d[0] = rows.half(l, 108);
+        let [_, low0, low1, top] = rows.quads(l, 92);
+        let low = [low0, low1];
         let (mask4, mask2) = (l.splat(0x0f0f_0f0f), l.splat(0x3030_3030));
         for i in 0..4 {
             // Scales 4 i..4 i + 4 as bytes.
@@ -184,7 +185,7 @@ impl Expand for Q3K {
             }
             scales_of_16(l, panel, 4 * i, four);
         }
-        let (high, bit) = ([l.quads(rows, 0), l.quads(rows, 16)], l.splat(0x0404_0404));
+        let (high, bit) = ([rows.quads(l, 0), rows.quads(l, 16)], l.splat(0x0404_0404));
         two_bits(l, rows, 32, panel, |r, q, i, w| {
             let high = high[q][i];
             let high = if r < 2 { l.shl(high, 2 - r as u32) } else { l.shr(high, r as u32 - 2) };
@@ -199,10 +200,10 @@ impl Expand for Q2K {
     layout! { 84 bytes, steps 8, runs of 16, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        let dd = l.quads(rows, 68)[3];
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+        let dd = rows.word(l, 80);
         (panel.d[0], panel.m[0]) = (l.low_half(dd), l.high_half(dd));
-        for (i, both) in l.quads(rows, 0).into_iter().enumerate() {
+        for (i, both) in rows.quads(l, 0).into_iter().enumerate() {
             let sc = l.and(both, l.splat(0x0f0f_0f0f));
             let m = l.and(l.shr(both, 4), l.splat(0x0f0f_0f0f));
             for j in 0..4 {
@@ -221,8 +222,8 @@ impl Expand for Tq2_0 {
     layout! { 66 bytes, steps 8, runs of 32, offset Some(0) }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        panel.d[0] = l.high_half(l.quads(rows, 50)[3]);
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+        panel.d[0] = rows.half(l, 64);
         panel.scales = [l.scale(l.splat(1)); 16];
         panel.second = [l.pair(l.splat(1), l.splat(1)); 8];
         two_bits(l, rows, 0, panel, |_, _, _, w| w);
@@ -235,8 +236,8 @@ impl Expand for Iq4Xs {
     layout! { 136 bytes, steps 0, runs of 32, offset if L::OFFSET8 == 0 { None } else { Some(7) } }
 
     #[inline(always)]
-    fn expand<L: Lanes>(l: L, rows: Rows<'_>, panel: &mut Panel<L>) {
-        let [head, low, ..] = l.quads(rows, 0);
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+        let [head, low, ..] = rows.quads(l, 0);
         panel.d[0] = l.low_half(head);
         for j in 0..8 {
             let low = l.and(l.shr(low, 4 * j), l.splat(15));
@@ -246,7 +247,7 @@ impl Expand for Iq4Xs {
             panel.second[j as usize] = l.pair(sc, sc);
         }
         for (j, w) in panel.w.as_chunks_mut().0.iter_mut().enumerate() {
-            *w = levels(l, l.quads(rows, 8 + 16 * j));
+            *w = levels(l, rows.quads(l, 8 + 16 * j));
         }
     }
 }

@@ -62,6 +62,29 @@ impl<const DOT: bool> Lanes for Neon<DOT> {
     }
 
     #[inline(always)]
+    fn load(self, bytes: &[u8]) -> Self::V {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { load_bytes(bytes.as_array().expect("bytes of all lanes")) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, out: &mut [u8]) {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { store_bytes(v, out.as_mut_array().expect("room for all lanes")) }
+    }
+
+    #[inline(always)]
+    fn load_halves(self, bytes: &[u8]) -> Self::F {
+        // SAFETY: `self` says that the CPU has the instructions.
+        unsafe { load_halves(bytes.as_array().expect("halves of all lanes")) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, address: *const u8) {
+        ask_for(address);
+    }
+
+    #[inline(always)]
     fn splat(self, v: i32) -> Self::V {
         same!(vdupq_n_s32(v))
     }
@@ -337,4 +360,32 @@ fn store(v: [float32x4_t; 2], out: &mut [f32; 8]) {
         // SAFETY: the array has room for the 4 floats.
         unsafe { vst1q_f32(out.as_mut_ptr(), v) };
     }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_bytes(bytes: &[u8; 32]) -> [int32x4_t; 2] {
+    let mut out = [vdupq_n_s32(0); 2];
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: the array has the 16 bytes that are read.
+        *out = vreinterpretq_s32_u8(unsafe { vld1q_u8(bytes.as_ptr()) });
+    }
+    out
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn store_bytes(v: [int32x4_t; 2], out: &mut [u8; 32]) {
+    for (out, v) in out.as_chunks_mut::<16>().0.iter_mut().zip(v) {
+        // SAFETY: the array has room for the 16 bytes.
+        unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s32(v)) };
+    }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn load_halves(bytes: &[u8; 16]) -> [float32x4_t; 2] {
+    // SAFETY: the array has the 16 bytes that are read.
+    let halves = vreinterpretq_s16_u8(unsafe { vld1q_u8(bytes.as_ptr()) });
+    [widen(vget_low_s16(halves)), widen(vget_high_s16(halves))]
 }
