@@ -35,8 +35,15 @@ impl Env {
     pub fn from_process(matches: &clap::ArgMatches) -> Result<Self, Failure> {
         let var = |name: &str| std::env::var(name).ok();
         let dirs = Dirs::from_vars(var);
+        let path = dirs.config.join("config.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(Failure::file(&path, &e)),
+        };
+        let file = text.as_deref().map(|text| (path.as_path(), text));
         Ok(Self {
-            settings: Settings::layer(matches, var, &dirs.config.join("config.toml"))?,
+            settings: Settings::layer(matches, var, file).map_err(Failure::usage)?,
             network: Network::from_vars(var),
             dirs,
             stdin_is_terminal: std::io::stdin().is_terminal(),

@@ -7,13 +7,19 @@ use std::fs;
 use std::path::Path;
 
 use harness::Dir;
+use ingle_kernel::bytes::Bytes;
+use ingle_model::file::gguf;
 
 fn model(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/folders").join(name).display().to_string()
 }
 
 fn logits(dir: &Dir, model: &str, tier: &str) -> Vec<u8> {
-    let ids = dir.file("ids.txt", "1 2 3 60 5");
+    logits_of("1 2 3 60 5", dir, model, tier)
+}
+
+fn logits_of(ids: &str, dir: &Dir, model: &str, tier: &str) -> Vec<u8> {
+    let ids = dir.file("ids.txt", ids);
     let out = dir.path("logits.f32");
     let out = out.to_str().unwrap();
     dir.ingle(&["logits", model, "--tokens-file", &ids, "--out", out, "--tier", tier]).ok();
@@ -31,6 +37,23 @@ fn a_folder_a_file_and_its_parts_give_the_same_logits() {
         }
         let parts = logits(&dir, &model("split/lfm2-00001-of-00003.gguf"), tier);
         assert!(parts == logits(&dir, &model("lfm2"), tier), "{tier}");
+    }
+}
+
+#[test]
+fn embeddings_per_layer_that_end_before_the_vocabulary_are_written_for_all_of_it() {
+    let (dir, folder) = (Dir::new(), model("gemma3n"));
+    dir.ingle(&["quantize", &folder, "out.gguf", "F16"]).ok();
+    let file = dir.path("out.gguf");
+    let written = gguf::parse(Bytes::new(fs::read(&file).unwrap())).unwrap();
+    let rows = |name: &str| written.tensor(name).unwrap().shape[1];
+    assert_eq!((rows("token_embd.weight"), rows("per_layer_token_embd.weight")), (97, 97));
+    // The folder has 90 rows: the ids behind them are those in question.
+    for ids in ["1 2 3 60 5", "89 90 96 4 95"] {
+        for tier in ["scalar", "exact"] {
+            let of = |model: &str| logits_of(ids, &dir, model, tier);
+            assert!(of(&folder) == of(file.to_str().unwrap()), "{ids}, {tier}");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::imatrix::Imatrix;
 use crate::mixture::Mixture;
 use crate::plan::{Choice, Plan, TensorInfo};
 use crate::report::{Loss, Report};
+use crate::rows;
 
 /// Values of a run of rows; a row that is longer is a run.
 const RUN_VALUES: usize = 1 << 16;
@@ -47,9 +48,10 @@ pub struct Request<'a> {
     pub not_finite: NotFinite,
 }
 
-/// What the plan must know of a file's tensors.
+/// What the plan must know of a file's tensors, as they will be written.
 pub fn infos(file: &Contents) -> Vec<TensorInfo> {
-    let info = |t: &Tensor| TensorInfo { name: t.name.clone(), shape: t.shape.clone(), format: t.format };
+    let info =
+        |t: &Tensor| TensorInfo { name: t.name.clone(), shape: rows::shape(file, t), format: t.format };
     file.tensors().iter().map(info).collect()
 }
 
@@ -87,7 +89,7 @@ pub fn estimate(file: &Contents, header: Header, plan: &Plan) -> Result<Report> 
     let header = with_tensors(header, file, plan)?;
     let mut report = Report { n_file_bytes: header.n_file_bytes(), ..Report::default() };
     for (tensor, choice) in file.tensors().iter().zip(&plan.choices) {
-        add(&mut report, tensor, choice, None);
+        add(&mut report, file, tensor, choice, None);
     }
     Ok(report)
 }
@@ -113,9 +115,14 @@ pub fn quantize(
         if !watch(i) {
             return Err(Error::Interrupted);
         }
+        let n_repeats = rows::n_repeats(file, tensor);
         if choice.format == tensor.format {
-            writer.write(&tensor.bytes())?;
-            add(&mut report, tensor, choice, None);
+            let bytes = tensor.bytes();
+            writer.write(&bytes)?;
+            for _ in 0..n_repeats {
+                writer.write(&bytes[..tensor.format.row_bytes(tensor.shape[0])])?;
+            }
+            add(&mut report, file, tensor, choice, None);
             continue;
         }
         let importance = request.imatrix.map(|im| im.of(tensor)).transpose()?.flatten();
@@ -130,7 +137,13 @@ pub fn quantize(
             not_finite: request.not_finite,
         };
         let loss = job.run(pool, &mut runs, &mut writer, || watch(i))?;
-        add(&mut report, tensor, choice, Some(loss));
+        if n_repeats > 0 {
+            job.encode(0, 1, &mut runs[0]);
+        }
+        for _ in 0..n_repeats {
+            writer.write(&runs[0].encoded)?;
+        }
+        add(&mut report, file, tensor, choice, Some(loss));
     }
     writer.finish()?;
     Ok(report)
@@ -139,13 +152,13 @@ pub fn quantize(
 fn with_tensors(mut header: Header, file: &Contents, plan: &Plan) -> Result<Header> {
     assert_eq!(file.tensors().len(), plan.choices.len(), "a choice per tensor");
     for (tensor, choice) in file.tensors().iter().zip(&plan.choices) {
-        header.add(&tensor.name, &tensor.shape, choice.format)?;
+        header.add(&tensor.name, &rows::shape(file, tensor), choice.format)?;
     }
     Ok(header)
 }
 
-fn add(report: &mut Report, tensor: &Tensor, choice: &Choice, loss: Option<Loss>) {
-    let n_values = tensor.n_values();
+fn add(report: &mut Report, file: &Contents, tensor: &Tensor, choice: &Choice, loss: Option<Loss>) {
+    let n_values: usize = rows::shape(file, tensor).iter().product();
     let after = choice.format.row_bytes(n_values) as u64;
     report.add(&tensor.name, choice.format.name, n_values as u64, (tensor.n_bytes() as u64, after), loss);
 }

@@ -189,6 +189,26 @@ fn what_keeps_its_format_is_copied_to_the_byte() {
 }
 
 #[test]
+fn embeddings_per_layer_are_written_for_every_id_of_the_vocabulary() {
+    const COLS: usize = 64;
+    let of = |table: Vec<f32>| {
+        let n_rows = table.len() / COLS;
+        file(&[
+            ("token_embd.weight", &[COLS, 40], values(40 * COLS)),
+            ("per_layer_token_embd.weight", &[COLS, n_rows], table),
+            ("blk.0.ffn_up.weight", &[COLS, 33], values(33 * COLS)),
+        ])
+    };
+    let short = values(33 * COLS);
+    let whole = [&short[..], &short[..COLS].repeat(7)].concat();
+    for mixture in ["F32", "BF16", "Q8_0", "Q4_0"] {
+        let (bytes, report) = run(&of(short.clone()), &how(mixture)).unwrap();
+        assert!(bytes == run(&of(whole.clone()), &how(mixture)).unwrap().0, "{mixture}");
+        assert_eq!(report.n_values as usize, (40 + 40 + 33) * COLS, "{mixture}");
+    }
+}
+
+#[test]
 fn it_stops_when_told_to_and_when_the_stream_is_full() {
     let file = file(&[
         ("blk.0.attn_q.weight", &[256, 4], values(1024)),

@@ -1,7 +1,7 @@
 //! Where the value of a setting comes from: the command line, else the environment, else the config file, else the default.
 //!
 //! What a variable or the file says is checked when it is read, as clap checks flags; the rest of the program asks [`Settings`]
-//! and needs no second look.
+//! and needs no second look. The caller reads the file, so that nothing here touches the system: `fuzz` gives it any text.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use ingle_engine::near::nearest;
 use ingle_engine::sample::{self, Params};
 
 use super::{SETTINGS, Setting, from_array, to_array};
-use crate::exit::Failure;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,16 +43,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Layers the command line over the environment over the file over the defaults.
+    /// Layers the command line over the environment over the file, its path and text, over the defaults.
     ///
     /// # Errors
-    /// A usage failure that names the variable, or the file and key, whose value is wrong.
+    /// A sentence that names the variable, or the file and key, whose value is wrong.
     pub fn layer(
         matches: &ArgMatches,
         var: impl Fn(&str) -> Option<String>,
-        path: &Path,
-    ) -> Result<Self, Failure> {
-        let file = read_file(path)?;
+        file: Option<(&Path, &str)>,
+    ) -> Result<Self, String> {
+        let path = file.map_or(Path::new(""), |(path, _)| path);
+        let file = file.map_or_else(|| Ok(BTreeMap::new()), |(_, text)| parse_file(text));
+        let file = file.map_err(|said| format!("{}: {said}", path.display()))?;
         let mut values = BTreeMap::new();
         for setting in SETTINGS.iter() {
             let flag = from_flag(matches, setting);
@@ -61,13 +62,13 @@ impl Settings {
             let found = if let Some(value) = flag {
                 Some((value, Source::Flag))
             } else if let Some(value) = var(&variable).filter(|v| !v.is_empty()) {
-                let value = setting.check(&value).map_err(|expected| {
-                    Failure::usage(format!("environment variable {variable}: {value:?}, {expected}"))
-                })?;
+                let value = setting
+                    .check(&value)
+                    .map_err(|expected| format!("environment variable {variable}: {value:?}, {expected}"))?;
                 Some((value, Source::Variable(variable)))
             } else if let Some(value) = file.get(setting.name) {
                 let checked = setting.check(value).map_err(|expected| {
-                    Failure::usage(format!("{}: {} = {value:?}, {expected}", path.display(), setting.name))
+                    format!("{}: {} = {value:?}, {expected}", path.display(), setting.name)
                 })?;
                 Some((checked, Source::File(path.to_owned())))
             } else {
@@ -129,19 +130,13 @@ fn from_flag(matches: &ArgMatches, setting: &Setting) -> Option<String> {
     values.next().cloned()
 }
 
-/// The config file as texts by key; empty when there is none.
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(e) => return Err(Failure::file(path, &e)),
-    };
-    parse_file(&text).map_err(|said| Failure::usage(format!("{}: {said}", path.display())))
-}
-
+/// The config file as texts by key.
 fn parse_file(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let table: toml::Table =
-        text.parse().map_err(|e: toml::de::Error| e.to_string().trim_end().to_owned())?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+        let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let said = e.message().replace('\n', ", ");
+        format!("line {}: {said}", before.matches('\n').count() + 1)
+    })?;
     table
         .into_iter()
         .map(|(key, value)| {
@@ -150,7 +145,7 @@ fn parse_file(text: &str) -> Result<BTreeMap<String, String>, String> {
             let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else {
                 let hint = nearest(&name, SETTINGS.iter().map(|s| s.name));
                 let hint = hint.map(|h| format!("; did you mean {h}?")).unwrap_or_default();
-                return Err(format!("unknown key {key}{hint}"));
+                return Err(format!("unknown key {key:?}{hint}"));
             };
             match value {
                 toml::Value::Array(values) if setting.is_list() => {
@@ -186,8 +181,11 @@ mod tests {
         assert_eq!(file["kv"], "q8_0");
         assert_eq!(
             parse_file("tempratur = 1").unwrap_err(),
-            "unknown key tempratur; did you mean temperature?"
+            "unknown key \"tempratur\"; did you mean temperature?"
         );
+        assert_eq!(parse_file("\"a\\nb\" = 1").unwrap_err(), "unknown key \"a\\nb\"");
+        let torn = parse_file("kv = \"f16\"\ntop_k = \"").unwrap_err();
+        assert!(torn.starts_with("line 2: ") && !torn.contains('\n'), "{torn}");
         assert!(parse_file("kv = []").unwrap_err().contains("expected a number, a text"));
     }
 
@@ -197,7 +195,7 @@ mod tests {
         let said = ["x", "--banned-string", "a\"b", "--banned-string", "-c", "--logit-bias", "7=-inf"];
         let matches = command.try_get_matches_from(said).unwrap();
         let var = |name: &str| (name == "INGLE_DRY_SEQUENCE_BREAKER").then(|| "[\".\", \"!\"]".to_owned());
-        let s = Settings::layer(&matches, var, Path::new("/no/such/file")).unwrap();
+        let s = Settings::layer(&matches, var, None).unwrap();
         let params = s.params(|| 42);
         assert_eq!(params.banned_strings, ["a\"b", "-c"]);
         assert_eq!(params.logit_bias.len(), 1);
@@ -212,29 +210,26 @@ mod tests {
     #[test]
     fn nothing_said_is_what_the_engine_calls_usual() {
         let matches = Command::new("x").try_get_matches_from(["x"]).unwrap();
-        let s = Settings::layer(&matches, |_| None, Path::new("/no/such/file")).unwrap();
+        let s = Settings::layer(&matches, |_| None, None).unwrap();
         assert_eq!(s.params(|| 0), Params::usual());
     }
 
     #[test]
     fn flags_beat_variables_beat_the_file_beats_defaults() {
-        let dir = std::env::temp_dir().join(format!("ingle-settings-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("config.toml");
-        std::fs::write(&path, "top_k = 1\ntop_p = 0.1\nmin_p = 0.1\n").unwrap();
+        let path = Path::new("config.toml");
+        let file = Some((path, "top_k = 1\ntop_p = 0.1\nmin_p = 0.1\n"));
         let command = args(Command::new("x"), &sampling_names());
         let matches = command.try_get_matches_from(["x", "--top-k", "3"]).unwrap();
         let var = |name: &str| ["INGLE_TOP_K", "INGLE_TOP_P"].contains(&name).then(|| "0.2".to_owned());
-        let s = Settings::layer(&matches, var, &path).unwrap();
+        let s = Settings::layer(&matches, var, file).unwrap();
         assert_eq!(s.get("top-k"), Some(("3", &Source::Flag)));
         assert_eq!(s.get("top-p"), Some(("0.2", &Source::Variable("INGLE_TOP_P".into()))));
-        assert_eq!(s.get("min-p"), Some(("0.1", &Source::File(path.clone()))));
+        assert_eq!(s.get("min-p"), Some(("0.1", &Source::File(path.to_owned()))));
         assert_eq!(s.get("temperature"), Some(("0.8", &Source::Default)));
         assert_eq!(s.get("seed"), None);
         let bad = |name: &str| (name == "INGLE_TOP_K").then(|| "many".to_owned());
         let none = Command::new("x").try_get_matches_from(["x"]).unwrap();
-        let said = Settings::layer(&none, bad, &path).unwrap_err().message;
+        let said = Settings::layer(&none, bad, file).unwrap_err();
         assert!(said.contains("INGLE_TOP_K") && said.contains("whole number"), "{said}");
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

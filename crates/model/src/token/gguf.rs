@@ -224,7 +224,7 @@ fn sentence_piece_vocab(tokens: &Tokens) -> Result<(Vocab, Box<[u32; 256]>)> {
             continue;
         }
         vocab.push(kind, |out| match kind {
-            Kind::Normal | Kind::Unused | Kind::Byte => write_spaces(text, out),
+            Kind::Normal | Kind::Unused | Kind::Byte => write_spaces(text.as_bytes(), out),
             Kind::Control | Kind::Unknown | Kind::UserDefined => out.extend_from_slice(text.as_bytes()),
         });
     }

@@ -131,19 +131,36 @@ impl<'a> Reader<'a> {
 
     /// All of them.
     pub fn finish(self) -> Pairs {
-        let (mut merges, n_tokens) = (self.merges, self.vocab.len());
-        merges.sort();
-        let mut starts = Vec::with_capacity(n_tokens + 1);
-        for (i, merge) in (0u32..).zip(&merges) {
-            while starts.len() <= merge.made() as usize {
-                starts.push(i);
-            }
-        }
-        starts.resize(n_tokens + 1, merges.len() as u32);
+        let (merges, starts) = by_token(&self.merges, self.vocab.len());
         let place_bits = merges.len().checked_ilog2().unwrap_or(0).clamp(PLACE_BITS_MIN, PLACE_BITS_MAX);
         let seen = (0..1 << place_bits).map(|_| AtomicU64::new(0)).collect();
         Pairs { merges, starts, prefix: self.prefix.to_owned(), seen, place_bits }
     }
+}
+
+/// `merges` sorted, and where those of each of `n_tokens` tokens begin, with one more at the end. By counting, as files have
+/// long stretches of them in order and a general sort learns nothing from that when a token has several.
+fn by_token(merges: &[Merge], n_tokens: usize) -> (Vec<Merge>, Vec<u32>) {
+    let mut starts = vec![0u32; n_tokens + 1];
+    for merge in merges {
+        starts[merge.made() as usize + 1] += 1;
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut next = starts.clone();
+    let mut sorted = vec![Merge(0); merges.len()];
+    for &merge in merges {
+        let place = &mut next[merge.made() as usize];
+        sorted[*place as usize] = merge;
+        *place += 1;
+    }
+    for range in starts.windows(2).filter(|range| range[1] - range[0] > 1) {
+        sorted[range[0] as usize..range[1] as usize].sort_unstable();
+    }
+    (sorted, starts)
 }
 
 /// Bits of a pair's key: two ids below [`VALUES_MAX`].

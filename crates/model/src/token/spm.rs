@@ -95,18 +95,25 @@ pub fn byte_of(text: &str) -> Option<u8> {
     two.then(|| u8::from_str_radix(digits, 16).ok())?
 }
 
-/// Appends `text` with `▁` as spaces.
-pub fn write_spaces(text: &str, out: &mut Vec<u8>) {
-    let mark = SPACE.encode_utf8(&mut [0; 4]).as_bytes()[0];
-    if !text.as_bytes().contains(&mark) {
-        return out.extend_from_slice(text.as_bytes());
+/// Appends `text` with `▁` as spaces. Runs over every token and merge of a vocabulary, where it may not be known to be UTF-8.
+pub fn write_spaces(text: &[u8], out: &mut Vec<u8>) {
+    const MARK: &[u8] = "▁".as_bytes();
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| byte == MARK[0]) {
+        let (before, from) = rest.split_at(at);
+        out.extend_from_slice(before);
+        rest = match from.strip_prefix(MARK) {
+            Some(after) => {
+                out.push(b' ');
+                after
+            }
+            None => {
+                out.push(MARK[0]);
+                &from[1..]
+            }
+        };
     }
-    for (i, part) in text.split(SPACE).enumerate() {
-        if i > 0 {
-            out.push(b' ');
-        }
-        out.extend_from_slice(part.as_bytes());
-    }
+    out.extend_from_slice(rest);
 }
 
 impl Encoder for Spm {
@@ -160,6 +167,17 @@ mod tests {
         let scores = [f32::INFINITY, 3.5, 0.0, -0.5, -1.0, -1000.0, f32::NEG_INFINITY];
         assert!(scores.windows(2).all(|w| rank_of(w[0]) < rank_of(w[1])));
         assert_eq!(rank_of(0.0), rank_of(-0.0));
+    }
+
+    #[test]
+    fn marks_become_spaces_and_what_begins_like_one_stays() {
+        let written = |text: &[u8]| {
+            let mut out = Vec::new();
+            write_spaces(text, &mut out);
+            out
+        };
+        assert_eq!(written("▁a▁▁—–▁".as_bytes()), " a  —– ".as_bytes());
+        assert_eq!(written(b"\xe2\x96 \x81\xe2"), b"\xe2\x96 \x81\xe2");
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn bpe(file: &Contents, tokens: &Tokens, splitter: &'static Splitter) -> Result<
     };
     let make: Make = Box::new(move |vocab| {
         let lines = merges.as_ref().and_then(Value::as_strings).expect("it was there and a list of texts");
-        let pairs = read_merges(lines, vocab, if is_bytes { write_bytes } else { write_text })?;
+        let pairs = read_merges(lines, vocab, is_bytes)?;
         let start = if is_bytes {
             for pattern in splitter.patterns {
                 cuts.push(Cut::isolated("metadata tokenizer.ggml.pre", pattern)?);
@@ -89,7 +89,7 @@ fn bpe_vocab(tokens: &Tokens, is_bytes: bool) -> Result<(Vocab, Box<[u32; 256]>)
                     bytes[byte as usize] = i as u32;
                     vocab.push(Kind::Byte, |out| out.push(byte));
                 }
-                None => vocab.push(kind, |out| write_spaces(text, out)),
+                None => vocab.push(kind, |out| write_spaces(text.as_bytes(), out)),
             }
         }
     }
@@ -105,39 +105,42 @@ fn write_bytes(text: &[u8], out: &mut Vec<u8>) -> bool {
     is_written
 }
 
-/// The same for texts with `▁` for a space.
-fn write_text(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let text = std::str::from_utf8(text);
-    text.iter().for_each(|text| write_spaces(text, out));
-    text.is_ok()
-}
-
-/// `write` appends what a part writes, and says whether it was seen to be UTF-8.
-fn read_merges(lines: Strings, vocab: &Indexed, write: fn(&[u8], &mut Vec<u8>) -> bool) -> Result<Pairs> {
+/// Merges, as texts of the kind that the vocabulary's tokens are.
+fn read_merges(lines: Strings, vocab: &Indexed, is_bytes: bool) -> Result<Pairs> {
     let n = lines.len();
     let mut merges = Reader::new(MERGES, vocab, "", n)?;
     for (rank, line) in lines.enumerate() {
         let malformed =
             |found: String, expected| Error::malformed(format!("{MERGES}: merge {rank}"), found, expected);
+        let is_utf8 = || std::str::from_utf8(line).is_ok();
         // The separator is the first space that does not begin the line.
-        let space = line.iter().skip(1).position(|&b| b == b' ').map(|i| i + 1);
-        let (left, right) = match space {
-            Some(at) => (&line[..at], &line[at + 1..]),
-            None => (line, &[][..]),
+        let space = line.get(1..).and_then(|rest| rest.iter().position(|&b| b == b' ')).map(|i| i + 1);
+        let Some(space) = space else {
+            let found = format!("{:?}", String::from_utf8_lossy(line));
+            let error = malformed(found, "two tokens with a space between");
+            return Err(if is_utf8() { error } else { malformed("invalid UTF-8".into(), "UTF-8") });
         };
-        merges.push(|both| {
-            let left_is_utf8 = write(left, both);
+        let (left, right) = (&line[..space], &line[space + 1..]);
+        // Bytes that were all read as characters of the table are UTF-8. So is what spells a token of texts, and its parts
+        // are where it is cut before a character. All else is looked at as a whole.
+        let mut seen_utf8 = false;
+        let makes_token = merges.push(|both| {
+            if is_bytes {
+                let left_is_utf8 = write_bytes(left, both);
+                let middle = both.len();
+                seen_utf8 = write_bytes(right, both) && left_is_utf8;
+                return Ok(middle);
+            }
+            write_spaces(left, both);
             let middle = both.len();
-            let are_utf8 = write(right, both) && left_is_utf8;
-            if !are_utf8 && std::str::from_utf8(line).is_err() {
-                return Err(malformed("invalid UTF-8".into(), "UTF-8"));
-            }
-            if space.is_none() {
-                let found = format!("{:?}", String::from_utf8_lossy(line));
-                return Err(malformed(found, "two tokens with a space between"));
-            }
+            write_spaces(right, both);
             Ok(middle)
         })?;
+        let begins_character = right.first().is_none_or(|byte| !(0x80..0xc0).contains(byte));
+        let seen_utf8 = seen_utf8 || !is_bytes && makes_token && begins_character;
+        if !seen_utf8 && !is_utf8() {
+            return Err(malformed("invalid UTF-8".into(), "UTF-8"));
+        }
     }
     if (merges.n_read() as usize) < n {
         let found = format!("{} merges of {n}", merges.n_read());
