@@ -91,7 +91,9 @@ fn unsafe_code_is_where_the_architecture_says() {
     refuse(&[ENGINE], &["unsafe {", "unsafe fn", "unsafe impl"], &["mmap.rs"]);
     let in_kernel = [
         "par.rs",
+        "acts.rs",
         "gemm.rs",
+        "mat.rs",
         "attn/mod.rs",
         "scan/delta.rs",
         "scan/ssm.rs",
