@@ -12,8 +12,9 @@
 pub(crate) mod block;
 pub(crate) mod cache;
 
-use block::{Block, Running};
+use block::{Block, ROWS_MAX, Running};
 pub use cache::FORMATS;
+use cache::SHARED;
 
 use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
@@ -61,10 +62,15 @@ impl Shape {
         (TILE_ROWS / self.group()).max(1)
     }
 
+    /// Weights times scales, of as many rows as are multiplied at once.
+    fn scaled_len(&self) -> usize {
+        self.head_dim / SHARED * ROWS_MAX * BLOCK
+    }
+
     /// Floats of scratch that [`attend`] needs per thread.
     pub fn scratch_len(&self) -> usize {
         let per_row = self.strips() * BLOCK + self.head_dim + BLOCK + 2;
-        BLOCK * self.head_dim + self.tile_tokens() * self.group() * per_row
+        self.scaled_len() + self.tile_tokens() * self.group() * per_row
     }
 }
 
@@ -177,7 +183,7 @@ pub fn attend(
         let n_rows = tokens.len() * group;
         // SAFETY: a worker number is in use by one thread at a time, and its scratch is its own.
         let scratch = unsafe { scratch.part(worker * shape.scratch_len(), shape.scratch_len()) };
-        let (matrix, rest) = scratch.split_at_mut(BLOCK * head_dim);
+        let (scaled, rest) = scratch.split_at_mut(shape.scaled_len());
         let (queries, rest) = rest.split_at_mut(n_rows * shape.strips() * BLOCK);
         let queries = queries.as_chunks_mut::<BLOCK>().0;
         let (sums, rest) = rest.split_at_mut(n_rows * head_dim);
@@ -198,7 +204,7 @@ pub fn attend(
                 }
             }
         }
-        let mut running = Running { sums, max, total, weights, matrix };
+        let mut running = Running { sums, max, total, weights, scaled };
         let first_pos = first_pos + first;
         for block in shape.first_seen(first_pos) / BLOCK..=(first_pos + tokens.len() - 1) / BLOCK {
             let at = (kv_head * n_places + block % n_places) * block_bytes;
