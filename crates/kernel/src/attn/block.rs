@@ -36,15 +36,22 @@ pub struct Block<'a> {
     pub queries: &'a [[f32; BLOCK]],
 }
 
-/// What queries have found so far.
+/// What queries have found.
 #[derive(Debug)]
-pub struct Running<'a> {
+pub struct Found<'a> {
     /// Sum of weighted values. `(rows, head_dim)`
     pub sums: &'a mut [f32],
     /// Largest score. `(rows)`
     pub max: &'a mut [f32],
     /// Sum of weights. `(rows)`
     pub total: &'a mut [f32],
+}
+
+/// What queries have found so far in a segment, and room to go on.
+#[derive(Debug)]
+pub struct Running<'a> {
+    /// Of the blocks up to here.
+    pub found: Found<'a>,
     /// Room for the block's weights. `(rows, BLOCK)`
     pub weights: &'a mut [f32],
     /// Room for weights of some rows times scales. `(head_dim / 32, ROWS_MAX, BLOCK)`
@@ -60,12 +67,40 @@ impl Block<'_> {
     }
 }
 
+impl<'a> Found<'a> {
+    /// Room for `rows` queries in `(head_dim + 2)` floats for each.
+    pub fn cut(room: &'a mut [f32], rows: usize, head_dim: usize) -> Self {
+        let (sums, rest) = room.split_at_mut(rows * head_dim);
+        let (max, rest) = rest.split_at_mut(rows);
+        Self { sums, max, total: &mut rest[..rows] }
+    }
+
+    /// Takes what row `r` found in a later segment.
+    pub fn take(&mut self, r: usize, later: &Found<'_>) {
+        let n = self.sums.len() / self.max.len();
+        let largest = if later.max[r] > self.max[r] { later.max[r] } else { self.max[r] };
+        let [ours, theirs] = [exp(self.max[r] - largest), exp(later.max[r] - largest)];
+        for (sum, later) in self.sums[r * n..(r + 1) * n].iter_mut().zip(&later.sums[r * n..]) {
+            *sum = *sum * ours + later * theirs;
+        }
+        self.total[r] = self.total[r] * ours + later.total[r] * theirs;
+        self.max[r] = largest;
+    }
+
+    /// Takes what row `r` found in the first segment that it sees.
+    pub fn begin(&mut self, r: usize, first: &Found<'_>) {
+        let n = self.sums.len() / self.max.len();
+        self.sums[r * n..(r + 1) * n].copy_from_slice(&first.sums[r * n..(r + 1) * n]);
+        (self.max[r], self.total[r]) = (first.max[r], first.total[r]);
+    }
+}
+
 /// Takes a block into the running results of all rows that see some of it.
 #[inline(always)]
 pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running: &mut Running<'_>) {
     let head_dim = block.shape.head_dim;
     // Positions rise from row to row, so those that see something lie together.
-    let all = running.max.len();
+    let all = running.found.max.len();
     let first = (0..all).position(|r| !block.seen(r).is_empty()).unwrap_or(all);
     let end = (first..all).position(|r| block.seen(r).is_empty()).map_or(all, |n| first + n);
     // With few rows the memory is waited for: what comes next is asked for. More of them would ask again and again.
@@ -82,10 +117,11 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
     }
 
     let weights = scores.as_chunks_mut::<BLOCK>().0;
-    let sums = &mut running.sums[first * head_dim..end * head_dim];
+    let sums = &mut running.found.sums[first * head_dim..end * head_dim];
     for ((r, weights), sums) in (first..end).zip(weights).zip(sums.chunks_exact_mut(head_dim)) {
         let cap = block.shape.softcap.unwrap_or(0.0);
-        let carry = weigh(weights, block.seen(r), cap, &mut running.max[r], &mut running.total[r]);
+        let carry =
+            weigh(weights, block.seen(r), cap, &mut running.found.max[r], &mut running.found.total[r]);
         if carry != 1.0 {
             sums.iter_mut().for_each(|sum| *sum *= carry);
         }
@@ -96,7 +132,7 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
         let rows = first + part..first + part + n;
         let weights = &running.weights.as_chunks().0[rows.clone()];
         let weights = times_scales(l, weights, values, running.scaled, head_dim);
-        let sums = &mut running.sums[rows.start * head_dim..rows.end * head_dim];
+        let sums = &mut running.found.sums[rows.start * head_dim..rows.end * head_dim];
         mix(l, block, rows, weights, values, sums, ahead);
     }
 }
