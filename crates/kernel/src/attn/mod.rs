@@ -8,9 +8,9 @@
 //! number of threads.
 //!
 //! A head of keys and values meets all the queries that share it (arXiv 2305.13245), of several tokens at once where there
-//! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie, `tile` what a thread does. Per layer they are
-//! `(n_kv_heads, blocks)` of such blocks, so that a head's whole past is one long read. Block `b` of positions lies in place
-//! `b % blocks`: a layer that looks back only over a window keeps only the latest.
+//! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie, `tile` what a thread
+//! does. Per layer keys are `(n_kv_heads, blocks)` of such blocks, and values as many, so that a head's whole past is one long
+//! read. Block `b` of positions lies in place `b % blocks`: a layer that looks back only over a window keeps only the latest.
 
 pub(crate) mod block;
 pub(crate) mod cache;

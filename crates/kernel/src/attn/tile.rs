@@ -161,6 +161,7 @@ impl Work<'_> {
         }
         self.give(tile, if alone { found } else { before }, out);
     }
+
     /// What all tiles find in some segments, on all threads, taken to what they found `before`: `(n_tiles, found_len)`. `apart`
     /// has room for each of the segments, `own` is a worker's scratch.
     pub fn some_segments<'s>(
