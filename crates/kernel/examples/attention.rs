@@ -1,4 +1,4 @@
-//! Speed of attention on one thread: `cargo run --release -p ingle-kernel --example attention [tier] [format]`.
+//! Speed of attention: `cargo run --release -p ingle-kernel --example attention [tier] [format] [threads=1] [positions=2048]`.
 //!
 //! One token at the end of a long context shows the rate at which keys and values are read (from memory: the caches of the
 //! layers exceed the CPU's), a prompt the rate of multiplications.
@@ -10,8 +10,6 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::quant;
 use ingle_kernel::simd::Kernels;
 
-/// Positions of the context.
-const N_POS: usize = 2048;
 /// Caches taken in turn, as by the layers of a model.
 const LAYERS: usize = 8;
 /// Query heads, heads of keys and values, values per head.
@@ -21,10 +19,14 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_tier = |w: &str| Kernels::names().any(|n| n == w);
     let chosen = |name: &str, tiers: bool| {
-        let mut of_kind = wanted.iter().filter(|w| is_tier(w) == tiers).peekable();
+        let mut of_kind = wanted.iter().filter(|w| !w.contains('=') && is_tier(w) == tiers).peekable();
         of_kind.peek().is_none() || of_kind.any(|w| w == name)
     };
-    let pool = Pool::new(1);
+    let number = |name: &str, default: usize| {
+        let value = wanted.iter().find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
+        value.map_or(default, |value| value.parse().expect("a number"))
+    };
+    let (pool, n_pos) = (Pool::new(number("threads", 1)), number("positions", 2048).max(256));
     println!("{:8} {:6} {:>14} {:>8} {:>11}", "tier", "format", "heads", "GB/s @1", "GMAC/s @256");
     for tier in Kernels::names().filter(|t| *t != "exact" && chosen(t, true)) {
         let kernels = Kernels::named(tier).expect("listed");
@@ -32,10 +34,10 @@ fn main() {
             for (n_heads, n_kv_heads, head_dim) in SHAPES {
                 let scale = 0.1;
                 let shape = Shape { n_heads, n_kv_heads, head_dim, scale, window: None, softcap: None };
-                let n = format.row_bytes(N_POS.next_multiple_of(BLOCK) * n_kv_heads * head_dim);
+                let n = format.row_bytes(n_pos.next_multiple_of(BLOCK) * n_kv_heads * head_dim);
                 // Any bytes do, as long as they are finite: 0x11 makes small numbers in every format.
                 let caches = vec![vec![0x11u8; n]; 2 * LAYERS];
-                let mut scratch = vec![0.0; shape.scratch_len()];
+                let mut scratch = vec![0.0; pool.n_threads() * shape.scratch_len()];
                 let mut time = |n_tokens: usize| {
                     let q = vec![0.1; n_tokens * n_heads * head_dim];
                     let mut out = vec![0.0; q.len()];
@@ -44,7 +46,7 @@ fn main() {
                         let start = Instant::now();
                         for kv in caches.as_chunks::<2>().0 {
                             let cache = Cache { format, k: &kv[0], v: &kv[1] };
-                            let queries = Queries { first_pos: N_POS - n_tokens, q: &q, sinks: None };
+                            let queries = Queries { first_pos: n_pos - n_tokens, q: &q, sinks: None };
                             attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out);
                         }
                         seconds = seconds.min(start.elapsed().as_secs_f64() / LAYERS as f64);
@@ -52,7 +54,7 @@ fn main() {
                     seconds
                 };
                 let (one, many) = (time(1), time(256));
-                let macs = 2 * n_heads * head_dim * 256 * (N_POS - 128);
+                let macs = 2 * n_heads * head_dim * 256 * (n_pos - 128);
                 println!(
                     "{tier:8} {:6} {n_heads:3} / {n_kv_heads} of {head_dim:3} {:8.1} {:11.1}",
                     format.name,

@@ -1,12 +1,17 @@
 //! How keys and values lie in a cache, and how they are read as floats.
 //!
-//! A head's block of values is `(BLOCK, head_dim)`, rows as the format has them. Its block of keys is turned over, so that a
-//! vector of it is one dimension of neighbouring positions and a score needs no sum across lanes: every part of a key's
-//! bytes, a scale or a byte of quants, lies beside that part of the next position. Both take the same number of bytes.
+//! A head's block of values is `(BLOCK, head_dim)`. Its block of keys is turned over, so that a vector of it is one dimension of
+//! neighbouring positions and a score needs no sum across lanes: every part of a key's bytes, a scale or a byte of quants,
+//! lies beside that part of the next position. Scales of values lie so too, before all their quants. Both take the same
+//! number of bytes.
+//!
+//! Nothing is decoded in advance: 16 values become floats in a register when they are multiplied. A scale is not multiplied
+//! with every value but with what it is common to: a key's with the sum over its 32 dimensions, a value's with the weight of
+//! its position.
 
 use super::BLOCK;
 use crate::half;
-use crate::quant::Format;
+use crate::quant::{self, Format};
 use crate::simd::floats::Floats;
 
 /// Calls a macro with the formats of caches behind what is given; a new one is a type below and a word here.
@@ -28,17 +33,23 @@ pub const FORMATS: &[&str] = cache_formats!(names!());
 pub(crate) trait CacheFormat {
     /// Its name among [`crate::quant::FORMATS`].
     const NAME: &'static str;
+    /// Dimensions that are read at once: of those that share a scale, else of a strip of a query.
+    const STRETCH: usize;
     /// Bytes of a block's scale, which comes first.
     const SCALE: usize;
-    /// Bytes of what comes behind it, one by one.
+    /// Bytes of each thing that comes behind it, a value or a byte of quants.
     const PART: usize;
-    /// What the floats of a block are read from.
-    type Matrix<'a>: Matrix;
+    /// How many of them a block has.
+    const N_PARTS: usize;
+    /// How keys are read.
+    type Keys<'a>: Matrix;
+    /// How values are read.
+    type Values<'a>: Matrix;
 
-    /// `(head_dim, BLOCK)` from a block of keys. `room` has a float for each.
-    fn keys<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Self::Matrix<'a>;
-    /// `(n, head_dim)` from the values of `n` positions. `room` has a float for each.
-    fn values<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Self::Matrix<'a>;
+    /// `(STRETCH, BLOCK)` from dimension `first` on, a multiple of `STRETCH`, of a block of keys.
+    fn keys(block: &[u8], first: usize) -> Self::Keys<'_>;
+    /// `(BLOCK, head_dim)` of a block of values.
+    fn values(block: &[u8], head_dim: usize) -> Self::Values<'_>;
     /// Encodes whole blocks of `format`, which is this one.
     #[inline(always)]
     fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
@@ -46,78 +57,224 @@ pub(crate) trait CacheFormat {
     }
 }
 
-/// Floats to be read 16 at a time.
-pub(crate) trait Matrix: Copy {
-    /// What begins with value `at`.
-    fn from(self, at: usize) -> Self;
-    /// Values `at..at + 16 * C`.
-    fn lanes<L: Floats, const C: usize>(self, l: L, at: usize) -> [L::F; C];
-    /// Value `at`.
-    fn one(self, at: usize) -> f32;
-    /// Asks for what lies a block behind values `at..at + 16 * C`, if they are read where they lie.
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, at: usize);
+/// What the scales of a matrix are common to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scales {
+    /// There are none.
+    None,
+    /// A column.
+    Columns,
+    /// The stretches of [`SHARED`] columns in a row.
+    Rows,
 }
 
-/// f32 in memory of our own.
-#[derive(Clone, Copy)]
-pub(crate) struct Singles<'a>(&'a [f32]);
+/// Values that share a scale.
+pub(crate) const SHARED: usize = 32;
 
-/// f16 where they lie.
+/// Rows of values that are read as floats, 16 at a time.
+pub(crate) trait Matrix: Copy {
+    /// What is left out by [`Matrix::lanes`].
+    const SCALES: Scales = Scales::None;
+    /// Values `column..column + 16 * C` of a row, which is a multiple of `16 * C`.
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C];
+    /// One value, of a format without scales.
+    fn one(self, _row: usize, _column: usize) -> f32 {
+        unreachable!("formats with scales have whole vectors");
+    }
+    /// Scales `at..at + 16` of the columns, or of the rows in a stretch of columns.
+    fn scales<L: Floats>(self, l: L, _stretch: usize, _at: usize) -> L::F {
+        l.splat(1.0)
+    }
+    /// Asks for what lies a block behind the values that [`Matrix::lanes`] reads.
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize);
+}
+
+/// Floats of `BYTES` bytes each.
 #[derive(Clone, Copy)]
-pub(crate) struct Halves<'a> {
+pub(crate) struct Plain<'a, const BYTES: usize> {
     bytes: &'a [u8],
+    width: usize,
     block_bytes: usize,
 }
 
-impl Matrix for Singles<'_> {
+impl<'a, const BYTES: usize> Plain<'a, BYTES> {
     #[inline(always)]
-    fn from(self, at: usize) -> Self {
-        Self(&self.0[at..])
+    fn keys(block: &'a [u8], first: usize) -> Self {
+        Self { bytes: &block[BYTES * first * BLOCK..], width: BLOCK, block_bytes: block.len() }
     }
 
     #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, at: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        for (lanes, v) in lanes.iter_mut().zip(self.0[at..at + 16 * C].as_chunks().0) {
-            *lanes = l.load(v);
+    fn values(block: &'a [u8], head_dim: usize) -> Self {
+        Self { bytes: block, width: head_dim, block_bytes: block.len() }
+    }
+
+    /// The bytes of `n` values.
+    #[inline(always)]
+    fn part(self, row: usize, column: usize, n: usize) -> &'a [u8] {
+        &self.bytes[BYTES * (row * self.width + column)..][..BYTES * n]
+    }
+
+    #[inline(always)]
+    fn ask<L: Floats>(self, l: L, row: usize, column: usize, n: usize) {
+        for line in (0..BYTES * n).step_by(64) {
+            let at = BYTES * (row * self.width + column) + line;
+            l.prefetch(self.bytes.as_ptr().wrapping_add(at + self.block_bytes));
         }
-        lanes
     }
-
-    #[inline(always)]
-    fn one(self, at: usize) -> f32 {
-        self.0[at]
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, _: L, _: usize) {}
 }
 
-impl Matrix for Halves<'_> {
+impl Matrix for Plain<'_, 4> {
     #[inline(always)]
-    fn from(self, at: usize) -> Self {
-        Self { bytes: &self.bytes[2 * at..], ..self }
-    }
-
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, at: usize) -> [L::F; C] {
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
         let mut lanes = [l.splat(0.0); C];
-        for (lanes, v) in lanes.iter_mut().zip(self.bytes[2 * at..2 * at + 32 * C].as_chunks().0) {
-            *lanes = l.load_f16(v);
+        for (lanes, bytes) in lanes.iter_mut().zip(self.part(row, column, 16 * C).as_chunks().0) {
+            *lanes = l.load_f32(bytes);
         }
         lanes
     }
 
     #[inline(always)]
-    fn one(self, at: usize) -> f32 {
-        half::f16_to_f32(u16::from_le_bytes([self.bytes[2 * at], self.bytes[2 * at + 1]]))
+    fn one(self, row: usize, column: usize) -> f32 {
+        f32::from_le_bytes(*self.part(row, column, 1).as_array().expect("4 bytes"))
     }
 
     #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, at: usize) {
-        for line in (0..32 * C).step_by(64) {
-            l.prefetch(self.bytes.as_ptr().wrapping_add(2 * at + line + self.block_bytes));
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        self.ask(l, row, column, 16 * C);
+    }
+}
+
+impl Matrix for Plain<'_, 2> {
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        for (lanes, bytes) in lanes.iter_mut().zip(self.part(row, column, 16 * C).as_chunks().0) {
+            *lanes = l.load_f16(bytes);
         }
+        lanes
+    }
+
+    #[inline(always)]
+    fn one(self, row: usize, column: usize) -> f32 {
+        half::f16_to_f32(u16::from_le_bytes(*self.part(row, column, 1).as_array().expect("2 bytes")))
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        self.ask(l, row, column, 16 * C);
+    }
+}
+
+/// Whole numbers, [`SHARED`] of which take `BYTES` bytes, and f16 scales: of keys, or of values.
+#[derive(Clone, Copy)]
+pub(crate) struct Quants<'a, const BYTES: usize, const KEYS: bool> {
+    /// `(1, BLOCK)` of keys, `(head_dim / SHARED, BLOCK)` of values.
+    scales: &'a [u8],
+    quants: &'a [u8],
+    width: usize,
+    block_bytes: usize,
+}
+
+impl<'a, const BYTES: usize> Quants<'a, BYTES, true> {
+    #[inline(always)]
+    fn keys(block: &'a [u8], first: usize) -> Self {
+        let stretch_bytes = (2 + BYTES) * BLOCK;
+        let (scales, quants) = block[first / SHARED * stretch_bytes..][..stretch_bytes].split_at(2 * BLOCK);
+        Self { scales, quants, width: BLOCK, block_bytes: block.len() }
+    }
+}
+
+impl<'a, const BYTES: usize> Quants<'a, BYTES, false> {
+    #[inline(always)]
+    fn values(block: &'a [u8], head_dim: usize) -> Self {
+        let (scales, quants) = block.split_at(2 * BLOCK * (head_dim / SHARED));
+        Self { scales, quants, width: head_dim, block_bytes: block.len() }
+    }
+}
+
+impl<const BYTES: usize, const KEYS: bool> Quants<'_, BYTES, KEYS> {
+    const COMMON_TO: Scales = if KEYS { Scales::Columns } else { Scales::Rows };
+
+    #[inline(always)]
+    fn load_scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
+        l.load_f16(self.scales[2 * (stretch * BLOCK + at)..][..32].as_array().expect("16 scales"))
+    }
+
+    #[inline(always)]
+    fn ask<L: Floats>(self, l: L, at: usize, n_bytes: usize) {
+        for line in (0..n_bytes).step_by(64) {
+            l.prefetch(self.quants.as_ptr().wrapping_add(at + line + self.block_bytes));
+        }
+    }
+}
+
+impl<const KEYS: bool> Quants<'_, 32, KEYS> {
+    #[inline(always)]
+    fn at(self, row: usize, column: usize) -> usize {
+        let row = if KEYS { row % SHARED } else { row };
+        row * self.width + column
+    }
+}
+
+impl<const KEYS: bool> Matrix for Quants<'_, 32, KEYS> {
+    const SCALES: Scales = Self::COMMON_TO;
+
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        let quants = &self.quants[self.at(row, column)..][..16 * C];
+        for (lanes, quants) in lanes.iter_mut().zip(quants.as_chunks().0) {
+            *lanes = l.load_i8(quants);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
+        self.load_scales(l, stretch, at)
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        self.ask(l, self.at(row, column), 16 * C);
+    }
+}
+
+impl<const KEYS: bool> Quants<'_, 16, KEYS> {
+    /// A byte has the quants of a dimension and the 16th behind it: rows of keys, columns of values.
+    #[inline(always)]
+    fn at(self, row: usize, column: usize) -> usize {
+        if KEYS { row % 16 * BLOCK + column } else { row * self.width / 2 + column / SHARED * 16 }
+    }
+}
+
+impl<const KEYS: bool> Matrix for Quants<'_, 16, KEYS> {
+    const SCALES: Scales = Self::COMMON_TO;
+
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        let n_bytes = if KEYS || C == 1 { 16 * C } else { 8 * C };
+        let bytes = self.quants[self.at(row, column)..][..n_bytes].as_chunks().0;
+        for (c, lanes) in lanes.iter_mut().enumerate() {
+            let (part, upper) = match (KEYS, C) {
+                (true, _) => (c, row % 32 >= 16),
+                (false, 1) => (0, column % 32 >= 16),
+                (false, _) => (c / 2, c % 2 == 1),
+            };
+            *lanes = l.load_i4(&bytes[part], upper);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
+        self.load_scales(l, stretch, at)
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        self.ask(l, self.at(row, column), if KEYS { 16 * C } else { 8 * C });
     }
 }
 
@@ -125,21 +282,21 @@ pub(crate) struct F32;
 
 impl CacheFormat for F32 {
     const NAME: &'static str = "f32";
+    const STRETCH: usize = BLOCK;
     const SCALE: usize = 0;
     const PART: usize = 4;
-    type Matrix<'a> = Singles<'a>;
+    const N_PARTS: usize = 1;
+    type Keys<'a> = Plain<'a, 4>;
+    type Values<'a> = Plain<'a, 4>;
 
     #[inline(always)]
-    fn keys<'a, L: Floats>(_: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        for (out, bytes) in room.iter_mut().zip(bytes.as_chunks().0) {
-            *out = f32::from_le_bytes(*bytes);
-        }
-        Singles(room)
+    fn keys(block: &[u8], first: usize) -> Plain<'_, 4> {
+        Plain::keys(block, first)
     }
 
     #[inline(always)]
-    fn values<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        Self::keys(l, bytes, room)
+    fn values(block: &[u8], head_dim: usize) -> Plain<'_, 4> {
+        Plain::values(block, head_dim)
     }
 }
 
@@ -147,18 +304,21 @@ pub(crate) struct F16;
 
 impl CacheFormat for F16 {
     const NAME: &'static str = "f16";
+    const STRETCH: usize = BLOCK;
     const SCALE: usize = 0;
     const PART: usize = 2;
-    type Matrix<'a> = Halves<'a>;
+    const N_PARTS: usize = 1;
+    type Keys<'a> = Plain<'a, 2>;
+    type Values<'a> = Plain<'a, 2>;
 
     #[inline(always)]
-    fn keys<'a, L: Floats>(_: L, bytes: &'a [u8], _: &'a mut [f32]) -> Halves<'a> {
-        Halves { bytes, block_bytes: bytes.len() }
+    fn keys(block: &[u8], first: usize) -> Plain<'_, 2> {
+        Plain::keys(block, first)
     }
 
     #[inline(always)]
-    fn values<'a, L: Floats>(_: L, bytes: &'a [u8], _: &'a mut [f32]) -> Halves<'a> {
-        Halves { bytes, block_bytes: bytes.len() }
+    fn values(block: &[u8], head_dim: usize) -> Plain<'_, 2> {
+        Plain::values(block, head_dim)
     }
 
     #[inline(always)]
@@ -173,36 +333,26 @@ pub(crate) struct Q8_0;
 
 impl CacheFormat for Q8_0 {
     const NAME: &'static str = "q8_0";
+    const STRETCH: usize = SHARED;
     const SCALE: usize = 2;
     const PART: usize = 1;
-    type Matrix<'a> = Singles<'a>;
+    const N_PARTS: usize = 32;
+    type Keys<'a> = Quants<'a, 32, true>;
+    type Values<'a> = Quants<'a, 32, false>;
 
     #[inline(always)]
-    fn keys<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        for (block, out) in bytes.chunks_exact(34 * BLOCK).zip(room.chunks_exact_mut(32 * BLOCK)) {
-            let (scales, quants) = turned(l, block);
-            for (quants, out) in quants.iter().zip(out.as_chunks_mut().0) {
-                l.prefetch(quants.as_ptr().wrapping_add(bytes.len()));
-                let (quants, out) = (quants.as_chunks().0, vectors(out));
-                for i in 0..4 {
-                    l.store(l.mul(scales[i], l.load_i8(&quants[i])), &mut out[i]);
-                }
-            }
-        }
-        Singles(room)
+    fn keys(block: &[u8], first: usize) -> Quants<'_, 32, true> {
+        Quants::keys(block, first)
     }
 
     #[inline(always)]
-    fn values<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        for (block, out) in bytes.as_chunks::<34>().0.iter().zip(room.as_chunks_mut::<32>().0) {
-            l.prefetch(block.as_ptr().wrapping_add(bytes.len()));
-            let scale = l.splat(half::f16_to_f32(u16::from_le_bytes([block[0], block[1]])));
-            let (quants, out) = (block[2..].as_chunks().0, out.as_chunks_mut().0);
-            for i in 0..2 {
-                l.store(l.mul(scale, l.load_i8(&quants[i])), &mut out[i]);
-            }
-        }
-        Singles(room)
+    fn values(block: &[u8], head_dim: usize) -> Quants<'_, 32, false> {
+        Quants::values(block, head_dim)
+    }
+
+    #[inline(always)]
+    fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
+        quant::q8_0::quantize(x, None, out);
     }
 }
 
@@ -210,68 +360,22 @@ pub(crate) struct Q4_0;
 
 impl CacheFormat for Q4_0 {
     const NAME: &'static str = "q4_0";
+    const STRETCH: usize = SHARED;
     const SCALE: usize = 2;
     const PART: usize = 1;
-    type Matrix<'a> = Singles<'a>;
+    const N_PARTS: usize = 16;
+    type Keys<'a> = Quants<'a, 16, true>;
+    type Values<'a> = Quants<'a, 16, false>;
 
     #[inline(always)]
-    fn keys<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        for (block, out) in bytes.chunks_exact(18 * BLOCK).zip(room.chunks_exact_mut(32 * BLOCK)) {
-            let (scales, quants) = turned(l, block);
-            let (low, high) = out.as_chunks_mut().0.split_at_mut(16);
-            for (quants, (low, high)) in quants.iter().zip(low.iter_mut().zip(high)) {
-                l.prefetch(quants.as_ptr().wrapping_add(bytes.len()));
-                let (quants, low, high) = (quants.as_chunks().0, vectors(low), vectors(high));
-                for i in 0..4 {
-                    let [a, b] = nibbles(&quants[i]);
-                    l.store(l.mul(scales[i], l.load_i8(&a)), &mut low[i]);
-                    l.store(l.mul(scales[i], l.load_i8(&b)), &mut high[i]);
-                }
-            }
-        }
-        Singles(room)
+    fn keys(block: &[u8], first: usize) -> Quants<'_, 16, true> {
+        Quants::keys(block, first)
     }
 
     #[inline(always)]
-    fn values<'a, L: Floats>(l: L, bytes: &'a [u8], room: &'a mut [f32]) -> Singles<'a> {
-        for (block, out) in bytes.as_chunks::<18>().0.iter().zip(room.as_chunks_mut::<32>().0) {
-            l.prefetch(block.as_ptr().wrapping_add(bytes.len()));
-            let scale = l.splat(half::f16_to_f32(u16::from_le_bytes([block[0], block[1]])));
-            let [a, b] = nibbles(block[2..].as_array().expect("16 bytes"));
-            let out = out.as_chunks_mut().0;
-            l.store(l.mul(scale, l.load_i8(&a)), &mut out[0]);
-            l.store(l.mul(scale, l.load_i8(&b)), &mut out[1]);
-        }
-        Singles(room)
+    fn values(block: &[u8], head_dim: usize) -> Quants<'_, 16, false> {
+        Quants::values(block, head_dim)
     }
-}
-
-/// The scales of 32 dimensions of all positions, and their bytes of quants, a row of positions each.
-#[inline(always)]
-fn turned<L: Floats>(l: L, block: &[u8]) -> ([L::F; 4], &[[u8; BLOCK]]) {
-    let (bytes, quants) = block.split_at(2 * BLOCK);
-    let mut scales = [l.splat(0.0); 4];
-    for (scale, bytes) in scales.iter_mut().zip(bytes.as_chunks().0) {
-        *scale = l.load_f16(bytes);
-    }
-    (scales, quants.as_chunks().0)
-}
-
-/// A row of positions as vectors.
-#[inline(always)]
-fn vectors(row: &mut [f32; BLOCK]) -> &mut [[f32; 16]; 4] {
-    row.as_chunks_mut().0.as_mut_array().expect("BLOCK is 4 x 16")
-}
-
-/// The quants in the lower halves of 16 bytes, then those in the upper, as signed bytes.
-#[inline(always)]
-fn nibbles(bytes: &[u8; 16]) -> [[u8; 16]; 2] {
-    let (mut low, mut high) = ([0; 16], [0; 16]);
-    for i in 0..16 {
-        low[i] = (bytes[i] & 15).wrapping_sub(8);
-        high[i] = (bytes[i] >> 4).wrapping_sub(8);
-    }
-    [low, high]
 }
 
 /// Takes the key and the value of a position, `(head_dim)` each, into place `slot` of a head's blocks.
@@ -282,20 +386,35 @@ pub(crate) fn store<C: CacheFormat>(
     [k, v]: [&[f32]; 2],
     [k_block, v_block]: [&mut [u8]; 2],
 ) {
-    let row_bytes = format.row_bytes(v.len());
-    C::encode(format, v, &mut v_block[slot * row_bytes..(slot + 1) * row_bytes]);
+    let bytes = C::SCALE + C::N_PARTS * C::PART;
+    let row_bytes = v.len() / format.block * (C::N_PARTS * C::PART);
+    let (scales, rows) = v_block.split_at_mut(v.len() / format.block * BLOCK * C::SCALE);
+    let row = &mut rows[slot * row_bytes..][..row_bytes];
     // As many values as fit a small buffer, in whole blocks of the format.
     let mut encoded = [0; 256];
-    for (k, at) in k.chunks(64).zip((0..).step_by(format.row_bytes(64) * BLOCK)) {
-        let encoded = &mut encoded[..format.row_bytes(k.len())];
+    for (i, (k, v)) in k.chunks(64).zip(v.chunks(64)).enumerate() {
+        let first = i * 64 / format.block;
+        let n_blocks = k.len() / format.block;
+        let encoded = &mut encoded[..n_blocks * bytes];
         C::encode(format, k, encoded);
-        for (block, at) in encoded.chunks_exact(format.bytes).zip((at..).step_by(format.bytes * BLOCK)) {
+        for (block, at) in encoded.chunks_exact(bytes).zip((first * bytes * BLOCK..).step_by(bytes * BLOCK)) {
             let (scale, parts) = block.split_at(C::SCALE);
             k_block[at + slot * C::SCALE..][..C::SCALE].copy_from_slice(scale);
             let parts_at = (at + BLOCK * C::SCALE + slot * C::PART..).step_by(BLOCK * C::PART);
             for (part, at) in parts.chunks_exact(C::PART).zip(parts_at) {
                 k_block[at..at + C::PART].copy_from_slice(part);
             }
+        }
+        let row = &mut row[first * C::N_PARTS * C::PART..][..n_blocks * C::N_PARTS * C::PART];
+        if C::SCALE == 0 {
+            C::encode(format, v, row);
+            continue;
+        }
+        C::encode(format, v, encoded);
+        for (j, block) in encoded.chunks_exact(bytes).enumerate() {
+            let (scale, parts) = block.split_at(C::SCALE);
+            scales[((first + j) * BLOCK + slot) * C::SCALE..][..C::SCALE].copy_from_slice(scale);
+            row[j * C::N_PARTS * C::PART..][..C::N_PARTS * C::PART].copy_from_slice(parts);
         }
     }
 }

@@ -1,19 +1,25 @@
 //! Attention over cached keys and values.
 //!
 //! Positions are taken in fixed blocks of [`BLOCK`], counted from position 0, with the running maximum and sum of online
-//! softmax (arXiv 1805.02867) carried from block to block. A token sees the same blocks in the same order whatever shares
-//! its step, so its result does not depend on the chunk, on what else the cache holds or on the number of threads.
+//! softmax (arXiv 1805.02867) carried from block to block. Every [`SEGMENT`] positions they begin anew, and what a token
+//! finds in its segments is put together in rising order: so segments may be computed by several threads, as they are when
+//! there are too few tokens and heads to share out, or one behind the other. A token sees the same blocks and segments in the
+//! same order whatever shares its step, so its result does not depend on the chunk, on what else the cache holds or on the
+//! number of threads.
 //!
 //! A head of keys and values meets all the queries that share it (arXiv 2305.13245), of several tokens at once where there
-//! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie. Per layer they are
-//! `(n_kv_heads, blocks)` of such blocks, so that a head's whole past is one long read. Block `b` of positions lies in place
-//! `b % blocks`: a layer that looks back only over a window keeps only the latest.
+//! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie, `tile` what a thread
+//! does. Per layer keys are `(n_kv_heads, blocks)` of such blocks, and values as many, so that a head's whole past is one long
+//! read. Block `b` of positions lies in place `b % blocks`: a layer that looks back only over a window keeps only the latest.
 
 pub(crate) mod block;
 pub(crate) mod cache;
+mod tile;
 
-use block::{Block, Running};
+use block::{Block, ROWS_MAX, Running};
 pub use cache::FORMATS;
+use cache::SHARED;
+use tile::Work;
 
 use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
@@ -21,6 +27,12 @@ use crate::simd::Kernels;
 
 /// Positions per block of the cache and of the reduction.
 pub const BLOCK: usize = 64;
+/// Positions of a segment, behind which running results begin anew.
+pub const SEGMENT: usize = 8 * BLOCK;
+/// Tasks for each thread, below which segments are tasks of their own.
+const TASKS_PER_THREAD: usize = 4;
+/// Segments of one token that there is room for per thread.
+const SEGMENTS_APART: usize = 16;
 /// The most rows, a query head of a token each, that a task takes at once, unless a group has more heads.
 const TILE_ROWS: usize = 64;
 
@@ -61,10 +73,25 @@ impl Shape {
         (TILE_ROWS / self.group()).max(1)
     }
 
+    /// Weights times scales, of as many rows as are multiplied at once.
+    fn scaled_len(&self) -> usize {
+        self.head_dim / SHARED * ROWS_MAX * BLOCK
+    }
+
+    /// Floats of what a row has found.
+    fn found_len(&self) -> usize {
+        self.head_dim + 2
+    }
+
+    /// Floats that a thread needs for itself.
+    fn own_len(&self) -> usize {
+        let per_row = self.strips() * BLOCK + BLOCK + 2 * self.found_len();
+        self.scaled_len() + self.tile_tokens() * self.group() * per_row
+    }
+
     /// Floats of scratch that [`attend`] needs per thread.
     pub fn scratch_len(&self) -> usize {
-        let per_row = self.strips() * BLOCK + self.head_dim + BLOCK + 2;
-        BLOCK * self.head_dim + self.tile_tokens() * self.group() * per_row
+        self.own_len() + SEGMENTS_APART * self.n_heads * self.found_len()
     }
 }
 
@@ -152,68 +179,45 @@ pub fn attend(
     kernels: &Kernels,
     shape: Shape,
     cache: Cache<'_>,
-    Queries { first_pos, q, sinks }: Queries<'_>,
+    queries: Queries<'_>,
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
-    let (head_dim, group, tile_tokens) = (shape.head_dim, shape.group(), shape.tile_tokens());
-    let row = shape.n_heads * head_dim;
-    let n_tokens = q.len() / row;
-    assert_eq!((q.len(), out.len()), (n_tokens * row, n_tokens * row));
+    let row = shape.n_heads * shape.head_dim;
+    let n_tokens = queries.q.len() / row;
+    if n_tokens == 0 {
+        return;
+    }
+    assert_eq!((queries.q.len(), out.len()), (n_tokens * row, n_tokens * row));
     assert!(scratch.len() >= pool.n_threads() * shape.scratch_len());
-    let block_bytes = cache.format.row_bytes(BLOCK * head_dim);
+    let block_bytes = cache.format.row_bytes(BLOCK * shape.head_dim);
     let n_places = cache.k.len() / (shape.n_kv_heads * block_bytes);
+    let first_pos = queries.first_pos;
     let n_seen = (first_pos + n_tokens).div_ceil(BLOCK) - shape.first_seen(first_pos) / BLOCK;
     assert!(n_seen <= n_places && cache.v.len() == cache.k.len());
     let kernel = kernels.cache_kernel(cache.format);
+    let work = Work { shape, cache, kernel, n_places, block_bytes, n_tokens, queries };
 
-    let n_tiles = n_tokens.div_ceil(tile_tokens);
-    let (out, scratch) = (Disjoint::new(out), Disjoint::new(scratch));
-    pool.run(n_tiles * shape.n_kv_heads, |task, worker| {
-        // The last tokens see the most positions: start them first.
-        let (tile, kv_head) = (n_tiles - 1 - task / shape.n_kv_heads, task % shape.n_kv_heads);
-        let first = tile * tile_tokens;
-        let tokens = first..n_tokens.min(first + tile_tokens);
-        let n_rows = tokens.len() * group;
-        // SAFETY: a worker number is in use by one thread at a time, and its scratch is its own.
-        let scratch = unsafe { scratch.part(worker * shape.scratch_len(), shape.scratch_len()) };
-        let (matrix, rest) = scratch.split_at_mut(BLOCK * head_dim);
-        let (queries, rest) = rest.split_at_mut(n_rows * shape.strips() * BLOCK);
-        let queries = queries.as_chunks_mut::<BLOCK>().0;
-        let (sums, rest) = rest.split_at_mut(n_rows * head_dim);
-        let (weights, rest) = rest.split_at_mut(n_rows * BLOCK);
-        let (max, rest) = rest.split_at_mut(n_rows);
-        let total = &mut rest[..n_rows];
-        sums.fill(0.0);
-        for (i, (max, total)) in max.iter_mut().zip(&mut *total).enumerate() {
-            let sink = sinks.map(|sinks| sinks[kv_head * group + i % group]);
-            (*max, *total) = sink.map_or((f32::NEG_INFINITY, 0.0), |sink| (sink, 1.0));
-        }
-        let head = |i: usize| (first + i / group) * row + (kv_head * group + i % group) * head_dim;
-        for i in 0..n_rows {
-            let strips = q[head(i)..][..head_dim].chunks(BLOCK);
-            for (query, q) in queries[i..].iter_mut().step_by(n_rows).zip(strips) {
-                for (query, q) in query.iter_mut().zip(q) {
-                    *query = q * shape.scale;
-                }
-            }
-        }
-        let mut running = Running { sums, max, total, weights, matrix };
-        let first_pos = first_pos + first;
-        for block in shape.first_seen(first_pos) / BLOCK..=(first_pos + tokens.len() - 1) / BLOCK {
-            let at = (kv_head * n_places + block % n_places) * block_bytes;
-            let (k, v) = (&cache.k[at..at + block_bytes], &cache.v[at..at + block_bytes]);
-            let block = Block { shape, start: block * BLOCK, k, v, first_pos, queries };
-            (kernel.attend)(&block, &mut running);
-        }
-        for (i, sums) in running.sums.chunks_exact(head_dim).enumerate() {
-            // SAFETY: this head of this token belongs to this task alone.
-            let out = unsafe { out.part(head(i), head_dim) };
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = sum / running.total[i];
-            }
-        }
-    });
+    let (own, apart) = scratch.split_at_mut(pool.n_threads() * shape.own_len());
+    let (out, own) = (Disjoint::new(out), Disjoint::new(own));
+    // SAFETY: a worker number is in use by one thread at a time, and its scratch is its own.
+    let own = |worker: usize| unsafe { own.part(worker * shape.own_len(), shape.own_len()) };
+    let n_tasks = work.n_tiles();
+    let few = pool.n_threads() > 1 && n_tasks < TASKS_PER_THREAD * pool.n_threads();
+    // Beside those of some segments, what was found before them.
+    let n_apart = (apart.len() / (n_tasks * work.found_len())).saturating_sub(1);
+    if !few || n_apart < 2 || work.segments(0..n_tokens).len() < 2 {
+        pool.run(n_tasks, |task, worker| work.whole(&work.tile(task), own(worker), &out));
+        return;
+    }
+    let (before, apart) = apart.split_at_mut(n_tasks * work.found_len());
+    for first in work.segments(0..n_tokens).step_by(n_apart) {
+        let segments = first..work.segments(0..n_tokens).end.min(first + n_apart);
+        work.some_segments(pool, segments, &own, before, apart);
+    }
+    for (task, before) in before.chunks_exact_mut(work.found_len()).enumerate() {
+        work.give(&work.tile(task), before, &out);
+    }
 }
 
 #[cfg(test)]
@@ -260,8 +264,10 @@ mod tests {
         Shape { n_heads, n_kv_heads, head_dim, scale: 0.3, window: None, softcap: None }
     }
 
-    /// Steps of `chunk` tokens, each storing its keys and values just before it attends, in a cache of `n_places` blocks.
-    fn run(
+    /// A step of `first` tokens and then steps of `chunk`, each storing its keys and values just before it attends, in a cache
+    /// of `n_places` blocks.
+    fn run_behind(
+        first: usize,
         shape: Shape,
         sinks: Option<&[f32]>,
         [k, v, q]: [&[f32]; 3],
@@ -277,16 +283,30 @@ mod tests {
         // What was never written may look like a NaN.
         let n = n_places * format.row_bytes(BLOCK * kv_row);
         let (mut cache_k, mut cache_v) = (vec![0xff; n], vec![0xff; n]);
-        for (i, (q, out)) in q.chunks(chunk * row).zip(out.chunks_mut(chunk * row)).enumerate() {
-            let first_pos = i * chunk;
-            let new = first_pos * kv_row..(first_pos + q.len() / row) * kv_row;
-            let rows = [&k[new.clone()], &v[new]];
+        let n_pos = q.len() / row;
+        let mut pos = 0;
+        while pos < n_pos {
+            let end = n_pos.min(if pos < first { first } else { pos + chunk });
+            let rows = [&k[pos * kv_row..end * kv_row], &v[pos * kv_row..end * kv_row]];
             let heads = (shape.n_kv_heads, shape.head_dim);
-            store(&pool, &kernels, format, heads, first_pos, rows, [&mut cache_k, &mut cache_v]);
+            store(&pool, &kernels, format, heads, pos, rows, [&mut cache_k, &mut cache_v]);
             let cache = Cache { format, k: &cache_k, v: &cache_v };
-            attend(&pool, &kernels, shape, cache, Queries { first_pos, q, sinks }, &mut scratch, out);
+            let queries = Queries { first_pos: pos, q: &q[pos * row..end * row], sinks };
+            attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out[pos * row..end * row]);
+            pos = end;
         }
         out
+    }
+
+    /// Steps of `chunk` tokens.
+    fn run(
+        shape: Shape,
+        sinks: Option<&[f32]>,
+        given: [&[f32]; 3],
+        cache: (&str, usize),
+        by: (&str, usize, usize),
+    ) -> Vec<f32> {
+        run_behind(0, shape, sinks, given, cache, by)
     }
 
     /// What a cache in `format` gives back of rows of `head_dim` values.
@@ -336,14 +356,68 @@ mod tests {
     }
 
     #[test]
+    fn segments_give_the_same_on_one_thread_and_on_many() {
+        let n_pos = 2 * SEGMENT + 150;
+        let windowed = Shape { window: Some(SEGMENT + 40), softcap: Some(2.0), ..shape(3, 3, 32) };
+        for (shape, has_sinks) in [(shape(4, 1, 32), false), (shape(2, 1, 32), true), (windowed, true)] {
+            let (row, kv_row) = (shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
+            let (k, v, q) = (noise(n_pos * kv_row, 1), noise(n_pos * kv_row, 2), noise(n_pos * row, 3));
+            let sinks = noise(shape.n_heads, 4);
+            let sinks = has_sinks.then_some(&sinks[..]);
+            let (given, places) = ([&k[..], &v, &q], n_pos.div_ceil(BLOCK));
+            for format in ["f16", "q8_0"] {
+                let kept = |x: &[f32]| kept(format, x, shape.head_dim);
+                let exact = reference(shape, sinks, &kept(&k), &kept(&v), &q);
+                for tier in Kernels::names() {
+                    let whole = run(shape, sinks, given, (format, places), (tier, 1, n_pos));
+                    for (a, b) in whole.iter().zip(&exact) {
+                        assert!((f64::from(*a) - b).abs() < 2e-6, "{tier} {format} {shape:?}: {a} {b}");
+                    }
+                    // From before the end of a segment to behind it, and from before a window's to behind it.
+                    for (n_threads, chunk) in [(1, 1), (2, 1), (3, 5), (2, 40), (5, 3)] {
+                        let first = 2 * SEGMENT - 7 * chunk;
+                        let by = (tier, n_threads, chunk);
+                        let split = run_behind(first, shape, sinks, given, (format, places), by);
+                        assert!(split == whole, "{tier} {format} {shape:?} chunks of {chunk} on {n_threads}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_a_token_does_not_see_cannot_reach_it() {
-        let shape = shape(2, 1, 16);
-        let (k, mut v, q) = (noise(80 * 16, 1), noise(80 * 16, 2), noise(80 * 32, 3));
-        v[70 * 16..].fill(f32::INFINITY);
+        for (format, n_pos) in [("f16", 80), ("q8_0", 80), ("q8_0", SEGMENT + 80), ("f16", 2 * SEGMENT + 10)]
+        {
+            let (shape, seen) = (shape(2, 1, 32), n_pos - 9);
+            let (k, mut v, q) = (noise(n_pos * 32, 1), noise(n_pos * 32, 2), noise(n_pos * 64, 3));
+            v[seen * 32..].fill(f32::INFINITY);
+            let places = n_pos.div_ceil(BLOCK);
+            for tier in Kernels::names() {
+                for (n_threads, chunk) in [(1, n_pos), (2, n_pos - 5), (3, n_pos / 2)] {
+                    let out = run(shape, None, [&k, &v, &q], (format, places), (tier, n_threads, chunk));
+                    assert!(out[..seen * 64].iter().all(|v| v.is_finite()), "{tier} {format}");
+                    assert!(out[seen * 64..].iter().all(|v| !v.is_finite()), "{tier} {format}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_infinity_in_a_segment_reaches_all_that_see_it() {
+        let (n_pos, at) = (2 * SEGMENT + 10, SEGMENT + 3);
+        let shape = Shape { window: Some(SEGMENT), ..shape(2, 1, 32) };
+        let (k, mut v, q) = (noise(n_pos * 32, 1), noise(n_pos * 32, 2), noise(n_pos * 64, 3));
+        v[at * 32..(at + 1) * 32].fill(f32::INFINITY);
         for tier in Kernels::names() {
-            let whole = run(shape, None, [&k, &v, &q], ("f16", 2), (tier, 1, 80));
-            assert!(whole[..70 * 32].iter().all(|v| v.is_finite()), "{tier}");
-            assert!(whole[70 * 32..].iter().all(|v| !v.is_finite()), "{tier}");
+            for (n_threads, chunk) in [(1, n_pos), (2, n_pos - 5), (2, 4)] {
+                let cache = ("f16", n_pos.div_ceil(BLOCK));
+                let out = run_behind(n_pos - 20, shape, None, [&k, &v, &q], cache, (tier, n_threads, chunk));
+                for (pos, out) in out.chunks(64).enumerate() {
+                    let sees = (at..at + SEGMENT).contains(&pos);
+                    assert!(out.iter().all(|v| v.is_finite() != sees), "{tier} {pos}");
+                }
+            }
         }
     }
 }

@@ -42,10 +42,12 @@ fn dequantize(blocks: &[u8], out: &mut [f32]) {
 }
 
 /// `d = max|x| / 127`, quants rounded half away from zero with the unrounded `d`. A NaN makes the scale NaN.
-fn quantize(x: &[f32], _: Option<&[f32]>, out: &mut [u8]) {
+#[inline(always)]
+pub(crate) fn quantize(x: &[f32], _: Option<&[f32]>, out: &mut [u8]) {
     for (x, block) in x.as_chunks::<32>().0.iter().zip(out.as_chunks_mut::<BYTES>().0) {
-        let largest = super::largest(x).abs();
-        let d = largest / 127.0;
+        // On magnitudes the order of the bit patterns is the order of the values, with NaN above infinity.
+        let largest = x.iter().fold(0, |most: u32, v| most.max(v.to_bits() & 0x7fff_ffff));
+        let d = f32::from_bits(largest) / 127.0;
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
         let (d_out, q) = block.split_first_chunk_mut::<2>().expect("2 of 34");
         *d_out = f32_to_f16(d).to_le_bytes();

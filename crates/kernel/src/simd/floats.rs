@@ -21,6 +21,8 @@ pub(crate) trait Floats: Copy {
     fn load_f16(self, bytes: &[u8; 32]) -> Self::F;
     fn load_bf16(self, bytes: &[u8; 32]) -> Self::F;
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F;
+    /// The upper or else the lower halves of bytes, less 8.
+    fn load_i4(self, bytes: &[u8; 16], upper: bool) -> Self::F;
     fn store(self, v: Self::F, out: &mut [f32; 16]);
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, with one rounding where the tier has the instruction.
@@ -156,6 +158,12 @@ impl Floats for Portable {
             *out = f32::from(*byte as i8);
         }
         out
+    }
+
+    #[inline(always)]
+    fn load_i4(self, bytes: &[u8; 16], upper: bool) -> Self::F {
+        let shift = if upper { 4 } else { 0 };
+        self.load_i8(&bytes.map(|byte| (byte >> shift & 15).wrapping_sub(8)))
     }
 
     #[inline(always)]

@@ -66,6 +66,15 @@ impl<const VNNI: bool> Floats for Avx<VNNI> {
     }
 
     #[inline(always)]
+    fn load_i4(self, bytes: &[u8; 16], upper: bool) -> Self::F {
+        let v = nibbles(bytes, upper);
+        // SAFETY: `self` says that the CPU has the instruction.
+        let high = unsafe { _mm_unpackhi_epi64(v, v) };
+        let [a, b] = both!(x, v, high, _mm256_cvtepi8_epi32(x));
+        both!(x, a, b, _mm256_cvtepi32_ps(x))
+    }
+
+    #[inline(always)]
     fn mul(self, a: Self::F, b: Self::F) -> Self::F {
         both!(i, 0, 1, _mm256_mul_ps(a[i], b[i]))
     }
@@ -86,6 +95,23 @@ impl<const VNNI: bool> Floats for Avx<VNNI> {
         // SAFETY: `self` says that the CPU has the instruction, which reads nothing and does not fault.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
+}
+
+/// The upper or else the lower halves of bytes, less 8.
+#[inline(always)]
+pub(in crate::simd) fn nibbles(bytes: &[u8; 16], upper: bool) -> __m128i {
+    // SAFETY: the array has the 16 bytes; the load takes any alignment and is in every x86-64 CPU.
+    let v = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+    // SAFETY: the instruction is in every x86-64 CPU.
+    let v = if upper { unsafe { _mm_srli_epi16::<4>(v) } } else { v };
+    // SAFETY: the same.
+    let fifteen = unsafe { _mm_set1_epi8(15) };
+    // SAFETY: the same.
+    let eight = unsafe { _mm_set1_epi8(8) };
+    // SAFETY: the same.
+    let v = unsafe { _mm_and_si128(v, fifteen) };
+    // SAFETY: the same.
+    unsafe { _mm_sub_epi8(v, eight) }
 }
 
 /// Both halves of an array.

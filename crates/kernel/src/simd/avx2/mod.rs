@@ -4,7 +4,7 @@
 //! no sum runs across lanes, the transposition is shared by all tokens of the tile, and each row keeps the order of sums that
 //! [`crate::quant`] asks for.
 
-mod floats;
+pub(super) mod floats;
 pub(super) mod lanes;
 
 use super::expand::expansions;

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::lanes::Avx512;
+use crate::simd::avx2::floats::nibbles;
 use crate::simd::floats::Floats;
 
 impl Floats for Avx512 {
@@ -50,10 +51,12 @@ impl Floats for Avx512 {
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F {
         // SAFETY: the array has the 16 bytes; the load takes any alignment and is in every CPU of the tier.
         let v = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
-        // SAFETY: `self` says that the CPU has the instruction.
-        let wide = unsafe { _mm512_cvtepi8_epi32(v) };
-        // SAFETY: the same.
-        unsafe { _mm512_cvtepi32_ps(wide) }
+        to_floats(v)
+    }
+
+    #[inline(always)]
+    fn load_i4(self, bytes: &[u8; 16], upper: bool) -> Self::F {
+        to_floats(nibbles(bytes, upper))
     }
 
     #[inline(always)]
@@ -79,6 +82,15 @@ impl Floats for Avx512 {
         // SAFETY: `self` says that the CPU has the instruction, which reads nothing and does not fault.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
+}
+
+/// 16 signed bytes as floats.
+#[inline(always)]
+fn to_floats(bytes: __m128i) -> __m512 {
+    // SAFETY: called only by methods of a value that says that the CPU has the instruction.
+    let wide = unsafe { _mm512_cvtepi8_epi32(bytes) };
+    // SAFETY: the same.
+    unsafe { _mm512_cvtepi32_ps(wide) }
 }
 
 #[inline(always)]

@@ -17,12 +17,20 @@ macro_rules! four {
     }};
 }
 
-/// The `i`th eight signed bytes as i16.
-macro_rules! pairs {
-    ($i:literal, $v:ident) => {
-        // SAFETY: `self` says that the CPU has the instructions; the array has the 8 bytes that are read.
-        unsafe { vmovl_s8(vreinterpret_s8_u8(vld1_u8($v[$i].as_ptr()))) }
-    };
+/// 16 signed bytes as floats.
+#[inline(always)]
+fn to_floats(bytes: int8x16_t) -> [float32x4_t; 4] {
+    // SAFETY: NEON is in every CPU of this architecture.
+    let low = unsafe { vget_low_s8(bytes) };
+    // SAFETY: the same.
+    let low = unsafe { vmovl_s8(low) };
+    // SAFETY: the same.
+    let high = unsafe { vmovl_high_s8(bytes) };
+    let wide = [low, low, high, high];
+    four!(
+        i,
+        vcvtq_f32_s32(if i % 2 == 0 { vmovl_s16(vget_low_s16(wide[i])) } else { vmovl_high_s16(wide[i]) })
+    )
 }
 
 impl<const DOT: bool> Floats for Neon<DOT> {
@@ -63,17 +71,24 @@ impl<const DOT: bool> Floats for Neon<DOT> {
 
     #[inline(always)]
     fn load_i8(self, bytes: &[u8; 16]) -> Self::F {
-        let v = bytes.as_chunks::<8>().0;
-        let [a, b] = [pairs!(0, v), pairs!(1, v)];
-        let wide = [a, a, b, b];
-        four!(
-            i,
-            vcvtq_f32_s32(if i % 2 == 0 {
-                vmovl_s16(vget_low_s16(wide[i]))
-            } else {
-                vmovl_high_s16(wide[i])
-            })
-        )
+        // SAFETY: `self` says that the CPU has the instruction; the array has the 16 bytes.
+        to_floats(unsafe { vld1q_s8(bytes.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn load_i4(self, bytes: &[u8; 16], upper: bool) -> Self::F {
+        // SAFETY: `self` says that the CPU has the instruction; the array has the 16 bytes.
+        let v = unsafe { vld1q_u8(bytes.as_ptr()) };
+        // SAFETY: `self` says that the CPU has the instruction.
+        let fifteen = unsafe { vdupq_n_u8(15) };
+        // SAFETY: the same.
+        let eight = unsafe { vdupq_n_u8(8) };
+        // SAFETY: the same.
+        let v = if upper { unsafe { vshrq_n_u8::<4>(v) } } else { unsafe { vandq_u8(v, fifteen) } };
+        // SAFETY: the same.
+        let v = unsafe { vsubq_u8(v, eight) };
+        // SAFETY: the same.
+        to_floats(unsafe { vreinterpretq_s8_u8(v) })
     }
 
     #[inline(always)]
