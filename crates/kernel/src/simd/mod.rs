@@ -26,6 +26,7 @@ mod neon;
 mod ops;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod panel;
+pub mod peak;
 mod scalar;
 
 use std::ops::Range;
