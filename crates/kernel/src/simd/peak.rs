@@ -1,4 +1,5 @@
-//! How fast this CPU could multiply: the product instruction of each tier, over and over, on registers alone.
+//! How fast this CPU could multiply and read: the product instruction of each tier, over and over, on registers alone, and
+//! a sum over memory that does nothing but read it.
 //!
 //! A loop keeps enough sums in registers that none waits for itself, and reads nothing from memory, so what is measured is
 //! the rate at which the instruction is taken: the roof over every kernel of the tier. To add one write its loop and a line in
@@ -140,6 +141,35 @@ impl Peak {
     }
 }
 
+/// The sum of the words in `bytes`, for its reading: in registers of 256 bits where there are some, since with those of
+/// 128 a core asks for a tenth less than its memory gives. 512 bits gain nothing more.
+pub fn read(bytes: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if (super::avx2::TIER.detect)() {
+        // SAFETY: the tier's `detect` found the features.
+        return unsafe { read_256(bytes) };
+    }
+    sum_words(bytes)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn read_256(bytes: &[u8]) -> u64 {
+    sum_words(bytes)
+}
+
+/// In so many sums that none waits for itself; bytes behind the last 128 are left out.
+#[inline(always)]
+fn sum_words(bytes: &[u8]) -> u64 {
+    let mut sums = [0u64; 16];
+    for line in bytes.as_chunks::<128>().0 {
+        for (sum, &word) in sums.iter_mut().zip(line.as_chunks::<8>().0) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(word));
+        }
+    }
+    sums.into_iter().fold(0, u64::wrapping_add)
+}
+
 /// `$n` sums, each made anew from itself `turns` times by `$step`. Where they begin is hidden from the compiler, which could
 /// otherwise see that all are the same.
 macro_rules! sums {
@@ -235,6 +265,13 @@ mod tests {
         }
         let scalar = Kernels::named("scalar").unwrap();
         assert!(scalar.peak(Act::Q8x32).is_none() && scalar.peak(Act::F32).is_none());
+    }
+
+    #[test]
+    fn what_is_read_is_what_lies_there() {
+        let bytes: Vec<u8> = (0..1024).map(|i| (i * 7) as u8).collect();
+        let words = bytes.as_chunks::<8>().0.iter().map(|&w| u64::from_le_bytes(w));
+        assert_eq!(read(&bytes), words.fold(0, u64::wrapping_add));
     }
 
     /// A loop that the compiler saw through would take no time, however many turns it had.
