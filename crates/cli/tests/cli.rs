@@ -324,43 +324,6 @@ fn perplexity_compares_with_a_base() {
 }
 
 #[test]
-fn bench_writes_llama_benchs_fields() {
-    let dir = Dir::new();
-    let json = dir
-        .ingle(&[
-            "bench",
-            "-m",
-            &tiny(),
-            "-t",
-            "1,2",
-            "-p",
-            "8",
-            "-n",
-            "4",
-            "-r",
-            "2",
-            "-o",
-            "json",
-            "--depth",
-            "8",
-        ])
-        .json();
-    let rows = json.as_array().unwrap();
-    assert_eq!(rows.len(), 4);
-    for row in rows {
-        for field in ["n_prompt", "n_gen", "n_threads", "avg_ts", "stddev_ts", "model_size", "model_n_params"]
-        {
-            assert!(row[field].is_number(), "{field}: {row}");
-        }
-        assert!(row["n_prompt"] == 0 || row["n_gen"] == 0);
-        assert_eq!(row["samples_ns"].as_array().unwrap().len(), 2);
-        assert_eq!(row["n_depth"], 8);
-    }
-    assert!(dir.ingle(&["bench", "-m", &tiny(), "-p", "4", "-n", "0", "-r", "1"]).ok().contains("prompt 4"));
-    dir.ingle(&["bench", "-m", &tiny(), "-p", "0", "-n", "0"]).fails(2, &["nothing to measure"]);
-}
-
-#[test]
 fn templates_render_without_a_model() {
     let dir = Dir::new();
     let template = dir.file("t.jinja", "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}{{ mood }}");

@@ -12,6 +12,12 @@ pub fn peak_resident_bytes() -> Option<u64> {
     field_kib(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// From now on [`peak_resident_bytes`] counts anew. Says whether the system did so.
+pub fn forget_peak_resident() -> bool {
+    // 5 is what Linux takes for this, from 4.0 on.
+    fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 fn field_kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

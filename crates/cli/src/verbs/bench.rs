@@ -1,46 +1,73 @@
-//! `ingle bench -m MODEL`: speed, in llama-bench's terms and JSON fields, so that both can stand in one table.
+//! `ingle bench -m MODEL`: speed, in llama-bench's terms and JSON fields, so that both can stand in one table, and beside it
+//! what the machine could have done at that moment.
+//!
+//! Each test is a row. Right before it the limits are measured on the same threads ([`limits`]), then the test runs once
+//! uncounted and as often as asked ([`mod@test`]), then the read bandwidth is measured again: where it changed, the row says
+//! little. [`row`] works out the shares; `docs/bench.md` explains every field. [`kernels`] does the same for the matrix
+//! kernels alone. Nothing here samples or tokenizes: tokens are random.
 
+mod floors;
 mod kernels;
+mod limits;
+mod lists;
+mod row;
+mod table;
+mod test;
 
 use std::io::Write;
-use std::time::Instant;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use ingle_engine::model_file::Loaded;
-use ingle_engine::sample::Rng;
-use ingle_engine::session::Session;
-use serde::Serialize;
+use ingle_engine::memory;
+use ingle_engine::session::{Session, SessionOptions};
+use ingle_kernel::quant;
+use ingle_model::kv;
 
 use super::{Verb, human_bytes, print_json};
-use crate::env::{Env, Progress};
+use crate::env::{Env, Progress, say};
 use crate::exit::{Exit, Failure};
-use crate::stats::Moments;
 use crate::{load, settings};
+use floors::Floors;
+use limits::Limits;
+use row::{COLUMNS, Measured, Row};
+use test::{Test, Work};
 
 pub static VERB: Verb = Verb {
     name: "bench",
-    about: "Measure speed: prompt and generation, or the kernels alone",
+    about: "Measure speed, and its share of what the machine could do",
     examples: &[
         "ingle bench -m demo",
         "ingle bench -m model.gguf -t 1,2 -p 512 -n 64 -r 3 -o json",
-        "ingle bench -m model.gguf --depth 4096 --kv q8_0",
-        "ingle bench --kernels",
+        "ingle bench -m model.gguf -p 0 -n 64 --depth 0,2048,8192 --kv f16,q8_0",
+        "ingle bench -m model.gguf --batch 1-16*2",
+        "ingle bench -m model.gguf -n 64 -p 0 --assert-read 75%",
+        "ingle bench --kernels --tier avx2 --format q4_0,q8_0",
     ],
     args,
     run,
 };
 
+const TOKENS_MAX: usize = 1 << 24;
+/// The most tokens of a step that is measured alone.
+const STEP_MAX: usize = 64;
+
+/// An option that takes numbers, several with commas or given again.
+fn list(name: &'static str, least: usize, most: usize, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("N")
+        .action(ArgAction::Append)
+        .value_parser(move |text: &str| lists::numbers(text, least, most))
+        .help(help)
+}
+
+/// An option that takes a share of a limit.
+fn floor(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("SHARE").value_parser(lists::share).help(help)
+}
+
 fn args(command: Command) -> Command {
-    let list = |name: &'static str, short: Option<char>, default: &'static str, help: &'static str| {
-        let arg = Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .value_parser(value_parser!(u32))
-            .value_delimiter(',')
-            .default_value(default)
-            .help(help);
-        short.into_iter().fold(arg, Arg::short)
-    };
+    let model = "A .gguf file, a Hugging Face folder, a name from the list, or demo for the built-in model";
     let command = command
         .arg(
             Arg::new("model")
@@ -48,19 +75,46 @@ fn args(command: Command) -> Command {
                 .long("model")
                 .value_name("MODEL")
                 .required_unless_present("kernels")
-                .help("A .gguf file, a Hugging Face folder, or demo for the built-in model"),
+                .help(model),
         )
-        .arg(list("prompt", Some('p'), "512", "Tokens of the prompt test, 0 for none; several with commas"))
-        .arg(list("gen", Some('n'), "128", "Tokens of the generation test, 0 for none; several with commas"))
-        .arg(list("depth", Some('d'), "0", "Tokens already in the context before each test"))
         .arg(
-            Arg::new("threads")
-                .short('t')
-                .long("threads")
-                .value_name("N")
-                .value_parser(value_parser!(u32).range(1..=1024))
+            list("prompt", 0, TOKENS_MAX, "Tokens of the prompt test, 0 for none; 4,8 or 1-9+2 or 1-16*2 for several [default: 512]")
+                .short('p')
+                .visible_alias("n-prompt"),
+        )
+        .arg(
+            list("gen", 0, TOKENS_MAX, "Tokens of the generation test, 0 for none [default: 128]")
+                .short('n')
+                .visible_alias("n-gen"),
+        )
+        .arg(
+            Arg::new("pg")
+                .long("pg")
+                .value_name("P,N")
+                .action(ArgAction::Append)
+                .value_parser(|text: &str| lists::pair(text, TOKENS_MAX))
+                .help("A prompt of P tokens and N generated behind it, measured together; alone, instead of -p and -n"),
+        )
+        .arg(list(
+            "batch",
+            1,
+            STEP_MAX,
+            "Tokens of a single step, with the logits of each, beside a step of one; alone, instead of -p and -n",
+        ))
+        .arg(
+            list("depth", 0, TOKENS_MAX, "Tokens already in the context before each test [default: 0]")
+                .short('d')
+                .visible_alias("n-depth"),
+        )
+        .arg(list("threads", 1, 1024, "Threads that compute [default: one per core]").short('t'))
+        .arg(
+            Arg::new("kv")
+                .long("kv")
+                .value_name("NAME")
+                .action(ArgAction::Append)
                 .value_delimiter(',')
-                .help("Threads that compute; several with commas; default: one per core"),
+                .value_parser(PossibleValuesParser::new(kv::FORMATS))
+                .help("Format of the KV cache, several with commas [default: f16]"),
         )
         .arg(
             Arg::new("repetitions")
@@ -72,13 +126,28 @@ fn args(command: Command) -> Command {
                 .help("How often each test is measured"),
         )
         .arg(
-            Arg::new("batch")
-                .short('b')
-                .long("batch")
-                .value_name("N")
-                .value_parser(value_parser!(u32).range(1..=65536))
-                .help("Prompt tokens per step"),
+            Arg::new("kernels")
+                .long("kernels")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("model")
+                .help("Measure each format's matrix kernel on each tier instead of a model"),
         )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("NAME")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(PossibleValuesParser::new(quant::names()))
+                .ignore_case(true)
+                .conflicts_with("model")
+                .help("With --kernels: only these block formats"),
+        )
+        .arg(floor(
+            "assert-read",
+            "Fail when single tokens take less than this share of the read bandwidth, such as 75%",
+        ))
+        .arg(floor("assert-peak", "Fail when prompts take less than this share of the peak of products"))
         .arg(
             Arg::new("output")
                 .short('o')
@@ -88,187 +157,166 @@ fn args(command: Command) -> Command {
                 .default_value("table")
                 .help("How to write the results"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The same as -o json"))
-        .arg(
-            Arg::new("kernels")
-                .long("kernels")
-                .action(ArgAction::SetTrue)
-                .help("Measure each format's matrix kernel on each tier instead of a model"),
-        );
-    settings::args(command, &["kv", "tier", "pack"])
-}
-
-/// One test's result, under llama-bench's names.
-#[derive(Serialize)]
-struct Row {
-    build_number: &'static str,
-    model_filename: String,
-    model_type: String,
-    model_size: u64,
-    model_n_params: u64,
-    n_batch: usize,
-    n_threads: usize,
-    tier: &'static str,
-    type_k: String,
-    type_v: String,
-    n_prompt: usize,
-    n_gen: usize,
-    n_depth: usize,
-    avg_ns: u64,
-    stddev_ns: u64,
-    avg_ts: f64,
-    stddev_ts: f64,
-    samples_ns: Vec<u64>,
-    samples_ts: Vec<f64>,
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The same as -o json"));
+    settings::args(command, &["tier", "pack", "chunk"])
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let json = matches.get_flag("json") || matches.get_one::<String>("output").is_some_and(|o| o == "json");
+    let threads = numbers(matches, "threads").unwrap_or_else(|| vec![env.n_threads()]);
+    let floor = |name: &str| matches.get_one::<f64>(name).copied();
+    let floors = Floors { read: floor("assert-read"), peak: floor("assert-peak") };
     if matches.get_flag("kernels") {
-        return kernels::run(env, json);
+        let formats = words(matches, "format").unwrap_or_else(|| quant::names().collect());
+        return kernels::run(env, &threads, &formats, &floors, json);
     }
-    let numbers = |name: &str| -> Vec<usize> {
-        matches.get_many::<u32>(name).into_iter().flatten().map(|&n| n as usize).collect()
-    };
-    let threads = match numbers("threads") {
-        given if given.is_empty() => vec![env.n_threads()],
-        given => given,
-    };
-    let mut tests = Vec::new();
-    for depth in numbers("depth") {
-        tests.extend(numbers("prompt").into_iter().filter(|&p| p > 0).map(|p| Test {
-            depth,
-            prompt: p,
-            gen_n: 0,
-        }));
-        tests.extend(numbers("gen").into_iter().filter(|&n| n > 0).map(|n| Test {
-            depth,
-            prompt: 0,
-            gen_n: n,
-        }));
-    }
-    let ctx = tests.iter().map(|t| t.depth + t.prompt + t.gen_n).max();
-    let ctx = ctx.ok_or_else(|| Failure::usage("-p 0 -n 0: nothing to measure"))?;
-    let n_reps = matches.get_one::<u32>("repetitions").copied().unwrap_or(1);
-    let batch = matches.get_one::<u32>("batch").map(|&n| n as usize);
-    let name = matches.get_one::<String>("model").expect("clap asks for it");
-
-    let mut progress = Progress::new(env);
-    let mut rows = Vec::new();
-    for &n_threads in &threads {
-        let loaded = load::with_threads(name, env, n_threads)?;
-        let kv = env.settings.text("kv").expect("it has a default");
-        let options = ingle_engine::session::SessionOptions { ctx: Some(ctx), kv, chunk: batch };
-        let mut session = Session::new(loaded.clone(), &options)?;
-        for test in &tests {
-            let mut samples_ns = Vec::new();
-            // One run that does not count: it maps the pages and wakes the threads.
-            test.measure(&mut session, env, true)?;
-            for rep in 0..n_reps {
-                progress.show(format_args!("{}: {n_threads} threads, {} of {n_reps}", test.name(), rep + 1));
-                samples_ns.push(test.measure(&mut session, env, false)?);
-            }
-            rows.push(test.row(&loaded, &session, kv, samples_ns));
-        }
-    }
-    progress.clear();
+    let tests = tests(matches)?;
+    let rows = measure_all(matches, env, &threads, &tests)?;
     if json {
         print_json(&rows)?;
     } else {
         print_table(&rows)?;
     }
+    if rows.iter().any(Row::is_doubtful) {
+        say("~: the read bandwidth was more than 10% another after the test than before; measure again");
+    }
+    let share = |row: &Row, share| (row.test.clone(), share);
+    let generation = rows.iter().filter(|row| row.n_prompt == 0);
+    let prompts = rows.iter().filter(|row| row.n_gen == 0 && row.n_step.is_none());
+    floors.check(
+        generation.map(|row| share(row, row.share_of_read)),
+        prompts.map(|row| share(row, row.share_of_peak)),
+    )?;
     Ok(Exit::OK)
 }
 
-/// A prompt of `prompt` tokens, or `gen_n` tokens one by one, after `depth` tokens.
-struct Test {
-    depth: usize,
-    prompt: usize,
-    gen_n: usize,
+/// All numbers given for `name`, if any were.
+fn numbers(matches: &ArgMatches, name: &str) -> Option<Vec<usize>> {
+    Some(matches.get_many::<Vec<usize>>(name)?.flatten().copied().collect())
 }
 
-impl Test {
-    fn name(&self) -> String {
-        let depth = if self.depth > 0 { format!(" @ {}", self.depth) } else { String::new() };
-        match self.gen_n {
-            0 => format!("prompt {}{depth}", self.prompt),
-            n => format!("generate {n}{depth}"),
-        }
-    }
+/// All words given for `name`, if any were.
+fn words<'a>(matches: &'a ArgMatches, name: &str) -> Option<Vec<&'a str>> {
+    Some(matches.get_many::<String>(name)?.map(String::as_str).collect())
+}
 
-    /// Nanoseconds of one run; a warm-up generates one token only.
-    fn measure(&self, session: &mut Session, env: &Env, warm_up: bool) -> Result<u64, Failure> {
-        let vocab = session.loaded().model.config.vocab as u64;
-        let mut rng = Rng::new(1);
-        let mut ids = |n: usize| (0..n).map(|_| rng.below(vocab) as u32).collect::<Vec<_>>();
-        if session.tokens().len() != self.depth {
-            session.truncate(0);
-            session.feed(&ids(self.depth), &env.interrupted, |_| ())?;
-        }
-        let tokens = ids(self.prompt + if warm_up { self.gen_n.min(1) } else { self.gen_n });
-        let start = Instant::now();
-        if self.gen_n > 0 {
-            for id in tokens {
-                session.feed(&[id], &env.interrupted, |_| ())?;
-                std::hint::black_box(session.last_logits());
+/// The tests asked for, by depth.
+fn tests(matches: &ArgMatches) -> Result<Vec<Test>, Failure> {
+    let mut steps = numbers(matches, "batch").unwrap_or_default();
+    if !steps.is_empty() {
+        steps.push(1);
+        steps.sort_unstable();
+        steps.dedup();
+    }
+    let pairs: Vec<(usize, usize)> = matches.get_many("pg").into_iter().flatten().copied().collect();
+    let (prompt, generation) = (numbers(matches, "prompt"), numbers(matches, "gen"));
+    // The usual two unless something else was asked for.
+    let usual = (steps.is_empty() && pairs.is_empty()) || prompt.is_some() || generation.is_some();
+    let or_usual = |given: Option<Vec<usize>>, n| given.unwrap_or(if usual { vec![n] } else { Vec::new() });
+    let works: Vec<Work> = or_usual(prompt, 512)
+        .into_iter()
+        .map(Work::Prompt)
+        .chain(or_usual(generation, 128).into_iter().map(Work::Generate))
+        .filter(|work| !matches!(work, Work::Prompt(0) | Work::Generate(0)))
+        .chain(pairs.into_iter().map(|(p, n)| Work::Both(p, n)))
+        .chain(steps.into_iter().map(Work::Step))
+        .collect();
+    if works.is_empty() {
+        return Err(Failure::usage("-p 0 -n 0: nothing to measure"));
+    }
+    let depths = numbers(matches, "depth").unwrap_or_else(|| vec![0]);
+    Ok(depths.iter().flat_map(|&depth| works.iter().map(move |&work| Test { depth, work })).collect())
+}
+
+/// Every test on every number of threads with every format of the cache.
+fn measure_all(
+    matches: &ArgMatches,
+    env: &Env,
+    threads: &[usize],
+    tests: &[Test],
+) -> Result<Vec<Row>, Failure> {
+    let ctx = tests.iter().map(|t| t.depth + t.n_tokens()).max();
+    let longest_step = tests.iter().filter(|t| matches!(t.work, Work::Step(_))).map(Test::n_tokens).max();
+    let name = matches.get_one::<String>("model").expect("clap asks for it");
+    let usual_kv = env.settings.text("kv").expect("it has a default");
+    let kvs = words(matches, "kv").unwrap_or_else(|| vec![usual_kv]);
+    let n_reps = matches.get_one::<u32>("repetitions").copied().expect("it has a default");
+
+    let mut progress = Progress::new(env);
+    let mut rows: Vec<Row> = Vec::new();
+    for &n_threads in threads {
+        memory::forget_peak_resident();
+        let loaded = load::with_threads(name, env, n_threads)?;
+        for kv in &kvs {
+            let options = SessionOptions { ctx, kv, chunk: env.settings.count("chunk") };
+            let mut session = Session::new(loaded.clone(), &options)?;
+            if let Some(n) = longest_step.filter(|&n| n > session.chunk()) {
+                let chunk = session.chunk();
+                return Err(Failure::usage(format!("--batch {n}: more than the {chunk} tokens of --chunk")));
             }
-        } else {
-            session.feed(&tokens, &env.interrupted, |_| ())?;
-            std::hint::black_box(session.last_logits());
+            for test in tests {
+                let told = |what: &str| format!("{n_threads} threads, {kv}, {}: {what}", test.name());
+                progress.show(told("context"));
+                test.prepare(&mut session, env)?;
+                let measured = measure(test, &mut session, env, n_reps, |what| progress.show(told(what)))?;
+                let mut row = Row::new(test, &session, kv, measured);
+                let one = rows.iter().chain([&row]).find(|one| one.n_step == Some(1) && one.is_like(&row));
+                row.step_ratio = row.n_step.and(one).map(|one| row.avg_ns as f64 / one.avg_ns as f64);
+                rows.push(row);
+            }
         }
-        let ns = start.elapsed().as_nanos() as u64;
-        session.truncate(self.depth);
-        // A cache that could not go back exactly catches up here, outside the time.
-        session.feed(&[], &env.interrupted, |_| ())?;
-        Ok(ns)
     }
+    Ok(rows)
+}
 
-    fn row(&self, loaded: &Loaded, session: &Session, kv: &str, samples_ns: Vec<u64>) -> Row {
-        let n_tokens = (self.prompt + self.gen_n) as f64;
-        let samples_ts: Vec<f64> = samples_ns.iter().map(|&ns| n_tokens / ns as f64 * 1e9).collect();
-        let (mut ns, mut ts) = (Moments::default(), Moments::default());
-        samples_ns.iter().for_each(|&x| ns.push(x as f64));
-        samples_ts.iter().for_each(|&x| ts.push(x));
-        let tensors = loaded.file.contents().tensors();
-        Row {
-            build_number: env!("CARGO_PKG_VERSION"),
-            model_filename: loaded.file.name().to_owned(),
-            model_type: loaded.model.config.family.name.to_owned(),
-            model_size: tensors.iter().map(|t| t.n_bytes() as u64).sum(),
-            model_n_params: tensors.iter().map(|t| t.n_values() as u64).sum(),
-            n_batch: session.chunk(),
-            n_threads: loaded.n_threads(),
-            tier: loaded.tier(),
-            type_k: kv.to_owned(),
-            type_v: kv.to_owned(),
-            n_prompt: self.prompt,
-            n_gen: self.gen_n,
-            n_depth: self.depth,
-            avg_ns: ns.mean().value as u64,
-            stddev_ns: ns.std_dev() as u64,
-            avg_ts: ts.mean().value,
-            stddev_ts: ts.std_dev(),
-            samples_ns,
-            samples_ts,
-        }
+/// Measures one test on a session that was prepared for it, between two looks at the limits.
+fn measure(
+    test: &Test,
+    session: &mut Session,
+    env: &Env,
+    n_reps: u32,
+    mut told: impl FnMut(&str),
+) -> Result<Measured, Failure> {
+    let loaded = session.loaded().clone();
+    let run = loaded.runtime(&[]);
+    let peak_before = memory::peak_resident_bytes();
+    told("limits");
+    let limits = Limits::measure(run.pool, run.kernels);
+    // The buffer of the limits is no part of what the model takes.
+    let forgot = memory::forget_peak_resident();
+    test.warm_up(session, env)?;
+    let mut samples_ns = Vec::new();
+    for rep in 0..n_reps {
+        told(&format!("{} of {n_reps}", rep + 1));
+        samples_ns.push(test.sample(session, env)?);
     }
+    let peak_rss = peak_before.max(memory::peak_resident_bytes()).filter(|_| forgot);
+    told("limits");
+    let read_after = Limits::read(run.pool);
+    memory::forget_peak_resident();
+    Ok(Measured { samples_ns, limits, read_after, peak_rss })
 }
 
 fn print_table(rows: &[Row]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:20} {:>10} {:>7} {:>8} {:>16}  tokens/s", "model", "size", "threads", "tier", "test")?;
-    for r in rows {
-        let name = r.model_filename.rsplit('/').next().unwrap_or_default();
-        let test = Test { depth: r.n_depth, prompt: r.n_prompt, gen_n: r.n_gen }.name();
-        writeln!(
-            out,
-            "{name:20} {:>10} {:>7} {:>8} {test:>16}  {:.2} ± {:.2}",
-            human_bytes(r.model_size),
-            r.n_threads,
-            r.tier,
-            r.avg_ts,
-            r.stddev_ts
-        )?;
+    let Some(first) = rows.first() else { return Ok(()) };
+    let name = first.model_filename.rsplit('/').next().unwrap_or_default();
+    let size = human_bytes(first.file_size);
+    writeln!(out, "{name}: {}, file {size}, tier {}", first.model_type, first.tier)?;
+    table::write(&mut out, COLUMNS, rows)?;
+    let range = |what: &str, of: fn(&Row) -> Option<f64>, unit: f64| {
+        let found = rows.iter().filter_map(of);
+        let (least, most) = found.fold((f64::INFINITY, 0.0f64), |(a, b), x| (a.min(x), b.max(x)));
+        let figure = |x: f64| table::figure(x / unit);
+        (most > 0.0).then(|| format!("{what} {} to {}", figure(least), figure(most)))
+    };
+    let read = range("read", |r| r.read_limit_gb_per_s, 1.0).map(|read| read + " GB/s");
+    let products =
+        [range("int8", |r| r.int8_limit_gop_per_s, 1e3), range("f32", |r| r.f32_limit_gop_per_s, 1e3)];
+    let products: Vec<String> = products.into_iter().flatten().map(|limit| limit + " TOP/s").collect();
+    let limits: Vec<String> = read.into_iter().chain(products).collect();
+    if !limits.is_empty() {
+        writeln!(out, "limits: {}", limits.join(", "))?;
     }
     Ok(())
 }

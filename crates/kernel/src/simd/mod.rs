@@ -28,6 +28,7 @@ mod ops;
 mod pack;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod panel;
+pub mod peak;
 mod scalar;
 
 use std::ops::Range;

@@ -1,0 +1,295 @@
+//! How fast this CPU could multiply and read: the product instruction of each tier, over and over, on registers alone, and
+//! a sum over memory that does nothing but read it.
+//!
+//! A loop keeps enough sums in registers that none waits for itself, and reads nothing from memory, so what is measured is
+//! the rate at which the instruction is taken: the roof over every kernel of the tier. To add one write its loop and a line in
+//! `PEAKS`. A tier without a line has no roof here and none is made up for it: plain Rust (`scalar`) is whatever the
+//! compiler makes of it, and NEON without `sdot` has several ways to multiply bytes.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+#[cfg(target_arch = "aarch64")]
+use std::arch::{aarch64::*, asm};
+use std::hint::black_box;
+
+use super::Kernels;
+use crate::acts::Act;
+
+/// Sums of a loop that has 32 registers: more than a fused product's latency times the most that start in a cycle.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const MANY: usize = 16;
+/// Sums of a loop that has 16, two of them taken by what is multiplied.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 12;
+
+/// A product instruction of a tier.
+#[derive(Debug)]
+pub struct Peak {
+    /// The tier whose kernels use it.
+    tier: &'static str,
+    /// The instruction, or instructions where a product takes several, as an assembler writes them.
+    pub instruction: &'static str,
+    /// Whether it multiplies f32 rather than bytes.
+    pub is_float: bool,
+    /// Multiplications and additions of one turn of the loop.
+    ops_per_turn: u64,
+    /// So many turns.
+    turns: fn(u64),
+}
+
+/// What there is, by tier.
+static PEAKS: &[Peak] = &[
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avx2",
+        instruction: "vpmaddubsw + vpaddw, 256 bits",
+        is_float: false,
+        ops_per_turn: 2 * 32 * FEW as u64,
+        // SAFETY: a tier's peak is handed out with its kernels, after `detect` found the features.
+        turns: |n| unsafe { maddubs_256(n) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avx2",
+        instruction: "vfmadd231ps, 256 bits",
+        is_float: true,
+        ops_per_turn: 2 * 8 * FEW as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { fma_256(n) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avxvnni",
+        instruction: "vpdpbusd, 256 bits",
+        is_float: false,
+        ops_per_turn: 2 * 32 * FEW as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { dpbusd_256(n) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avxvnni",
+        instruction: "vfmadd231ps, 256 bits",
+        is_float: true,
+        ops_per_turn: 2 * 8 * FEW as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { fma_256(n) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avx512",
+        instruction: "vpdpbusd, 512 bits",
+        is_float: false,
+        ops_per_turn: 2 * 64 * MANY as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { dpbusd_512(n) },
+    },
+    #[cfg(target_arch = "x86_64")]
+    Peak {
+        tier: "avx512",
+        instruction: "vfmadd231ps, 512 bits",
+        is_float: true,
+        ops_per_turn: 2 * 16 * MANY as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { fma_512(n) },
+    },
+    #[cfg(target_arch = "aarch64")]
+    Peak {
+        tier: "neon",
+        instruction: "fmla, 128 bits",
+        is_float: true,
+        ops_per_turn: 2 * 4 * MANY as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { fmla(n) },
+    },
+    #[cfg(target_arch = "aarch64")]
+    Peak {
+        tier: "dotprod",
+        instruction: "sdot, 128 bits",
+        is_float: false,
+        ops_per_turn: 2 * 16 * MANY as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { sdot(n) },
+    },
+    #[cfg(target_arch = "aarch64")]
+    Peak {
+        tier: "dotprod",
+        instruction: "fmla, 128 bits",
+        is_float: true,
+        ops_per_turn: 2 * 4 * MANY as u64,
+        // SAFETY: the same.
+        turns: |n| unsafe { fmla(n) },
+    },
+];
+
+impl Kernels {
+    /// The instruction that bounds products with activations in the form `act`; `None` where there is none to measure.
+    pub fn peak(&self, act: Act) -> Option<&'static Peak> {
+        PEAKS.iter().find(|peak| peak.tier == self.tier.name && peak.is_float == (act == Act::F32))
+    }
+}
+
+impl Peak {
+    /// Goes `turns` times through the loop, on the calling thread.
+    pub fn run(&self, turns: u64) {
+        (self.turns)(turns);
+    }
+
+    /// Operations of so many turns; a multiplication counts as one and an addition as another.
+    pub fn ops(&self, turns: u64) -> u64 {
+        turns * self.ops_per_turn
+    }
+}
+
+/// The sum of the words in `bytes`, for its reading: in registers of 256 bits where there are some, since with those of
+/// 128 a core asks for a tenth less than its memory gives. 512 bits gain nothing more.
+pub fn read(bytes: &[u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if (super::avx2::TIER.detect)() {
+        // SAFETY: the tier's `detect` found the features.
+        return unsafe { read_256(bytes) };
+    }
+    sum_words(bytes)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn read_256(bytes: &[u8]) -> u64 {
+    sum_words(bytes)
+}
+
+/// In so many sums that none waits for itself; bytes behind the last 128 are left out.
+#[inline(always)]
+fn sum_words(bytes: &[u8]) -> u64 {
+    let mut sums = [0u64; 16];
+    for line in bytes.as_chunks::<128>().0 {
+        for (sum, &word) in sums.iter_mut().zip(line.as_chunks::<8>().0) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(word));
+        }
+    }
+    sums.into_iter().fold(0, u64::wrapping_add)
+}
+
+/// `$n` sums, each made anew from itself `turns` times by `$step`. Where they begin is hidden from the compiler, which could
+/// otherwise see that all are the same.
+macro_rules! sums {
+    ($turns:ident, [$zero:expr; $n:ident], $sum:ident => $step:expr) => {{
+        let mut sums = black_box([$zero; $n]);
+        for _ in 0..$turns {
+            for $sum in &mut sums {
+                *$sum = $step;
+            }
+        }
+        black_box(sums);
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn maddubs_256(turns: u64) {
+    let (mut w, a) = black_box((_mm256_set1_epi8(3), _mm256_set1_epi8(5)));
+    sums!(turns, [_mm256_setzero_si256(); FEW], sum => {
+        // The product does not depend on the sum: unless its input might change it would be made once.
+        // SAFETY: nothing is done; the register is only said to have changed.
+        unsafe { std::arch::asm!("/* {} */", inout(ymm_reg) w, options(nomem, nostack, preserves_flags)) };
+        _mm256_add_epi16(*sum, _mm256_maddubs_epi16(w, a))
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fma_256(turns: u64) {
+    let (w, a) = black_box((_mm256_set1_ps(0.5), _mm256_set1_ps(0.25)));
+    sums!(turns, [_mm256_setzero_ps(); FEW], sum => _mm256_fmadd_ps(w, a, *sum));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn dpbusd_256(turns: u64) {
+    let (w, a) = black_box((_mm256_set1_epi8(3), _mm256_set1_epi8(5)));
+    sums!(turns, [_mm256_setzero_si256(); FEW], sum => _mm256_dpbusd_avx_epi32(*sum, w, a));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+fn dpbusd_512(turns: u64) {
+    let (w, a) = black_box((_mm512_set1_epi8(3), _mm512_set1_epi8(5)));
+    sums!(turns, [_mm512_setzero_si512(); MANY], sum => _mm512_dpbusd_epi32(*sum, w, a));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+fn fma_512(turns: u64) {
+    let (w, a) = black_box((_mm512_set1_ps(0.5), _mm512_set1_ps(0.25)));
+    sums!(turns, [_mm512_setzero_ps(); MANY], sum => _mm512_fmadd_ps(w, a, *sum));
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn fmla(turns: u64) {
+    let (w, a) = black_box((vdupq_n_f32(0.5), vdupq_n_f32(0.25)));
+    sums!(turns, [vdupq_n_f32(0.0); MANY], sum => vfmaq_f32(*sum, w, a));
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(turns: u64) {
+    let (w, a) = black_box((vdupq_n_s8(3), vdupq_n_s8(5)));
+    sums!(turns, [vdupq_n_s32(0); MANY], sum => {
+        let mut next = *sum;
+        // SAFETY: the instruction works on registers alone.
+        unsafe {
+            asm!(
+                "sdot {:v}.4s, {:v}.16b, {:v}.16b",
+                inout(vreg) next, in(vreg) w, in(vreg) a,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        next
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::simd::TIERS;
+
+    #[test]
+    fn every_peak_belongs_to_a_tier_and_each_tier_has_one_of_a_kind() {
+        for (i, peak) in PEAKS.iter().enumerate() {
+            assert!(TIERS.iter().any(|tier| tier.name == peak.tier), "{}", peak.tier);
+            let same = |other: &&Peak| (other.tier, other.is_float) == (peak.tier, peak.is_float);
+            assert!(!PEAKS[..i].iter().any(|other| same(&other)), "{} twice", peak.tier);
+        }
+        let scalar = Kernels::named("scalar").unwrap();
+        assert!(scalar.peak(Act::Q8x32).is_none() && scalar.peak(Act::F32).is_none());
+    }
+
+    #[test]
+    fn what_is_read_is_what_lies_there() {
+        let bytes: Vec<u8> = (0..1024).map(|i| (i * 7) as u8).collect();
+        let words = bytes.as_chunks::<8>().0.iter().map(|&w| u64::from_le_bytes(w));
+        assert_eq!(read(&bytes), words.fold(0, u64::wrapping_add));
+    }
+
+    /// A loop that the compiler saw through would take no time, however many turns it had.
+    #[test]
+    fn more_turns_take_more_time() {
+        for kernels in Kernels::names().filter_map(Kernels::named) {
+            for peak in [Act::Q8x32, Act::F32].into_iter().filter_map(|act| kernels.peak(act)) {
+                let seconds = |turns: u64| {
+                    let times = (0..7).map(|_| {
+                        let start = Instant::now();
+                        peak.run(turns);
+                        start.elapsed().as_secs_f64()
+                    });
+                    times.fold(f64::INFINITY, f64::min)
+                };
+                let (once, twice) = (seconds(200_000), seconds(400_000));
+                assert!(twice > 1.3 * once, "{peak:?}: {once} s, and {twice} s for twice as many");
+            }
+        }
+    }
+}
