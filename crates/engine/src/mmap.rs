@@ -10,10 +10,14 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use ingle_kernel::bytes::Room;
 use ingle_kernel::bytes::{Bytes, Owner};
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
+#[cfg(target_os = "linux")]
+use memmap2::{Advice, MmapMut};
 
 use crate::error::{Error, Result};
 
@@ -97,6 +101,20 @@ impl Owner for Pages {
             let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
         }
     }
+
+    #[cfg(target_os = "linux")]
+    fn room(&self, n: usize) -> Room {
+        large_pages(n).map_or_else(|_| Box::new(vec![0u8; n]) as Room, |room| Box::new(room))
+    }
+}
+
+/// Memory for a copy, in large pages where the system has some: they are ready sooner and found faster.
+#[cfg(target_os = "linux")]
+fn large_pages(n: usize) -> std::io::Result<MmapMut> {
+    let room = MmapMut::map_anon(n)?;
+    // Only advice: without large pages it is memory all the same.
+    let _ = room.advise(Advice::HugePage);
+    Ok(room)
 }
 
 /// A multiple of the page sizes in use, so that no page is released that holds more than was named.

@@ -55,7 +55,7 @@ fn main() {
             for (i, n) in TOKENS.into_iter().enumerate() {
                 let rows = if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(16).min(rows) };
                 let part = mat.rows_view(0..rows);
-                let part = if is("packed") { part.packable() } else { part };
+                let part = if is("packed") { part.packable(1) } else { part };
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
                 acts.set(&pool, mat.kernel().form, &x, COLS, kernels.ops().quantize);

@@ -28,7 +28,20 @@ pub trait Owner: Send + Sync {
     fn release(&self, range: Range<usize>) {
         let _ = range;
     }
+
+    /// `n` zeros for a copy of some of the bytes.
+    fn room(&self, n: usize) -> Room {
+        Box::new(vec![0; n])
+    }
 }
+
+/// Memory of our own.
+pub type Room = Box<dyn AsMutBytes>;
+
+/// What lends its bytes to be read and written; the same slice each time.
+pub trait AsMutBytes: AsRef<[u8]> + AsMut<[u8]> + Send + Sync {}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]> + Send + Sync> AsMutBytes for T {}
 
 /// An owner of memory that stays.
 struct Plain<T>(T);
@@ -54,6 +67,11 @@ impl Bytes {
     /// Whether this window can leave memory and be had again.
     pub fn is_releasable(&self) -> bool {
         self.owner.is_releasable()
+    }
+
+    /// `n` zeros for a copy of this window.
+    pub fn room(&self, n: usize) -> Room {
+        self.owner.room(n)
     }
 
     /// Says that this window is not needed soon and may leave memory.

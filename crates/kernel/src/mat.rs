@@ -1,10 +1,11 @@
 //! A weight matrix: a block format, a shape, the bytes where they lie, and the kernel that multiplies them.
 
+use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, Room};
 use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
 use crate::simd::{Kernels, RowKernel, TileFn};
@@ -21,25 +22,34 @@ pub struct Mat {
 }
 
 /// The weights packed ([`crate::simd::Packing`]), once they are.
-#[derive(Debug, Default)]
 struct Packed {
-    was_used: AtomicBool,
+    /// Steps of few tokens that go by before.
+    n_before: AtomicUsize,
     bytes: OnceLock<Lines>,
 }
 
 /// Memory that begins with a cache line.
-#[derive(Debug)]
 struct Lines {
-    bytes: Vec<u8>,
+    room: Room,
     first: usize,
 }
 
 impl Lines {
     /// `n` zeros.
-    fn new(n: usize) -> Self {
-        let bytes = vec![0; n + LINE - 1];
-        let first = bytes.as_ptr().align_offset(LINE);
-        Self { bytes, first }
+    fn new(bytes: &Bytes, n: usize) -> Self {
+        let room = bytes.room(n + LINE - 1);
+        let first = (*room).as_ref().as_ptr().align_offset(LINE);
+        Self { room, first }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &(*self.room).as_ref()[self.first..]
+    }
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packed({:?})", self.bytes.get().map(|lines| lines.bytes().len()))
     }
 }
 
@@ -62,16 +72,18 @@ impl Mat {
         Self { format, rows, cols, bytes, kernel: kernels.row_kernel(format, cols), packed: None }
     }
 
-    /// The same matrix, which packs its weights when few tokens come the second time: the first step of a run is on the way
-    /// to somebody's first token. A copy in memory then replaces what was read of the bytes it was made of.
-    pub fn packable(mut self) -> Self {
-        self.packed = self.kernel.packing.map(|_| Arc::default());
+    /// The same matrix, which packs its weights after `n_steps` steps of few tokens: not all of a model at once, and none in the
+    /// first step, which is on the way to somebody's first token. A copy in memory then replaces what was read of the
+    /// bytes it was made of.
+    pub fn packable(mut self, n_steps: usize) -> Self {
+        let packed = || Arc::new(Packed { n_before: AtomicUsize::new(n_steps), bytes: OnceLock::new() });
+        self.packed = self.kernel.packing.map(|_| packed());
         self
     }
 
-    /// Whether the matrix may pack its weights.
-    pub fn is_packable(&self) -> bool {
-        self.packed.is_some()
+    /// After how many more steps of few tokens it packs its weights; `None` if never.
+    pub fn packs_after(&self) -> Option<usize> {
+        self.packed.as_ref().map(|packed| packed.n_before.load(Relaxed))
     }
 
     /// Outputs.
@@ -117,14 +129,17 @@ impl Mat {
     /// Packs the weights if a step of `n_tokens` is to find them packed.
     pub(crate) fn get_ready(&self, pool: &Pool, n_tokens: usize) {
         let (Some(packed), Some(packing)) = (&self.packed, self.kernel.packing) else { return };
-        let is_due = n_tokens <= FEW_TOKENS && packed.bytes.get().is_none();
-        if !is_due || !packed.was_used.swap(true, Relaxed) {
+        if n_tokens > FEW_TOKENS || packed.bytes.get().is_some() {
+            return;
+        }
+        let waits = packed.n_before.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok();
+        if waits {
             return;
         }
         packed.bytes.get_or_init(|| {
             let row = self.row_bytes();
-            let mut lines = Lines::new(self.rows.next_multiple_of(packing.rows) * row);
-            let out = Disjoint::new(&mut lines.bytes[lines.first..]);
+            let mut lines = Lines::new(&self.bytes, self.rows.next_multiple_of(packing.rows) * row);
+            let out = Disjoint::new(&mut (*lines.room).as_mut()[lines.first..]);
             pool.run(self.rows.div_ceil(ROWS_AT_ONCE), |i, _| {
                 let rows = i * ROWS_AT_ONCE..self.rows.min((i + 1) * ROWS_AT_ONCE);
                 let n = rows.len().next_multiple_of(packing.rows) * row;
@@ -144,7 +159,7 @@ impl Mat {
         match (packed, self.kernel.packing) {
             (Some(packed), Some(packing)) => {
                 let end = rows.start + rows.len().next_multiple_of(packing.rows);
-                (packing.tile, &packed.bytes[packed.first..][rows.start * row..end * row])
+                (packing.tile, &packed.bytes()[rows.start * row..end * row])
             }
             _ => (self.kernel.tile, &self.bytes[rows.start * row..rows.end * row]),
         }

@@ -104,8 +104,8 @@ fn packed_weights_give_the_same_bits() {
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
                 let plain = Mat::new(&kernels, format, n_rows, cols, bytes.clone());
-                let packed = plain.clone().packable();
-                assert_eq!(packed.is_packable(), plain.kernel().packing.is_some());
+                let packed = plain.clone().packable(1);
+                assert_eq!(packed.packs_after().is_some(), plain.kernel().packing.is_some());
                 for n_tokens in [1, 1, 2, 13] {
                     let x = &x[..n_tokens * cols];
                     let truth = product(&kernels, &plain, x, 1);

@@ -70,7 +70,10 @@ impl Linear {
             .as_ref()
             .map(|place| Place { weight: place.weight.clone(), first_row: place.first_row + range.start });
         let mat = self.mat.rows_view(range);
-        let mat = if self.mat.is_packable() { mat.packable() } else { mat };
+        let mat = match self.mat.packs_after() {
+            Some(n_steps) => mat.packable(n_steps),
+            None => mat,
+        };
         Self { mat, bias, place }
     }
 }

@@ -4,6 +4,7 @@
 //! file's bytes; fused ones become views of their rows. A tensor that nothing takes is an error: it means that the
 //! file's arithmetic is not the one we know.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
 use ingle_kernel::bytes::Bytes;
@@ -21,12 +22,17 @@ const REDUNDANT: &[&str] = &["attn_rot_embd.weight", "attention.rotary_emb.inv_f
 /// Small tensors of the whole model that the configuration has read.
 const CONFIGURED: &[&str] = &["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
+/// Steps of few tokens over which a model's matrices are packed, so that none takes much longer than the others.
+const PACKING_STEPS: usize = 8;
+
 /// A file's tensors, being taken: those of a layer at a time, or those of the whole model.
 #[derive(Debug)]
 pub struct Source<'a> {
     file: &'a Contents,
     config: &'a Config,
     kernels: &'a Kernels,
+    /// How many matrices may be packed.
+    n_packable: Cell<usize>,
     /// `blk.N.` while a layer is read, nothing otherwise.
     prefix: String,
     used: HashSet<String>,
@@ -37,7 +43,8 @@ impl<'a> Source<'a> {
     /// Begins with every tensor of `file` untaken.
     pub fn new(file: &'a Contents, config: &'a Config, kernels: &'a Kernels) -> Self {
         let used = CONFIGURED.iter().map(|&name| name.to_owned()).collect();
-        Self { file, config, kernels, prefix: String::new(), used, adaptable: BTreeMap::new() }
+        let (n_packable, prefix) = (Cell::new(0), String::new());
+        Self { file, config, kernels, n_packable, prefix, used, adaptable: BTreeMap::new() }
     }
 
     /// Names are those of layer `i` from here on; `None` for those of the whole model.
@@ -65,11 +72,17 @@ impl<'a> Source<'a> {
         Ok(self.new_mat(tensor, rows, cols, tensor.bytes()))
     }
 
-    /// It may be packed where that takes no more memory, as the file's pages can go.
+    /// It may be packed where that takes no more memory, as the file's pages can go; one of them in the second step, the next in
+    /// the third, and so on.
     fn new_mat(&self, tensor: &Tensor, rows: usize, cols: usize, bytes: Bytes) -> Mat {
         let packs = self.kernels.packs() && bytes.is_releasable();
         let mat = Mat::new(self.kernels, tensor.format, rows, cols, bytes);
-        if packs { mat.packable() } else { mat }
+        if !packs {
+            return mat;
+        }
+        let i = self.n_packable.get();
+        self.n_packable.set(i + 1);
+        mat.packable(1 + i % PACKING_STEPS)
     }
 
     /// `n` values, decoded.

@@ -110,7 +110,7 @@ impl Cell {
     fn new(pool: &Pool, kernels: &Kernels, all: &Mat, n_tokens: usize, rows: usize) -> Self {
         let mats = (0..all.rows() / rows).map(|i| {
             let mat = all.rows_view(i * rows..(i + 1) * rows);
-            if kernels.packs() { mat.packable() } else { mat }
+            if kernels.packs() { mat.packable(1) } else { mat }
         });
         let mats: Vec<Mat> = mats.collect();
         let x: Vec<f32> = (0..n_tokens * COLS).map(|i| (i as f32).sin()).collect();

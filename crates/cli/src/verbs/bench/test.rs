@@ -36,6 +36,9 @@ pub enum Work {
     Step(usize),
 }
 
+/// Tokens after which all weights are packed that will be.
+const WARM_UP_TOKENS: usize = 10;
+
 impl Test {
     /// Tokens of a prompt, as llama-bench counts: those that go through the model together.
     pub fn n_prompt(&self) -> usize {
@@ -90,11 +93,12 @@ impl Test {
         Ok(())
     }
 
-    /// A run that does not count: it maps pages, wakes threads and fills caches. One token stands for all that are generated.
+    /// A run that does not count: it maps pages, packs weights, wakes threads and fills caches. Some tokens stand for all that
+    /// are generated.
     pub fn warm_up(&self, session: &mut Session, env: &Env) -> Result<(), Failure> {
         let work = match self.work {
-            Work::Generate(_) => Work::Generate(1),
-            Work::Both(p, _) => Work::Both(p, 1),
+            Work::Generate(n) => Work::Generate(n.min(WARM_UP_TOKENS)),
+            Work::Both(p, n) => Work::Both(p, n.min(WARM_UP_TOKENS)),
             other => other,
         };
         Self { work, ..*self }.sample(session, env).map(|_| ())
