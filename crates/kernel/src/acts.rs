@@ -62,7 +62,7 @@ pub struct ActRow<'a> {
     pub q: &'a [i8],
     /// Scales. `(dim / block)`
     pub d: &'a [f32],
-    /// Of every 32 int8 values their sum; under one scale per 256 the sums of both halves, see [`halves`]. `(dim / 32)`
+    /// Of every 32 int8 values their sum; under one scale per 256 the sums of both halves, an i16 each. `(dim / 32)`
     pub sums: &'a [i32],
 }
 
@@ -156,7 +156,9 @@ impl Acts {
             let at = |per: usize| (tokens.start * dim / per, tokens.len() * dim / per);
             let ((q_at, n_q), (d_at, n_d), (sums_at, n_sums)) = (at(1), at(act.block()), at(32));
             // SAFETY: what belongs to a group's tokens belongs to its task alone.
-            let (q, d) = unsafe { (q.part(q_at, n_q), d.part(d_at, n_d)) };
+            let q = unsafe { q.part(q_at, n_q) };
+            // SAFETY: the same.
+            let d = unsafe { d.part(d_at, n_d) };
             // SAFETY: the same.
             let sums = unsafe { sums.part(sums_at, n_sums) };
             for (t, x) in x[q_at..q_at + n_q].chunks_exact(dim).enumerate() {

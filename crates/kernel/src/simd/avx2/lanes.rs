@@ -74,7 +74,7 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        op!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+        op!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
     }
 
     #[inline(always)]
