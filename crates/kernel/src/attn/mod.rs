@@ -225,12 +225,20 @@ mod tests {
     use super::*;
     use crate::quant;
 
-    /// Softmax attention in f64, straight from the definition.
-    fn reference(shape: Shape, sinks: Option<&[f32]>, k: &[f32], v: &[f32], q: &[f32]) -> Vec<f64> {
+    /// Softmax attention in f64, straight from the definition, of the tokens from `first` on.
+    fn reference(
+        first: usize,
+        shape: Shape,
+        sinks: Option<&[f32]>,
+        k: &[f32],
+        v: &[f32],
+        q: &[f32],
+    ) -> Vec<f64> {
         let row = shape.n_heads * shape.head_dim;
         let at = |pos: usize, head: usize| (pos * shape.n_kv_heads + head) * shape.head_dim;
         let mut out = vec![0.0; q.len()];
-        for (i, (q, out)) in q.chunks(shape.head_dim).zip(out.chunks_mut(shape.head_dim)).enumerate() {
+        let heads = q.chunks(shape.head_dim).zip(out.chunks_mut(shape.head_dim)).enumerate();
+        for (i, (q, out)) in heads.skip(first * shape.n_heads) {
             let (pos, head) = (i * shape.head_dim / row, i % shape.n_heads / shape.group());
             let dot = |p: usize| -> f64 {
                 let k = &k[at(p, head)..];
@@ -264,8 +272,8 @@ mod tests {
         Shape { n_heads, n_kv_heads, head_dim, scale: 0.3, window: None, softcap: None }
     }
 
-    /// A step of `first` tokens and then steps of `chunk`, each storing its keys and values just before it attends, in a cache
-    /// of `n_places` blocks.
+    /// Keys and values of `first` tokens and then steps of `chunk`, each storing its own just before it attends, in a cache of
+    /// `n_places` blocks.
     fn run_behind(
         first: usize,
         shape: Shape,
@@ -290,9 +298,11 @@ mod tests {
             let rows = [&k[pos * kv_row..end * kv_row], &v[pos * kv_row..end * kv_row]];
             let heads = (shape.n_kv_heads, shape.head_dim);
             store(&pool, &kernels, format, heads, pos, rows, [&mut cache_k, &mut cache_v]);
-            let cache = Cache { format, k: &cache_k, v: &cache_v };
-            let queries = Queries { first_pos: pos, q: &q[pos * row..end * row], sinks };
-            attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out[pos * row..end * row]);
+            if pos >= first {
+                let cache = Cache { format, k: &cache_k, v: &cache_v };
+                let queries = Queries { first_pos: pos, q: &q[pos * row..end * row], sinks };
+                attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out[pos * row..end * row]);
+            }
             pos = end;
         }
         out
@@ -338,7 +348,7 @@ mod tests {
                     continue;
                 }
                 let kept = |x: &[f32]| kept(format, x, shape.head_dim);
-                let exact = reference(shape, sinks, &kept(&k), &kept(&v), &q);
+                let exact = reference(0, shape, sinks, &kept(&k), &kept(&v), &q);
                 let given = [&k[..], &v, &q];
                 for tier in Kernels::names() {
                     let whole = run(shape, sinks, given, (format, 5), (tier, 1, n_pos));
@@ -357,7 +367,8 @@ mod tests {
 
     #[test]
     fn segments_give_the_same_on_one_thread_and_on_many() {
-        let n_pos = 2 * SEGMENT + 150;
+        // From before the end of a segment to behind it, and from before a window's to behind it.
+        let (first, n_pos) = (2 * SEGMENT - 40, 2 * SEGMENT + 60);
         let windowed = Shape { window: Some(SEGMENT + 40), softcap: Some(2.0), ..shape(3, 3, 32) };
         for (shape, has_sinks) in [(shape(4, 1, 32), false), (shape(2, 1, 32), true), (windowed, true)] {
             let (row, kv_row) = (shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
@@ -367,15 +378,13 @@ mod tests {
             let (given, places) = ([&k[..], &v, &q], n_pos.div_ceil(BLOCK));
             for format in ["f16", "q8_0"] {
                 let kept = |x: &[f32]| kept(format, x, shape.head_dim);
-                let exact = reference(shape, sinks, &kept(&k), &kept(&v), &q);
+                let exact = reference(first, shape, sinks, &kept(&k), &kept(&v), &q);
                 for tier in Kernels::names() {
-                    let whole = run(shape, sinks, given, (format, places), (tier, 1, n_pos));
+                    let whole = run_behind(first, shape, sinks, given, (format, places), (tier, 1, n_pos));
                     for (a, b) in whole.iter().zip(&exact) {
                         assert!((f64::from(*a) - b).abs() < 2e-6, "{tier} {format} {shape:?}: {a} {b}");
                     }
-                    // From before the end of a segment to behind it, and from before a window's to behind it.
                     for (n_threads, chunk) in [(1, 1), (2, 1), (3, 5), (2, 40), (5, 3)] {
-                        let first = 2 * SEGMENT - 7 * chunk;
                         let by = (tier, n_threads, chunk);
                         let split = run_behind(first, shape, sinks, given, (format, places), by);
                         assert!(split == whole, "{tier} {format} {shape:?} chunks of {chunk} on {n_threads}");
@@ -394,8 +403,9 @@ mod tests {
             v[seen * 32..].fill(f32::INFINITY);
             let places = n_pos.div_ceil(BLOCK);
             for tier in Kernels::names() {
-                for (n_threads, chunk) in [(1, n_pos), (2, n_pos - 5), (3, n_pos / 2)] {
-                    let out = run(shape, None, [&k, &v, &q], (format, places), (tier, n_threads, chunk));
+                for (n_threads, chunk) in [(1, n_pos), (2, 25), (3, 4)] {
+                    let by = (tier, n_threads, chunk);
+                    let out = run_behind(n_pos - 30, shape, None, [&k, &v, &q], (format, places), by);
                     assert!(out[..seen * 64].iter().all(|v| v.is_finite()), "{tier} {format}");
                     assert!(out[seen * 64..].iter().all(|v| !v.is_finite()), "{tier} {format}");
                 }
@@ -410,10 +420,11 @@ mod tests {
         let (k, mut v, q) = (noise(n_pos * 32, 1), noise(n_pos * 32, 2), noise(n_pos * 64, 3));
         v[at * 32..(at + 1) * 32].fill(f32::INFINITY);
         for tier in Kernels::names() {
-            for (n_threads, chunk) in [(1, n_pos), (2, n_pos - 5), (2, 4)] {
+            for (n_threads, chunk) in [(1, n_pos), (2, 9), (2, 4)] {
                 let cache = ("f16", n_pos.div_ceil(BLOCK));
-                let out = run_behind(n_pos - 20, shape, None, [&k, &v, &q], cache, (tier, n_threads, chunk));
-                for (pos, out) in out.chunks(64).enumerate() {
+                let first = at + SEGMENT - 5;
+                let out = run_behind(first, shape, None, [&k, &v, &q], cache, (tier, n_threads, chunk));
+                for (pos, out) in out.chunks(64).enumerate().skip(first) {
                     let sees = (at..at + SEGMENT).contains(&pos);
                     assert!(out.iter().all(|v| v.is_finite() != sees), "{tier} {pos}");
                 }
