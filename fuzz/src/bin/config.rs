@@ -50,7 +50,9 @@ static AROUND: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
 });
 
 fn model_type(config: &[u8]) -> Option<String> {
-    let config: Value = serde_json::from_slice(config).ok()?;
+    // Python writes an Infinity that JSON has not.
+    let config = String::from_utf8_lossy(config).replace("Infinity", "null");
+    let config: Value = serde_json::from_str(&config).ok()?;
     Some(config.get("model_type")?.as_str()?.to_owned())
 }
 
