@@ -277,17 +277,27 @@ fn quantize_blocks<const BLOCK: usize>(
         let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 };
         *d = scale;
         for ((x, q), sum) in x.as_chunks::<32>().0.iter().zip(&mut q).zip(&mut sums) {
-            for (q, &x) in q.iter_mut().zip(x) {
-                *q = round_i8(x * inverse);
+            let mut wide = [0; 32];
+            for (wide, &x) in wide.iter_mut().zip(x) {
+                *wide = round(x * inverse);
             }
-            let (low, high) = q.split_at(16);
-            *sum = sum_of([low, high].map(|q| q.iter().map(|&v| i32::from(v)).sum()));
+            for (q, &wide) in q.iter_mut().zip(&wide) {
+                *q = wide as i8;
+            }
+            // Of a NaN or an infinity only the lowest byte counts.
+            let mut sums = [0; 2];
+            for (sum, half) in sums.iter_mut().zip(wide.as_chunks::<16>().0) {
+                for &wide in half {
+                    *sum += i32::from(wide as i8);
+                }
+            }
+            *sum = sum_of(sums);
         }
     }
 }
 
 /// Nearest even for |v| <= 127.5: adding 1.5 * 2^23 leaves the integer in the mantissa's low bits.
 #[inline(always)]
-fn round_i8(v: f32) -> i8 {
-    ((v + 12_582_912.0).to_bits() as i32 - 0x4b40_0000) as i8
+fn round(v: f32) -> i32 {
+    ((v + 12_582_912.0).to_bits() as i32).wrapping_sub(0x4b40_0000)
 }

@@ -145,7 +145,10 @@ impl Mat {
                 let n = rows.len().next_multiple_of(packing.rows) * row;
                 // SAFETY: these rows are packed by this task alone.
                 let out = unsafe { out.part(rows.start * row, n) };
-                (packing.pack)(&self.bytes[rows.start * row..rows.end * row], rows.len(), out);
+                let weights = self.bytes.get(rows.start * row..rows.end * row).expect("rows lie inside");
+                (packing.pack)(&weights, rows.len(), out);
+                // At once, so that a large matrix is not there twice.
+                weights.release();
             });
             self.bytes.release();
             lines

@@ -109,7 +109,6 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     let kind = E::kind::<L>();
     let mut panel = Panel::new(l);
     let mut lanes = [0.0; ROWS_MAX];
-    let mut whole = [0; ROWS_MAX * BYTES_MAX];
     let n_asked = Cell::new(0);
     for first in (0..n_rows).step_by(L::N) {
         let strip = &weights[first * row_bytes..];
@@ -118,12 +117,14 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
         for at in 0..n_panels {
             let (start, len) = (at * L::N * E::BYTES, E::BYTES.min(row_bytes - at * E::BYTES));
             let ahead = Ahead::new(strip.as_ptr().wrapping_add(start + AHEAD), &n_asked);
+            // Filled only where rows or columns are missing.
+            let mut whole;
             if PACKED {
                 let there = &strip[start..][..L::N * len];
                 let there = if len == E::BYTES {
                     there
                 } else {
-                    whole.fill(0);
+                    whole = [0; ROWS_MAX * BYTES_MAX];
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
@@ -133,6 +134,7 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                 let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
                     Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(start))
                 } else {
+                    whole = [0; ROWS_MAX * BYTES_MAX];
                     fill_up(rest, row_bytes, len, &mut whole, E::BYTES);
                     Rows::new(&whole, E::BYTES, E::BYTES, L::N, std::ptr::null())
                 };
@@ -154,9 +156,8 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     }
 }
 
-/// Rows with zeros where rows or columns are missing.
+/// The rows that are there, in the place of zeros.
 fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_row_bytes: usize) {
-    whole.fill(0);
     for (row, whole) in rest.chunks(row_bytes).zip(whole.chunks_exact_mut(whole_row_bytes)) {
         whole[..len].copy_from_slice(&row[..len]);
     }
