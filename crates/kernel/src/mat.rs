@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::bytes::{Bytes, Room};
+use crate::gemm::TILE_ROWS;
 use crate::par::{Disjoint, Pool};
 use crate::quant::Format;
 use crate::simd::{Kernels, RowKernel, TileFn};
@@ -18,11 +19,11 @@ pub struct Mat {
     cols: usize,
     bytes: Bytes,
     kernel: RowKernel,
-    packed: Option<Arc<Packed>>,
+    packed: Option<Arc<PackedCopy>>,
 }
 
 /// The weights packed ([`crate::simd::Packing`]), once they are.
-struct Packed {
+struct PackedCopy {
     /// Steps of few tokens that go by before.
     n_before: AtomicUsize,
     bytes: OnceLock<Lines>,
@@ -47,9 +48,9 @@ impl Lines {
     }
 }
 
-impl fmt::Debug for Packed {
+impl fmt::Debug for PackedCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Packed({:?})", self.bytes.get().map(|lines| lines.bytes().len()))
+        write!(f, "PackedCopy({:?})", self.bytes.get().map(|lines| lines.bytes().len()))
     }
 }
 
@@ -76,7 +77,9 @@ impl Mat {
     /// first step, which is on the way to somebody's first token. A copy in memory then replaces what was read of the
     /// bytes it was made of.
     pub fn packable(mut self, n_steps: usize) -> Self {
-        let packed = || Arc::new(Packed { n_before: AtomicUsize::new(n_steps), bytes: OnceLock::new() });
+        let rows = self.kernel.packing.map_or(1, |packing| packing.rows);
+        assert!(TILE_ROWS.is_multiple_of(rows), "tiles begin with strips of {rows} rows");
+        let packed = || Arc::new(PackedCopy { n_before: AtomicUsize::new(n_steps), bytes: OnceLock::new() });
         self.packed = self.kernel.packing.map(|_| packed());
         self
     }
@@ -155,7 +158,7 @@ impl Mat {
         });
     }
 
-    /// How a tile of rows is multiplied and its bytes. Tiles begin with a multiple of [`crate::gemm::TILE_ROWS`].
+    /// How a tile of rows is multiplied and its bytes. Tiles begin with a multiple of [`TILE_ROWS`].
     pub(crate) fn tile(&self, rows: Range<usize>) -> (TileFn, &[u8]) {
         let row = self.row_bytes();
         let packed = self.packed.as_ref().and_then(|packed| packed.bytes.get());

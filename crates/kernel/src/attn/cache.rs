@@ -89,7 +89,7 @@ pub(crate) trait Matrix: Copy {
     fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize);
 }
 
-/// Floats of `BYTES` bytes each.
+/// f32 or f16, by `BYTES`.
 #[derive(Clone, Copy)]
 pub(crate) struct Plain<'a, const BYTES: usize> {
     bytes: &'a [u8],
@@ -113,55 +113,37 @@ impl<'a, const BYTES: usize> Plain<'a, BYTES> {
     fn part(self, row: usize, column: usize, n: usize) -> &'a [u8] {
         &self.bytes[BYTES * (row * self.width + column)..][..BYTES * n]
     }
+}
+
+impl<const BYTES: usize> Matrix for Plain<'_, BYTES> {
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        let part = self.part(row, column, 16 * C);
+        for (lanes, bytes) in lanes.iter_mut().zip(part.chunks_exact(16 * BYTES)) {
+            *lanes = match BYTES {
+                4 => l.load_f32(bytes.as_array().expect("16 floats")),
+                _ => l.load_f16(bytes.as_array().expect("16 halves")),
+            };
+        }
+        lanes
+    }
 
     #[inline(always)]
-    fn ask<L: Floats>(self, l: L, row: usize, column: usize, n: usize) {
-        for line in (0..BYTES * n).step_by(64) {
+    fn one(self, row: usize, column: usize) -> f32 {
+        match *self.part(row, column, 1) {
+            [a, b] => half::f16_to_f32(u16::from_le_bytes([a, b])),
+            [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
+            _ => unreachable!("f32 or f16"),
+        }
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        for line in (0..BYTES * 16 * C).step_by(64) {
             let at = BYTES * (row * self.width + column) + line;
             l.prefetch(self.bytes.as_ptr().wrapping_add(at + self.block_bytes));
         }
-    }
-}
-
-impl Matrix for Plain<'_, 4> {
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        for (lanes, bytes) in lanes.iter_mut().zip(self.part(row, column, 16 * C).as_chunks().0) {
-            *lanes = l.load_f32(bytes);
-        }
-        lanes
-    }
-
-    #[inline(always)]
-    fn one(self, row: usize, column: usize) -> f32 {
-        f32::from_le_bytes(*self.part(row, column, 1).as_array().expect("4 bytes"))
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        self.ask(l, row, column, 16 * C);
-    }
-}
-
-impl Matrix for Plain<'_, 2> {
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        for (lanes, bytes) in lanes.iter_mut().zip(self.part(row, column, 16 * C).as_chunks().0) {
-            *lanes = l.load_f16(bytes);
-        }
-        lanes
-    }
-
-    #[inline(always)]
-    fn one(self, row: usize, column: usize) -> f32 {
-        half::f16_to_f32(u16::from_le_bytes(*self.part(row, column, 1).as_array().expect("2 bytes")))
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        self.ask(l, row, column, 16 * C);
     }
 }
 

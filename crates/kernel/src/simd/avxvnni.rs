@@ -5,7 +5,7 @@ use std::arch::is_x86_feature_detected as has;
 use super::avx2::lanes::Avx;
 use super::expand::expansions;
 use super::lanes::{multiply, tiles};
-use super::{Tier, avx2};
+use super::{Tier, avx2, peak};
 
 /// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
 pub static TIER: Tier = Tier {
@@ -15,6 +15,7 @@ pub static TIER: Tier = Tier {
     caches: avx2::CACHES,
     floats: avx2::FLOATS,
     tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply, GROUP)),
+    peaks: peak::AVXVNNI,
 };
 
 multiply!(Avx<true>, "avx2,fma,f16c,avxvnni", tokens [1 2 3] 4, steps { _ => 8 });

@@ -37,6 +37,7 @@ use crate::acts::{Acts, Form};
 use crate::attn::CacheKernel;
 use crate::ops::Ops;
 use crate::quant::Format;
+use peak::Peak;
 
 /// What one kind of CPU brings. Its functions may need that CPU, so they are reached through [`Kernels`] only.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub struct Tier {
     pub(crate) floats: &'static [(&'static str, RowKernel)],
     /// Those of block formats.
     pub(crate) tiles: &'static [(&'static str, RowKernel)],
+    /// Its product instructions, over and over: what bounds its kernels.
+    pub(crate) peaks: &'static [Peak],
 }
 
 /// All tiers this program was built with, slowest first. The last one the CPU has is the default.

@@ -2,17 +2,19 @@
 //! a sum over memory that does nothing but read it.
 //!
 //! A loop keeps enough sums in registers that none waits for itself, and reads nothing from memory, so what is measured is
-//! the rate at which the instruction is taken: the roof over every kernel of the tier. To add one write its loop and a line in
-//! `PEAKS`. A tier without a line has no roof here and none is made up for it: plain Rust (`scalar`) is whatever the
+//! the rate at which the instruction is taken: the roof over every kernel of the tier ([`super::Tier`] names its own). A tier
+//! may have none, and none is made up for it: plain Rust (`scalar`) is whatever the
 //! compiler makes of it, and NEON without `sdot` has several ways to multiply bytes.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
-#[cfg(target_arch = "aarch64")]
-use std::arch::{aarch64::*, asm};
 use std::hint::black_box;
 
 use super::Kernels;
+#[cfg(target_arch = "aarch64")]
+use super::neon::lanes::sdot;
 use crate::acts::Act;
 
 /// Sums of a loop that has 32 registers: more than a fused product's latency times the most that start in a cycle.
@@ -25,8 +27,6 @@ const FEW: usize = 12;
 /// A product instruction of a tier.
 #[derive(Debug)]
 pub struct Peak {
-    /// The tier whose kernels use it.
-    tier: &'static str,
     /// The instruction, or instructions where a product takes several, as an assembler writes them.
     pub instruction: &'static str,
     /// Whether it multiplies f32 rather than bytes.
@@ -37,95 +37,42 @@ pub struct Peak {
     turns: fn(u64),
 }
 
-/// What there is, by tier.
-static PEAKS: &[Peak] = &[
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avx2",
-        instruction: "vpmaddubsw + vpaddw, 256 bits",
-        is_float: false,
-        ops_per_turn: 2 * 32 * FEW as u64,
-        // SAFETY: a tier's peak is handed out with its kernels, after `detect` found the features.
-        turns: |n| unsafe { maddubs_256(n) },
-    },
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avx2",
-        instruction: "vfmadd231ps, 256 bits",
-        is_float: true,
-        ops_per_turn: 2 * 8 * FEW as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { fma_256(n) },
-    },
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avxvnni",
-        instruction: "vpdpbusd, 256 bits",
-        is_float: false,
-        ops_per_turn: 2 * 32 * FEW as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { dpbusd_256(n) },
-    },
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avxvnni",
-        instruction: "vfmadd231ps, 256 bits",
-        is_float: true,
-        ops_per_turn: 2 * 8 * FEW as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { fma_256(n) },
-    },
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avx512",
-        instruction: "vpdpbusd, 512 bits",
-        is_float: false,
-        ops_per_turn: 2 * 64 * MANY as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { dpbusd_512(n) },
-    },
-    #[cfg(target_arch = "x86_64")]
-    Peak {
-        tier: "avx512",
-        instruction: "vfmadd231ps, 512 bits",
-        is_float: true,
-        ops_per_turn: 2 * 16 * MANY as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { fma_512(n) },
-    },
-    #[cfg(target_arch = "aarch64")]
-    Peak {
-        tier: "neon",
-        instruction: "fmla, 128 bits",
-        is_float: true,
-        ops_per_turn: 2 * 4 * MANY as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { fmla(n) },
-    },
-    #[cfg(target_arch = "aarch64")]
-    Peak {
-        tier: "dotprod",
-        instruction: "sdot, 128 bits",
-        is_float: false,
-        ops_per_turn: 2 * 16 * MANY as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { sdot(n) },
-    },
-    #[cfg(target_arch = "aarch64")]
-    Peak {
-        tier: "dotprod",
-        instruction: "fmla, 128 bits",
-        is_float: true,
-        ops_per_turn: 2 * 4 * MANY as u64,
-        // SAFETY: the same.
-        turns: |n| unsafe { fmla(n) },
-    },
+/// A loop of `$turns` that keeps `$sums` sums of `$products` products each, of bytes (`false`) or of floats (`true`).
+macro_rules! peak {
+    ($instruction:literal, $is_float:literal, $products:literal x $sums:ident, $turns:ident) => {
+        Peak {
+            instruction: $instruction,
+            is_float: $is_float,
+            ops_per_turn: 2 * $products * $sums as u64,
+            // SAFETY: a tier's peak is handed out with its kernels, after `detect` found the features.
+            turns: |n| unsafe { $turns(n) },
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+const FMA_256: Peak = peak!("vfmadd231ps, 256 bits", true, 8 x FEW, fma_256);
+#[cfg(target_arch = "x86_64")]
+pub(super) static AVX2: &[Peak] =
+    &[peak!("vpmaddubsw + vpaddw, 256 bits", false, 32 x FEW, maddubs_256), FMA_256];
+#[cfg(target_arch = "x86_64")]
+pub(super) static AVXVNNI: &[Peak] = &[peak!("vpdpbusd, 256 bits", false, 32 x FEW, dpbusd_256), FMA_256];
+#[cfg(target_arch = "x86_64")]
+pub(super) static AVX512: &[Peak] = &[
+    peak!("vpdpbusd, 512 bits", false, 64 x MANY, dpbusd_512),
+    peak!("vfmadd231ps, 512 bits", true, 16 x MANY, fma_512),
 ];
+#[cfg(target_arch = "aarch64")]
+const FMLA: Peak = peak!("fmla, 128 bits", true, 4 x MANY, fmla);
+#[cfg(target_arch = "aarch64")]
+pub(super) static NEON: &[Peak] = &[FMLA];
+#[cfg(target_arch = "aarch64")]
+pub(super) static DOTPROD: &[Peak] = &[peak!("sdot, 128 bits", false, 16 x MANY, sdot_128), FMLA];
 
 impl Kernels {
     /// The instruction that bounds products with activations in the form `act`; `None` where there is none to measure.
     pub fn peak(&self, act: Act) -> Option<&'static Peak> {
-        PEAKS.iter().find(|peak| peak.tier == self.tier.name && peak.is_float == (act == Act::F32))
+        self.tier.peaks.iter().find(|peak| peak.is_float == (act == Act::F32))
     }
 }
 
@@ -233,20 +180,9 @@ fn fmla(turns: u64) {
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
-fn sdot(turns: u64) {
-    let (w, a) = black_box((vdupq_n_s8(3), vdupq_n_s8(5)));
-    sums!(turns, [vdupq_n_s32(0); MANY], sum => {
-        let mut next = *sum;
-        // SAFETY: the instruction works on registers alone.
-        unsafe {
-            asm!(
-                "sdot {:v}.4s, {:v}.16b, {:v}.16b",
-                inout(vreg) next, in(vreg) w, in(vreg) a,
-                options(pure, nomem, nostack, preserves_flags)
-            );
-        }
-        next
-    });
+fn sdot_128(turns: u64) {
+    let w = black_box(vdupq_n_s32(0x0303_0303));
+    sums!(turns, [vdupq_n_s32(0); MANY], sum => sdot(*sum, w, w));
 }
 
 #[cfg(test)]
@@ -257,11 +193,12 @@ mod tests {
     use crate::simd::TIERS;
 
     #[test]
-    fn every_peak_belongs_to_a_tier_and_each_tier_has_one_of_a_kind() {
-        for (i, peak) in PEAKS.iter().enumerate() {
-            assert!(TIERS.iter().any(|tier| tier.name == peak.tier), "{}", peak.tier);
-            let same = |other: &&Peak| (other.tier, other.is_float) == (peak.tier, peak.is_float);
-            assert!(!PEAKS[..i].iter().any(|other| same(&other)), "{} twice", peak.tier);
+    fn a_tier_has_at_most_one_peak_of_a_kind() {
+        for tier in TIERS {
+            for is_float in [false, true] {
+                let n = tier.peaks.iter().filter(|peak| peak.is_float == is_float).count();
+                assert!(n <= 1, "{} has {n}", tier.name);
+            }
         }
         let scalar = Kernels::named("scalar").unwrap();
         assert!(scalar.peak(Act::Q8x32).is_none() && scalar.peak(Act::F32).is_none());

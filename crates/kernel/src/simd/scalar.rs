@@ -46,6 +46,7 @@ pub static TIER: Tier = Tier {
     caches: cache_formats!(caches!()),
     floats: &[],
     tiles: &[],
+    peaks: &[],
 };
 
 /// Any format's tile, one dot product at a time.

@@ -11,7 +11,7 @@ use super::expand::expansions;
 use super::floats::{caches, floats};
 use super::lanes::{multiply, tiles};
 use super::ops::ops;
-use super::{RowKernel, Tier};
+use super::{RowKernel, Tier, peak};
 use crate::attn::CacheKernel;
 use crate::attn::cache::cache_formats;
 use lanes::Avx;
@@ -29,6 +29,7 @@ pub static TIER: Tier = Tier {
     caches: CACHES,
     floats: FLOATS,
     tiles: expansions!(tiles!(Avx<false>, "avx2,fma,f16c", multiply, GROUP)),
+    peaks: peak::AVX2,
 };
 
 /// What is done with caches.

@@ -12,7 +12,7 @@ use super::expand::expansions;
 use super::floats::{caches, floats};
 use super::lanes::{multiply, tiles};
 use super::ops::ops;
-use super::{Tier, avx2};
+use super::{Tier, avx2, peak};
 use crate::attn::cache::cache_formats;
 use lanes::Avx512;
 
@@ -40,6 +40,7 @@ pub static TIER: Tier = Tier {
         multiply,
         GROUP
     )),
+    peaks: peak::AVX512,
 };
 
 // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.

@@ -300,7 +300,7 @@ fn dot(sum: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t {
 /// The same in one instruction.
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
-fn sdot(mut sum: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t {
+pub(in crate::simd) fn sdot(mut sum: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t {
     // SAFETY: the instruction works on registers alone.
     unsafe {
         asm!(

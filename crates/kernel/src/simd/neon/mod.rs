@@ -5,15 +5,15 @@
 //! f16 and prefetches yet, so they are written in assembly.
 
 mod floats;
-mod lanes;
+pub(super) mod lanes;
 
 use std::arch::is_aarch64_feature_detected as has;
 
-use super::Tier;
 use super::expand::expansions;
 use super::floats::{caches, floats};
 use super::lanes::{multiply, tiles};
 use super::ops::ops;
+use super::{Tier, peak};
 use crate::attn::cache::cache_formats;
 use lanes::Neon;
 
@@ -25,6 +25,7 @@ pub static NEON: Tier = Tier {
     caches: cache_formats!(caches!(Neon<false>, "neon")),
     floats: floats!(Neon<false>, "neon", 2 x 3, 4),
     tiles: plain::TILES,
+    peaks: peak::NEON,
 };
 
 /// The same.
@@ -35,6 +36,7 @@ pub static DOTPROD: Tier = Tier {
     caches: NEON.caches,
     floats: NEON.floats,
     tiles: dotprod::TILES,
+    peaks: peak::DOTPROD,
 };
 
 mod plain {
