@@ -1,4 +1,4 @@
-//! Speed of every tile kernel on one thread: `cargo run --release -p ingle-kernel --example kernels [tier] [format]`.
+//! Speed of every tile kernel: `cargo run --release -p ingle-kernel --example kernels [tier] [format] [threads]`.
 //!
 //! One token shows the rate at which weights are read, from memory, as the matrices exceed the caches, or with `cached` from
 //! the second-level cache; more tokens show the rate of multiplications. With `packed` weights are packed for few tokens.
@@ -24,7 +24,9 @@ fn main() {
     let is = |what: &str| how.iter().any(|w| w == what);
     let n_bytes = if is("cached") { IN_CACHE } else { IN_MEMORY };
     let chosen = |name: &str, other: bool| wanted.iter().all(|w| w == name || other);
-    let pool = Pool::new(1);
+    let (n_threads, wanted): (Vec<String>, Vec<String>) =
+        wanted.into_iter().partition(|w| w.parse::<usize>().is_ok());
+    let pool = Pool::new(n_threads.first().map_or(1, |n| n.parse().expect("parsed before")));
     println!(
         "{:8} {:6} {:>8} {}",
         "tier",

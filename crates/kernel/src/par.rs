@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -231,6 +232,55 @@ impl<'a, T> Disjoint<'a, T> {
         let start = unsafe { self.start.add(start) };
         // SAFETY: inside the slice by the assert above; unique by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// Columns `first..first + n` of rows `rows` of this matrix with rows of `width`.
+    ///
+    /// # Safety
+    /// No two parts or columns that are alive at the same time may overlap.
+    pub(crate) unsafe fn columns(
+        &self,
+        rows: Range<usize>,
+        width: usize,
+        first: usize,
+        n: usize,
+    ) -> Columns<'a, T> {
+        assert!(first <= width && n <= width - first, "columns {first}+{n} of {width}");
+        assert!(
+            rows.end.checked_mul(width).is_some_and(|end| end <= self.len),
+            "rows {rows:?} of {}",
+            self.len
+        );
+        let start = self.start.wrapping_add(rows.start * width + first);
+        Columns { start, n_rows: rows.len(), width, n, _borrow: std::marker::PhantomData }
+    }
+}
+
+/// Some neighbouring columns of some neighbouring rows of a matrix, for one thread to write.
+#[derive(Debug)]
+pub struct Columns<'a, T> {
+    start: *mut T,
+    n_rows: usize,
+    width: usize,
+    n: usize,
+    _borrow: std::marker::PhantomData<&'a mut [T]>,
+}
+
+impl<T> Columns<'_, T> {
+    /// How many columns.
+    #[inline(always)]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The columns in row `i` of those rows.
+    #[inline(always)]
+    pub fn row(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.n_rows, "row {i} of {}", self.n_rows);
+        // SAFETY: inside the matrix by the asserts of `columns` and the one above.
+        let start = unsafe { self.start.add(i * self.width) };
+        // SAFETY: the same; nobody else has these columns, by the contract of `columns`, nor this row of them, by `&mut self`.
+        unsafe { std::slice::from_raw_parts_mut(start, self.n) }
     }
 }
 

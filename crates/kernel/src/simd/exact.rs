@@ -9,6 +9,7 @@ use super::RowKernel;
 use crate::acts::{Act, Acts, Form};
 use crate::gemm::TILE_TOKENS;
 use crate::ops::fold;
+use crate::par::Columns;
 use crate::quant::Format;
 
 pub static KERNEL: RowKernel = RowKernel { form: Form::rows(Act::F32), tile, packing: None };
@@ -16,9 +17,9 @@ pub static KERNEL: RowKernel = RowKernel { form: Form::rows(Act::F32), tile, pac
 /// A multiple of every format's block and of the 16 lanes.
 const STRETCH: usize = 256;
 
-fn tile(format: &Format, weights: &[u8], n_rows: usize, acts: &Acts, groups: Range<usize>, out: &mut [f32]) {
+fn tile(format: &Format, weights: &[u8], acts: &Acts, groups: Range<usize>, out: &mut Columns<'_, f32>) {
     let tokens = acts.tokens(groups);
-    let row_bytes = weights.len() / n_rows;
+    let row_bytes = weights.len() / out.n();
     let mut values = [0f32; STRETCH];
     for (r, row) in weights.chunks_exact(row_bytes).enumerate() {
         let mut lanes = [[0f32; 16]; TILE_TOKENS];
@@ -31,7 +32,7 @@ fn tile(format: &Format, weights: &[u8], n_rows: usize, acts: &Acts, groups: Ran
             }
         }
         for (t, lanes) in lanes[..tokens.len()].iter_mut().enumerate() {
-            out[t * n_rows + r] = fold(lanes);
+            out.row(t)[r] = fold(lanes);
         }
     }
 }

@@ -5,22 +5,22 @@ use std::ops::Range;
 use super::floats::Floats;
 use crate::acts::Acts;
 use crate::ops::fold;
+use crate::par::Columns;
 
 /// A tile of weights whose 16 values take `BYTES` bytes: `R` rows for `T` tokens at a time, `R1` rows for one token.
 #[inline(always)]
 pub(crate) fn tile<L: Floats, const BYTES: usize, const R: usize, const T: usize, const R1: usize>(
     l: L,
     weights: &[u8],
-    n_rows: usize,
     acts: &Acts,
     groups: Range<usize>,
-    out: &mut [f32],
+    out: &mut Columns<'_, f32>,
     load: impl Fn(&[u8; BYTES]) -> L::F,
 ) {
     let tokens = acts.tokens(groups);
-    let n_tokens = tokens.len();
+    let (n_tokens, n_rows) = (tokens.len(), out.n());
     let row_bytes = weights.len() / n_rows;
-    let product = Product { weights, row_bytes, n_rows, acts, first: tokens.start };
+    let product = Product { weights, row_bytes, acts, first: tokens.start };
     let in_tiles = n_tokens / T * T;
     for t in (0..in_tiles).step_by(T) {
         let whole = n_rows / R * R;
@@ -46,7 +46,6 @@ pub(crate) fn tile<L: Floats, const BYTES: usize, const R: usize, const T: usize
 struct Product<'a> {
     weights: &'a [u8],
     row_bytes: usize,
-    n_rows: usize,
     acts: &'a Acts,
     /// The first token's row of activations.
     first: usize,
@@ -60,7 +59,7 @@ impl Product<'_> {
         l: L,
         r: usize,
         t: usize,
-        out: &mut [f32],
+        out: &mut Columns<'_, f32>,
         load: &impl Fn(&[u8; BYTES]) -> L::F,
     ) {
         let (mut rows, mut x) = ([&[][..]; R], [&[][..]; T]);
@@ -75,7 +74,7 @@ impl Product<'_> {
             for (j, &sum) in sums.iter().enumerate() {
                 let mut lanes = [0.0; 16];
                 l.store(sum, &mut lanes);
-                out[(t + j) * self.n_rows + r + i] = fold(&lanes);
+                out.row(t + j)[r + i] = fold(&lanes);
             }
         }
     }

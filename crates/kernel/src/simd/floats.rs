@@ -85,17 +85,15 @@ macro_rules! float_tile {
                     #[target_feature(enable = $features)]
                     fn build(
                         weights: &[u8],
-                        n_rows: usize,
                         acts: &$crate::acts::Acts,
                         groups: std::ops::Range<usize>,
-                        out: &mut [f32],
+                        out: &mut $crate::par::Columns<'_, f32>,
                     ) {
                         use $crate::simd::floats::Floats;
                         let l = <$floats>::new();
                         $crate::simd::float::tile::<$floats, $bytes, $rows, $tokens, $more>(
                             l,
                             weights,
-                            n_rows,
                             acts,
                             groups,
                             out,
@@ -103,9 +101,7 @@ macro_rules! float_tile {
                         );
                     }
                     // SAFETY: called only where the tier's `detect` found the features.
-                    |_, weights, n_rows, acts, groups, out| unsafe {
-                        build(weights, n_rows, acts, groups, out)
-                    }
+                    |_, weights, acts, groups, out| unsafe { build(weights, acts, groups, out) }
                 },
             },
         )

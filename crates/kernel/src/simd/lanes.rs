@@ -273,16 +273,14 @@ macro_rules! tile {
         #[target_feature(enable = $features)]
         fn build(
             weights: &[u8],
-            n_rows: usize,
             acts: &$crate::acts::Acts,
             groups: std::ops::Range<usize>,
-            out: &mut [f32],
+            out: &mut $crate::par::Columns<'_, f32>,
         ) {
             use $crate::simd::expand::{Expand, $expand};
             $crate::simd::panel::tile::<$lanes, $expand, $packed>(
                 <$lanes>::new(),
                 weights,
-                n_rows,
                 acts,
                 groups,
                 out,
@@ -290,7 +288,7 @@ macro_rules! tile {
             );
         }
         // SAFETY: called only where the tier's `detect` found the features.
-        |_, weights, n_rows, acts, groups, out| unsafe { build(weights, n_rows, acts, groups, out) }
+        |_, weights, acts, groups, out| unsafe { build(weights, acts, groups, out) }
     }};
 }
 pub(crate) use tile;

@@ -36,6 +36,7 @@ use std::ops::Range;
 use crate::acts::{Acts, Form};
 use crate::attn::CacheKernel;
 use crate::ops::Ops;
+use crate::par::Columns;
 use crate::quant::Format;
 use peak::Peak;
 
@@ -73,9 +74,9 @@ pub static TIERS: &[&Tier] = &[
     &neon::DOTPROD,
 ];
 
-/// Multiplies a tile: `(format, weights, n_rows, acts, groups, out)` with `n_rows` rows of weights, some groups of `acts`
-/// and `out` `(tokens, n_rows)`. There are at most [`crate::gemm::TILE_TOKENS`] tokens.
-pub type TileFn = fn(&Format, &[u8], usize, &Acts, Range<usize>, &mut [f32]);
+/// Multiplies a tile: `(format, weights, acts, groups, out)` with some rows of weights, some groups of `acts` and `out`
+/// `(tokens, rows)`. There are at most [`crate::gemm::TILE_TOKENS`] tokens.
+pub type TileFn = fn(&Format, &[u8], &Acts, Range<usize>, &mut Columns<'_, f32>);
 
 /// How a tier multiplies one format.
 #[derive(Debug, Clone, Copy)]

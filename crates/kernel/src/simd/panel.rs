@@ -14,6 +14,7 @@ use super::lanes::{Ahead, Lanes, Rows};
 use super::pack::{AHEAD, Packed};
 use crate::acts::{Acts, Group};
 use crate::gemm::TILE_TOKENS;
+use crate::par::Columns;
 
 /// The most rows of a panel.
 const ROWS_MAX: usize = 32;
@@ -68,10 +69,9 @@ pub(crate) struct Product<'a, L: Lanes> {
 pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
     weights: &[u8],
-    n_rows: usize,
     acts: &Acts,
     groups: Range<usize>,
-    out: &mut [f32],
+    out: &mut Columns<'_, f32>,
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
 ) {
     let n_tokens = acts.tokens(groups.clone()).len();
@@ -89,7 +89,7 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E, PACKED>(l, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E, PACKED>(l, weights, room, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
@@ -97,12 +97,12 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
 fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
     weights: &[u8],
-    n_rows: usize,
     groups: &[Group<'_>],
     sums: &mut [L::F],
-    out: &mut [f32],
+    out: &mut Columns<'_, f32>,
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
 ) {
+    let n_rows = out.n();
     let n_rows_there = if PACKED { n_rows.next_multiple_of(L::N) } else { n_rows };
     let row_bytes = weights.len() / n_rows_there;
     let n_panels = row_bytes.div_ceil(E::BYTES);
@@ -145,7 +145,8 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
-        for (out, &sums) in out.chunks_exact_mut(n_rows).zip(&*sums) {
+        for (t, &sums) in sums.iter().enumerate() {
+            let out = out.row(t);
             if n == L::N {
                 l.store_f32(sums, &mut out[first..first + n]);
             } else {

@@ -8,6 +8,7 @@ use crate::acts::{self, Acts};
 use crate::attn::cache::{self, CacheFormat, cache_formats};
 use crate::attn::{CacheKernel, block};
 use crate::ops::{self, Ops};
+use crate::par::Columns;
 use crate::quant::Format;
 use crate::scan;
 
@@ -50,18 +51,11 @@ pub static TIER: Tier = Tier {
 };
 
 /// Any format's tile, one dot product at a time.
-pub fn tile(
-    format: &Format,
-    weights: &[u8],
-    n_rows: usize,
-    acts: &Acts,
-    groups: Range<usize>,
-    out: &mut [f32],
-) {
-    let row_bytes = weights.len() / n_rows;
-    for (t, out) in acts.tokens(groups).zip(out.chunks_exact_mut(n_rows)) {
+pub fn tile(format: &Format, weights: &[u8], acts: &Acts, groups: Range<usize>, out: &mut Columns<'_, f32>) {
+    let row_bytes = weights.len() / out.n();
+    for (i, t) in acts.tokens(groups).enumerate() {
         let row = acts.row(t);
-        for (out, weights) in out.iter_mut().zip(weights.chunks_exact(row_bytes)) {
+        for (out, weights) in out.row(i).iter_mut().zip(weights.chunks_exact(row_bytes)) {
             *out = (format.dot)(weights, row);
         }
     }
