@@ -14,18 +14,18 @@ use ingle_kernel::quant::FORMATS;
 use ingle_kernel::simd::Kernels;
 
 const COLS: usize = 2048;
-const IN_MEMORY: usize = 64 << 20;
+const IN_MEMORY: usize = 512 << 20;
 const IN_CACHE: usize = 512 << 10;
 const TOKENS: [usize; 6] = [1, 2, 4, 8, 32, 128];
 
 fn main() {
     let (how, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|w| ["packed", "cached"].contains(&w.as_str()));
+    let (n_threads, wanted): (Vec<String>, Vec<String>) =
+        wanted.into_iter().partition(|w| w.parse::<usize>().is_ok());
     let is = |what: &str| how.iter().any(|w| w == what);
     let n_bytes = if is("cached") { IN_CACHE } else { IN_MEMORY };
     let chosen = |name: &str, other: bool| wanted.iter().all(|w| w == name || other);
-    let (n_threads, wanted): (Vec<String>, Vec<String>) =
-        wanted.into_iter().partition(|w| w.parse::<usize>().is_ok());
     let pool = Pool::new(n_threads.first().map_or(1, |n| n.parse().expect("parsed before")));
     println!(
         "{:8} {:6} {:>8} {}",
@@ -62,6 +62,8 @@ fn main() {
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
                 acts.set(&pool, mat.kernel().form, &x, COLS, kernels.ops().quantize);
                 let mut out = vec![0.0; n * part.rows()];
+                // The first finds the weights as they are, the second packs them.
+                (0..2).for_each(|_| matmul(&pool, &acts, &part, &mut out));
                 let (begin, mut seconds) = (Instant::now(), f64::INFINITY);
                 while begin.elapsed().as_secs_f64() < 0.3 {
                     let start = Instant::now();
