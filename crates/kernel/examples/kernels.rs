@@ -1,7 +1,8 @@
 //! Speed of every tile kernel: `cargo run --release -p ingle-kernel --example kernels [tier] [format] [threads]`.
 //!
 //! One token shows the rate at which weights are read, from memory, as the matrices exceed the caches, or with `cached` from
-//! the second-level cache; more tokens show the rate of multiplications. With `packed` weights are packed for few tokens.
+//! the second-level cache; more tokens show the rate of multiplications. With `packed` weights are packed for few tokens, and with
+//! `one` they are multiplied with one token only.
 
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ const TOKENS: [usize; 6] = [1, 2, 4, 8, 32, 128];
 
 fn main() {
     let (how, wanted): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|w| ["packed", "cached"].contains(&w.as_str()));
+        std::env::args().skip(1).partition(|w| ["packed", "cached", "one"].contains(&w.as_str()));
     let (n_threads, wanted): (Vec<String>, Vec<String>) =
         wanted.into_iter().partition(|w| w.parse::<usize>().is_ok());
     let is = |what: &str| how.iter().any(|w| w == what);
@@ -54,7 +55,8 @@ fn main() {
                 Bytes::new(vec![0x11u8; rows * format.row_bytes(COLS)]),
             );
             print!("{tier:8} {:6}", format.name);
-            for (i, n) in TOKENS.into_iter().enumerate() {
+            let n_widths = if is("one") { 1 } else { TOKENS.len() };
+            for (i, n) in TOKENS.into_iter().take(n_widths).enumerate() {
                 let rows = if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(16).min(rows) };
                 let part = mat.rows_view(0..rows);
                 let part = if is("packed") { part.packable(1) } else { part };

@@ -14,7 +14,7 @@ pub static TIER: Tier = Tier {
     ops: avx2::TIER.ops,
     caches: avx2::CACHES,
     floats: avx2::FLOATS,
-    tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply, GROUP)),
+    tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply, GROUP, steps)),
     peaks: peak::AVXVNNI,
 };
 

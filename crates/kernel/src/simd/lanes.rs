@@ -208,6 +208,13 @@ macro_rules! multiply {
         /// The most tokens of a group.
         pub(super) const GROUP: usize = $most;
 
+        /// The steps there is code for.
+        pub(super) const fn steps(of_format: usize) -> usize {
+            match of_format {
+                $($from => $steps),*
+            }
+        }
+
         #[target_feature(enable = $features)]
         fn some<const T: usize>(
             product: &$crate::simd::panel::Product<'_, $lanes>,
@@ -241,13 +248,13 @@ pub(crate) use multiply;
 
 /// The kernels of all expansions, for a tier's table.
 macro_rules! tiles {
-    ($lanes:ty, $features:literal, $multiply:path, $group:path; $($name:literal $act:ident $expand:ident,)*) => {{
+    ($lanes:ty, $features:literal, $multiply:path, $group:path, $steps:path; $($name:literal $act:ident $expand:ident,)*) => {{
         use $crate::acts::{Act, Form};
         use $crate::simd::lanes::{Lanes, tile};
         use $crate::simd::{Packing, RowKernel};
         &[$(($name, RowKernel {
             form: Form { act: Act::$act, group: $group },
-            tile: tile!($lanes, $features, $multiply, $expand, false),
+            tile: tile!($lanes, $features, $multiply, $steps, $expand, false),
             packing: Some(Packing {
                 rows: <$lanes>::N,
                 pack: {
@@ -260,7 +267,7 @@ macro_rules! tiles {
                     // SAFETY: called only where the tier's `detect` found the features.
                     |weights, n_rows, out| unsafe { build(weights, n_rows, out) }
                 },
-                tile: tile!($lanes, $features, $multiply, $expand, true),
+                tile: tile!($lanes, $features, $multiply, $steps, $expand, true),
             }),
         }),)*]
     }};
@@ -269,7 +276,7 @@ pub(crate) use tiles;
 
 /// The kernel of an expansion, of weights as files have them or packed.
 macro_rules! tile {
-    ($lanes:ty, $features:literal, $multiply:path, $expand:ident, $packed:literal) => {{
+    ($lanes:ty, $features:literal, $multiply:path, $steps:path, $expand:ident, $packed:literal) => {{
         #[target_feature(enable = $features)]
         fn build(
             weights: &[u8],
@@ -278,7 +285,7 @@ macro_rules! tile {
             out: &mut $crate::par::Columns<'_, f32>,
         ) {
             use $crate::simd::expand::{Expand, $expand};
-            $crate::simd::panel::tile::<$lanes, $expand, $packed>(
+            $crate::simd::panel::tile::<$lanes, $expand, $packed, { $steps($expand::STEPS) }>(
                 <$lanes>::new(),
                 weights,
                 acts,

@@ -30,6 +30,8 @@ mod pack;
 mod panel;
 pub mod peak;
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod stream;
 
 use std::ops::Range;
 

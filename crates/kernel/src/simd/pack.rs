@@ -15,13 +15,13 @@ pub(crate) const AHEAD: usize = 12 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packed<'a> {
     bytes: &'a [u8],
-    ahead: Ahead<'a>,
+    ahead: Option<Ahead<'a>>,
 }
 
 impl<'a> Packed<'a> {
-    /// `len` bytes of each of `n` rows.
+    /// `len` bytes of each of `n` rows. Half of what lies `ahead` is asked for as they are read.
     #[inline(always)]
-    pub fn new(bytes: &'a [u8], n: usize, len: usize, ahead: Ahead<'a>) -> Self {
+    pub fn new(bytes: &'a [u8], n: usize, len: usize, ahead: Option<Ahead<'a>>) -> Self {
         assert!(bytes.len() >= n * len);
         Self { bytes: &bytes[..n * len], ahead }
     }
@@ -29,7 +29,9 @@ impl<'a> Packed<'a> {
     /// `SIZE` bytes of each row, from byte `at` on.
     #[inline(always)]
     fn field<L: Lanes, const SIZE: usize>(self, l: L, at: usize) -> &'a [u8] {
-        self.ahead.ask(l, L::N * SIZE / 2);
+        if let Some(ahead) = self.ahead {
+            ahead.ask(l, L::N * SIZE / 2);
+        }
         &self.bytes[L::N * at..L::N * (at + SIZE)]
     }
 }

@@ -9,9 +9,10 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::ops::Range;
 
-use super::expand::{Expand, Kind};
+use super::expand::{Expand, Kind, Sink};
 use super::lanes::{Ahead, Lanes, Rows};
 use super::pack::{AHEAD, Packed};
+use super::stream;
 use crate::acts::{Acts, Group};
 use crate::gemm::TILE_TOKENS;
 use crate::par::Columns;
@@ -48,6 +49,34 @@ impl<L: Lanes> Panel<L> {
     }
 }
 
+impl<L: Lanes> Sink<L> for Panel<L> {
+    #[inline(always)]
+    fn block(&mut self, _: L, b: usize, w: [L::V; 8], d: L::F, m: L::F) {
+        self.w.as_chunks_mut().0[b] = w;
+        (self.d[b], self.m[b]) = (d, m);
+    }
+
+    #[inline(always)]
+    fn scales(&mut self, d: L::F, m: L::F) {
+        (self.d[0], self.m[0]) = (d, m);
+    }
+
+    #[inline(always)]
+    fn scale(&mut self, run: usize, scale: L::V) {
+        self.scales[run] = scale;
+    }
+
+    #[inline(always)]
+    fn second(&mut self, _: L, i: usize, factors: L::V) {
+        self.second[i] = factors;
+    }
+
+    #[inline(always)]
+    fn run<const N: usize>(&mut self, _: L, run: usize, w: [L::V; N]) {
+        self.w.as_chunks_mut().0[run] = w;
+    }
+}
+
 /// A panel and what it is multiplied with.
 pub(crate) struct Product<'a, L: Lanes> {
     pub panel: &'a Panel<L>,
@@ -66,7 +95,7 @@ pub(crate) struct Product<'a, L: Lanes> {
 
 /// A tile of weights in the format that `E` expands, as files have it or packed; see [`super::TileFn`].
 #[inline(always)]
-pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
+pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
     l: L,
     weights: &[u8],
     acts: &Acts,
@@ -89,12 +118,12 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E, PACKED>(l, weights, room, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E, PACKED, STEPS>(l, weights, room, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
 #[inline(always)]
-fn strips<L: Lanes, E: Expand, const PACKED: bool>(
+fn strips<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
     l: L,
     weights: &[u8],
     groups: &[Group<'_>],
@@ -128,7 +157,11 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
-                E::expand(l, Packed::new(there, L::N, E::BYTES, ahead), &mut panel);
+                if let ([group @ Group { n: 1, .. }], true) = (groups, len == E::BYTES) {
+                    sums[0] = stream::add::<L, E, STEPS>(l, there, group, at, sums[0]);
+                    continue;
+                }
+                E::expand(l, Packed::new(there, L::N, E::BYTES, Some(ahead)), &mut panel);
             } else {
                 let rest = &strip[at * E::BYTES..];
                 let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
@@ -211,7 +244,7 @@ fn loop_over<V>(w: &[V; 64]) -> &[[V; 8]] {
 
 /// Exact sums of products of `4 * N` columns onto `isum`, from the quad `first` of `q` on.
 #[inline(always)]
-fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
+pub(crate) fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     l: L,
     w: &[L::V; N],
     q: &[[i8; 32]; T],
@@ -233,7 +266,7 @@ fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
 
 /// The products of the quads from `step` on, as many as [`Lanes::P`] takes.
 #[inline(always)]
-fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
+pub(crate) fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     l: L,
     w: &[L::V; N],
     q: &[[i8; 32]; T],

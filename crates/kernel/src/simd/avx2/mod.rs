@@ -28,7 +28,7 @@ pub static TIER: Tier = Tier {
     ops: ops!("avx2,fma,f16c"),
     caches: CACHES,
     floats: FLOATS,
-    tiles: expansions!(tiles!(Avx<false>, "avx2,fma,f16c", multiply, GROUP)),
+    tiles: expansions!(tiles!(Avx<false>, "avx2,fma,f16c", multiply, GROUP, steps)),
     peaks: peak::AVX2,
 };
 

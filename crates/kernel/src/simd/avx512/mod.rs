@@ -38,7 +38,8 @@ pub static TIER: Tier = Tier {
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",
         multiply,
-        GROUP
+        GROUP,
+        steps
     )),
     peaks: peak::AVX512,
 };

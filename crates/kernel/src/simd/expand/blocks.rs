@@ -1,13 +1,12 @@
-//! Formats with a scale per 32 weights: eight blocks to a panel.
+//! Formats with a scale per 32 weights.
 //!
 //! Where a block's fields lie is told in [`crate::quant`], at the head of each format's file.
 //! Blocks are not multiples of 16 bytes, eight of them are. So the rows are read in quads of words, and a block's fields are put
 //! together from words that straddle its borders.
 
-use super::{Expand, Kind};
+use super::{Expand, Kind, Sink, looped};
 use crate::quant::mxfp4;
 use crate::simd::lanes::{Lanes, Source};
-use crate::simd::panel::Panel;
 
 /// A format of blocks of 32.
 trait Block {
@@ -18,8 +17,8 @@ trait Block {
     const MINIMA: bool = false;
     /// The quants lie `1 << offset` higher than the weights.
     fn offset<L: Lanes>() -> Option<u32>;
-    /// Quants, scale and offset of block `B`.
-    fn unpack<L: Lanes, const B: usize>(l: L, block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F);
+    /// Quants, scale and offset of a block.
+    fn unpack<L: Lanes>(l: L, block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F);
 }
 
 /// A block of each row, at byte `start` of its row.
@@ -103,7 +102,7 @@ macro_rules! block {
                 $offset
             }
             #[inline(always)]
-            fn unpack<L: Lanes, const B: usize>($l: L, $block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F) {
+            fn unpack<L: Lanes>($l: L, $block: Fields<'_, L, impl Source>) -> ([L::V; 8], L::F, L::F) {
                 $unpack
             }
         }
@@ -166,36 +165,40 @@ impl<T: Block> Expand for T {
     }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
         let mut words = [l.splat(0); WORDS_MAX];
-        put::<L, T, S, 0>(l, rows, &mut words, panel);
-        put::<L, T, S, 1>(l, rows, &mut words, panel);
-        put::<L, T, S, 2>(l, rows, &mut words, panel);
-        put::<L, T, S, 3>(l, rows, &mut words, panel);
-        put::<L, T, S, 4>(l, rows, &mut words, panel);
-        put::<L, T, S, 5>(l, rows, &mut words, panel);
-        put::<L, T, S, 6>(l, rows, &mut words, panel);
-        put::<L, T, S, 7>(l, rows, &mut words, panel);
+        if S::PACKED {
+            for b in looped(8) {
+                let (w, d, m) = T::unpack(l, Fields { l, source: rows, words: &words, start: b * T::BYTES });
+                to.block(l, b, w, d, m);
+            }
+            return;
+        }
+        put::<L, T, S, _, 0>(l, rows, &mut words, to);
+        put::<L, T, S, _, 1>(l, rows, &mut words, to);
+        put::<L, T, S, _, 2>(l, rows, &mut words, to);
+        put::<L, T, S, _, 3>(l, rows, &mut words, to);
+        put::<L, T, S, _, 4>(l, rows, &mut words, to);
+        put::<L, T, S, _, 5>(l, rows, &mut words, to);
+        put::<L, T, S, _, 6>(l, rows, &mut words, to);
+        put::<L, T, S, _, 7>(l, rows, &mut words, to);
     }
 }
 
 /// Block `B`, after the words it ends with have been read.
 #[inline(always)]
-fn put<L: Lanes, T: Block, S: Source, const B: usize>(
+fn put<L: Lanes, T: Block, S: Source, K: Sink<L>, const B: usize>(
     l: L,
     rows: S,
     words: &mut [L::V; WORDS_MAX],
-    panel: &mut Panel<L>,
+    to: &mut K,
 ) {
     let quads = const { (B * T::BYTES).div_ceil(16)..((B + 1) * T::BYTES).div_ceil(16) };
-    if !S::PACKED {
-        for quad in quads {
-            words[4 * quad..4 * quad + 4].copy_from_slice(&rows.quads(l, 16 * quad));
-        }
+    for quad in quads {
+        words[4 * quad..4 * quad + 4].copy_from_slice(&rows.quads(l, 16 * quad));
     }
-    let (w, d, m) = T::unpack::<L, B>(l, Fields { l, source: rows, words, start: B * T::BYTES });
-    panel.w.as_chunks_mut().0[B] = w;
-    (panel.d[B], panel.m[B]) = (d, m);
+    let (w, d, m) = T::unpack(l, Fields { l, source: rows, words, start: B * T::BYTES });
+    to.block(l, B, w, d, m);
 }
 
 /// Its blocks of 17 bytes are read one by one.
@@ -212,19 +215,18 @@ impl Expand for Mxfp4 {
     }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
         let table = mxfp4::E2M1.map(|v| (v + 16) as u8);
         let mut d = [0.0; 64];
-        for b in 0..8 {
+        for b in looped(8) {
             let mut w = nibbles(l, rows.quads(l, 17 * b + 1));
             for w in &mut w {
                 *w = l.lookup(&table, *w);
             }
-            panel.w.as_chunks_mut().0[b] = w;
             for (r, d) in d[..L::N].iter_mut().enumerate() {
                 *d = mxfp4::scale(rows.byte(l, r, 17 * b));
             }
-            panel.d[b] = l.load_f32(&d[..L::N]);
+            to.block(l, b, w, l.load_f32(&d[..L::N]), l.splat_f32(0.0));
         }
     }
 }

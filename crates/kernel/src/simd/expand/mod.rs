@@ -1,4 +1,4 @@
-//! The shelf of expansions: how 256 columns of a format become a [`Panel`].
+//! The shelf of expansions: how 256 columns of a format become bytes and scales, for a [`Sink`] to take.
 //!
 //! One entry per format that has one, written once for the vectors of every tier. To add one, write it and add a line to
 //! [`expansions`]; formats without one are multiplied by their scalar dot product.
@@ -10,9 +10,8 @@ pub(crate) use blocks::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use supers::{Iq4Xs, Q2K, Q3K, Q4K, Q5K, Q6K, Tq2_0};
 
 use super::lanes::{Lanes, Source};
-use super::panel::Panel;
 
-/// How a format's weights become a panel.
+/// How a format's weights become bytes.
 pub(crate) trait Expand {
     /// Bytes of 256 columns.
     const BYTES: usize;
@@ -21,13 +20,28 @@ pub(crate) trait Expand {
     const STEPS: usize;
     /// The fields that the bytes consist of, over and over: how many and their size.
     const FIELDS: &'static [(usize, usize)];
-    /// What the panel holds.
+    /// What is expanded.
     fn kind<L: Lanes>() -> Kind;
     /// Expands 256 columns of `N` rows.
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>);
+    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>);
 }
 
-/// The arithmetic of a panel.
+/// What takes 256 expanded columns: a panel that keeps them, or a product that takes them as they come. Of blocks all eight
+/// are given, of a superblock its scales first.
+pub(crate) trait Sink<L: Lanes> {
+    /// 32 columns from `32 b` on: their quants as bytes, four columns to a vector, their scale and their offset.
+    fn block(&mut self, l: L, b: usize, w: [L::V; 8], d: L::F, m: L::F);
+    /// A superblock's scale, and the scale of its minima.
+    fn scales(&mut self, d: L::F, m: L::F);
+    /// The integer scale of a run, in [`Lanes::scale`]'s form.
+    fn scale(&mut self, run: usize, scale: L::V);
+    /// What the sums of the 32 activations from `32 i` on are multiplied with, in pairs of i16, one for each 16.
+    fn second(&mut self, l: L, i: usize, factors: L::V);
+    /// The quants of a run of `4 * N` columns.
+    fn run<const N: usize>(&mut self, l: L, run: usize, w: [L::V; N]);
+}
+
+/// The arithmetic of what is expanded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// A scale per 32 columns.
@@ -46,6 +60,12 @@ pub(crate) enum Kind {
         /// Whether there are minima; `second` holds them then.
         minima: bool,
     },
+}
+
+/// `0..n` of a loop that is to stay a loop. Unrolled, it would ask for all memory first and then wait for it.
+#[inline(always)]
+fn looped(n: usize) -> std::ops::Range<usize> {
+    0..std::hint::black_box(n)
 }
 
 /// Calls `$tiles!` with what is given, and the name of every format, its form of activations and its expansion.

@@ -44,7 +44,7 @@ mod plain {
     use super::{expansions, multiply, tiles};
     use crate::simd::RowKernel;
 
-    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<false>, "neon", multiply, GROUP));
+    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<false>, "neon", multiply, GROUP, steps));
     multiply!(Neon<false>, "neon", tokens [1 2 3] 4, steps { _ => 8 });
 }
 
@@ -53,7 +53,8 @@ mod dotprod {
     use super::{expansions, multiply, tiles};
     use crate::simd::RowKernel;
 
-    pub static TILES: &[(&str, RowKernel)] = expansions!(tiles!(Neon<true>, "neon,dotprod", multiply, GROUP));
+    pub static TILES: &[(&str, RowKernel)] =
+        expansions!(tiles!(Neon<true>, "neon,dotprod", multiply, GROUP, steps));
     // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
     multiply!(Neon<true>, "neon,dotprod", tokens [1 2 3 4 5] 6, steps { _ => 8 });
 }

@@ -1,0 +1,153 @@
+//! Products of packed weights with one token: weights go from memory through registers, and no panel of them is written.
+//!
+//! One token multiplies each weight once, so what [`super::panel`] spends on keeping 256 expanded columns for the next token
+//! would be half of the work. Here the expansion hands its bytes to the product as they come. Integers are exact in any
+//! order, and floats are added in the order of the panel, so both give the same bits.
+
+use std::array::from_ref;
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use super::expand::{Expand, Kind, Sink};
+use super::lanes::{Ahead, Lanes};
+use super::pack::{AHEAD, Packed};
+use super::panel::{add_dots, dots};
+use crate::acts::Group;
+
+/// `sum` and the products of panel `at` of a strip in the format that `E` expands with the one token of `group`. `STEPS` is that
+/// of [`super::panel::blocks`].
+#[inline(always)]
+pub(crate) fn add<L: Lanes, E: Expand, const STEPS: usize>(
+    l: L,
+    weights: &[u8],
+    group: &Group<'_>,
+    at: usize,
+    sum: L::F,
+) -> L::F {
+    let there = at * 8..at * 8 + 8;
+    let d_a = match E::kind::<L>() {
+        Kind::Blocks { .. } => &group.d[there.clone()],
+        Kind::Supers { .. } => &group.d[at..=at],
+    };
+    let (q, sums_a) = (&group.q.as_chunks().0[there.clone()], &group.sums[there]);
+    let none = l.splat(0);
+    let n_asked = Cell::new(0);
+    let next = weights.as_ptr().wrapping_add(AHEAD);
+    let ahead = Ahead::new(next, &n_asked);
+    let weights = Packed::new(weights, L::N, E::BYTES, asks_for_fields::<L, E>().then_some(ahead));
+    let mut product = Product::<L, E, STEPS> {
+        q: q.as_array().expect("eight blocks"),
+        sums_a: sums_a.as_array().expect("eight blocks"),
+        d_a,
+        ahead,
+        next,
+        sum,
+        d: l.splat_f32(0.0),
+        m: l.splat_f32(0.0),
+        scales: [none; 16],
+        isum: none,
+        second: none,
+        format: PhantomData,
+    };
+    E::expand(l, weights, &mut product);
+    product.end(l)
+}
+
+/// Whether half of what is needed next is asked for field by field, and half with the products. Formats with runs of 16 have their
+/// fields far apart and are faster where all is asked for with the products: q6_K by a third.
+#[inline(always)]
+fn asks_for_fields<L: Lanes, E: Expand>() -> bool {
+    !matches!(E::kind::<L>(), Kind::Supers { run: 16, .. })
+}
+
+/// 256 columns of a strip times one token's activations.
+struct Product<'a, L: Lanes, E, const STEPS: usize> {
+    q: &'a [[i8; 32]; 8],
+    sums_a: &'a [i32; 8],
+    /// One per 32 columns, of a superblock the one.
+    d_a: &'a [f32],
+    /// What is needed next, where its fields are asked for too, and otherwise.
+    ahead: Ahead<'a>,
+    next: *const u8,
+    sum: L::F,
+    /// Of a superblock: its scales, and its sums so far.
+    d: L::F,
+    m: L::F,
+    scales: [L::V; 16],
+    isum: L::V,
+    second: L::V,
+    format: PhantomData<E>,
+}
+
+impl<L: Lanes, E: Expand, const STEPS: usize> Product<'_, L, E, STEPS> {
+    /// Asks for what is needed next while `n` columns are multiplied.
+    #[inline(always)]
+    fn ask(&mut self, l: L, n: usize) {
+        let n_bytes = L::N * E::BYTES * n / 256;
+        if asks_for_fields::<L, E>() {
+            self.ahead.ask(l, n_bytes / 2);
+            return;
+        }
+        for at in (0..n_bytes).step_by(64) {
+            l.prefetch(self.next.wrapping_add(at));
+        }
+        self.next = self.next.wrapping_add(n_bytes);
+    }
+
+    #[inline(always)]
+    fn end(self, l: L) -> L::F {
+        let Kind::Supers { offset, minima, .. } = E::kind::<L>() else { return self.sum };
+        let d_a = l.splat_f32(self.d_a[0]);
+        let whole = offset.map_or(self.isum, |by| l.sub(self.isum, l.shl(self.second, by)));
+        let sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(whole), l.mul_f32(self.d, d_a)));
+        if !minima {
+            return sum;
+        }
+        l.sub_f32(sum, l.mul_f32(l.to_f32(self.second), l.mul_f32(self.m, d_a)))
+    }
+}
+
+impl<L: Lanes, E: Expand, const STEPS: usize> Sink<L> for Product<'_, L, E, STEPS> {
+    #[inline(always)]
+    fn block(&mut self, l: L, b: usize, w: [L::V; 8], d: L::F, m: L::F) {
+        let Kind::Blocks { offset, minima } = E::kind::<L>() else { unreachable!("a block of a superblock") };
+        self.ask(l, 32);
+        let sum_a = l.splat(self.sums_a[b]);
+        let mut isum = [offset.map_or(l.splat(0), |by| l.sub(l.splat(0), l.shl(sum_a, by)))];
+        dots::<L, 1, STEPS, 8>(l, &w, from_ref(&self.q[b]), 0, &mut isum);
+        let d_a = l.splat_f32(self.d_a[b]);
+        self.sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(isum[0]), l.mul_f32(d, d_a)));
+        if minima {
+            self.sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(sum_a), l.mul_f32(m, d_a)));
+        }
+    }
+
+    #[inline(always)]
+    fn scales(&mut self, d: L::F, m: L::F) {
+        (self.d, self.m) = (d, m);
+    }
+
+    #[inline(always)]
+    fn scale(&mut self, run: usize, scale: L::V) {
+        self.scales[run] = scale;
+    }
+
+    #[inline(always)]
+    fn second(&mut self, l: L, i: usize, factors: L::V) {
+        let Kind::Supers { offset, minima, .. } = E::kind::<L>() else { unreachable!("factors of a block") };
+        if minima || offset.is_some() {
+            self.second = l.add_pairs(self.second, factors, l.splat(self.sums_a[i]));
+        }
+    }
+
+    #[inline(always)]
+    fn run<const N: usize>(&mut self, l: L, run: usize, w: [L::V; N]) {
+        self.ask(l, 4 * N);
+        let (q, first) = (from_ref(&self.q[run * N / 8]), run * N % 8);
+        for step in (0..N).step_by(if STEPS == 0 { 1 } else { STEPS }) {
+            let mut p = [l.begin(l.splat(0))];
+            add_dots::<L, 1, STEPS, N>(l, &w, q, first, step, &mut p);
+            self.isum = l.end_scaled(self.isum, p[0], self.scales[run]);
+        }
+    }
+}
