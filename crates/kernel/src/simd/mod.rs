@@ -71,6 +71,8 @@ pub static TIERS: &[&Tier] = &[
     &neon::NEON,
     #[cfg(target_arch = "aarch64")]
     &neon::DOTPROD,
+    #[cfg(target_arch = "aarch64")]
+    &neon::I8MM,
 ];
 
 /// Multiplies a tile: `(format, weights, n_rows, acts, groups, out)` with `n_rows` rows of weights, some groups of `acts`

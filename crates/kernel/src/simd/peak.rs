@@ -14,7 +14,7 @@ use std::hint::black_box;
 
 use super::Kernels;
 #[cfg(target_arch = "aarch64")]
-use super::neon::lanes::sdot;
+use super::neon::{lanes::sdot, pairs::smmla};
 use crate::acts::Act;
 
 /// Sums of a loop that has 32 registers: more than a fused product's latency times the most that start in a cycle.
@@ -68,6 +68,8 @@ const FMLA: Peak = peak!("fmla, 128 bits", true, 4 x MANY, fmla);
 pub(super) static NEON: &[Peak] = &[FMLA];
 #[cfg(target_arch = "aarch64")]
 pub(super) static DOTPROD: &[Peak] = &[peak!("sdot, 128 bits", false, 16 x MANY, sdot_128), FMLA];
+#[cfg(target_arch = "aarch64")]
+pub(super) static I8MM: &[Peak] = &[peak!("smmla, 128 bits", false, 32 x MANY, smmla_128), FMLA];
 
 impl Kernels {
     /// The instruction that bounds products with activations in the form `act`; `None` where there is none to measure.
@@ -183,6 +185,13 @@ fn fmla(turns: u64) {
 fn sdot_128(turns: u64) {
     let w = black_box(vdupq_n_s32(0x0303_0303));
     sums!(turns, [vdupq_n_s32(0); MANY], sum => sdot(*sum, w, w));
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,i8mm")]
+fn smmla_128(turns: u64) {
+    let w = black_box(vdupq_n_s32(0x0303_0303));
+    sums!(turns, [vdupq_n_s32(0); MANY], sum => smmla(*sum, w, w));
 }
 
 #[cfg(test)]
