@@ -55,9 +55,9 @@ pub(crate) trait Lanes: Copy {
     fn straddle(self, a: Self::V, b: Self::V) -> Self::V;
     /// The scale of a run in the form [`Lanes::end_scaled`] takes, from i32 that fit an i16.
     fn scale(self, v: Self::V) -> Self::V;
-    /// Two i16 per lane, from i32 that fit.
+    /// Two i16 per lane, from i32 that fit, in the form [`Lanes::add_pairs`] takes.
     fn pair(self, low: Self::V, high: Self::V) -> Self::V;
-    /// `sum + a.low * b.low + a.high * b.high` of pairs of i16.
+    /// `sum + a.low * b.low + a.high * b.high` of pairs of i16; those of `b` are halves of one i32, the same in all lanes.
     fn add_pairs(self, sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
 
     /// The beginning of sums that go onto `sum`.

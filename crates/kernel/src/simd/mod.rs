@@ -74,6 +74,8 @@ pub static TIERS: &[&Tier] = &[
     &neon::NEON,
     #[cfg(target_arch = "aarch64")]
     &neon::DOTPROD,
+    #[cfg(target_arch = "aarch64")]
+    &neon::I8MM,
 ];
 
 /// Multiplies a tile: `(format, weights, acts, groups, out)` with some rows of weights, some groups of `acts` and `out`

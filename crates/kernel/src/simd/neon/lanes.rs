@@ -148,7 +148,7 @@ impl<const DOT: bool> Lanes for Neon<DOT> {
 
     #[inline(always)]
     fn pair(self, low: Self::V, high: Self::V) -> Self::V {
-        self.or(self.and(low, self.splat(0xffff)), self.shl(high, 16))
+        both!(pair(low, high))
     }
 
     #[inline(always)]
@@ -279,13 +279,19 @@ fn straddle(a: int32x4_t, b: int32x4_t) -> int32x4_t {
     vreinterpretq_s32_u32(vsliq_n_u32::<16>(low, vreinterpretq_u32_s32(b)))
 }
 
-/// `sum + a.low * b.low + a.high * b.high` of pairs of i16.
+/// The lower halves of the lanes of `low`, and behind them those of `high`.
+#[target_feature(enable = "neon")]
+#[inline]
+fn pair(low: int32x4_t, high: int32x4_t) -> int32x4_t {
+    vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(low), vreinterpretq_s16_s32(high)))
+}
+
+/// `sum + a.low * b.low + a.high * b.high` of `a` from [`pair`] and the halves of `b`, whose lanes are all the same.
 #[target_feature(enable = "neon")]
 #[inline]
 fn add_pairs(sum: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t {
     let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
-    let (low, high) = (vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
-    vaddq_s32(sum, vpaddq_s32(low, high))
+    vmlal_high_laneq_s16::<1>(vmlal_laneq_s16::<0>(sum, vget_low_s16(a), b), a, b)
 }
 
 /// Four products of signed bytes onto each lane: in pairs, of which two of 128 x 127 fit an i16.
@@ -377,8 +383,9 @@ fn load_bytes(bytes: &[u8; 32]) -> [int32x4_t; 2] {
 #[inline]
 fn store_bytes(v: [int32x4_t; 2], out: &mut [u8; 32]) {
     for (out, v) in out.as_chunks_mut::<16>().0.iter_mut().zip(v) {
+        let bytes = vreinterpretq_u8_s32(v);
         // SAFETY: the array has room for the 16 bytes.
-        unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s32(v)) };
+        unsafe { vst1q_u8(out.as_mut_ptr(), bytes) };
     }
 }
 

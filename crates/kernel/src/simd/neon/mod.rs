@@ -1,11 +1,13 @@
-//! NEON: every 64-bit Arm CPU, and with its dot product instructions: from Cortex-A75 and A55 (2017) on.
+//! NEON: every 64-bit Arm CPU; with its dot product instructions: from Cortex-A75 and A55 (2017) on; and with its matrix product
+//! instructions: from Neoverse V1 (2020), Cortex-A510, A710 (2021) and Apple's A15 on.
 //!
 //! Eight rows are taken together, in two registers of four lanes. `sdot` multiplies signed bytes and adds four products onto an
-//! i32; without it products go in pairs over i16, four instructions for one. The standard library has no stable name for `sdot`,
-//! f16 and prefetches yet, so they are written in assembly.
+//! i32; without it products go in pairs over i16, four instructions for one. `smmla` adds eight onto an i32, of two tokens at once.
+//! The standard library has no stable name for `sdot`, `smmla`, f16 and prefetches yet, so they are written in assembly.
 
 mod floats;
 pub(super) mod lanes;
+pub(super) mod pairs;
 
 use std::arch::is_aarch64_feature_detected as has;
 
@@ -39,6 +41,17 @@ pub static DOTPROD: Tier = Tier {
     peaks: peak::DOTPROD,
 };
 
+/// The same.
+pub static I8MM: Tier = Tier {
+    name: "i8mm",
+    detect: || (DOTPROD.detect)() && has!("i8mm"),
+    ops: NEON.ops,
+    caches: NEON.caches,
+    floats: NEON.floats,
+    tiles: i8mm::TILES,
+    peaks: peak::I8MM,
+};
+
 mod plain {
     use super::lanes::Neon;
     use super::{expansions, multiply, tiles};
@@ -57,4 +70,14 @@ mod dotprod {
         expansions!(tiles!(Neon<true>, "neon,dotprod", multiply, GROUP, steps));
     // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
     multiply!(Neon<true>, "neon,dotprod", tokens [1 2 3 4 5] 6, steps { _ => 8 });
+}
+
+mod i8mm {
+    use super::lanes::Neon;
+    use super::pairs::{GROUP, multiply};
+    use super::{expansions, tiles};
+    use crate::simd::RowKernel;
+
+    pub static TILES: &[(&str, RowKernel)] =
+        expansions!(tiles!(Neon<true>, "neon,dotprod,i8mm", multiply, GROUP));
 }
