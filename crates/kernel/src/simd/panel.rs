@@ -16,7 +16,7 @@ use crate::acts::{Acts, Group};
 use crate::gemm::TILE_TOKENS;
 
 /// The most rows of a panel.
-const ROWS_MAX: usize = 32;
+pub(super) const ROWS_MAX: usize = 32;
 /// The most bytes of 256 columns: those of q8_0.
 const BYTES_MAX: usize = 272;
 /// The most tokens whose sums a call keeps in a small buffer.
@@ -29,9 +29,9 @@ const GROUPS_MAX: usize = TILE_TOKENS / 4;
 pub(crate) struct Panel<L: Lanes> {
     /// Quants as bytes, columns `4 i..4 i + 4` in entry `i`.
     pub w: [L::V; 64],
-    /// Scale per 32 columns; of a superblock the first only.
+    /// Scale per 32 columns, or of the first 16 of them; of a superblock the first only.
     pub d: [L::F; 8],
-    /// Offset per 32 columns, or of a superblock the scale of its minima.
+    /// Offset per 32 columns, or the scale of their other 16, or of a superblock the scale of its minima.
     pub m: [L::F; 8],
     /// Of a superblock: the scale of each run in [`Lanes::scale`]'s form.
     pub scales: [L::V; 16],
@@ -63,10 +63,11 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub n_ask: usize,
 }
 
-/// A tile of weights in the format that `E` expands, as files have it or packed; see [`super::TileFn`].
+/// A tile of weights in the format that `e` expands, as files have it or packed; see [`super::TileFn`].
 #[inline(always)]
 pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
+    e: &E,
     weights: &[u8],
     n_rows: usize,
     acts: &Acts,
@@ -89,13 +90,14 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E, PACKED>(l, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E, PACKED>(l, e, weights, n_rows, room, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
 #[inline(always)]
 fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
+    e: &E,
     weights: &[u8],
     n_rows: usize,
     groups: &[Group<'_>],
@@ -105,8 +107,9 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
 ) {
     let n_rows_there = if PACKED { n_rows.next_multiple_of(L::N) } else { n_rows };
     let row_bytes = weights.len() / n_rows_there;
-    let n_panels = row_bytes.div_ceil(E::BYTES);
-    let kind = E::kind::<L>();
+    let bytes = e.bytes();
+    let n_panels = row_bytes.div_ceil(bytes);
+    let kind = e.kind::<L>();
     let mut panel = Panel::new(l);
     let mut lanes = [0.0; ROWS_MAX];
     let n_asked = Cell::new(0);
@@ -115,33 +118,33 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
         let next = strip.as_ptr().wrapping_add(L::N * row_bytes);
         sums.fill(l.splat_f32(0.0));
         for at in 0..n_panels {
-            let (start, len) = (at * L::N * E::BYTES, E::BYTES.min(row_bytes - at * E::BYTES));
+            let (start, len) = (at * L::N * bytes, bytes.min(row_bytes - at * bytes));
             let ahead = Ahead::new(strip.as_ptr().wrapping_add(start + AHEAD), &n_asked);
             // Filled only where rows or columns are missing.
             let mut whole;
             if PACKED {
                 let there = &strip[start..][..L::N * len];
-                let there = if len == E::BYTES {
+                let there = if len == bytes {
                     there
                 } else {
                     whole = [0; ROWS_MAX * BYTES_MAX];
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
-                E::expand(l, Packed::new(there, L::N, E::BYTES, ahead), &mut panel);
+                e.expand(l, Packed::new(there, L::N, bytes, ahead), &mut panel);
             } else {
-                let rest = &strip[at * E::BYTES..];
-                let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
-                    Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(start))
+                let rest = &strip[at * bytes..];
+                let rows = if len == bytes && rest.len() >= (L::N - 1) * row_bytes + len {
+                    Rows::new(rest, row_bytes, bytes, L::N, next.wrapping_add(start))
                 } else {
                     whole = [0; ROWS_MAX * BYTES_MAX];
-                    fill_up(rest, row_bytes, len, &mut whole, E::BYTES);
-                    Rows::new(&whole, E::BYTES, E::BYTES, L::N, std::ptr::null())
+                    fill_up(rest, row_bytes, len, &mut whole, bytes);
+                    Rows::new(&whole, bytes, bytes, L::N, std::ptr::null())
                 };
-                E::expand(l, rows, &mut panel);
+                e.expand(l, rows, &mut panel);
             }
-            let n_blocks = len * 8 / E::BYTES;
-            let n_ask = if PACKED { L::N * E::BYTES / 16 } else { 0 };
+            let n_blocks = len * 8 / bytes;
+            let n_ask = if PACKED { L::N * bytes / 16 } else { 0 };
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
@@ -200,6 +203,31 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
         }
     }
     *sums = acc;
+}
+
+/// The same for a panel of two scales per 32 columns and any number of tokens, one by one.
+#[inline(always)]
+pub(crate) fn halves<L: Lanes>(l: L, product: &Product<'_, L>, group: &Group<'_>, sums: &mut [L::F]) {
+    let Kind::Halves { offset } = product.kind else { unreachable!("a product of halves of blocks") };
+    let n = group.n;
+    let there = product.at * 8 * n..(product.at * 8 + product.n_blocks) * n;
+    let a = group.q.as_chunks::<32>().0[there.clone()].chunks_exact(n).zip(group.d[there].chunks_exact(n));
+    let scales = product.panel.d.iter().zip(&product.panel.m);
+    // Activations come with the sums of 32 only: what the offset adds to 16 is a product like theirs.
+    let offsets = [l.splat(0x0101_0101 << offset); 4];
+    for ((w, (q, d_a)), (&d, &m)) in loop_over(&product.panel.w).iter().zip(a).zip(scales) {
+        for ((q, &d_a), sum) in q.as_chunks().0.iter().zip(d_a).zip(&mut *sums) {
+            let mut terms = [d, m];
+            for (half, (w, term)) in w.as_chunks().0.iter().zip(&mut terms).enumerate() {
+                let (mut isum, mut shift) = ([l.splat(0)], [l.splat(0)]);
+                dots::<L, 1, 4, 4>(l, w, q, 4 * half, &mut isum);
+                dots::<L, 1, 4, 4>(l, &offsets, q, 4 * half, &mut shift);
+                *term = l.mul_f32(*term, l.to_f32(l.sub(isum[0], shift[0])));
+            }
+            let both = l.add_f32(terms[0], terms[1]);
+            *sum = l.add_f32(*sum, l.mul_f32(both, l.splat_f32(d_a)));
+        }
+    }
 }
 
 /// A panel's quants by 32 columns, in a way that hides how many there are: the loop over them is to stay a loop.

@@ -7,7 +7,7 @@ use super::{Expand, Kind};
 use crate::simd::lanes::{Lanes, Source};
 use crate::simd::panel::Panel;
 
-/// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::STEPS`], and of [`Kind::Supers`] the
+/// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::steps`], and of [`Kind::Supers`] the
 /// columns of a run and either that there are minima or the offset, which may depend on `L: Lanes`.
 macro_rules! layout {
     ($bytes:literal bytes, steps $steps:literal, runs of $run:literal, minima) => {
@@ -17,13 +17,21 @@ macro_rules! layout {
         layout! { @ $bytes, $steps, Kind::Supers { run: $run, offset: $offset, minima: false } }
     };
     (@ $bytes:literal, $steps:literal, $kind:expr) => {
-        const BYTES: usize = $bytes;
-        const STEPS: usize = $steps;
         // Words, and where they do not fill it a half behind them.
         const FIELDS: &'static [(usize, usize)] = &[($bytes / 4, 4), ($bytes % 4 / 2, 2)];
 
         #[inline(always)]
-        fn kind<L: Lanes>() -> Kind {
+        fn bytes(&self) -> usize {
+            $bytes
+        }
+
+        #[inline(always)]
+        fn steps(&self) -> usize {
+            $steps
+        }
+
+        #[inline(always)]
+        fn kind<L: Lanes>(&self) -> Kind {
             $kind
         }
     };
@@ -35,7 +43,7 @@ impl Expand for Q6K {
     layout! { 210 bytes, steps 2, runs of 16, offset Some(5) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         panel.d[0] = rows.half(l, 208);
         for (i, sc) in rows.quads(l, 192).into_iter().enumerate() {
             let mut four = [sc; 4];
@@ -101,7 +109,7 @@ impl Expand for Q4K {
     layout! { 144 bytes, steps 8, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         head(l, rows, panel);
         for (p, w) in panel.w.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             for half in 0..2 {
@@ -119,7 +127,7 @@ impl Expand for Q5K {
     layout! { 176 bytes, steps 4, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         head(l, rows, panel);
         let bit = l.splat(0x1010_1010);
         for half in 0..2 {
@@ -169,7 +177,7 @@ impl Expand for Q3K {
     layout! { 110 bytes, steps 8, runs of 16, offset Some(2) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         panel.d[0] = rows.half(l, 108);
         let [_, low0, low1, top] = rows.quads(l, 92);
         let low = [low0, low1];
@@ -200,7 +208,7 @@ impl Expand for Q2K {
     layout! { 84 bytes, steps 8, runs of 16, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         let dd = rows.word(l, 80);
         (panel.d[0], panel.m[0]) = (l.low_half(dd), l.high_half(dd));
         for (i, both) in rows.quads(l, 0).into_iter().enumerate() {
@@ -222,7 +230,7 @@ impl Expand for Tq2_0 {
     layout! { 66 bytes, steps 8, runs of 32, offset Some(0) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         panel.d[0] = rows.half(l, 64);
         panel.scales = [l.scale(l.splat(1)); 16];
         panel.second = [l.pair(l.splat(1), l.splat(1)); 8];
@@ -236,7 +244,7 @@ impl Expand for Iq4Xs {
     layout! { 136 bytes, steps 0, runs of 32, offset if L::OFFSET8 == 0 { None } else { Some(7) } }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, panel: &mut Panel<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, panel: &mut Panel<L>) {
         let [head, low, ..] = rows.quads(l, 0);
         panel.d[0] = l.low_half(head);
         for j in 0..8 {
