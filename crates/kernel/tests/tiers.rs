@@ -94,13 +94,15 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 }
 
 #[test]
-fn packed_weights_give_the_same_bits() {
+fn whole_strips_and_packed_weights_give_scalars_bits() {
     let mut noise = Noise(0x1234_5678_9abc_def1);
     for format in FORMATS.iter().filter(|f| f.block > 1) {
         let step = format.block.max(format.act.block());
         for (cols, n_rows) in [(step, 1), (3 * step, 40), (11 * step, 300)] {
             let bytes = Bytes::new(weights(format, n_rows * cols, &mut noise));
             let x: Vec<f32> = (0..13 * cols).map(|_| noise.float()).collect();
+            let scalar = Kernels::named("scalar").expect("runs everywhere");
+            let truth = product(&scalar, &Mat::new(&scalar, format, n_rows, cols, bytes.clone()), &x, 1);
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
                 let plain = Mat::new(&kernels, format, n_rows, cols, bytes.clone());
@@ -108,10 +110,12 @@ fn packed_weights_give_the_same_bits() {
                 assert_eq!(packed.packs_after().is_some(), plain.kernel().packing.is_some());
                 for n_tokens in [1, 1, 2, 13] {
                     let x = &x[..n_tokens * cols];
-                    let truth = product(&kernels, &plain, x, 1);
-                    // The second of these packs.
-                    let found = product(&kernels, &packed, x, 3);
-                    assert!(same_bits(&found, &truth), "{tier} {} {n_rows} x {cols}", format.name);
+                    let truth = &truth[..n_tokens * n_rows];
+                    // The second of the packed ones packs.
+                    for (mat, n_threads) in [(&plain, 1), (&packed, 3)] {
+                        let found = product(&kernels, mat, x, n_threads);
+                        assert!(same_bits(&found, truth), "{tier} {} {n_rows} x {cols}", format.name);
+                    }
                 }
             }
         }

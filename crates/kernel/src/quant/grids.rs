@@ -111,14 +111,42 @@ pub(super) static IQ1: [[i8; 8]; 2048] = points(
 /// Signs of 8 values in 7 bits: the eighth makes the number of minuses even.
 #[inline(always)]
 pub(super) fn even_signs(code: u32) -> u8 {
-    let seven = (code & 0x7f) as u8;
-    seven | (seven.count_ones() as u8 & 1) << 7
+    EVEN[code as usize & 0x7f]
 }
 
-/// `point` with a minus where `signs` has a bit.
+static EVEN: [u8; 128] = {
+    let mut signs = [0; 128];
+    let mut code = 0u8;
+    while code < 128 {
+        signs[code as usize] = code | (code.count_ones() as u8 & 1) << 7;
+        code += 1;
+    }
+    signs
+};
+
+/// For every byte: 255 in place of each bit that is set, the lowest bit first.
+pub(super) static BITS: [u64; 256] = {
+    let mut bytes = [0; 256];
+    let mut at = 0;
+    while at < 8 * 256 {
+        bytes[at / 8] |= ((at / 8) as u64 >> (at % 8) & 1) * (255 << (8 * (at % 8)));
+        at += 1;
+    }
+    bytes
+};
+
+/// A point as the bytes of a word, the first value in the lowest.
 #[inline(always)]
-pub(super) fn signed<const LEN: usize>(point: &[i8; LEN], signs: u8) -> [i8; LEN] {
-    std::array::from_fn(|i| if signs >> i & 1 == 0 { point[i] } else { -point[i] })
+pub(super) fn packed(point: &[i8; 8]) -> u64 {
+    u64::from_le_bytes(point.map(|p| p as u8))
+}
+
+/// `point`, of which no byte is 0, with a minus where `signs` has a bit.
+#[inline(always)]
+pub(super) fn signed(point: u64, signs: u8) -> u64 {
+    let minus = BITS[usize::from(signs)];
+    // `-p` is `!p + 1`, and there is nothing to carry to the next byte unless `p` is 0.
+    (point ^ minus) + (minus & 0x0101_0101_0101_0101)
 }
 
 #[cfg(test)]
@@ -148,6 +176,7 @@ mod tests {
             let signs = even_signs(code);
             assert_eq!((u32::from(signs) & 0x7f, signs.count_ones() % 2), (code, 0));
         }
-        assert_eq!(signed(&[1, 2, 3, 4], 0b1010), [1, -2, 3, -4]);
+        let point = packed(&[1, 2, 3, 4, 62, 43, 1, 127]);
+        assert_eq!(signed(point, 0b1101_1010), packed(&[1, -2, 3, -4, -62, 43, -1, -127]));
     }
 }

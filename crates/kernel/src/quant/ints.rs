@@ -8,7 +8,7 @@ use crate::half::f16_to_f32;
 
 /// `N` values, a multiple of 32, of one scale: value `k` is `d * q[k]`, or `d * q[k] + m` for formats with an offset.
 #[derive(Debug)]
-pub(super) struct Block<const N: usize> {
+pub(crate) struct Block<const N: usize> {
     pub d: f32,
     pub m: f32,
     pub q: [i8; N],
@@ -16,7 +16,7 @@ pub(super) struct Block<const N: usize> {
 
 /// 256 values in 16 groups of 16: value `16 j + i` is `d * sc[j] * q[16 j + i]`, less `dmin * m[j]` for formats with minima.
 #[derive(Debug)]
-pub(super) struct Super {
+pub(crate) struct Super {
     pub d: f32,
     pub dmin: f32,
     pub sc: [i16; 16],
@@ -41,13 +41,13 @@ pub(super) fn f16(block: &[u8], at: usize) -> f32 {
 /// The little-endian 16-bit word at `at`.
 #[inline(always)]
 pub(super) fn word(block: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([block[at], block[at + 1]])
+    u16::from_le_bytes(*block[at..].first_chunk().expect("2 bytes"))
 }
 
 /// The little-endian 32-bit word at `at`.
 #[inline(always)]
 pub(super) fn word32(block: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+    u32::from_le_bytes(*block[at..].first_chunk().expect("4 bytes"))
 }
 
 /// Decodes blocks of one scale.
@@ -174,6 +174,14 @@ pub(super) fn nibbles(bytes: &[u8; 16]) -> [i8; 32] {
     q
 }
 
+/// `8 * G` values from `G` runs of 8, the first in the lowest byte.
+#[inline(always)]
+pub(super) fn put_runs<const G: usize>(q: &mut [i8], runs: [u64; G]) {
+    for (q, run) in q.as_chunks_mut::<8>().0.iter_mut().zip(runs) {
+        *q = run.to_le_bytes().map(|byte| byte as i8);
+    }
+}
+
 /// 256 values from runs of `N`, first to last.
 #[inline(always)]
 pub(super) fn runs<const N: usize>(run: impl Fn(usize) -> [i8; N]) -> [i8; 256] {
@@ -182,6 +190,23 @@ pub(super) fn runs<const N: usize>(run: impl Fn(usize) -> [i8; N]) -> [i8; 256] 
         *q = run(i);
     }
     q
+}
+
+/// 256 values from groups of 4 runs of 8, first to last.
+#[inline(always)]
+pub(super) fn groups(group: impl Fn(usize) -> [u64; 4]) -> [i8; 256] {
+    let mut q = [0; 256];
+    for (g, q) in q.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        put_runs(q, group(g));
+    }
+    q
+}
+
+/// The sums of eight bytes each, without what would be carried.
+#[inline(always)]
+pub(super) fn add_bytes(a: u64, b: u64) -> u64 {
+    const UPMOST: u64 = 0x8080_8080_8080_8080;
+    ((a & !UPMOST) + (b & !UPMOST)) ^ ((a ^ b) & UPMOST)
 }
 
 /// The exact sum of products.

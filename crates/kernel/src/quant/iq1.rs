@@ -20,7 +20,7 @@
 //! A weight is `d * (2 sc + 1) * (p +- 1/8)`, here `d / 8 * (2 sc + 1) * (8 p +- 1)`. We only read them.
 
 use super::Format;
-use super::grids::IQ1;
+use super::grids::{IQ1, packed};
 use super::ints::{self, Super};
 use crate::acts::Act;
 use crate::half::f16_to_f32;
@@ -52,32 +52,33 @@ const BYTES_M: usize = 32 + 16 + 8;
 const _: () = assert!(BYTES_S == 50 && BYTES_M == 56, "ggml's sizes");
 
 #[inline(always)]
-fn unpack_s(block: &[u8; BYTES_S]) -> Super {
+pub(crate) fn unpack_s(block: &[u8; BYTES_S]) -> Super {
     let words: [u16; 8] = std::array::from_fn(|g| ints::word(block, 34 + 2 * g));
-    let q = ints::runs(|run| {
-        let word = words[run / 4];
-        let high = word >> (3 * (run % 4)) & 7;
-        shifted(block[2 + run], high, word & 0x8000 != 0)
+    let q = ints::groups(|g| {
+        let word = words[g];
+        std::array::from_fn(|r| shifted(block[2 + 4 * g + r], word >> (3 * r) & 7, word >> 15))
     });
     let sc = std::array::from_fn(|j| 2 * (words[j / 2] >> 12 & 7) as i16 + 1);
     Super::symmetric(0.125 * ints::f16(block, 0), sc, q)
 }
 
 #[inline(always)]
-fn unpack_m(block: &[u8; BYTES_M]) -> Super {
+pub(crate) fn unpack_m(block: &[u8; BYTES_M]) -> Super {
     let words: [u16; 4] = std::array::from_fn(|g| ints::word(block, 48 + 2 * g));
-    let q = ints::runs(|run| {
-        let half = u16::from(block[32 + run / 2] >> (4 * (run % 2)));
-        shifted(block[run], half & 7, half & 8 != 0)
+    let q = ints::groups(|g| {
+        let word = ints::word(block, 32 + 2 * g);
+        std::array::from_fn(|r| shifted(block[4 * g + r], word >> (4 * r) & 7, word >> (4 * r + 3) & 1))
     });
     let sc = std::array::from_fn(|j| 2 * (words[j / 4] >> (3 * (j % 4)) & 7) as i16 + 1);
     let d = words.iter().rev().fold(0, |d, word| d << 4 | word >> 12);
     Super::symmetric(0.125 * f16_to_f32(d), sc, q)
 }
 
-/// A point, times 8, and its shift.
+/// A point, times 8, and its shift: 1 up, or `down` where that is 1.
 #[inline(always)]
-fn shifted(low: u8, high: u16, is_down: bool) -> [i8; 8] {
-    let shift = if is_down { -1 } else { 1 };
-    IQ1[usize::from(high << 8 | u16::from(low))].map(|p| 8 * p + shift)
+fn shifted(low: u8, high: u16, down: u16) -> u64 {
+    let point = packed(&IQ1[usize::from(high << 8 | u16::from(low))]);
+    let up = (point << 3) & 0xf8f8_f8f8_f8f8_f8f8 | 0x0101_0101_0101_0101;
+    // Down is 2 less, in every byte.
+    ints::add_bytes(up, u64::from(down) * 0xfefe_fefe_fefe_fefe)
 }

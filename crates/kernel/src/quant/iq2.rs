@@ -29,7 +29,7 @@
 //! A weight is `d * (sc + 1/2) / 4 * p`, here `d / 8 * (2 sc + 1) * p`. We only read them.
 
 use super::Format;
-use super::grids::{IQ2_S as GRID_S, IQ2_XS as GRID_XS, IQ2_XXS as GRID_XXS, even_signs, signed};
+use super::grids::{IQ2_S as GRID_S, IQ2_XS as GRID_XS, IQ2_XXS as GRID_XXS, even_signs, packed, signed};
 use super::ints::{self, Super};
 use crate::acts::Act;
 
@@ -72,29 +72,36 @@ const BYTES_S: usize = 2 + 32 + 32 + 8 + 8;
 const _: () = assert!(BYTES_XXS == 66 && BYTES_XS == 74 && BYTES_S == 82, "ggml's sizes");
 
 #[inline(always)]
-fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
+pub(crate) fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
     let words: [u32; 8] = std::array::from_fn(|g| ints::word32(block, 2 + 8 * g + 4));
-    let q = ints::runs(|run| {
-        let (g, r) = (run / 4, run % 4);
-        signed(&GRID_XXS[usize::from(block[2 + 8 * g + r])], even_signs(words[g] >> (7 * r)))
+    let q = ints::groups(|g| {
+        std::array::from_fn(|r| {
+            let point = packed(&GRID_XXS[usize::from(block[2 + 8 * g + r])]);
+            signed(point, even_signs(words[g] >> (7 * r)))
+        })
     });
     Super::symmetric(0.125 * ints::f16(block, 0), std::array::from_fn(|j| odd(words[j / 2] >> 28)), q)
 }
 
 #[inline(always)]
-fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
-    let q = ints::runs(|run| {
-        let word = ints::word(block, 2 + 2 * run);
-        signed(&GRID_XS[usize::from(word & 511)], even_signs(u32::from(word >> 9)))
+pub(crate) fn unpack_xs(block: &[u8; BYTES_XS]) -> Super {
+    let q = ints::groups(|g| {
+        std::array::from_fn(|r| {
+            let word = ints::word(block, 2 + 8 * g + 2 * r);
+            signed(packed(&GRID_XS[usize::from(word & 511)]), even_signs(u32::from(word >> 9)))
+        })
     });
     Super::symmetric(0.125 * ints::f16(block, 0), halves(&block[66..]), q)
 }
 
 #[inline(always)]
-fn unpack_s(block: &[u8; BYTES_S]) -> Super {
-    let q = ints::runs(|run| {
-        let high = u16::from(block[66 + run / 4] >> (2 * (run % 4)) & 3);
-        signed(&GRID_S[usize::from(high << 8 | u16::from(block[2 + run]))], block[34 + run])
+pub(crate) fn unpack_s(block: &[u8; BYTES_S]) -> Super {
+    let q = ints::groups(|g| {
+        let high = u16::from(block[66 + g]);
+        std::array::from_fn(|r| {
+            let point = (high << (8 - 2 * r)) & 0x300 | u16::from(block[2 + 4 * g + r]);
+            signed(packed(&GRID_S[usize::from(point)]), block[34 + 4 * g + r])
+        })
     });
     Super::symmetric(0.125 * ints::f16(block, 0), halves(&block[74..]), q)
 }

@@ -54,23 +54,36 @@ const BYTES_S: usize = 2 + 64 + 8 + 32 + 4;
 const _: () = assert!(BYTES_XXS == 98 && BYTES_S == 110, "ggml's sizes");
 
 #[inline(always)]
-fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
+pub(crate) fn unpack_xxs(block: &[u8; BYTES_XXS]) -> Super {
     let words: [u32; 8] = std::array::from_fn(|g| ints::word32(block, 66 + 4 * g));
-    let q = ints::runs(|run| {
-        let signs = even_signs(words[run / 8] >> (7 * (run / 2 % 4)));
-        signed(&GRID_XXS[usize::from(block[2 + run])], signs >> (4 * (run % 2)))
+    let q = ints::groups(|g| {
+        let points: &[u8; 8] = block[2 + 8 * g..].first_chunk().expect("a group's points");
+        std::array::from_fn(|r| {
+            let point = |run: usize| GRID_XXS[usize::from(points[run])];
+            signed(both(point(2 * r), point(2 * r + 1)), even_signs(words[g] >> (7 * r)))
+        })
     });
     let sc = std::array::from_fn(|j| 2 * (words[j / 2] >> 28) as i16 + 1);
     Super::symmetric(0.25 * ints::f16(block, 0), sc, q)
 }
 
 #[inline(always)]
-fn unpack_s(block: &[u8; BYTES_S]) -> Super {
-    let q = ints::runs(|run| {
-        let high = u16::from(block[66 + run / 8] >> (run % 8) & 1);
-        let signs = block[74 + run / 2] >> (4 * (run % 2));
-        signed(&GRID_S[usize::from(high << 8 | u16::from(block[2 + run]))], signs)
+pub(crate) fn unpack_s(block: &[u8; BYTES_S]) -> Super {
+    let q = ints::groups(|g| {
+        let points: &[u8; 8] = block[2 + 8 * g..].first_chunk().expect("a group's points");
+        let high = u16::from(block[66 + g]);
+        std::array::from_fn(|r| {
+            let point = |run: usize| GRID_S[usize::from((high << (8 - run)) & 256 | u16::from(points[run]))];
+            signed(both(point(2 * r), point(2 * r + 1)), block[74 + 4 * g + r])
+        })
     });
     let sc = std::array::from_fn(|j| 2 * i16::from(block[106 + j / 4] >> (4 * (j / 2 % 2)) & 15) + 1);
     Super::symmetric(ints::f16(block, 0), sc, q)
+}
+
+/// Two runs that share a byte of signs.
+#[inline(always)]
+fn both(first: [i8; 4], second: [i8; 4]) -> u64 {
+    let word = |point: [i8; 4]| u64::from(u32::from_le_bytes(point.map(|p| p as u8)));
+    word(first) | word(second) << 32
 }

@@ -14,7 +14,7 @@
 use super::Format;
 use super::fit;
 use super::ints;
-use super::mxfp4::{E2M1, TABLE};
+use super::mxfp4::TABLE;
 use crate::acts::{Act, ActRow};
 
 pub static NVFP4: Format = Format {
@@ -44,17 +44,35 @@ fn scale(s: u8) -> f32 {
     }
 }
 
-/// The 16 numbers of group `g`, doubled.
+/// The scales of the groups and the numbers, doubled.
 #[inline(always)]
-fn group(block: &[u8; BYTES], g: usize) -> [i8; 16] {
-    std::array::from_fn(|k| E2M1[usize::from(block[4 + 8 * g + k % 8] >> (4 * (k / 8)) & 15)])
+pub(crate) fn unpack(block: &[u8; BYTES]) -> ([f32; 4], [i8; 64]) {
+    let mut q = [0; 64];
+    for (g, q) in q.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let codes = u64::from_le_bytes(*block[4 + 8 * g..].first_chunk().expect("a group's codes"));
+        let halves = [codes, codes >> 4].map(|codes| codes & 0x0f0f_0f0f_0f0f_0f0f);
+        ints::put_runs(q, halves);
+    }
+    for q in &mut q {
+        *q = doubled(*q as u8);
+    }
+    (std::array::from_fn(|g| scale(block[g])), q)
+}
+
+/// [`super::mxfp4::E2M1`] by arithmetic, which compilers turn into vectors.
+#[inline(always)]
+fn doubled(code: u8) -> i8 {
+    let steps = code & 7;
+    // Steps of 1, from 4 on of 2, from 6 on of 4.
+    let magnitude = (steps + steps.saturating_sub(4) + 2 * steps.saturating_sub(6)) as i8;
+    if code < 8 { magnitude } else { -magnitude }
 }
 
 fn dequantize(blocks: &[u8], out: &mut [f32]) {
     for (block, out) in blocks.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<64>().0) {
-        for (g, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let s = scale(block[g]);
-            *out = group(block, g).map(|q| s * f32::from(q));
+        let (scales, q) = unpack(block);
+        for ((out, q), s) in out.as_chunks_mut::<16>().0.iter_mut().zip(q.as_chunks::<16>().0).zip(scales) {
+            *out = q.map(|q| s * f32::from(q));
         }
     }
 }
@@ -63,8 +81,9 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
     let mut acc = 0.0;
     let a_blocks = a.q.as_chunks::<64>().0.iter().zip(a.d.as_chunks::<2>().0);
     for (block, (a_q, a_d)) in w.as_chunks::<BYTES>().0.iter().zip(a_blocks) {
-        let a_q = a_q.as_chunks::<16>().0;
-        let term = |g: usize| scale(block[g]) * ints::products(&group(block, g), &a_q[g]) as f32;
+        let (scales, q) = unpack(block);
+        let (q, a_q) = (q.as_chunks::<16>().0, a_q.as_chunks::<16>().0);
+        let term = |g: usize| scales[g] * ints::products(&q[g], &a_q[g]) as f32;
         acc += (term(0) + term(1)) * a_d[0];
         acc += (term(2) + term(3)) * a_d[1];
     }
@@ -107,7 +126,13 @@ fn code_at_least(half: f32) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mxfp4::E2M1;
     use super::*;
+
+    #[test]
+    fn numbers_by_arithmetic_are_those_of_the_table() {
+        assert_eq!(std::array::from_fn(|code| doubled(code as u8)), E2M1);
+    }
 
     #[test]
     fn scales_rise_with_their_code_to_448_and_the_top_bit_is_ignored() {

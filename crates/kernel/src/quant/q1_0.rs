@@ -9,6 +9,7 @@
 
 use super::Format;
 use super::fit;
+use super::grids::BITS;
 use super::ints::{self, Block};
 use crate::acts::Act;
 use crate::half::f32_to_f16;
@@ -28,8 +29,11 @@ const BYTES: usize = 2 + 16;
 const _: () = assert!(BYTES == 18, "ggml's size");
 
 #[inline(always)]
-fn unpack(block: &[u8; BYTES]) -> Block<128> {
-    let q = std::array::from_fn(|k| 2 * (block[2 + k / 8] >> (k % 8) & 1) as i8 - 1);
+pub(crate) fn unpack(block: &[u8; BYTES]) -> Block<128> {
+    let mut q = [0; 128];
+    // Where a bit is not set 255, which is -1, otherwise 1.
+    let signs = |run: usize| !BITS[usize::from(block[2 + run])] | 0x0101_0101_0101_0101;
+    ints::put_runs::<16>(&mut q, std::array::from_fn(signs));
     Block { d: ints::f16(block, 0), m: 0.0, q }
 }
 

@@ -27,8 +27,18 @@ const BYTES: usize = 2 + 16;
 const _: () = assert!(BYTES == 18, "ggml's size");
 
 #[inline(always)]
-fn unpack(block: &[u8; BYTES]) -> Block<64> {
-    let q = std::array::from_fn(|k| (block[2 + k / 4] >> (2 * (k % 4)) & 3) as i8 - 1);
+pub(crate) fn unpack(block: &[u8; BYTES]) -> Block<64> {
+    let mut q = [0; 64];
+    let run = |run: usize| {
+        // Each half of the bits moves away from the other until every pair of them has a byte.
+        let bits = u64::from(ints::word(block, 2 + 2 * run));
+        let bits = (bits | bits << 24) & 0x0000_00ff_0000_00ff;
+        let bits = (bits | bits << 12) & 0x000f_000f_000f_000f;
+        let bits = (bits | bits << 6) & 0x0303_0303_0303_0303;
+        // Less 1.
+        ints::add_bytes(bits, !0)
+    };
+    ints::put_runs::<8>(&mut q, std::array::from_fn(run));
     Block { d: ints::f16(block, 0), m: 0.0, q }
 }
 

@@ -52,18 +52,27 @@ const BYTES_2: usize = 64 + 2;
 const _: () = assert!(BYTES_1 == 54 && BYTES_2 == 66, "ggml's sizes");
 
 #[inline(always)]
-fn unpack_1(block: &[u8; BYTES_1]) -> Super {
+pub(crate) fn unpack_1(block: &[u8; BYTES_1]) -> Super {
     let mut q = [0; 256];
-    for (first, bytes, digits) in RUNS {
-        for (l, &byte) in block[bytes.0..bytes.1].iter().enumerate() {
-            let mut fraction = byte;
-            for n in 0..digits {
-                q[first + n * (bytes.1 - bytes.0) + l] = ((u16::from(fraction) * 3) >> 8) as i8 - 1;
-                fraction = fraction.wrapping_mul(3);
-            }
+    let (first, rest) = q.split_at_mut(RUNS[1].0);
+    let (second, third) = rest.split_at_mut(RUNS[2].0 - RUNS[1].0);
+    digits::<32>(block[..32].as_array().expect("the first run"), first);
+    digits::<16>(block[32..48].as_array().expect("the second"), second);
+    digits::<4>(block[48..52].as_array().expect("the third"), third);
+    Super::symmetric(ints::f16(block, 52), [1; 16], q)
+}
+
+/// The digits of `N` bytes, the first of each, then the second of each, as many as there is room for.
+#[inline(always)]
+fn digits<const N: usize>(bytes: &[u8; N], q: &mut [i8]) {
+    let mut fractions = *bytes;
+    for q in q.as_chunks_mut::<N>().0 {
+        for (q, fraction) in q.iter_mut().zip(&mut fractions) {
+            let digit_and_rest = u16::from(*fraction) * 3;
+            *q = (digit_and_rest >> 8) as i8 - 1;
+            *fraction = digit_and_rest as u8;
         }
     }
-    Super::symmetric(ints::f16(block, 52), [1; 16], q)
 }
 
 /// First value, bytes and digits per byte of tq1_0's three runs.

@@ -155,6 +155,8 @@ pub(crate) trait Source: Copy {
     fn word<L: Lanes>(self, l: L, at: usize) -> L::V;
     /// The f16 at byte `at` of each row.
     fn half<L: Lanes>(self, l: L, at: usize) -> L::F;
+    /// Row `r`, which packed weights don't have in one piece. Asks for what comes next as `quads` does.
+    fn row<L: Lanes>(&self, l: L, r: usize) -> &[u8];
     /// Byte `at` of row `r`, a field of its own.
     fn byte<L: Lanes>(self, l: L, r: usize, at: usize) -> u8;
 }
@@ -178,13 +180,22 @@ impl Source for Rows<'_> {
     }
 
     #[inline(always)]
+    fn row<L: Lanes>(&self, l: L, r: usize) -> &[u8] {
+        let next = self.next.wrapping_add(r * self.len);
+        for at in (0..self.len).step_by(64) {
+            l.prefetch(next.wrapping_add(at));
+        }
+        &self.bytes[r * self.stride..][..self.len]
+    }
+
+    #[inline(always)]
     fn byte<L: Lanes>(self, _: L, r: usize, at: usize) -> u8 {
         self.bytes[r * self.stride + at]
     }
 }
 
 /// Defines `multiply(product, steps, sums)`: the product of a panel with any number of tokens, compiled for a tier, `$most`
-/// tokens at a time. `steps` maps [`super::expand::Expand::STEPS`] to those the tier has code for.
+/// tokens at a time. `steps` maps [`super::expand::Expand::steps`] to those the tier has code for.
 macro_rules! multiply {
     ($lanes:ty, $features:literal, tokens [$($t:literal)*] $most:literal, steps { $($from:pat => $steps:literal),* }) => {
         #[target_feature(enable = $features)]
@@ -193,13 +204,16 @@ macro_rules! multiply {
             steps: usize,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
+            use $crate::simd::expand::Kind;
+            use $crate::simd::panel::halves;
             let mut rest = sums;
             for (i, group) in product.groups.iter().enumerate() {
                 let (sums, behind) = rest.split_at_mut(group.n);
                 rest = behind;
                 let asks = i == 0;
-                match group.n {
-                    $($t => some::<$t>(product, steps, group, asks, sums),)*
+                match (product.kind, group.n) {
+                    (Kind::Halves { .. }, _) => halves(<$lanes>::new(), product, group, sums),
+                    $((_, $t) => some::<$t>(product, steps, group, asks, sums),)*
                     _ => some::<$most>(product, steps, group, asks, sums),
                 }
             }
@@ -234,6 +248,7 @@ macro_rules! multiply {
                 Kind::Blocks { .. } => match steps {
                     $($from => blocks::<$lanes, T, $steps, false>(l, product, group, asks, sums),)*
                 },
+                Kind::Halves { .. } => unreachable!("one function for any number of tokens"),
                 Kind::Supers { run: 16, .. } => match steps {
                     $($from => supers::<$lanes, T, $steps, 4>(l, product, group, asks, sums),)*
                 },
@@ -246,12 +261,30 @@ macro_rules! multiply {
 }
 pub(crate) use multiply;
 
-/// The kernels of all expansions, for a tier's table.
+/// The kernels of all expansions, for a tier's table. Those that unpack row by row are one function.
 macro_rules! tiles {
-    ($lanes:ty, $features:literal, $multiply:path, $group:path, $steps:path; $($name:literal $act:ident $expand:ident,)*) => {{
-        use $crate::acts::{Act, Form};
+    (
+        $lanes:ty, $features:literal, $multiply:path, $group:path, $steps:path;
+        $($name:literal $act:ident $expand:ident,)*
+        by rows: $($row_name:literal $row_act:ident $rows:ident,)*
+    ) => {{
+        use $crate::acts::{Act, Acts, Form};
+        use $crate::simd::expand::Rowwise;
+        use $crate::simd::expand::rows;
         use $crate::simd::lanes::{Lanes, tile};
         use $crate::simd::{Packing, RowKernel};
+
+        #[target_feature(enable = $features)]
+        fn by_rows(
+            rows: &Rowwise,
+            weights: &[u8],
+            acts: &Acts,
+            groups: std::ops::Range<usize>,
+            out: &mut $crate::par::Columns<'_, f32>,
+        ) {
+            tile!(@ $lanes, $multiply, $steps, rows, false, weights, acts, groups, out);
+        }
+
         &[$(($name, RowKernel {
             form: Form { act: Act::$act, group: $group },
             tile: tile!($lanes, $features, $multiply, $steps, $expand, false),
@@ -269,6 +302,12 @@ macro_rules! tiles {
                 },
                 tile: tile!($lanes, $features, $multiply, $steps, $expand, true),
             }),
+        }),)*
+        $(($row_name, RowKernel {
+            form: Form { act: Act::$row_act, group: $group },
+            // SAFETY: called only where the tier's `detect` found the features.
+            tile: |_, weights, acts, groups, out| unsafe { by_rows(&rows::$rows, weights, acts, groups, out) },
+            packing: None,
         }),)*]
     }};
 }
@@ -284,18 +323,20 @@ macro_rules! tile {
             groups: std::ops::Range<usize>,
             out: &mut $crate::par::Columns<'_, f32>,
         ) {
-            use $crate::simd::expand::{Expand, $expand};
-            $crate::simd::panel::tile::<$lanes, $expand, $packed, { $steps($expand::STEPS) }>(
-                <$lanes>::new(),
-                weights,
-                acts,
-                groups,
-                out,
-                |product, sums| $multiply(product, $expand::STEPS, sums),
-            );
+            use $crate::simd::expand::$expand;
+            tile!(@ $lanes, $multiply, $steps, &$expand, $packed, weights, acts, groups, out);
         }
         // SAFETY: called only where the tier's `detect` found the features.
         |_, weights, acts, groups, out| unsafe { build(weights, acts, groups, out) }
+    }};
+    (@ $lanes:ty, $multiply:path, $steps:path, $expand:expr, $packed:literal, $weights:ident, $($of:ident),*) => {{
+        use $crate::simd::expand::Expand;
+        let expand = $expand;
+        let steps = $steps(expand.steps());
+        let weights = $crate::simd::panel::Weights { bytes: $weights, expand, steps };
+        $crate::simd::panel::tile::<$lanes, _, $packed>(<$lanes>::new(), weights, $($of,)* |product, sums| {
+            $multiply(product, expand.steps(), sums);
+        });
     }};
 }
 pub(crate) use tile;

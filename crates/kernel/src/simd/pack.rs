@@ -58,6 +58,10 @@ impl Source for Packed<'_> {
         l.load_halves(self.field::<L, 2>(l, at))
     }
 
+    fn row<L: Lanes>(&self, _: L, _: usize) -> &[u8] {
+        unreachable!("formats that are unpacked by rows are not packed")
+    }
+
     #[inline(always)]
     fn byte<L: Lanes>(self, _: L, r: usize, at: usize) -> u8 {
         self.bytes[L::N * at + r]
@@ -67,6 +71,7 @@ impl Source for Packed<'_> {
 /// Packs `n_rows` rows in strips of `N`; rows that the last one lacks stay as they are in `out`.
 #[inline(always)]
 pub(crate) fn pack<L: Lanes, E: Expand>(l: L, weights: &[u8], n_rows: usize, out: &mut [u8]) {
+    const { assert!(!E::FIELDS.is_empty(), "formats that are unpacked by rows are not packed") };
     let row_bytes = weights.len() / n_rows;
     let strips = weights.chunks(L::N * row_bytes).zip(out.chunks_exact_mut(L::N * row_bytes));
     for (rows, out) in strips {

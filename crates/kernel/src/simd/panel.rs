@@ -18,7 +18,7 @@ use crate::gemm::TILE_TOKENS;
 use crate::par::Columns;
 
 /// The most rows of a panel.
-const ROWS_MAX: usize = 32;
+pub(super) const ROWS_MAX: usize = 32;
 /// The most bytes of 256 columns: those of q8_0.
 const BYTES_MAX: usize = 272;
 /// The most tokens whose sums a call keeps in a small buffer.
@@ -31,9 +31,9 @@ const GROUPS_MAX: usize = TILE_TOKENS / 4;
 pub(crate) struct Panel<L: Lanes> {
     /// Quants as bytes, columns `4 i..4 i + 4` in entry `i`.
     pub w: [L::V; 64],
-    /// Scale per 32 columns; of a superblock the first only.
+    /// Scale per 32 columns, or of the first 16 of them; of a superblock the first only.
     pub d: [L::F; 8],
-    /// Offset per 32 columns, or of a superblock the scale of its minima.
+    /// Offset per 32 columns, or the scale of their other 16, or of a superblock the scale of its minima.
     pub m: [L::F; 8],
     /// Of a superblock: the scale of each run in [`Lanes::scale`]'s form.
     pub scales: [L::V; 16],
@@ -93,11 +93,19 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub n_ask: usize,
 }
 
-/// A tile of weights in the format that `E` expands, as files have it or packed; see [`super::TileFn`].
+/// Weights of a format that `expand` expands.
+pub(crate) struct Weights<'a, E> {
+    pub bytes: &'a [u8],
+    pub expand: &'a E,
+    /// [`Expand::steps`], as far as the tier distinguishes them.
+    pub steps: usize,
+}
+
+/// A tile of weights as files have them or packed; see [`super::TileFn`].
 #[inline(always)]
-pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
+pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
-    weights: &[u8],
+    weights: Weights<'_, E>,
     acts: &Acts,
     groups: Range<usize>,
     out: &mut Columns<'_, f32>,
@@ -118,14 +126,14 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E, PACKED, STEPS>(l, weights, room, &mut sums[..n_tokens], out, multiply);
+    strips::<L, E, PACKED>(l, weights, room, &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
 #[inline(always)]
-fn strips<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
+fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
-    weights: &[u8],
+    weights: Weights<'_, E>,
     groups: &[Group<'_>],
     sums: &mut [L::F],
     out: &mut Columns<'_, f32>,
@@ -133,48 +141,55 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool, const STEPS: usize>(
 ) {
     let n_rows = out.n();
     let n_rows_there = if PACKED { n_rows.next_multiple_of(L::N) } else { n_rows };
-    let row_bytes = weights.len() / n_rows_there;
-    let n_panels = row_bytes.div_ceil(E::BYTES);
-    let kind = E::kind::<L>();
+    let row_bytes = weights.bytes.len() / n_rows_there;
+    let (e, bytes) = (weights.expand, weights.expand.bytes());
+    let n_panels = row_bytes.div_ceil(bytes);
+    let kind = e.kind::<L>();
     let mut panel = Panel::new(l);
     let mut lanes = [0.0; ROWS_MAX];
     let n_asked = Cell::new(0);
     for first in (0..n_rows).step_by(L::N) {
-        let strip = &weights[first * row_bytes..];
+        let strip = &weights.bytes[first * row_bytes..];
         let next = strip.as_ptr().wrapping_add(L::N * row_bytes);
         sums.fill(l.splat_f32(0.0));
         for at in 0..n_panels {
-            let (start, len) = (at * L::N * E::BYTES, E::BYTES.min(row_bytes - at * E::BYTES));
+            let (start, len) = (at * L::N * bytes, bytes.min(row_bytes - at * bytes));
             let ahead = Ahead::new(strip.as_ptr().wrapping_add(start + AHEAD), &n_asked);
             // Filled only where rows or columns are missing.
             let mut whole;
             if PACKED {
                 let there = &strip[start..][..L::N * len];
-                let there = if len == E::BYTES {
+                let there = if len == bytes {
                     there
                 } else {
                     whole = [0; ROWS_MAX * BYTES_MAX];
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
-                if let ([group @ Group { n: 1, .. }], true) = (groups, len == E::BYTES) {
-                    sums[0] = stream::add::<L, E, STEPS>(l, there, group, at, sums[0]);
+                if let ([group @ Group { n: 1, .. }], true) = (groups, len == bytes) {
+                    sums[0] = stream::add(
+                        l,
+                        Weights { bytes: there, expand: e, steps: weights.steps },
+                        group,
+                        at,
+                        sums[0],
+                    );
                     continue;
                 }
-                E::expand(l, Packed::new(there, L::N, E::BYTES, Some(ahead)), &mut panel);
+                e.expand(l, Packed::new(there, L::N, bytes, Some(ahead)), &mut panel);
             } else {
-                let rest = &strip[at * E::BYTES..];
-                let rows = if len == E::BYTES && rest.len() >= (L::N - 1) * row_bytes + len {
-                    Rows::new(rest, row_bytes, E::BYTES, L::N, next.wrapping_add(start))
+                let rest = &strip[at * bytes..];
+                let rows = if len == bytes && rest.len() >= (L::N - 1) * row_bytes + len {
+                    Rows::new(rest, row_bytes, bytes, L::N, next.wrapping_add(start))
                 } else {
                     whole = [0; ROWS_MAX * BYTES_MAX];
-                    fill_up(rest, row_bytes, len, &mut whole, E::BYTES);
-                    Rows::new(&whole, E::BYTES, E::BYTES, L::N, std::ptr::null())
+                    fill_up(rest, row_bytes, len, &mut whole, bytes);
+                    Rows::new(&whole, bytes, bytes, L::N, std::ptr::null())
                 };
-                E::expand(l, rows, &mut panel);
+                e.expand(l, rows, &mut panel);
             }
-            let n_blocks = len * 8 / E::BYTES;
-            let n_ask = if PACKED { L::N * E::BYTES / 16 } else { 0 };
+            let n_blocks = len * 8 / bytes;
+            let n_ask = if PACKED { L::N * bytes / 16 } else { 0 };
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
@@ -236,6 +251,31 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
     *sums = acc;
 }
 
+/// The same for a panel of two scales per 32 columns and any number of tokens, one by one.
+#[inline(always)]
+pub(crate) fn halves<L: Lanes>(l: L, product: &Product<'_, L>, group: &Group<'_>, sums: &mut [L::F]) {
+    let Kind::Halves { offset } = product.kind else { unreachable!("a product of halves of blocks") };
+    let n = group.n;
+    let there = product.at * 8 * n..(product.at * 8 + product.n_blocks) * n;
+    let a = group.q.as_chunks::<32>().0[there.clone()].chunks_exact(n).zip(group.d[there].chunks_exact(n));
+    let scales = product.panel.d.iter().zip(&product.panel.m);
+    // Activations come with the sums of 32 only: what the offset adds to 16 is a product like theirs.
+    let offsets = [l.splat(0x0101_0101 << offset); 4];
+    for ((w, (q, d_a)), (&d, &m)) in loop_over(&product.panel.w).iter().zip(a).zip(scales) {
+        for ((q, &d_a), sum) in q.as_chunks().0.iter().zip(d_a).zip(&mut *sums) {
+            let mut terms = [d, m];
+            for (half, (w, term)) in w.as_chunks().0.iter().zip(&mut terms).enumerate() {
+                let (mut isum, mut shift) = ([l.splat(0)], [l.splat(0)]);
+                dots::<L, 1, 4, 4>(l, w, q, 4 * half, &mut isum);
+                dots::<L, 1, 4, 4>(l, &offsets, q, 4 * half, &mut shift);
+                *term = l.mul_f32(*term, l.to_f32(l.sub(isum[0], shift[0])));
+            }
+            let both = l.add_f32(terms[0], terms[1]);
+            *sum = l.add_f32(*sum, l.mul_f32(both, l.splat_f32(d_a)));
+        }
+    }
+}
+
 /// A panel's quants by 32 columns, in a way that hides how many there are: the loop over them is to stay a loop.
 #[inline(always)]
 fn loop_over<V>(w: &[V; 64]) -> &[[V; 8]] {
@@ -244,7 +284,7 @@ fn loop_over<V>(w: &[V; 64]) -> &[[V; 8]] {
 
 /// Exact sums of products of `4 * N` columns onto `isum`, from the quad `first` of `q` on.
 #[inline(always)]
-pub(crate) fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
+fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     l: L,
     w: &[L::V; N],
     q: &[[i8; 32]; T],
@@ -266,7 +306,7 @@ pub(crate) fn dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>
 
 /// The products of the quads from `step` on, as many as [`Lanes::P`] takes.
 #[inline(always)]
-pub(crate) fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
+fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     l: L,
     w: &[L::V; N],
     q: &[[i8; 32]; T],
@@ -333,7 +373,7 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
 
 /// Activations `4 i..4 i + 4` to every lane.
 #[inline(always)]
-fn quad<L: Lanes, const N: usize>(l: L, q: &[i8; N], i: usize) -> L::V {
+pub(crate) fn quad<L: Lanes, const N: usize>(l: L, q: &[i8; N], i: usize) -> L::V {
     let [a, b, c, d] = q.as_chunks::<4>().0[i];
     l.splat(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]))
 }

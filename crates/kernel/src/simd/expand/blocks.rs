@@ -155,17 +155,25 @@ pub(super) fn levels<L: Lanes>(l: L, packed: [L::V; 4]) -> [L::V; 8] {
 }
 
 impl<T: Block> Expand for T {
-    const BYTES: usize = 8 * T::BYTES;
-    const STEPS: usize = T::STEPS;
     const FIELDS: &'static [(usize, usize)] = &[(T::HALVES, 2), ((T::BYTES - 2 * T::HALVES) / 4, 4)];
 
     #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
+    fn bytes(&self) -> usize {
+        8 * T::BYTES
+    }
+
+    #[inline(always)]
+    fn steps(&self) -> usize {
+        T::STEPS
+    }
+
+    #[inline(always)]
+    fn kind<L: Lanes>(&self) -> Kind {
         Kind::Blocks { offset: T::offset::<L>(), minima: T::MINIMA }
     }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         let mut words = [l.splat(0); WORDS_MAX];
         if S::PACKED {
             for b in looped(8) {
@@ -205,17 +213,25 @@ fn put<L: Lanes, T: Block, S: Source, K: Sink<L>, const B: usize>(
 pub(crate) struct Mxfp4;
 
 impl Expand for Mxfp4 {
-    const BYTES: usize = 8 * 17;
-    const STEPS: usize = 4;
     const FIELDS: &'static [(usize, usize)] = &[(1, 1), (4, 4)];
 
     #[inline(always)]
-    fn kind<L: Lanes>() -> Kind {
+    fn bytes(&self) -> usize {
+        8 * 17
+    }
+
+    #[inline(always)]
+    fn steps(&self) -> usize {
+        4
+    }
+
+    #[inline(always)]
+    fn kind<L: Lanes>(&self) -> Kind {
         Kind::Blocks { offset: Some(4), minima: false }
     }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         let table = mxfp4::E2M1.map(|v| (v + 16) as u8);
         let mut d = [0.0; 64];
         for b in looped(8) {

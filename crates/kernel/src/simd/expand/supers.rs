@@ -6,7 +6,7 @@ use super::blocks::{levels, nibbles};
 use super::{Expand, Kind, Sink, looped};
 use crate::simd::lanes::{Lanes, Source};
 
-/// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::STEPS`], and of [`Kind::Supers`] the
+/// What [`Expand`] asks of a superblock besides its expansion: its bytes, [`Expand::steps`], and of [`Kind::Supers`] the
 /// columns of a run and either that there are minima or the offset, which may depend on `L: Lanes`.
 macro_rules! layout {
     ($bytes:literal bytes, steps $steps:literal, runs of $run:literal, minima) => {
@@ -16,13 +16,21 @@ macro_rules! layout {
         layout! { @ $bytes, $steps, Kind::Supers { run: $run, offset: $offset, minima: false } }
     };
     (@ $bytes:literal, $steps:literal, $kind:expr) => {
-        const BYTES: usize = $bytes;
-        const STEPS: usize = $steps;
         // Words, and where they do not fill it a half behind them.
         const FIELDS: &'static [(usize, usize)] = &[($bytes / 4, 4), ($bytes % 4 / 2, 2)];
 
         #[inline(always)]
-        fn kind<L: Lanes>() -> Kind {
+        fn bytes(&self) -> usize {
+            $bytes
+        }
+
+        #[inline(always)]
+        fn steps(&self) -> usize {
+            $steps
+        }
+
+        #[inline(always)]
+        fn kind<L: Lanes>(&self) -> Kind {
             $kind
         }
     };
@@ -34,7 +42,7 @@ impl Expand for Q6K {
     layout! { 210 bytes, steps 2, runs of 16, offset Some(5) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         to.scales(rows.half(l, 208), l.splat_f32(0.0));
         for (i, sc) in rows.quads(l, 192).into_iter().enumerate() {
             let mut four = [sc; 4];
@@ -116,7 +124,7 @@ impl Expand for Q4K {
     layout! { 144 bytes, steps 8, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         head(l, rows, to);
         for p in looped(4) {
             let [low, high] = two_runs(l, rows, 16 + 32 * p);
@@ -132,7 +140,7 @@ impl Expand for Q5K {
     layout! { 176 bytes, steps 4, runs of 32, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         head(l, rows, to);
         let bit = l.splat(0x1010_1010);
         let high = [rows.quads(l, 16), rows.quads(l, 32)];
@@ -180,7 +188,7 @@ impl Expand for Q3K {
     layout! { 110 bytes, steps 8, runs of 16, offset Some(2) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         to.scales(rows.half(l, 108), l.splat_f32(0.0));
         let [_, low0, low1, top] = rows.quads(l, 92);
         let low = [low0, low1];
@@ -213,7 +221,7 @@ impl Expand for Q2K {
     layout! { 84 bytes, steps 8, runs of 16, minima }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         let dd = rows.word(l, 80);
         to.scales(l.low_half(dd), l.high_half(dd));
         for (i, both) in rows.quads(l, 0).into_iter().enumerate() {
@@ -235,7 +243,7 @@ impl Expand for Tq2_0 {
     layout! { 66 bytes, steps 8, runs of 32, offset Some(0) }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         to.scales(rows.half(l, 64), l.splat_f32(0.0));
         for j in 0..8 {
             to.scale(j, l.scale(l.splat(1)));
@@ -251,7 +259,7 @@ impl Expand for Iq4Xs {
     layout! { 136 bytes, steps 0, runs of 32, offset if L::OFFSET8 == 0 { None } else { Some(7) } }
 
     #[inline(always)]
-    fn expand<L: Lanes, S: Source>(l: L, rows: S, to: &mut impl Sink<L>) {
+    fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
         let [head, low, ..] = rows.quads(l, 0);
         to.scales(l.low_half(head), l.splat_f32(0.0));
         for j in 0..8 {
