@@ -198,10 +198,10 @@ impl Expand for Rowwise {
 #[inline(always)]
 fn give_scales<L: Lanes>(l: L, rows: Rows<'_>, belong: Scales, to: &mut impl Sink<L>) {
     for i in 0..2 {
-        for (j, pair) in rows.quads(l, 256 + 16 * i).into_iter().enumerate() {
+        for (j, both) in rows.quads(l, 256 + 16 * i).into_iter().enumerate() {
             let b = 4 * i + j;
-            let (even, odd) = (l.sar(l.shl(pair, 16), 16), l.sar(pair, 16));
-            to.second(l, b, pair);
+            let (even, odd) = (l.sar(l.shl(both, 16), 16), l.sar(both, 16));
+            to.second(l, b, l.pair(even, odd));
             if let Scales::Supers(16) = belong {
                 to.scale(2 * b, l.scale(even));
                 to.scale(2 * b + 1, l.scale(odd));

@@ -73,11 +73,12 @@ mod dotprod {
 }
 
 mod i8mm {
+    use super::dotprod::steps;
     use super::lanes::Neon;
     use super::pairs::{GROUP, multiply};
     use super::{expansions, tiles};
     use crate::simd::RowKernel;
 
     pub static TILES: &[(&str, RowKernel)] =
-        expansions!(tiles!(Neon<true>, "neon,dotprod,i8mm", multiply, GROUP));
+        expansions!(tiles!(Neon<true>, "neon,dotprod,i8mm", multiply, GROUP, steps));
 }

@@ -6,7 +6,8 @@
 //!
 //! A panel comes with a row to a lane and four columns to a vector. It is turned once for all tokens of the tile ([`Turned`]),
 //! and what its quants lie too high is taken off on the way. A last token without a second is a pair with itself. Up to
-//! three tokens stay with `sdot`: they would not make up for the turning, and one alone would waste half of each instruction.
+//! three tokens stay with `sdot`: they would not make up for the turning, and one alone would waste half of each instruction. So do
+//! formats with a scale per 16 columns.
 //!
 //! Six tokens are three pairs: 12 registers of products, 12 of floats or of sums with scales, four of quants and one to three
 //! of activations, of 32. At eight the sums alone would fill them. No machine that has the instruction was at hand: what is known
@@ -55,7 +56,7 @@ impl Turned {
 /// The product of a panel with any number of tokens.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 pub(super) fn multiply(product: &Product<'_, Neon<true>>, steps: usize, sums: &mut [[float32x4_t; 2]]) {
-    if sums.len() < FEW {
+    if sums.len() < FEW || matches!(product.kind, Kind::Halves { .. }) {
         return dotprod::multiply(product, steps, sums);
     }
     let zero = [vdupq_n_s32(0); 4];
@@ -92,6 +93,7 @@ fn some<const T: usize, const N: usize>(
         Kind::Blocks { .. } => blocks::<T, N, false>(product, turned, group, n_ask, sums),
         Kind::Supers { run: 16, .. } => supers::<T, N, 2>(product, turned, group, n_ask, sums),
         Kind::Supers { .. } => supers::<T, N, 4>(product, turned, group, n_ask, sums),
+        Kind::Halves { .. } => unreachable!("multiplied by `sdot`"),
     }
 }
 
@@ -100,7 +102,9 @@ fn some<const T: usize, const N: usize>(
 #[inline(never)]
 fn turn(product: &Product<'_, Neon<true>>, turned: &mut Turned) {
     let panel = product.panel;
-    let (Kind::Blocks { offset, .. } | Kind::Supers { offset, .. }) = product.kind;
+    let (Kind::Blocks { offset, .. } | Kind::Supers { offset, .. }) = product.kind else {
+        unreachable!("multiplied by `sdot`")
+    };
     let above = vdupq_n_s8(offset.map_or(0, |by| 1 << by));
     let signed = |w: int32x4_t| vreinterpretq_s32_s8(vsubq_s8(vreinterpretq_s8_s32(w), above));
     for (turned, [a, b]) in turned.w.iter_mut().zip(black_box(panel.w.as_slice()).as_chunks().0) {
@@ -115,6 +119,7 @@ fn turn(product: &Product<'_, Neon<true>>, turned: &mut Turned) {
             }
         }
         Kind::Supers { run, .. } => double(&mut turned.factors, &panel.scales[..256 / run], |scale| scale),
+        Kind::Halves { .. } => {}
     }
 }
 
