@@ -109,6 +109,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "avx512/lanes.rs",
         "neon/floats.rs",
         "neon/lanes.rs",
+        "neon/pairs.rs",
     ];
     refuse(&[KERNEL], &["unsafe {", "unsafe fn", "unsafe impl"], &in_kernel);
 }

@@ -5,8 +5,6 @@
 //! its unpacking, compiled once for all tiers. To add a format write a [`Rowwise`] and its line in [`super::expansions`].
 //! There is nothing to gain from packing, which would spare the smaller part of the work.
 
-use std::mem::MaybeUninit;
-
 use super::{Expand, Kind, Sink};
 use crate::quant::ints::{Block, Super};
 use crate::quant::{iq1, iq2, iq3, nvfp4, q1_0, q2_0, tq};
@@ -147,7 +145,7 @@ impl Expand for Rowwise {
 
     #[inline(always)]
     fn expand<L: Lanes, S: Source>(&self, l: L, rows: S, to: &mut impl Sink<L>) {
-        let mut bytes = [const { MaybeUninit::<Row>::uninit() }; ROWS_MAX];
+        let mut bytes = [[0; ROW]; ROWS_MAX];
         let mut scales = [[0.0; ROWS_MAX]; 16];
         let n_scales = match self.scales {
             Scales::Halves => 16,
@@ -156,13 +154,12 @@ impl Expand for Rowwise {
         };
         let mut d = [0.0; 16];
         for (r, bytes) in bytes[..L::N].iter_mut().enumerate() {
-            (self.unpack)(rows.row(l, r), bytes.write([0; ROW]), &mut d);
+            (self.unpack)(rows.row(l, r), bytes, &mut d);
             for (scales, d) in scales[..n_scales].iter_mut().zip(d) {
                 scales[r] = d;
             }
         }
-        // SAFETY: each of the first `N` rows has been written.
-        let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), L::N * ROW) };
+        let bytes = bytes[..L::N].as_flattened();
         // What is asked for on the way is there already.
         let rows = Rows::new(bytes, ROW, ROW, L::N, bytes.as_ptr());
         // A number and an offset, of as many bits as the offset and one more: the upmost is the other way round.
