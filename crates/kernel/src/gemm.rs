@@ -5,7 +5,7 @@
 //! tile itself is one call of the tier's kernel, which writes its results where they belong.
 //!
 //! Few tokens are bound by memory, which is read fastest in long stretches; so threads begin with large tiles, of which half of
-//! the rows are made, and end with small ones, so that they end together ([`Tiles`]).
+//! the rows are made, and end with small ones, so that they end together.
 
 use std::ops::Range;
 
