@@ -167,13 +167,8 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                     &whole[..]
                 };
                 if let ([group @ Group { n: 1, .. }], true) = (groups, len == bytes) {
-                    sums[0] = stream::add(
-                        l,
-                        Weights { bytes: there, expand: e, steps: weights.steps },
-                        group,
-                        at,
-                        sums[0],
-                    );
+                    let weights = Weights { bytes: there, ..weights };
+                    sums[0] = stream::add(l, weights, group, at, sums[0]);
                     continue;
                 }
                 e.expand(l, Packed::new(there, L::N, bytes, Some(ahead)), &mut panel);
@@ -212,7 +207,8 @@ fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_ro
     }
 }
 
-/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums; one group asks for what is needed next. `STEPS` dot products fit a
+/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums; one group asks for what is needed next.
+/// `STEPS` dot products fit a
 /// [`Lanes::P`]; 0 says that the weights are wide.
 #[inline(always)]
 pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA: bool>(

