@@ -17,7 +17,7 @@ use crate::simd::parts;
 /// Rows of a tile are a multiple of this, but for the last rows of a matrix.
 pub const TILE_ROWS: usize = 32;
 /// The most tokens of a kernel call.
-pub const TILE_TOKENS: usize = 128;
+pub const TILE_TOKENS: usize = 512;
 /// Rows of a tile of many tokens, and of the last tiles of few.
 const SMALL_TILE: usize = 2 * TILE_ROWS;
 /// The most tokens that are bound by memory.

@@ -221,17 +221,24 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
     let Kind::Blocks { offset, .. } = product.kind else { unreachable!("a product of blocks") };
     let there = product.at * 8..product.at * 8 + product.n_blocks;
     let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
-    let a = group.d.as_chunks::<T>().0[there.clone()].iter().zip(&group.sums.as_chunks::<T>().0[there]);
+    let (d_a, sums_a) = (&group.d.as_chunks::<T>().0[there.clone()], &group.sums.as_chunks::<T>().0[there]);
+    // What all weights of a block being higher than they are adds to its sums, taken off beforehand, for all tokens at once.
+    let mut begins = [[0; T]; 8];
+    let factor = offset.map_or(0, |by| -(1 << by));
+    for (begin, sum_a) in begins.as_flattened_mut().iter_mut().zip(sums_a.as_flattened()) {
+        *begin = sum_a * factor;
+    }
+    let a = d_a.iter().zip(sums_a).zip(&begins);
     let scales = product.panel.d.iter().zip(&product.panel.m);
-    // A shift by 32 leaves nothing.
-    let by = offset.unwrap_or(32);
     let n_ask = if asks { product.n_ask } else { 0 };
     let mut acc = *sums;
-    for (((w, q), (d_a, sums_a)), (&d, &m)) in loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales) {
+    for (((w, q), ((d_a, sums_a), begins)), (&d, &m)) in
+        loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales)
+    {
         product.ahead.ask(l, n_ask);
         let mut isum = [l.splat(0); T];
         for t in 0..T {
-            isum[t] = l.sub(l.splat(0), l.shl(l.splat(sums_a[t]), by));
+            isum[t] = l.splat(begins[t]);
         }
         dots::<L, T, STEPS, 8>(l, w, q, 0, &mut isum);
         for t in 0..T {
