@@ -1,22 +1,21 @@
 //! One block of positions for some queries that share its head: scores, weights, weighted values.
 //!
-//! Scores are the product of queries `(rows, head_dim)` and turned keys `(head_dim, BLOCK)`, results that of weights
-//! `(rows, BLOCK)` and values `(BLOCK, head_dim)`: both are [`product`], in which some rows of sums stay in registers and
+//! Keys and values become floats in the first-level cache, [`BLOCK`] dimensions of a block at a time ([`super::cache`]), exactly,
+//! whatever their format. Scores are the product of queries `(rows, head_dim)` and turned keys `(head_dim, BLOCK)`, results that of
+//! weights `(rows, BLOCK)` and values `(BLOCK, head_dim)`: both are [`product`], in which some rows of sums stay in registers and
 //! every vector of the block is read once for all of them. A sum adds its products one by one in rising order, in a lane of
-//! its own, so it is the same with whatever rows it is computed. Where values have scales, a score adds its products
-//! 32 dimensions at a time and multiplies each such sum with its scale, and weights are multiplied with the scales of the
-//! values before they are multiplied with the quants.
+//! its own, so it is the same with whatever rows it is computed.
 
 use std::ops::Range;
 
-use super::cache::{CacheFormat, Matrix, SHARED, Scales};
+use super::cache::CacheFormat;
 use super::{BLOCK, Shape};
 use crate::ops::{exp, fold, softcap};
 use crate::simd::floats::Floats;
 use crate::simd::parts;
 
-/// The most rows of sums that a tier keeps in registers.
-pub(crate) const ROWS_MAX: usize = 8;
+/// `BLOCK` dimensions of some rows.
+pub(crate) type Strips = [[f32; BLOCK]];
 
 /// A block of a head and the queries that look at it.
 #[derive(Debug)]
@@ -31,16 +30,15 @@ pub struct Block<'a> {
     pub v: &'a [u8],
     /// Position of the first query.
     pub first_pos: usize,
-    /// Queries times [`Shape::scale`], in strips of `BLOCK` dimensions; rows are the heads of a group for one position, then
-    /// for the next. `(strips, rows)`
-    pub queries: &'a [[f32; BLOCK]],
+    /// Queries times [`Shape::scale`]; rows are the heads of a group for one position, then for the next. `(strips, rows)`
+    pub queries: &'a Strips,
 }
 
 /// What queries have found.
 #[derive(Debug)]
 pub struct Found<'a> {
-    /// Sum of weighted values. `(rows, head_dim)`
-    pub sums: &'a mut [f32],
+    /// Sum of weighted values; the last strip may be wider than what is left of the head. `(strips, rows)`
+    pub sums: &'a mut Strips,
     /// Largest score. `(rows)`
     pub max: &'a mut [f32],
     /// Sum of weights. `(rows)`
@@ -52,10 +50,10 @@ pub struct Found<'a> {
 pub struct Running<'a> {
     /// Of the blocks up to here.
     pub found: Found<'a>,
-    /// Room for the block's weights. `(rows, BLOCK)`
-    pub weights: &'a mut [f32],
-    /// Room for weights of some rows times scales. `(head_dim / 32, ROWS_MAX, BLOCK)`
-    pub scaled: &'a mut [f32],
+    /// Room for the block's weights. `(rows)`
+    pub weights: &'a mut Strips,
+    /// Room for a strip of keys or values as floats.
+    pub floats: &'a mut [[f32; BLOCK]; BLOCK],
 }
 
 impl Block<'_> {
@@ -68,19 +66,20 @@ impl Block<'_> {
 }
 
 impl<'a> Found<'a> {
-    /// Room for `rows` queries in `(head_dim + 2)` floats for each.
-    pub fn cut(room: &'a mut [f32], rows: usize, head_dim: usize) -> Self {
-        let (sums, rest) = room.split_at_mut(rows * head_dim);
+    /// Room for `rows` queries in [`Shape::found_len`] floats for each.
+    pub fn cut(room: &'a mut [f32], rows: usize, shape: Shape) -> Self {
+        let (sums, rest) = room.split_at_mut(rows * shape.strips() * BLOCK);
         let (max, rest) = rest.split_at_mut(rows);
-        Self { sums, max, total: &mut rest[..rows] }
+        Self { sums: sums.as_chunks_mut().0, max, total: &mut rest[..rows] }
     }
 
     /// Takes what row `r` found in a later segment.
     pub fn take(&mut self, r: usize, later: &Found<'_>) {
-        let n = self.sums.len() / self.max.len();
+        let n_rows = self.max.len();
         let largest = if later.max[r] > self.max[r] { later.max[r] } else { self.max[r] };
         let [ours, theirs] = [exp(self.max[r] - largest), exp(later.max[r] - largest)];
-        for (sum, later) in self.sums[r * n..(r + 1) * n].iter_mut().zip(&later.sums[r * n..]) {
+        let strips = self.sums[r..].iter_mut().step_by(n_rows).zip(later.sums[r..].iter().step_by(n_rows));
+        for (sum, later) in strips.flat_map(|(sums, later)| sums.iter_mut().zip(later)) {
             *sum = *sum * ours + later * theirs;
         }
         self.total[r] = self.total[r] * ours + later.total[r] * theirs;
@@ -89,8 +88,10 @@ impl<'a> Found<'a> {
 
     /// Takes what row `r` found in the first segment that it sees.
     pub fn begin(&mut self, r: usize, first: &Found<'_>) {
-        let n = self.sums.len() / self.max.len();
-        self.sums[r * n..(r + 1) * n].copy_from_slice(&first.sums[r * n..(r + 1) * n]);
+        let n_rows = self.max.len();
+        for strip in (r..self.sums.len()).step_by(n_rows) {
+            self.sums[strip] = first.sums[strip];
+        }
         (self.max[r], self.total[r]) = (first.max[r], first.total[r]);
     }
 }
@@ -98,143 +99,94 @@ impl<'a> Found<'a> {
 /// Takes a block into the running results of all rows that see some of it.
 #[inline(always)]
 pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running: &mut Running<'_>) {
-    let head_dim = block.shape.head_dim;
+    let (head_dim, all) = (block.shape.head_dim, running.found.max.len());
     // Positions rise from row to row, so those that see something lie together.
-    let all = running.found.max.len();
     let first = (0..all).position(|r| !block.seen(r).is_empty()).unwrap_or(all);
     let end = (first..all).position(|r| block.seen(r).is_empty()).map_or(all, |n| first + n);
-    // With few rows the memory is waited for: what comes next is asked for. More of them would ask again and again.
-    let ahead = end - first <= L::ROWS;
-    let scores = &mut running.weights[first * BLOCK..end * BLOCK];
-    scores.fill(0.0);
+    let parts = || parts(end - first, L::ROWS).map(|(part, n)| first + part..first + part + n);
+    let floats = &mut *running.floats;
+    running.weights[first..end].as_flattened_mut().fill(0.0);
     for (strip, queries) in block.queries.chunks_exact(all).enumerate() {
         let dims = BLOCK.min(head_dim - strip * BLOCK);
-        let queries = Factors { rows: &queries[first..end], n: end - first };
-        for from in (0..dims).step_by(C::STRETCH) {
-            let keys = C::keys(block.k, strip * BLOCK + from);
-            product(l, (queries, end - first), from..dims.min(from + C::STRETCH), keys, scores, ahead);
+        C::keys(l, block.k, strip * BLOCK, &mut floats[..dims]);
+        for rows in parts() {
+            let width = block.seen(rows.end - 1).end;
+            product(l, &queries[rows.clone()], 0..dims, floats, width, &mut running.weights[rows]);
         }
     }
 
-    let weights = scores.as_chunks_mut::<BLOCK>().0;
-    let sums = &mut running.found.sums[first * head_dim..end * head_dim];
-    for ((r, weights), sums) in (first..end).zip(weights).zip(sums.chunks_exact_mut(head_dim)) {
-        let cap = block.shape.softcap.unwrap_or(0.0);
-        let carry =
-            weigh(weights, block.seen(r), cap, &mut running.found.max[r], &mut running.found.total[r]);
+    let cap = block.shape.softcap.unwrap_or(0.0);
+    for (r, weights) in (first..end).zip(&mut running.weights[first..end]) {
+        let found = &mut running.found;
+        let carry = weigh::<L>(weights, block.seen(r), cap, &mut found.max[r], &mut found.total[r]);
         if carry != 1.0 {
-            sums.iter_mut().for_each(|sum| *sum *= carry);
+            let strips = found.sums[r..].iter_mut().step_by(all);
+            strips.flatten().for_each(|sum| *sum *= carry);
         }
     }
 
-    let values = C::values(block.v, head_dim);
-    for (part, n) in parts(end - first, L::ROWS) {
-        let rows = first + part..first + part + n;
-        let weights = &running.weights.as_chunks().0[rows.clone()];
-        let weights = times_scales(l, weights, values, running.scaled, head_dim);
-        let sums = &mut running.found.sums[rows.start * head_dim..rows.end * head_dim];
-        mix(l, block, rows, weights, values, sums, ahead);
-    }
-}
-
-/// Rows of the left side of a product: `n` for all columns of the right side, or for every [`SHARED`] columns `n` more.
-#[derive(Clone, Copy)]
-struct Factors<'a> {
-    rows: &'a [[f32; BLOCK]],
-    n: usize,
-}
-
-impl<'a> Factors<'a> {
-    /// Those from row `first` on.
-    #[inline(always)]
-    fn from(self, first: usize) -> Self {
-        Self { rows: &self.rows[first..], ..self }
-    }
-
-    /// `R` rows for the columns from `column` on.
-    #[inline(always)]
-    fn of<const R: usize>(self, column: usize) -> &'a [[f32; BLOCK]; R] {
-        self.rows[column / SHARED * self.n..][..R].as_array().expect("R rows")
-    }
-}
-
-/// The weights, times the scales of the values where these have some.
-#[inline(always)]
-fn times_scales<'a, L: Floats, M: Matrix>(
-    l: L,
-    weights: &'a [[f32; BLOCK]],
-    values: M,
-    room: &'a mut [f32],
-    head_dim: usize,
-) -> Factors<'a> {
-    let n = weights.len();
-    if M::SCALES != Scales::Rows {
-        return Factors { rows: weights, n };
-    }
-    let rows = &mut room.as_chunks_mut().0[..head_dim / SHARED * n];
-    for (stretch, rows) in rows.chunks_exact_mut(n).enumerate() {
-        for at in (0..BLOCK).step_by(16) {
-            let scales = values.scales(l, stretch, at);
-            for (weights, row) in weights.iter().zip(&mut *rows) {
-                let weights = weights[at..].first_chunk().expect("16 weights");
-                l.store(l.mul(l.load(weights), scales), row[at..].first_chunk_mut().expect("16 of them"));
-            }
+    for (strip, sums) in running.found.sums.chunks_exact_mut(all).enumerate() {
+        let dims = BLOCK.min(head_dim - strip * BLOCK);
+        C::values(l, block.v, head_dim, strip * BLOCK, floats);
+        for rows in parts() {
+            mix(l, block, rows.clone(), &running.weights[rows.clone()], floats, dims, &mut sums[rows]);
         }
     }
-    Factors { rows, n }
 }
 
 /// Adds the weighted values that each of `rows` sees. What all of them see is added together, what comes before and behind it
 /// row by row: a slot that a row does not see must not reach it, not even with weight 0, for it may hold an infinity.
 #[inline(always)]
-fn mix<L: Floats, M: Matrix>(
+fn mix<L: Floats>(
     l: L,
     block: &Block<'_>,
     rows: Range<usize>,
-    weights: Factors<'_>,
-    values: M,
-    sums: &mut [f32],
-    ahead: bool,
+    weights: &Strips,
+    values: &[[f32; BLOCK]; BLOCK],
+    dims: usize,
+    sums: &mut Strips,
 ) {
-    let head_dim = block.shape.head_dim;
     let (from, to) = (block.seen(rows.end - 1).start, block.seen(rows.start).end);
     let each = || rows.clone().map(|r| block.seen(r)).enumerate();
-    for ((i, seen), sums) in each().zip(sums.chunks_exact_mut(head_dim)) {
-        product(l, (weights.from(i), 1), seen.start..from.min(seen.end), values, sums, ahead);
+    for (i, seen) in each() {
+        let before = seen.start..from.min(seen.end);
+        product(l, &weights[i..=i], before, values, dims, &mut sums[i..=i]);
     }
-    product(l, (weights, rows.len()), from..to, values, sums, ahead);
-    for ((i, seen), sums) in each().zip(sums.chunks_exact_mut(head_dim)) {
-        product(l, (weights.from(i), 1), to.max(from).max(seen.start)..seen.end, values, sums, ahead);
+    product(l, weights, from..to, values, dims, sums);
+    for (i, seen) in each() {
+        let behind = to.max(from).max(seen.start)..seen.end;
+        product(l, &weights[i..=i], behind, values, dims, &mut sums[i..=i]);
     }
 }
 
 /// Turns the scores of a block into weights of those `seen` and returns what earlier sums are multiplied with.
 #[inline(always)]
-fn weigh(scores: &mut [f32; BLOCK], seen: Range<usize>, cap: f32, max: &mut f32, total: &mut f32) -> f32 {
+fn weigh<L: Floats>(
+    scores: &mut [f32; BLOCK],
+    seen: Range<usize>,
+    cap: f32,
+    max: &mut f32,
+    total: &mut f32,
+) -> f32 {
     if cap > 0.0 {
         softcap(scores, cap);
     }
-    scores[..seen.start].fill(f32::NEG_INFINITY);
-    scores[seen.end..].fill(f32::NEG_INFINITY);
-    // NaN is larger than nothing here, and reaches the weights below.
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    if seen != (0..BLOCK) {
+        scores[..seen.start].fill(f32::NEG_INFINITY);
+        scores[seen.end..].fill(f32::NEG_INFINITY);
+    }
     let mut lanes = [*max; 16];
     for scores in scores.as_chunks::<16>().0 {
         for i in 0..16 {
-            lanes[i] = larger(lanes[i], scores[i]);
+            lanes[i] = larger(scores[i], lanes[i]);
         }
     }
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] = larger(lanes[i], lanes[i + half]);
-        }
-    }
-    let largest = lanes[0];
-    let carry = exp(*max - largest);
-    let mut lanes = [0f32; 16];
+    let largest = largest(&lanes);
+    let carry = exp_down::<L>(*max - largest);
+    let mut lanes = [0.0; 16];
     for scores in scores.as_chunks_mut::<16>().0 {
         for i in 0..16 {
-            scores[i] = exp(scores[i] - largest);
+            scores[i] = exp_down::<L>(scores[i] - largest);
             lanes[i] += scores[i];
         }
     }
@@ -242,129 +194,134 @@ fn weigh(scores: &mut [f32; BLOCK], seen: Range<usize>, cap: f32, max: &mut f32,
     carry
 }
 
-/// `sums += a[..n, steps] x m[steps, ..]`, with `sums` `(n, width)`.
+/// The larger one. NaN is larger than nothing here, and reaches the weights.
 #[inline(always)]
-fn product<L: Floats, M: Matrix>(
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The largest of 16 lanes, by halves.
+#[inline(always)]
+fn largest(lanes: &[f32; 16]) -> f32 {
+    let (mut eight, mut four) = ([0.0; 8], [0.0; 4]);
+    for i in 0..8 {
+        eight[i] = larger(lanes[i + 8], lanes[i]);
+    }
+    for i in 0..4 {
+        four[i] = larger(eight[i + 4], eight[i]);
+    }
+    larger(larger(four[2], four[0]), larger(four[3], four[1]))
+}
+
+/// `e^x` for `x` up to 0: [`crate::ops::exp`] with fewer steps.
+#[inline(always)]
+fn exp_down<L: Floats>(x: f32) -> f32 {
+    const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
+    const LOWEST: f32 = -87.3;
+    let clamped = if x < LOWEST { LOWEST } else { x };
+    let n = mul_add::<L>(clamped, std::f32::consts::LOG2_E, MAGIC);
+    let whole = n - MAGIC;
+    let r = mul_add::<L>(whole, 2.121_944_4e-4, mul_add::<L>(whole, -0.693_359_4, clamped));
+    let mut p = 1.987_569_2e-4;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+        p = mul_add::<L>(p, r, c);
+    }
+    let y = mul_add::<L>(p, r * r, r) + 1.0;
+    // The integer stands in the lowest bits of `n`, and goes to the exponent.
+    let y = f32::from_bits(y.to_bits().wrapping_add(n.to_bits() << 23));
+    if x < LOWEST { 0.0 } else { y }
+}
+
+/// `a * b + c`, with one rounding where the tier has the instruction.
+#[inline(always)]
+fn mul_add<L: Floats>(a: f32, b: f32, c: f32) -> f32 {
+    if L::FUSES { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// `sums[.., ..width] += a[.., steps] x m[steps, ..width]`, for at most [`Floats::ROWS`] rows. What lies behind `width` may change.
+#[inline(always)]
+fn product<L: Floats>(
     l: L,
-    (a, n): (Factors<'_>, usize),
+    a: &Strips,
     steps: Range<usize>,
-    m: M,
-    sums: &mut [f32],
-    ahead: bool,
+    m: &[[f32; BLOCK]; BLOCK],
+    width: usize,
+    sums: &mut Strips,
 ) {
     if steps.is_empty() {
         return;
     }
-    let width = sums.len() / n;
-    for (first, n) in parts(n, L::ROWS) {
-        let a = a.from(first);
-        let sums = &mut sums[first * width..(first + n) * width];
-        let steps = steps.clone();
-        match n {
-            1 => rows::<L, M, 1>(l, a, steps, m, sums, ahead),
-            2 => rows::<L, M, 2>(l, a, steps, m, sums, ahead),
-            3 => rows::<L, M, 3>(l, a, steps, m, sums, ahead),
-            4 => rows::<L, M, 4>(l, a, steps, m, sums, ahead),
-            5 => rows::<L, M, 5>(l, a, steps, m, sums, ahead),
-            6 => rows::<L, M, 6>(l, a, steps, m, sums, ahead),
-            7 if L::ROWS > 6 => rows::<L, M, 7>(l, a, steps, m, sums, ahead),
-            8 if L::ROWS > 6 => rows::<L, M, 8>(l, a, steps, m, sums, ahead),
-            _ => unreachable!("at most the rows of a tier"),
-        }
+    match a.len() {
+        1 => rows::<L, 1>(l, a, steps, m, width, sums),
+        2 => rows::<L, 2>(l, a, steps, m, width, sums),
+        3 => rows::<L, 3>(l, a, steps, m, width, sums),
+        4 => rows::<L, 4>(l, a, steps, m, width, sums),
+        5 => rows::<L, 5>(l, a, steps, m, width, sums),
+        6 => rows::<L, 6>(l, a, steps, m, width, sums),
+        7 if L::ROWS > 6 => rows::<L, 7>(l, a, steps, m, width, sums),
+        8 if L::ROWS > 6 => rows::<L, 8>(l, a, steps, m, width, sums),
+        _ => unreachable!("at most the rows of a tier"),
     }
 }
 
 /// The product of `R` rows, in as wide stretches of columns as their sums fit the registers.
 #[inline(always)]
-fn rows<L: Floats, M: Matrix, const R: usize>(
+fn rows<L: Floats, const R: usize>(
     l: L,
-    a: Factors<'_>,
+    a: &Strips,
     steps: Range<usize>,
-    m: M,
-    sums: &mut [f32],
-    ahead: bool,
+    m: &[[f32; BLOCK]; BLOCK],
+    width: usize,
+    sums: &mut Strips,
 ) {
-    let width = sums.len() / R;
-    let mut column = 0;
-    while R * 8 <= L::SUMS && column + 128 <= width {
-        columns::<L, M, R, 8>(l, a, steps.clone(), m, sums, column, ahead);
-        column += 128;
-    }
-    while R * 4 <= L::SUMS && column + 64 <= width {
-        columns::<L, M, R, 4>(l, a, steps.clone(), m, sums, column, ahead);
-        column += 64;
-    }
-    while R * 2 <= L::SUMS && column + 32 <= width {
-        columns::<L, M, R, 2>(l, a, steps.clone(), m, sums, column, ahead);
-        column += 32;
-    }
-    while column + 16 <= width {
-        columns::<L, M, R, 1>(l, a, steps.clone(), m, sums, column, ahead);
-        column += 16;
-    }
-    for column in column..width {
-        for (a, sums) in a.of::<R>(0).iter().zip(sums.chunks_exact_mut(width)) {
-            for step in steps.clone() {
-                sums[column] += a[step] * m.one(step, column);
-            }
+    let a: &[_; R] = a.as_array().expect("R rows");
+    let sums: &mut [_; R] = sums.as_mut_array().expect("as many");
+    if R * 4 <= L::SUMS {
+        columns::<L, R, 4>(l, a, steps, m, 0, sums);
+    } else if R * 2 <= L::SUMS {
+        for column in (0..width.div_ceil(16)).step_by(2) {
+            columns::<L, R, 2>(l, a, steps.clone(), m, column, sums);
+        }
+    } else {
+        for column in 0..width.div_ceil(16) {
+            columns::<L, R, 1>(l, a, steps.clone(), m, column, sums);
         }
     }
 }
 
-/// `16 * C` columns of it, from `column` on.
+/// `C` vectors of columns of it, from vector `column` on.
 #[inline(always)]
-fn columns<L: Floats, M: Matrix, const R: usize, const C: usize>(
+fn columns<L: Floats, const R: usize, const C: usize>(
     l: L,
-    a: Factors<'_>,
+    a: &[[f32; BLOCK]; R],
     steps: Range<usize>,
-    m: M,
-    sums: &mut [f32],
+    m: &[[f32; BLOCK]; BLOCK],
     column: usize,
-    ahead: bool,
+    sums: &mut [[f32; BLOCK]; R],
 ) {
-    let width = sums.len() / R;
+    // In the compiler's sight, so that nothing is checked in the loop.
+    let column = column.min(BLOCK / 16 - C);
     let mut acc = [[l.splat(0.0); C]; R];
-    if M::SCALES != Scales::Columns {
-        for (r, acc) in acc.iter_mut().enumerate() {
-            let sums = sums[r * width + column..].as_chunks().0;
-            for (acc, sums) in acc.iter_mut().zip(sums) {
-                *acc = l.load(sums);
-            }
+    for (acc, sums) in acc.iter_mut().zip(&*sums) {
+        for (c, acc) in acc.iter_mut().enumerate() {
+            *acc = l.load(&sums.as_chunks().0[column + c]);
         }
     }
-    // What the `c`th vector is multiplied with: the same for all, or for two of them that share scales.
-    let mut factors = [a.of::<R>(0); C];
-    if M::SCALES == Scales::Rows {
-        for (c, factors) in factors.iter_mut().enumerate() {
-            *factors = a.of(column + 16 * c);
+    for step in steps.start..steps.end.min(BLOCK) {
+        let mut b = [l.splat(0.0); C];
+        for (c, b) in b.iter_mut().enumerate() {
+            *b = l.load(&m[step].as_chunks().0[column + c]);
         }
-    }
-    for step in steps {
-        if ahead {
-            m.ask_ahead::<L, C>(l, step, column);
-        }
-        let b = m.lanes::<L, C>(l, step, column);
         for r in 0..R {
-            let mut a = l.splat(factors[0][r][step]);
+            let a = l.splat(a[r][step]);
             for c in 0..C {
-                if M::SCALES == Scales::Rows && c > 0 && c % 2 == 0 {
-                    a = l.splat(factors[c][r][step]);
-                }
                 acc[r][c] = l.fma(a, b[c], acc[r][c]);
             }
         }
     }
-    let mut scales = [l.splat(1.0); C];
-    if M::SCALES == Scales::Columns {
-        for (c, scales) in scales.iter_mut().enumerate() {
-            *scales = m.scales(l, 0, column + 16 * c);
-        }
-    }
-    for (r, acc) in acc.iter().enumerate() {
-        let sums = sums[r * width + column..].as_chunks_mut().0;
-        for ((acc, scale), sums) in acc.iter().zip(scales).zip(sums) {
-            let sum = if M::SCALES == Scales::Columns { l.fma(*acc, scale, l.load(sums)) } else { *acc };
-            l.store(sum, sums);
+    for (acc, sums) in acc.iter().zip(sums) {
+        for (c, acc) in acc.iter().enumerate() {
+            l.store(*acc, &mut sums.as_chunks_mut().0[column + c]);
         }
     }
 }

@@ -1,13 +1,12 @@
-//! How keys and values lie in a cache, and how they are read as floats.
+//! How keys and values lie in a cache, and how they become floats.
 //!
 //! A head's block of values is `(BLOCK, head_dim)`. Its block of keys is turned over, so that a vector of it is one dimension of
 //! neighbouring positions and a score needs no sum across lanes: every part of a key's bytes, a scale or a byte of quants,
 //! lies beside that part of the next position. Scales of values lie so too, before all their quants. Both take the same
 //! number of bytes.
 //!
-//! Nothing is decoded in advance: 16 values become floats in a register when they are multiplied. A scale is not multiplied
-//! with every value but with what it is common to: a key's with the sum over its 32 dimensions, a value's with the weight of
-//! its position.
+//! A strip of `BLOCK` dimensions is decoded where the next product needs it, while the same strip of the block behind it is asked
+//! for. An f16 scale times a quant of up to 8 bits has 19 bits at most: it is a float, and nothing is rounded.
 
 use super::BLOCK;
 use crate::half;
@@ -33,23 +32,18 @@ pub const FORMATS: &[&str] = cache_formats!(names!());
 pub(crate) trait CacheFormat {
     /// Its name among [`crate::quant::FORMATS`].
     const NAME: &'static str;
-    /// Dimensions that are read at once: of those that share a scale, else of a strip of a query.
-    const STRETCH: usize;
     /// Bytes of a block's scale, which comes first.
     const SCALE: usize;
     /// Bytes of each thing that comes behind it, a value or a byte of quants.
     const PART: usize;
     /// How many of them a block has.
     const N_PARTS: usize;
-    /// How keys are read.
-    type Keys<'a>: Matrix;
-    /// How values are read.
-    type Values<'a>: Matrix;
 
-    /// `(STRETCH, BLOCK)` from dimension `first` on, a multiple of `STRETCH`, of a block of keys.
-    fn keys(block: &[u8], first: usize) -> Self::Keys<'_>;
-    /// `(BLOCK, head_dim)` of a block of values.
-    fn values(block: &[u8], head_dim: usize) -> Self::Values<'_>;
+    /// Dimensions from `first` on, a multiple of `BLOCK`, of a block of keys: a row of `out` each.
+    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]);
+    /// As many dimensions as there are, `BLOCK` or less, from `first` on of a block of values of `head_dim`; of the others of `out`
+    /// some become 0.
+    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]);
     /// Encodes whole blocks of `format`, which is this one.
     #[inline(always)]
     fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
@@ -57,306 +51,155 @@ pub(crate) trait CacheFormat {
     }
 }
 
-/// What the scales of a matrix are common to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scales {
-    /// There are none.
-    None,
-    /// A column.
-    Columns,
-    /// The stretches of [`SHARED`] columns in a row.
-    Rows,
+/// Asks for what lies a block behind `n` bytes from byte `at` on of `block`.
+#[inline(always)]
+fn ask_ahead<L: Floats>(l: L, block: &[u8], at: usize, n: usize) {
+    for line in (0..n).step_by(64) {
+        l.prefetch(block.as_ptr().wrapping_add(block.len() + at + line));
+    }
+}
+
+/// Values as they are, `BYTES` bytes each.
+pub(crate) struct Plain<const BYTES: usize>;
+
+pub(crate) type F32 = Plain<4>;
+pub(crate) type F16 = Plain<2>;
+
+impl<const BYTES: usize> CacheFormat for Plain<BYTES> {
+    const NAME: &'static str = if BYTES == 4 { "f32" } else { "f16" };
+    const SCALE: usize = 0;
+    const PART: usize = BYTES;
+    const N_PARTS: usize = 1;
+
+    #[inline(always)]
+    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            Self::decode(l, block, (first + i) * BLOCK, BLOCK, out);
+        }
+    }
+
+    #[inline(always)]
+    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]) {
+        if head_dim - first >= BLOCK {
+            for (i, out) in out.iter_mut().enumerate() {
+                Self::decode(l, block, i * head_dim + first, BLOCK, out);
+            }
+        } else {
+            for (i, out) in out.iter_mut().enumerate() {
+                Self::decode(l, block, i * head_dim + first, head_dim - first, out);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
+        if BYTES == 2 {
+            for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x) {
+                *out = half::f32_to_f16(*x).to_le_bytes();
+            }
+        } else {
+            format.quantize.expect("formats of caches can be encoded")(x, None, out);
+        }
+    }
+}
+
+impl<const BYTES: usize> Plain<BYTES> {
+    /// `n` values from value `at` on of a block. If they are not whole vectors, zeros come behind them.
+    #[inline(always)]
+    fn decode<L: Floats>(l: L, block: &[u8], at: usize, n: usize, out: &mut [f32; BLOCK]) {
+        ask_ahead(l, block, BYTES * at, BYTES * n);
+        let values = block[BYTES * at..][..BYTES * n].chunks(BYTES * 16);
+        for (values, out) in values.zip(out.as_chunks_mut().0) {
+            let mut whole = [0; 64];
+            let values = if values.len() == BYTES * 16 {
+                values
+            } else {
+                whole[..values.len()].copy_from_slice(values);
+                &whole[..BYTES * 16]
+            };
+            let floats = match BYTES {
+                4 => l.load_f32(values.as_array().expect("16 floats")),
+                _ => l.load_f16(values.as_array().expect("16 halves")),
+            };
+            l.store(floats, out);
+        }
+    }
 }
 
 /// Values that share a scale.
-pub(crate) const SHARED: usize = 32;
+const SHARED: usize = 32;
 
-/// Rows of values that are read as floats, 16 at a time.
-pub(crate) trait Matrix: Copy {
-    /// What is left out by [`Matrix::lanes`].
-    const SCALES: Scales = Scales::None;
-    /// Values `column..column + 16 * C` of a row, which is a multiple of `16 * C`.
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C];
-    /// One value, of a format without scales.
-    fn one(self, _row: usize, _column: usize) -> f32 {
-        unreachable!("formats with scales have whole vectors");
-    }
-    /// Scales `at..at + 16` of the columns, or of the rows in a stretch of columns.
-    fn scales<L: Floats>(self, l: L, _stretch: usize, _at: usize) -> L::F {
-        l.splat(1.0)
-    }
-    /// Asks for what lies a block behind the values that [`Matrix::lanes`] reads.
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize);
-}
+/// Whole numbers, [`SHARED`] of which take `BYTES` bytes, and f16 scales.
+pub(crate) struct Quants<const BYTES: usize>;
 
-/// f32 or f16, by `BYTES`.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain<'a, const BYTES: usize> {
-    bytes: &'a [u8],
-    width: usize,
-    block_bytes: usize,
-}
+pub(crate) type Q8_0 = Quants<32>;
+pub(crate) type Q4_0 = Quants<16>;
 
-impl<'a, const BYTES: usize> Plain<'a, BYTES> {
-    #[inline(always)]
-    fn keys(block: &'a [u8], first: usize) -> Self {
-        Self { bytes: &block[BYTES * first * BLOCK..], width: BLOCK, block_bytes: block.len() }
-    }
-
-    #[inline(always)]
-    fn values(block: &'a [u8], head_dim: usize) -> Self {
-        Self { bytes: block, width: head_dim, block_bytes: block.len() }
-    }
-
-    /// The bytes of `n` values.
-    #[inline(always)]
-    fn part(self, row: usize, column: usize, n: usize) -> &'a [u8] {
-        &self.bytes[BYTES * (row * self.width + column)..][..BYTES * n]
-    }
-}
-
-impl<const BYTES: usize> Matrix for Plain<'_, BYTES> {
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        let part = self.part(row, column, 16 * C);
-        for (lanes, bytes) in lanes.iter_mut().zip(part.chunks_exact(16 * BYTES)) {
-            *lanes = match BYTES {
-                4 => l.load_f32(bytes.as_array().expect("16 floats")),
-                _ => l.load_f16(bytes.as_array().expect("16 halves")),
-            };
-        }
-        lanes
-    }
-
-    #[inline(always)]
-    fn one(self, row: usize, column: usize) -> f32 {
-        match *self.part(row, column, 1) {
-            [a, b] => half::f16_to_f32(u16::from_le_bytes([a, b])),
-            [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
-            _ => unreachable!("f32 or f16"),
-        }
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        for line in (0..BYTES * 16 * C).step_by(64) {
-            let at = BYTES * (row * self.width + column) + line;
-            l.prefetch(self.bytes.as_ptr().wrapping_add(at + self.block_bytes));
-        }
-    }
-}
-
-/// Whole numbers, [`SHARED`] of which take `BYTES` bytes, and f16 scales: of keys, or of values.
-#[derive(Clone, Copy)]
-pub(crate) struct Quants<'a, const BYTES: usize, const KEYS: bool> {
-    /// `(1, BLOCK)` of keys, `(head_dim / SHARED, BLOCK)` of values.
-    scales: &'a [u8],
-    quants: &'a [u8],
-    width: usize,
-    block_bytes: usize,
-}
-
-impl<'a, const BYTES: usize> Quants<'a, BYTES, true> {
-    #[inline(always)]
-    fn keys(block: &'a [u8], first: usize) -> Self {
-        let stretch_bytes = (2 + BYTES) * BLOCK;
-        let (scales, quants) = block[first / SHARED * stretch_bytes..][..stretch_bytes].split_at(2 * BLOCK);
-        Self { scales, quants, width: BLOCK, block_bytes: block.len() }
-    }
-}
-
-impl<'a, const BYTES: usize> Quants<'a, BYTES, false> {
-    #[inline(always)]
-    fn values(block: &'a [u8], head_dim: usize) -> Self {
-        let (scales, quants) = block.split_at(2 * BLOCK * (head_dim / SHARED));
-        Self { scales, quants, width: head_dim, block_bytes: block.len() }
-    }
-}
-
-impl<const BYTES: usize, const KEYS: bool> Quants<'_, BYTES, KEYS> {
-    const COMMON_TO: Scales = if KEYS { Scales::Columns } else { Scales::Rows };
-
-    #[inline(always)]
-    fn load_scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
-        l.load_f16(self.scales[2 * (stretch * BLOCK + at)..][..32].as_array().expect("16 scales"))
-    }
-
-    #[inline(always)]
-    fn ask<L: Floats>(self, l: L, at: usize, n_bytes: usize) {
-        for line in (0..n_bytes).step_by(64) {
-            l.prefetch(self.quants.as_ptr().wrapping_add(at + line + self.block_bytes));
-        }
-    }
-}
-
-impl<const KEYS: bool> Quants<'_, 32, KEYS> {
-    #[inline(always)]
-    fn at(self, row: usize, column: usize) -> usize {
-        let row = if KEYS { row % SHARED } else { row };
-        row * self.width + column
-    }
-}
-
-impl<const KEYS: bool> Matrix for Quants<'_, 32, KEYS> {
-    const SCALES: Scales = Self::COMMON_TO;
-
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        let quants = &self.quants[self.at(row, column)..][..16 * C];
-        for (lanes, quants) in lanes.iter_mut().zip(quants.as_chunks().0) {
-            *lanes = l.load_i8(quants);
-        }
-        lanes
-    }
-
-    #[inline(always)]
-    fn scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
-        self.load_scales(l, stretch, at)
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        self.ask(l, self.at(row, column), 16 * C);
-    }
-}
-
-impl<const KEYS: bool> Quants<'_, 16, KEYS> {
-    /// A byte has the quants of a dimension and the 16th behind it: rows of keys, columns of values.
-    #[inline(always)]
-    fn at(self, row: usize, column: usize) -> usize {
-        if KEYS { row % 16 * BLOCK + column } else { row * self.width / 2 + column / SHARED * 16 }
-    }
-}
-
-impl<const KEYS: bool> Matrix for Quants<'_, 16, KEYS> {
-    const SCALES: Scales = Self::COMMON_TO;
-
-    #[inline(always)]
-    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
-        let mut lanes = [l.splat(0.0); C];
-        let n_bytes = if KEYS || C == 1 { 16 * C } else { 8 * C };
-        let bytes = self.quants[self.at(row, column)..][..n_bytes].as_chunks().0;
-        for (c, lanes) in lanes.iter_mut().enumerate() {
-            let (part, upper) = match (KEYS, C) {
-                (true, _) => (c, row % 32 >= 16),
-                (false, 1) => (0, column % 32 >= 16),
-                (false, _) => (c / 2, c % 2 == 1),
-            };
-            *lanes = l.load_i4(&bytes[part], upper);
-        }
-        lanes
-    }
-
-    #[inline(always)]
-    fn scales<L: Floats>(self, l: L, stretch: usize, at: usize) -> L::F {
-        self.load_scales(l, stretch, at)
-    }
-
-    #[inline(always)]
-    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        self.ask(l, self.at(row, column), if KEYS { 16 * C } else { 8 * C });
-    }
-}
-
-pub(crate) struct F32;
-
-impl CacheFormat for F32 {
-    const NAME: &'static str = "f32";
-    const STRETCH: usize = BLOCK;
-    const SCALE: usize = 0;
-    const PART: usize = 4;
-    const N_PARTS: usize = 1;
-    type Keys<'a> = Plain<'a, 4>;
-    type Values<'a> = Plain<'a, 4>;
-
-    #[inline(always)]
-    fn keys(block: &[u8], first: usize) -> Plain<'_, 4> {
-        Plain::keys(block, first)
-    }
-
-    #[inline(always)]
-    fn values(block: &[u8], head_dim: usize) -> Plain<'_, 4> {
-        Plain::values(block, head_dim)
-    }
-}
-
-pub(crate) struct F16;
-
-impl CacheFormat for F16 {
-    const NAME: &'static str = "f16";
-    const STRETCH: usize = BLOCK;
-    const SCALE: usize = 0;
-    const PART: usize = 2;
-    const N_PARTS: usize = 1;
-    type Keys<'a> = Plain<'a, 2>;
-    type Values<'a> = Plain<'a, 2>;
-
-    #[inline(always)]
-    fn keys(block: &[u8], first: usize) -> Plain<'_, 2> {
-        Plain::keys(block, first)
-    }
-
-    #[inline(always)]
-    fn values(block: &[u8], head_dim: usize) -> Plain<'_, 2> {
-        Plain::values(block, head_dim)
-    }
-
-    #[inline(always)]
-    fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
-        for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x) {
-            *out = half::f32_to_f16(*x).to_le_bytes();
-        }
-    }
-}
-
-pub(crate) struct Q8_0;
-
-impl CacheFormat for Q8_0 {
-    const NAME: &'static str = "q8_0";
-    const STRETCH: usize = SHARED;
+impl<const BYTES: usize> CacheFormat for Quants<BYTES> {
+    const NAME: &'static str = if BYTES == 32 { "q8_0" } else { "q4_0" };
     const SCALE: usize = 2;
     const PART: usize = 1;
-    const N_PARTS: usize = 32;
-    type Keys<'a> = Quants<'a, 32, true>;
-    type Values<'a> = Quants<'a, 32, false>;
+    const N_PARTS: usize = BYTES;
 
     #[inline(always)]
-    fn keys(block: &[u8], first: usize) -> Quants<'_, 32, true> {
-        Quants::keys(block, first)
+    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]) {
+        let bytes = (2 + BYTES) * BLOCK;
+        for (i, out) in out.chunks_exact_mut(SHARED).enumerate() {
+            let at = (first / SHARED + i) * bytes;
+            ask_ahead(l, block, at, 2 * BLOCK);
+            let (scales, quants) = block[at..][..bytes].split_at(2 * BLOCK);
+            let mut d = [l.splat(0.0); BLOCK / 16];
+            for (d, scales) in d.iter_mut().zip(scales.as_chunks().0) {
+                *d = l.load_f16(scales);
+            }
+            for (row, quants) in quants.as_chunks::<BLOCK>().0.iter().enumerate() {
+                ask_ahead(l, block, at + (2 + row) * BLOCK, BLOCK);
+                for (c, (quants, &d)) in quants.as_chunks().0.iter().zip(&d).enumerate() {
+                    let mut put = |row: usize, v| l.store(l.mul(v, d), &mut out[row].as_chunks_mut().0[c]);
+                    if BYTES == 32 {
+                        put(row, l.load_i8(quants));
+                    } else {
+                        put(row, l.load_i4(quants, false));
+                        put(row + 16, l.load_i4(quants, true));
+                    }
+                }
+            }
+        }
     }
 
     #[inline(always)]
-    fn values(block: &[u8], head_dim: usize) -> Quants<'_, 32, false> {
-        Quants::values(block, head_dim)
+    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]) {
+        let n_stretches = head_dim / SHARED;
+        let (scales, quants) = block.split_at(2 * BLOCK * n_stretches);
+        let stretches = first / SHARED..n_stretches.min((first + BLOCK) / SHARED);
+        for (stretch, column) in stretches.zip((0..BLOCK / 16).step_by(SHARED / 16)) {
+            ask_ahead(l, block, 2 * BLOCK * stretch, 2 * BLOCK);
+            let mut d = [0.0; BLOCK];
+            let scales = scales[2 * BLOCK * stretch..][..2 * BLOCK].as_chunks().0;
+            for (d, scales) in d.as_chunks_mut().0.iter_mut().zip(scales) {
+                l.store(l.load_f16(scales), d);
+            }
+            for (row, (out, d)) in out.iter_mut().zip(d).enumerate() {
+                let at = (row * n_stretches + stretch) * BYTES;
+                ask_ahead(l, block, 2 * BLOCK * n_stretches + at, BYTES);
+                let quants = quants[at..][..BYTES].as_chunks().0;
+                let d = l.splat(d);
+                for half in 0..2 {
+                    let v =
+                        if BYTES == 32 { l.load_i8(&quants[half]) } else { l.load_i4(&quants[0], half == 1) };
+                    l.store(l.mul(v, d), &mut out.as_chunks_mut().0[column + half]);
+                }
+            }
+        }
     }
 
     #[inline(always)]
-    fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
-        quant::q8_0::quantize(x, None, out);
-    }
-}
-
-pub(crate) struct Q4_0;
-
-impl CacheFormat for Q4_0 {
-    const NAME: &'static str = "q4_0";
-    const STRETCH: usize = SHARED;
-    const SCALE: usize = 2;
-    const PART: usize = 1;
-    const N_PARTS: usize = 16;
-    type Keys<'a> = Quants<'a, 16, true>;
-    type Values<'a> = Quants<'a, 16, false>;
-
-    #[inline(always)]
-    fn keys(block: &[u8], first: usize) -> Quants<'_, 16, true> {
-        Quants::keys(block, first)
-    }
-
-    #[inline(always)]
-    fn values(block: &[u8], head_dim: usize) -> Quants<'_, 16, false> {
-        Quants::values(block, head_dim)
+    fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
+        if BYTES == 32 {
+            quant::q8_0::quantize(x, None, out);
+        } else {
+            format.quantize.expect("formats of caches can be encoded")(x, None, out);
+        }
     }
 }
 

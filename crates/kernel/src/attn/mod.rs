@@ -16,9 +16,8 @@ pub(crate) mod block;
 pub(crate) mod cache;
 mod tile;
 
-use block::{Block, ROWS_MAX, Running};
+use block::{Block, Running};
 pub use cache::FORMATS;
-use cache::SHARED;
 use tile::Work;
 
 use crate::par::{Disjoint, Pool};
@@ -33,6 +32,8 @@ pub const SEGMENT: usize = 8 * BLOCK;
 const TASKS_PER_THREAD: usize = 4;
 /// Segments of one token that there is room for per thread.
 const SEGMENTS_APART: usize = 16;
+/// Floats of a line of the cache, at the beginning of which vectors are read fastest.
+const LINE: usize = 16;
 /// The most rows, a query head of a token each, that a task takes at once, unless a group has more heads.
 const TILE_ROWS: usize = 64;
 
@@ -73,25 +74,20 @@ impl Shape {
         (TILE_ROWS / self.group()).max(1)
     }
 
-    /// Weights times scales, of as many rows as are multiplied at once.
-    fn scaled_len(&self) -> usize {
-        self.head_dim / SHARED * ROWS_MAX * BLOCK
+    /// Floats of what rows have found: sums, largest scores, sums of weights.
+    fn found_len(&self, n_rows: usize) -> usize {
+        (n_rows * (self.strips() * BLOCK + 2)).next_multiple_of(LINE)
     }
 
-    /// Floats of what a row has found.
-    fn found_len(&self) -> usize {
-        self.head_dim + 2
-    }
-
-    /// Floats that a thread needs for itself.
+    /// Floats that a thread needs for itself: a strip of a block, and of each row the query, weights and twice what it finds.
     fn own_len(&self) -> usize {
-        let per_row = self.strips() * BLOCK + BLOCK + 2 * self.found_len();
-        self.scaled_len() + self.tile_tokens() * self.group() * per_row
+        let n_rows = self.tile_tokens() * self.group();
+        BLOCK * BLOCK + n_rows * (self.strips() + 1) * BLOCK + 2 * self.found_len(n_rows)
     }
 
     /// Floats of scratch that [`attend`] needs per thread.
     pub fn scratch_len(&self) -> usize {
-        self.own_len() + SEGMENTS_APART * self.n_heads * self.found_len()
+        self.own_len() + SEGMENTS_APART * self.n_kv_heads * self.found_len(self.group()) + LINE
     }
 }
 
@@ -198,6 +194,8 @@ pub fn attend(
     let kernel = kernels.cache_kernel(cache.format);
     let work = Work { shape, cache, kernel, n_places, block_bytes, n_tokens, queries };
 
+    let unaligned = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
+    let scratch = &mut scratch[unaligned..];
     let (own, apart) = scratch.split_at_mut(pool.n_threads() * shape.own_len());
     let (out, own) = (Disjoint::new(out), Disjoint::new(own));
     // SAFETY: a worker number is in use by one thread at a time, and its scratch is its own.

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::block::{Block, Found, Running};
+use super::block::{Block, Found, Running, Strips};
 use super::{BLOCK, Cache, CacheKernel, Queries, SEGMENT, Shape, TASKS_PER_THREAD};
 use crate::par::{Disjoint, Pool};
 
@@ -33,9 +33,9 @@ pub(super) struct Tile {
 /// A thread's scratch for a tile.
 struct Room<'a> {
     /// As [`Block`] has them. `(strips, rows)`
-    queries: &'a [[f32; BLOCK]],
-    weights: &'a mut [f32],
-    scaled: &'a mut [f32],
+    queries: &'a Strips,
+    weights: &'a mut Strips,
+    floats: &'a mut [[f32; BLOCK]; BLOCK],
 }
 
 impl Work<'_> {
@@ -54,7 +54,7 @@ impl Work<'_> {
 
     /// Floats of what the largest tile finds.
     pub fn found_len(&self) -> usize {
-        self.n_tokens.min(self.shape.tile_tokens()) * self.shape.group() * self.shape.found_len()
+        self.shape.found_len(self.n_tokens.min(self.shape.tile_tokens()) * self.shape.group())
     }
 
     /// Segments that some of the tokens see.
@@ -83,7 +83,7 @@ impl Work<'_> {
     /// Cuts a thread's scratch and puts the tile's queries there; the rest is twice what its rows find.
     fn prepare<'a>(&self, tile: &Tile, scratch: &'a mut [f32]) -> (Room<'a>, &'a mut [f32]) {
         let (shape, n_rows) = (self.shape, tile.n_rows);
-        let (scaled, rest) = scratch.split_at_mut(shape.scaled_len());
+        let (floats, rest) = scratch.split_at_mut(BLOCK * BLOCK);
         let (queries, rest) = rest.split_at_mut(n_rows * shape.strips() * BLOCK);
         let (weights, rest) = rest.split_at_mut(n_rows * BLOCK);
         let queries = queries.as_chunks_mut::<BLOCK>().0;
@@ -95,19 +95,20 @@ impl Work<'_> {
                 }
             }
         }
-        (Room { queries, weights, scaled }, rest)
+        let floats = floats.as_chunks_mut().0.as_mut_array().expect("a strip of a block");
+        (Room { queries, weights: weights.as_chunks_mut().0, floats }, rest)
     }
 
     /// What the tile finds in a segment.
     fn attend(&self, tile: &Tile, segment: usize, found: &mut [f32], room: &mut Room<'_>) {
-        let found = Found::cut(found, tile.n_rows, self.shape.head_dim);
-        found.sums.fill(0.0);
+        let found = Found::cut(found, tile.n_rows, self.shape);
+        found.sums.as_flattened_mut().fill(0.0);
         for (i, (max, total)) in found.max.iter_mut().zip(&mut *found.total).enumerate() {
             let sinks = self.queries.sinks.filter(|_| segment == self.seen(tile, i).start);
             let sink = sinks.map(|sinks| sinks[self.head(tile, i)]);
             (*max, *total) = sink.map_or((f32::NEG_INFINITY, 0.0), |sink| (sink, 1.0));
         }
-        let mut running = Running { found, weights: room.weights, scaled: room.scaled };
+        let mut running = Running { found, weights: room.weights, floats: room.floats };
         let first_pos = self.queries.first_pos + tile.tokens.start;
         let seen = self.shape.first_seen(first_pos)..first_pos + tile.tokens.len();
         let first = (segment * SEGMENT).max(seen.start) / BLOCK;
@@ -122,8 +123,8 @@ impl Work<'_> {
 
     /// Takes what the tile found in a segment to what it found in those before.
     fn put_together(&self, tile: &Tile, segment: usize, before: &mut [f32], found: &mut [f32]) {
-        let mut before = Found::cut(before, tile.n_rows, self.shape.head_dim);
-        let found = Found::cut(found, tile.n_rows, self.shape.head_dim);
+        let mut before = Found::cut(before, tile.n_rows, self.shape);
+        let found = Found::cut(found, tile.n_rows, self.shape);
         for row in 0..tile.n_rows {
             let seen = self.seen(tile, row);
             if segment == seen.start {
@@ -136,12 +137,14 @@ impl Work<'_> {
 
     /// Divides what a tile found by its weights.
     pub fn give(&self, tile: &Tile, found: &mut [f32], out: &Disjoint<'_, f32>) {
-        let found = Found::cut(found, tile.n_rows, self.shape.head_dim);
-        for (i, sums) in found.sums.chunks_exact(self.shape.head_dim).enumerate() {
+        let found = Found::cut(found, tile.n_rows, self.shape);
+        for (row, total) in found.total.iter().enumerate() {
             // SAFETY: this head of this token belongs to this tile alone.
-            let out = unsafe { out.part(self.at(tile, i), self.shape.head_dim) };
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = sum / found.total[i];
+            let out = unsafe { out.part(self.at(tile, row), self.shape.head_dim) };
+            for (out, sums) in out.chunks_mut(BLOCK).zip(found.sums[row..].iter().step_by(tile.n_rows)) {
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = sum / total;
+                }
             }
         }
     }
@@ -149,7 +152,7 @@ impl Work<'_> {
     /// All of a tile, one segment behind the other.
     pub fn whole(&self, tile: &Tile, scratch: &mut [f32], out: &Disjoint<'_, f32>) {
         let (mut room, rest) = self.prepare(tile, scratch);
-        let (found, rest) = rest.split_at_mut(tile.n_rows * self.shape.found_len());
+        let (found, rest) = rest.split_at_mut(self.shape.found_len(tile.n_rows));
         let before = &mut rest[..found.len()];
         let segments = self.segments(tile.tokens.clone());
         let alone = segments.len() == 1;

@@ -14,6 +14,8 @@ pub(crate) trait Floats: Copy {
     const SUMS: usize;
     /// The most rows of sums that do.
     const ROWS: usize;
+    /// Whether the tier multiplies and adds with one rounding.
+    const FUSES: bool = true;
 
     fn splat(self, v: f32) -> Self::F;
     fn load(self, v: &[f32; 16]) -> Self::F;
@@ -117,6 +119,7 @@ impl Floats for Portable {
     type F = [f32; 16];
     const SUMS: usize = 2;
     const ROWS: usize = 2;
+    const FUSES: bool = false;
 
     #[inline(always)]
     fn splat(self, v: f32) -> Self::F {
