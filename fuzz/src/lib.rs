@@ -80,10 +80,10 @@ pub fn forward(model: &Model, adapters: &[Active]) -> ModelResult<()> {
     let mut scratch = Scratch::new(config, 4, 1);
     let run = Runtime { pool, kernels, adapters };
     let last = (config.vocab - 1) as u32;
-    model.forward(&run, &mut [Span { kv: &mut kv, tokens: &[0, last, 0] }], &mut scratch)?;
+    model.forward(&run, &mut [Span::new(&mut kv, &[0, last, 0])], &mut scratch)?;
     model.logits(&run, 2..3, &mut scratch);
     kv.checkpoint();
-    model.forward(&run, &mut [Span { kv: &mut kv, tokens: &[last] }], &mut scratch)?;
+    model.forward(&run, &mut [Span::new(&mut kv, &[last])], &mut scratch)?;
     kv.truncate(3);
     Ok(())
 }

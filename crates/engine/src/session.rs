@@ -152,7 +152,7 @@ impl Session {
             if cancel.load(Relaxed) {
                 return Ok(false);
             }
-            self.step(chunk)?;
+            self.step(chunk, 1)?;
             done += chunk.len();
             progress(done);
         }
@@ -170,7 +170,7 @@ impl Session {
             }
             let from = self.kv.len();
             let n = self.chunk().min(self.tokens.len() - from);
-            self.advance(from..from + n)?;
+            self.advance(from..from + n, 1)?;
         }
         Ok(true)
     }
@@ -181,7 +181,7 @@ impl Session {
         self.catch_up(&AtomicBool::new(false))?;
         let mut first = 0;
         for chunk in tokens.chunks(self.chunk()) {
-            self.step(chunk)?;
+            self.step(chunk, chunk.len())?;
             for start in (0..chunk.len()).step_by(LOGITS_ROWS_MAX) {
                 let rows = start..chunk.len().min(start + LOGITS_ROWS_MAX);
                 let loaded = &self.loaded;
@@ -224,11 +224,11 @@ impl Session {
         loaded.model.logits(&loaded.runtime(&self.adapters), self.n_last - 1..self.n_last, &mut self.scratch)
     }
 
-    /// One step of the model. Allocates nothing.
-    fn step(&mut self, tokens: &[u32]) -> Result<()> {
+    /// One step of the model, to the hidden states of the last `n_wanted` tokens. Allocates nothing.
+    fn step(&mut self, tokens: &[u32], n_wanted: usize) -> Result<()> {
         let from = self.tokens.len();
         self.tokens.extend_from_slice(tokens);
-        let stepped = self.advance(from..self.tokens.len());
+        let stepped = self.advance(from..self.tokens.len(), n_wanted);
         if stepped.is_err() {
             self.tokens.truncate(from);
         }
@@ -236,12 +236,12 @@ impl Session {
     }
 
     /// Takes tokens `range` of the session into the cache.
-    fn advance(&mut self, range: Range<usize>) -> Result<()> {
-        let (loaded, n) = (&self.loaded, range.len());
-        let span = Span { kv: &mut self.kv, tokens: &self.tokens[range] };
+    fn advance(&mut self, range: Range<usize>, n_wanted: usize) -> Result<()> {
+        let loaded = &self.loaded;
+        let span = Span { kv: &mut self.kv, tokens: &self.tokens[range], n_wanted };
         let stepped = loaded.model.forward(&loaded.runtime(&self.adapters), &mut [span], &mut self.scratch);
         stepped.map_err(|source| loaded.file.model_error(source))?;
-        self.n_last = n;
+        self.n_last = n_wanted;
         Ok(())
     }
 }

@@ -105,7 +105,7 @@ fn sequences_that_share_a_step_do_not_notice() {
 
     let mut caches: Vec<Kv> = parts.iter().map(|_| Kv::new(&model.config, format, 256)).collect();
     let mut spans: Vec<Span<'_>> =
-        caches.iter_mut().zip(parts).map(|(kv, tokens)| Span { kv, tokens }).collect();
+        caches.iter_mut().zip(parts).map(|(kv, tokens)| Span::new(kv, tokens)).collect();
     model.forward(&run, &mut spans, &mut scratch).unwrap();
     let ends: Vec<usize> = parts
         .iter()
@@ -119,7 +119,7 @@ fn sequences_that_share_a_step_do_not_notice() {
 
     for (part, together) in parts.iter().zip(together) {
         let mut kv = Kv::new(&model.config, format, 256);
-        model.forward(&run, &mut [Span { kv: &mut kv, tokens: part }], &mut scratch).unwrap();
+        model.forward(&run, &mut [Span::new(&mut kv, part)], &mut scratch).unwrap();
         assert!(model.logits(&run, part.len() - 1..part.len(), &mut scratch) == together);
     }
 }

@@ -40,6 +40,15 @@ pub struct Span<'a> {
     pub kv: &'a mut Kv,
     /// At least one token.
     pub tokens: &'a [u32],
+    /// Of how many of the last tokens hidden states are wanted, at least one; the others only leave what later ones look back at.
+    pub n_wanted: usize,
+}
+
+impl<'a> Span<'a> {
+    /// `tokens` for `kv`, all of whose hidden states are wanted.
+    pub fn new(kv: &'a mut Kv, tokens: &'a [u32]) -> Self {
+        Self { kv, tokens, n_wanted: tokens.len() }
+    }
 }
 
 /// What a block is told about the step it is in.
@@ -55,6 +64,18 @@ pub struct Step<'a, 's> {
     pub spans: &'a mut [Span<'s>],
     /// Tokens of all spans.
     pub n_tokens: usize,
+}
+
+impl Step<'_, '_> {
+    /// Goes on with the tokens whose hidden states are wanted.
+    fn keep_wanted(&mut self, s: &mut Scratch) {
+        let wanted = self.spans.iter().scan(0, |end, span| {
+            *end += span.tokens.len();
+            Some(*end - span.n_wanted..*end)
+        });
+        s.keep(wanted.flatten());
+        self.n_tokens = s.n_tokens;
+    }
 }
 
 /// A model ready to run: what it is and its weights.
@@ -74,11 +95,11 @@ impl Model {
         Ok(Self { config, weights })
     }
 
-    /// One step: appends every span's tokens to its cache and leaves their final hidden states, normed for the head, in
+    /// One step: appends every span's tokens to its cache and leaves the wanted final hidden states, normed for the head, in
     /// `scratch`, in the order of the spans. Read logits with [`Model::logits`].
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty or too long span, too many tokens for `scratch`, or an id outside the vocabulary;
+    /// [`Error::Input`] for an empty or too long span, one that wants more tokens than it has, too many tokens for `scratch`, or an id outside the vocabulary;
     /// nothing is changed then.
     pub fn forward(&self, run: &Runtime<'_>, spans: &mut [Span<'_>], s: &mut Scratch) -> Result<()> {
         let n_tokens = self.check(spans, s)?;
@@ -100,6 +121,10 @@ impl Model {
                 mixer.block.forward(&mut step, s);
                 self.add_output(&step, mixer, s);
             }
+            if i + 1 == self.weights.layers.len() {
+                // No token looks at another any more.
+                step.keep_wanted(s);
+            }
             for ffn in &layer.ffns {
                 self.take_input(&step, ffn, s);
                 ffn.block.forward(&step, s);
@@ -112,14 +137,14 @@ impl Model {
         if let Some(streams) = &self.weights.streams {
             streams.merge(&step, s);
         }
-        s.norm(run, n_tokens, &self.weights.out_norm);
+        s.norm(run, step.n_tokens, &self.weights.out_norm);
         for span in &mut *step.spans {
             span.kv.advance(span.tokens.len());
         }
         Ok(())
     }
 
-    /// Logits of tokens `rows` of the last step, at most [`LOGITS_ROWS_MAX`] of them. `(rows.len(), vocab)`
+    /// Logits of tokens `rows` among those wanted of the last step, at most [`LOGITS_ROWS_MAX`] of them. `(rows.len(), vocab)`
     pub fn logits<'s>(&self, run: &Runtime<'_>, rows: Range<usize>, s: &'s mut Scratch) -> &'s mut [f32] {
         assert!(rows.len() <= LOGITS_ROWS_MAX && rows.end <= s.n_tokens);
         let n = rows.len() * self.config.vocab;
@@ -162,13 +187,17 @@ impl Model {
 
     fn check(&self, spans: &[Span<'_>], s: &Scratch) -> Result<usize> {
         let mut n_tokens = 0;
-        for Span { kv, tokens } in spans {
+        for Span { kv, tokens, n_wanted } in spans {
             let room = kv.capacity() - kv.len();
             if tokens.is_empty() || tokens.len() > room {
                 return Err(Error::Input(format!(
                     "{} tokens for a context with room for {room} more; expected 1 to {room}",
                     tokens.len()
                 )));
+            }
+            if !(1..=tokens.len()).contains(n_wanted) {
+                let n = tokens.len();
+                return Err(Error::Input(format!("{n_wanted} wanted of {n} tokens; expected 1 to {n}")));
             }
             if let Some(id) = tokens.iter().find(|&&id| id as usize >= self.config.vocab) {
                 let vocab = self.config.vocab;

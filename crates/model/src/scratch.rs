@@ -115,6 +115,17 @@ impl Scratch {
         self.tokens_max
     }
 
+    /// Keeps the rows of some tokens, in rising order, and forgets the others.
+    pub(crate) fn keep(&mut self, tokens: impl Iterator<Item = usize> + Clone) {
+        for rows in [&mut self.x, &mut self.normed, &mut self.streams, &mut self.per_layer] {
+            let width = rows.len() / self.tokens_max;
+            for (to, from) in tokens.clone().enumerate().filter(|(to, from)| to != from) {
+                rows.copy_within(from * width..(from + 1) * width, to * width);
+            }
+        }
+        self.n_tokens = tokens.count();
+    }
+
     /// `normed = norm(x)`, row by row.
     pub(crate) fn norm(&mut self, run: &Runtime<'_>, n_tokens: usize, norm: &Norm) {
         let (dim, x) = (self.dim, &self.x);

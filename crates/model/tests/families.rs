@@ -33,6 +33,11 @@ fn logits_agree_with_float64_for_every_tier_chunk_and_thread_count() {
                 let same = model.logits(tokens, ctx, chunk, n_threads) == whole;
                 assert!(same, "{name}, {tier}: {n_threads} threads and chunk {chunk} change the logits");
             }
+            for n in [1, 3] {
+                let last = &whole[whole.len() - n * model.vocab()..];
+                let same = model.last_logits(tokens, ctx, n) == last;
+                assert!(same, "{name}, {tier}: leaving out what {n} tokens don't need changes their logits");
+            }
         }
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {

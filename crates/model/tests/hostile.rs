@@ -56,7 +56,7 @@ fn run(bytes: Vec<u8>, pool: &Pool, kernels: &Kernels) -> ingle_model::Result<f3
     let run = Runtime { pool, kernels, adapters: &[] };
     let mut kv = Kv::new(&model.config, kv::format(&model.config, "f16")?, 8);
     let mut scratch = Scratch::new(&model.config, 4, pool.n_threads());
-    model.forward(&run, &mut [Span { kv: &mut kv, tokens: &[1, 2, 3] }], &mut scratch)?;
+    model.forward(&run, &mut [Span::new(&mut kv, &[1, 2, 3])], &mut scratch)?;
     Ok(model.logits(&run, 2..3, &mut scratch)[0])
 }
 

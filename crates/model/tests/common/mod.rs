@@ -165,11 +165,20 @@ impl Tiny {
         self.feed_with(&self.pools[n_threads - 1], &mut kv, &mut scratch, tokens)
     }
 
+    /// The logits of the last `n` of `tokens`, fed in one step that leaves out what only the others' logits need. `(n, vocab)`
+    pub fn last_logits(&self, tokens: &[u32], ctx: usize, n: usize) -> Vec<f32> {
+        let (mut kv, mut scratch) = self.sequence(ctx, tokens.len(), 1);
+        let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
+        let span = Span { kv: &mut kv, tokens, n_wanted: n };
+        self.model.forward(&run, &mut [span], &mut scratch).expect("valid tokens");
+        self.model.logits(&run, 0..n, &mut scratch).to_vec()
+    }
+
     fn feed_with(&self, pool: &Pool, kv: &mut Kv, scratch: &mut Scratch, tokens: &[u32]) -> Vec<f32> {
         let run = Runtime { pool, kernels: &self.kernels, adapters: &self.adapters };
         let mut out = Vec::new();
         for tokens in tokens.chunks(scratch.tokens_max()) {
-            self.model.forward(&run, &mut [Span { kv, tokens }], scratch).expect("valid tokens");
+            self.model.forward(&run, &mut [Span::new(kv, tokens)], scratch).expect("valid tokens");
             self.read_logits(&run, tokens.len(), scratch, &mut out);
         }
         out
@@ -178,7 +187,7 @@ impl Tiny {
     /// One step of one token, its logits computed and left in `scratch`.
     pub fn step(&self, kv: &mut Kv, scratch: &mut Scratch, token: u32) {
         let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
-        self.model.forward(&run, &mut [Span { kv, tokens: &[token] }], scratch).expect("valid tokens");
+        self.model.forward(&run, &mut [Span::new(kv, &[token])], scratch).expect("valid tokens");
         self.model.logits(&run, 0..1, scratch);
     }
 
@@ -188,7 +197,7 @@ impl Tiny {
         let mut scratch = Scratch::new(&self.model.config, n, 2);
         let run = Runtime { pool: &self.pools[1], kernels: &self.kernels, adapters: &self.adapters };
         let mut spans: Vec<Span<'_>> =
-            kvs.iter_mut().zip(parts).map(|(kv, tokens)| Span { kv, tokens }).collect();
+            kvs.iter_mut().zip(parts).map(|(kv, tokens)| Span::new(kv, tokens)).collect();
         self.model.forward(&run, &mut spans, &mut scratch).expect("valid tokens");
         let mut out = Vec::new();
         self.read_logits(&run, n, &mut scratch, &mut out);
