@@ -92,6 +92,12 @@ pub(super) fn dequantize_super<const B: usize>(
     }
 }
 
+/// `acc + isum * d * a_d`: the first product is rounded, then the rest at once.
+#[inline(always)]
+pub(super) fn add_term(acc: f32, isum: i32, d: f32, a_d: f32) -> f32 {
+    (isum as f32 * d).mul_add(a_d, acc)
+}
+
 /// The dot product of blocks of one scale.
 #[inline(always)]
 pub(super) fn dot<const B: usize, const N: usize>(
@@ -104,7 +110,7 @@ pub(super) fn dot<const B: usize, const N: usize>(
     for (block, (a_q, a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
         let b = unpack(block);
         for ((q, a_q), &a_d) in b.q.as_chunks::<32>().0.iter().zip(a_q.as_chunks::<32>().0).zip(a_d) {
-            acc += products(q, a_q) as f32 * (b.d * a_d);
+            acc = add_term(acc, products(q, a_q), b.d, a_d);
         }
     }
     acc
@@ -121,8 +127,8 @@ pub(super) fn dot_offset<const B: usize>(
     let a_blocks = a.q.as_chunks::<32>().0.iter().zip(a.sums).zip(a.d);
     for (block, ((a_q, &sum), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
         let b = unpack(block);
-        acc += products(&b.q, a_q) as f32 * (b.d * a_d);
-        acc += sum as f32 * (b.m * a_d);
+        acc = add_term(acc, products(&b.q, a_q), b.d, a_d);
+        acc = add_term(acc, sum, b.m, a_d);
     }
     acc
 }
@@ -133,7 +139,7 @@ pub(super) fn dot_super<const B: usize>(w: &[u8], a: ActRow<'_>, unpack: impl Fn
     let mut acc = 0.0;
     for ((block, a_q), &a_d) in w.as_chunks().0.iter().zip(a.q.as_chunks::<256>().0).zip(a.d) {
         let b = unpack(block);
-        acc += super_products(&b, a_q) as f32 * (b.d * a_d);
+        acc = add_term(acc, super_products(&b, a_q), b.d, a_d);
     }
     acc
 }
@@ -151,8 +157,8 @@ pub(super) fn dot_super_minima<const B: usize>(
         let b = unpack(block);
         let a_sums = a_sums.iter().flat_map(|&sums| halves(sums));
         let msum: i32 = b.m.iter().zip(a_sums).map(|(&m, sum)| i32::from(m) * sum).sum();
-        acc += super_products(&b, a_q) as f32 * (b.d * a_d);
-        acc -= msum as f32 * (b.dmin * a_d);
+        acc = add_term(acc, super_products(&b, a_q), b.d, a_d);
+        acc = add_term(acc, -msum, b.dmin, a_d);
     }
     acc
 }

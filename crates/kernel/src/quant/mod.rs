@@ -12,15 +12,15 @@
 //! - float formats ([`Act::F32`]): 16 partial sums, the value at index `k` goes to sum `k % 16` in rising `k`; then the
 //!   upper half is added onto the lower half until one is left (16, 8, 4, 2, 1);
 //! - block formats: a term per block of activations (32 or 256). With `d` and `d_a` the scales of weights and activations,
-//!   the integers of the block are summed exactly (group scales and offsets included) to `isum`, and `acc += isum as f32 *
-//!   (d * d_a)` runs over the blocks in rising order, multiplication and addition rounded each. What a format's values have
+//!   the integers of the block are summed exactly (group scales and offsets included) to `isum`, and `acc = fma(isum as f32 * d,
+//!   d_a, acc)` runs over the blocks in rising order: the first product is rounded, the second together with the sum. What a format's values have
 //!   in common is part of `d` (an eighth in iq1 and iq2, a half of e2m1), so that the rest are integers of at most 8 bits;
 //!   where a block of weights spans several of activations (q1_0, q2_0), each has its own term.
-//!   Where a block has minima, `acc -= msum as f32 * (dmin * d_a)` follows with `msum` the exact sum of group minimum times
-//!   group sum of activations; where it has one offset `m` (q4_1, q5_1), `acc += asum as f32 * (m * d_a)` with `asum` the sum
+//!   Where a block has minima, `acc = fma(-msum as f32 * dmin, d_a, acc)` follows with `msum` the exact sum of group minimum times
+//!   group sum of activations; where it has one offset `m` (q4_1, q5_1), `acc = fma(asum as f32 * m, d_a, acc)` with `asum` the sum
 //!   of its activations. Here all tiers agree to the bit;
-//! - nvfp4, whose groups of 16 have float scales: with `s` and `isum` of the two groups of a block of 32 activations, `acc +=
-//!   (s0 * isum0 + s1 * isum1) * d_a`. Both products are exact (4 bits times 15), so fusing that addition changes nothing.
+//! - nvfp4, whose groups of 16 have float scales: with `s` and `isum` of the two groups of a block of 32 activations, `acc =
+//!   fma(s0 * isum0 + s1 * isum1, d_a, acc)`. Both products are exact (4 bits times 15), so fusing that addition changes nothing.
 
 mod fit;
 mod float;

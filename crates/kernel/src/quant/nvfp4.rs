@@ -84,8 +84,8 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
         let (scales, q) = unpack(block);
         let (q, a_q) = (q.as_chunks::<16>().0, a_q.as_chunks::<16>().0);
         let term = |g: usize| scales[g] * ints::products(&q[g], &a_q[g]) as f32;
-        acc += (term(0) + term(1)) * a_d[0];
-        acc += (term(2) + term(3)) * a_d[1];
+        acc = (term(0) + term(1)).mul_add(a_d[0], acc);
+        acc = (term(2) + term(3)).mul_add(a_d[1], acc);
     }
     acc
 }

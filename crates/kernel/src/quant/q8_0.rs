@@ -7,7 +7,7 @@
 //!
 //! A weight is `d * q`.
 
-use super::Format;
+use super::{Format, ints};
 use crate::acts::{Act, ActRow};
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -62,7 +62,7 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
     for ((block, a_q), &a_d) in w.as_chunks::<BYTES>().0.iter().zip(a.q.as_chunks::<32>().0).zip(a.d) {
         let (d, q) = parts(block);
         let isum: i32 = q.iter().zip(a_q).map(|(&q, &a)| i32::from(q as i8) * i32::from(a)).sum();
-        acc += isum as f32 * (d * a_d);
+        acc = ints::add_term(acc, isum, d, a_d);
     }
     acc
 }

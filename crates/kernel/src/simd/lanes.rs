@@ -76,8 +76,9 @@ pub(crate) trait Lanes: Copy {
     /// The f16 in the upper half of each lane.
     fn high_half(self, v: Self::V) -> Self::F;
     fn add_f32(self, a: Self::F, b: Self::F) -> Self::F;
-    fn sub_f32(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c` with one rounding.
+    fn fma_f32(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 
     /// `N` floats to a vector.
     fn load_f32(self, v: &[f32]) -> Self::F;

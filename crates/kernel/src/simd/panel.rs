@@ -266,11 +266,10 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
         dots::<L, T, STEPS, 8>(l, w, q, 0, &mut isum);
         for t in 0..T {
             let d_a = l.splat_f32(d_a[t]);
-            // Two roundings, as everywhere: no fused multiplication here.
-            acc[t] = l.add_f32(acc[t], l.mul_f32(l.to_f32(isum[t]), l.mul_f32(d, d_a)));
+            acc[t] = l.fma_f32(l.mul_f32(l.to_f32(isum[t]), d), d_a, acc[t]);
             if MINIMA {
                 let sum = l.to_f32(l.splat(sums_a[t]));
-                acc[t] = l.add_f32(acc[t], l.mul_f32(sum, l.mul_f32(m, d_a)));
+                acc[t] = l.fma_f32(l.mul_f32(sum, m), d_a, acc[t]);
             }
         }
     }
@@ -297,7 +296,7 @@ pub(crate) fn halves<L: Lanes>(l: L, product: &Product<'_, L>, group: &Group<'_>
                 *term = l.mul_f32(*term, l.to_f32(l.sub(isum[0], shift[0])));
             }
             let both = l.add_f32(terms[0], terms[1]);
-            *sum = l.add_f32(*sum, l.mul_f32(both, l.splat_f32(d_a)));
+            *sum = l.fma_f32(both, l.splat_f32(d_a), *sum);
         }
     }
 }
@@ -388,11 +387,11 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     }
     for t in 0..T {
         let d_a = l.splat_f32(d_a[t]);
-        let d = l.mul_f32(panel.d[0], d_a);
         let whole = offset.map_or(isum[t], |by| l.sub(isum[t], l.shl(second[t], by)));
-        sums[t] = l.add_f32(sums[t], l.mul_f32(l.to_f32(whole), d));
+        sums[t] = l.fma_f32(l.mul_f32(l.to_f32(whole), panel.d[0]), d_a, sums[t]);
         if minima {
-            sums[t] = l.sub_f32(sums[t], l.mul_f32(l.to_f32(second[t]), l.mul_f32(panel.m[0], d_a)));
+            let taken = l.to_f32(l.sub(l.splat(0), second[t]));
+            sums[t] = l.fma_f32(l.mul_f32(taken, panel.m[0]), d_a, sums[t]);
         }
     }
 }

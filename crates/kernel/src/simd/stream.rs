@@ -98,11 +98,12 @@ impl<L: Lanes, E: Expand> Product<'_, L, E> {
         let Kind::Supers { offset, minima, .. } = self.weights.expand.kind::<L>() else { return self.sum };
         let d_a = l.splat_f32(self.d_a[0]);
         let whole = offset.map_or(self.isum, |by| l.sub(self.isum, l.shl(self.second, by)));
-        let sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(whole), l.mul_f32(self.d, d_a)));
+        let sum = l.fma_f32(l.mul_f32(l.to_f32(whole), self.d), d_a, self.sum);
         if !minima {
             return sum;
         }
-        l.sub_f32(sum, l.mul_f32(l.to_f32(self.second), l.mul_f32(self.m, d_a)))
+        let taken = l.to_f32(l.sub(l.splat(0), self.second));
+        l.fma_f32(l.mul_f32(taken, self.m), d_a, sum)
     }
 }
 
@@ -120,9 +121,9 @@ impl<L: Lanes, E: Expand> Sink<L> for Product<'_, L, E> {
             isum = l.end(isum, dots(l, w, &self.q[b], i * steps.max(1), l.begin(isum), steps == 0));
         }
         let d_a = l.splat_f32(self.d_a[b]);
-        self.sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(isum), l.mul_f32(d, d_a)));
+        self.sum = l.fma_f32(l.mul_f32(l.to_f32(isum), d), d_a, self.sum);
         if minima {
-            self.sum = l.add_f32(self.sum, l.mul_f32(l.to_f32(sum_a), l.mul_f32(m, d_a)));
+            self.sum = l.fma_f32(l.mul_f32(l.to_f32(sum_a), m), d_a, self.sum);
         }
     }
 

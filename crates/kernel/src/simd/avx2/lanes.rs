@@ -207,13 +207,13 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn sub_f32(self, a: __m256, b: __m256) -> __m256 {
-        op!(_mm256_sub_ps(a, b))
+    fn mul_f32(self, a: __m256, b: __m256) -> __m256 {
+        op!(_mm256_mul_ps(a, b))
     }
 
     #[inline(always)]
-    fn mul_f32(self, a: __m256, b: __m256) -> __m256 {
-        op!(_mm256_mul_ps(a, b))
+    fn fma_f32(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        op!(_mm256_fmadd_ps(a, b, c))
     }
 
     #[inline(always)]

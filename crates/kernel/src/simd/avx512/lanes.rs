@@ -200,13 +200,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn sub_f32(self, a: Self::F, b: Self::F) -> Self::F {
-        both!(_mm512_sub_ps(a, b))
+    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(_mm512_mul_ps(a, b))
     }
 
     #[inline(always)]
-    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F {
-        both!(_mm512_mul_ps(a, b))
+    fn fma_f32(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(_mm512_fmadd_ps(a, b, c))
     }
 
     #[inline(always)]

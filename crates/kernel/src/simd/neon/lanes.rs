@@ -202,13 +202,13 @@ impl<const DOT: bool> Lanes for Neon<DOT> {
     }
 
     #[inline(always)]
-    fn sub_f32(self, a: Self::F, b: Self::F) -> Self::F {
-        both!(vsubq_f32(a, b))
+    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F {
+        both!(vmulq_f32(a, b))
     }
 
     #[inline(always)]
-    fn mul_f32(self, a: Self::F, b: Self::F) -> Self::F {
-        both!(vmulq_f32(a, b))
+    fn fma_f32(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        both!(vfmaq_f32(c, a, b))
     }
 
     #[inline(always)]

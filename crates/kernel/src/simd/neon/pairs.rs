@@ -159,11 +159,10 @@ fn blocks<const T: usize, const N: usize, const MINIMA: bool>(
         for p in 0..N {
             let d_a = vreinterpretq_f32_s32(both(&d_a.map(|d| d.to_bits() as i32), p));
             for r in 0..4 {
-                // Two roundings, as everywhere.
-                let term = |sum, factor| vmulq_f32(sum, vmulq_f32(vreinterpretq_f32_s32(factor), d_a));
-                acc[p][r] = vaddq_f32(acc[p][r], term(vcvtq_f32_s32(isum[p][r]), d[r]));
+                let times = |sum, factor| vmulq_f32(vcvtq_f32_s32(sum), vreinterpretq_f32_s32(factor));
+                acc[p][r] = vfmaq_f32(acc[p][r], times(isum[p][r], d[r]), d_a);
                 if MINIMA {
-                    acc[p][r] = vaddq_f32(acc[p][r], term(vcvtq_f32_s32(both(sums_a, p)), m[r]));
+                    acc[p][r] = vfmaq_f32(acc[p][r], times(both(sums_a, p), m[r]), d_a);
                 }
             }
         }
@@ -207,7 +206,7 @@ fn supers<const T: usize, const N: usize, const RUN: usize>(
     for t in 0..T {
         let d_a = l.splat_f32(d_a[t]);
         let isum = l.to_f32(apart(isum[t / 2], t));
-        sums[t] = l.add_f32(sums[t], l.mul_f32(isum, l.mul_f32(panel.d[0], d_a)));
+        sums[t] = l.fma_f32(l.mul_f32(isum, panel.d[0]), d_a, sums[t]);
     }
     if matches!(product.kind, Kind::Supers { minima: true, .. }) {
         let mut msum = [l.splat(0); T];
@@ -217,8 +216,8 @@ fn supers<const T: usize, const N: usize, const RUN: usize>(
             }
         }
         for t in 0..T {
-            let m = l.mul_f32(panel.m[0], l.splat_f32(d_a[t]));
-            sums[t] = l.sub_f32(sums[t], l.mul_f32(l.to_f32(msum[t]), m));
+            let taken = l.mul_f32(l.to_f32(l.sub(l.splat(0), msum[t])), panel.m[0]);
+            sums[t] = l.fma_f32(taken, l.splat_f32(d_a[t]), sums[t]);
         }
     }
 }
