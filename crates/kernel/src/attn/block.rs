@@ -1,18 +1,21 @@
 //! One block of positions for some queries that share its head: scores, weights, weighted values.
 //!
-//! Keys and values become floats in the first-level cache, [`BLOCK`] dimensions of a block at a time ([`super::cache`]), exactly,
-//! whatever their format. Scores are the product of queries `(rows, head_dim)` and turned keys `(head_dim, BLOCK)`, results that of
+//! Scores are the product of queries `(rows, head_dim)` and turned keys `(head_dim, BLOCK)`, results that of
 //! weights `(rows, BLOCK)` and values `(BLOCK, head_dim)`: both are [`product`], in which some rows of sums stay in registers and
-//! every vector of the block is read once for all of them. A sum adds its products one by one in rising order, in a lane of
+//! every vector of the block is read once for all of them. For few rows it becomes floats as it is read; for many a strip of
+//! [`BLOCK`] dimensions does so beforehand, in the first-level cache. A sum adds its products one by one in rising order, in a lane of
 //! its own, so it is the same with whatever rows it is computed.
 
 use std::ops::Range;
 
-use super::cache::CacheFormat;
+use super::cache::{CacheFormat, Factors, Matrix};
 use super::{BLOCK, Shape};
 use crate::ops::{exp, fold, softcap};
 use crate::simd::floats::Floats;
 use crate::simd::parts;
+
+/// Rows up to which keys and values become floats as they are read: reading them is most of the work.
+const FEW: usize = 4;
 
 /// `BLOCK` dimensions of some rows.
 pub(crate) type Strips = [[f32; BLOCK]];
@@ -104,14 +107,22 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
     let first = (0..all).position(|r| !block.seen(r).is_empty()).unwrap_or(all);
     let end = (first..all).position(|r| block.seen(r).is_empty()).map_or(all, |n| first + n);
     let parts = || parts(end - first, L::ROWS).map(|(part, n)| first + part..first + part + n);
-    let floats = &mut *running.floats;
+    let few = end - first <= FEW.min(L::ROWS) && head_dim.is_multiple_of(BLOCK);
+    let (floats, mut room): (_, Factors) = (&mut *running.floats, [[0.0; BLOCK]; 2]);
     running.weights[first..end].as_flattened_mut().fill(0.0);
     for (strip, queries) in block.queries.chunks_exact(all).enumerate() {
         let dims = BLOCK.min(head_dim - strip * BLOCK);
-        C::keys(l, block.k, strip * BLOCK, &mut floats[..dims]);
+        let keys = C::keys(l, block.k, strip * BLOCK, &mut room);
+        if few {
+            let scores = &mut running.weights[first..end];
+            product::<L, _, false>(l, &queries[first..end], 0..dims, keys, BLOCK, scores);
+            continue;
+        }
+        widen(l, keys, (dims, BLOCK), floats);
         for rows in parts() {
             let width = block.seen(rows.end - 1).end;
-            product(l, &queries[rows.clone()], 0..dims, floats, width, &mut running.weights[rows]);
+            let scores = &mut running.weights[rows.clone()];
+            product::<L, _, true>(l, &queries[rows], 0..dims, &*floats, width, scores);
         }
     }
 
@@ -127,9 +138,16 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
 
     for (strip, sums) in running.found.sums.chunks_exact_mut(all).enumerate() {
         let dims = BLOCK.min(head_dim - strip * BLOCK);
-        C::values(l, block.v, head_dim, strip * BLOCK, floats);
+        let values = C::values(l, block.v, head_dim, strip * BLOCK, &mut room);
+        if few {
+            let weights = &running.weights[first..end];
+            mix::<L, _, false>(l, block, first..end, weights, values, dims, &mut sums[first..end]);
+            continue;
+        }
+        widen(l, values, (BLOCK, dims), floats);
         for rows in parts() {
-            mix(l, block, rows.clone(), &running.weights[rows.clone()], floats, dims, &mut sums[rows]);
+            let weights = &running.weights[rows.clone()];
+            mix::<L, _, true>(l, block, rows.clone(), weights, &*floats, dims, &mut sums[rows]);
         }
     }
 }
@@ -137,12 +155,12 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
 /// Adds the weighted values that each of `rows` sees. What all of them see is added together, what comes before and behind it
 /// row by row: a slot that a row does not see must not reach it, not even with weight 0, for it may hold an infinity.
 #[inline(always)]
-fn mix<L: Floats>(
+fn mix<L: Floats, M: Matrix, const MANY: bool>(
     l: L,
     block: &Block<'_>,
     rows: Range<usize>,
     weights: &Strips,
-    values: &[[f32; BLOCK]; BLOCK],
+    values: M,
     dims: usize,
     sums: &mut Strips,
 ) {
@@ -150,12 +168,12 @@ fn mix<L: Floats>(
     let each = || rows.clone().map(|r| block.seen(r)).enumerate();
     for (i, seen) in each() {
         let before = seen.start..from.min(seen.end);
-        product(l, &weights[i..=i], before, values, dims, &mut sums[i..=i]);
+        product::<L, M, false>(l, &weights[i..=i], before, values, dims, &mut sums[i..=i]);
     }
-    product(l, weights, from..to, values, dims, sums);
+    product::<L, M, MANY>(l, weights, from..to, values, dims, sums);
     for (i, seen) in each() {
         let behind = to.max(from).max(seen.start)..seen.end;
-        product(l, &weights[i..=i], behind, values, dims, &mut sums[i..=i]);
+        product::<L, M, false>(l, &weights[i..=i], behind, values, dims, &mut sums[i..=i]);
     }
 }
 
@@ -238,13 +256,40 @@ fn mul_add<L: Floats>(a: f32, b: f32, c: f32) -> f32 {
     if L::FUSES { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `sums[.., ..width] += a[.., steps] x m[steps, ..width]`, for at most [`Floats::ROWS`] rows. What lies behind `width` may change.
+/// `(rows, width)` of keys or values as floats, and what lies a block behind is asked for.
 #[inline(always)]
-fn product<L: Floats>(
+fn widen<L: Floats, M: Matrix>(
+    l: L,
+    m: M,
+    (n_rows, width): (usize, usize),
+    floats: &mut [[f32; BLOCK]; BLOCK],
+) {
+    for (row, floats) in floats[..n_rows].iter_mut().enumerate() {
+        let floats = floats.as_chunks_mut().0;
+        if width == BLOCK {
+            m.ask_ahead::<L, { BLOCK / 16 }>(l, row, 0);
+            for (v, floats) in m.lanes::<L, { BLOCK / 16 }>(l, row, 0).into_iter().zip(floats) {
+                l.store(v, floats);
+            }
+            continue;
+        }
+        for (column, floats) in floats[..width.div_ceil(16)].iter_mut().enumerate() {
+            m.ask_ahead::<L, 1>(l, row, column);
+            let n = width - 16 * column;
+            let v = if n < 16 { m.tail(l, row, column, n) } else { m.lanes::<L, 1>(l, row, column)[0] };
+            l.store(v, floats);
+        }
+    }
+}
+
+/// `sums[.., ..width] += a[.., steps] x m[steps, ..width]`, for at most [`FEW`] rows, or where there are `MANY`
+/// [`Floats::ROWS`]. What lies behind `width` may change.
+#[inline(always)]
+fn product<L: Floats, M: Matrix, const MANY: bool>(
     l: L,
     a: &Strips,
     steps: Range<usize>,
-    m: &[[f32; BLOCK]; BLOCK],
+    m: M,
     width: usize,
     sums: &mut Strips,
 ) {
@@ -252,50 +297,50 @@ fn product<L: Floats>(
         return;
     }
     match a.len() {
-        1 => rows::<L, 1>(l, a, steps, m, width, sums),
-        2 => rows::<L, 2>(l, a, steps, m, width, sums),
-        3 => rows::<L, 3>(l, a, steps, m, width, sums),
-        4 => rows::<L, 4>(l, a, steps, m, width, sums),
-        5 => rows::<L, 5>(l, a, steps, m, width, sums),
-        6 => rows::<L, 6>(l, a, steps, m, width, sums),
-        7 if L::ROWS > 6 => rows::<L, 7>(l, a, steps, m, width, sums),
-        8 if L::ROWS > 6 => rows::<L, 8>(l, a, steps, m, width, sums),
+        1 => rows::<L, M, 1>(l, a, steps, m, width, sums),
+        2 => rows::<L, M, 2>(l, a, steps, m, width, sums),
+        3 => rows::<L, M, 3>(l, a, steps, m, width, sums),
+        4 => rows::<L, M, 4>(l, a, steps, m, width, sums),
+        5 if MANY => rows::<L, M, 5>(l, a, steps, m, width, sums),
+        6 if MANY => rows::<L, M, 6>(l, a, steps, m, width, sums),
+        7 if MANY && L::ROWS > 6 => rows::<L, M, 7>(l, a, steps, m, width, sums),
+        8 if MANY && L::ROWS > 6 => rows::<L, M, 8>(l, a, steps, m, width, sums),
         _ => unreachable!("at most the rows of a tier"),
     }
 }
 
 /// The product of `R` rows, in as wide stretches of columns as their sums fit the registers.
 #[inline(always)]
-fn rows<L: Floats, const R: usize>(
+fn rows<L: Floats, M: Matrix, const R: usize>(
     l: L,
     a: &Strips,
     steps: Range<usize>,
-    m: &[[f32; BLOCK]; BLOCK],
+    m: M,
     width: usize,
     sums: &mut Strips,
 ) {
     let a: &[_; R] = a.as_array().expect("R rows");
     let sums: &mut [_; R] = sums.as_mut_array().expect("as many");
     if R * 4 <= L::SUMS {
-        columns::<L, R, 4>(l, a, steps, m, 0, sums);
+        columns::<L, M, R, 4>(l, a, steps, m, 0, sums);
     } else if R * 2 <= L::SUMS {
         for column in (0..width.div_ceil(16)).step_by(2) {
-            columns::<L, R, 2>(l, a, steps.clone(), m, column, sums);
+            columns::<L, M, R, 2>(l, a, steps.clone(), m, column, sums);
         }
     } else {
         for column in 0..width.div_ceil(16) {
-            columns::<L, R, 1>(l, a, steps.clone(), m, column, sums);
+            columns::<L, M, R, 1>(l, a, steps.clone(), m, column, sums);
         }
     }
 }
 
 /// `C` vectors of columns of it, from vector `column` on.
 #[inline(always)]
-fn columns<L: Floats, const R: usize, const C: usize>(
+fn columns<L: Floats, M: Matrix, const R: usize, const C: usize>(
     l: L,
     a: &[[f32; BLOCK]; R],
     steps: Range<usize>,
-    m: &[[f32; BLOCK]; BLOCK],
+    m: M,
     column: usize,
     sums: &mut [[f32; BLOCK]; R],
 ) {
@@ -308,10 +353,8 @@ fn columns<L: Floats, const R: usize, const C: usize>(
         }
     }
     for step in steps.start..steps.end.min(BLOCK) {
-        let mut b = [l.splat(0.0); C];
-        for (c, b) in b.iter_mut().enumerate() {
-            *b = l.load(&m[step].as_chunks().0[column + c]);
-        }
+        m.ask_ahead::<L, C>(l, step, column);
+        let b = m.lanes::<L, C>(l, step, column);
         for r in 0..R {
             let a = l.splat(a[r][step]);
             for c in 0..C {

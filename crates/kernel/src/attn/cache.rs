@@ -5,8 +5,9 @@
 //! lies beside that part of the next position. Scales of values lie so too, before all their quants. Both take the same
 //! number of bytes.
 //!
-//! A strip of `BLOCK` dimensions is decoded where the next product needs it, while the same strip of the block behind it is asked
-//! for. An f16 scale times a quant of up to 8 bits has 19 bits at most: it is a float, and nothing is rounded.
+//! Nothing is decoded in advance: 16 values become floats in a register where a product needs them, or are put into the first-level
+//! cache for the many rows of a prompt, while the same values of the block behind are asked for. An f16 scale times a quant of up to 8
+//! bits has 19 bits at most: it is a float, and nothing is rounded.
 
 use super::BLOCK;
 use crate::half;
@@ -38,12 +39,21 @@ pub(crate) trait CacheFormat {
     const PART: usize;
     /// How many of them a block has.
     const N_PARTS: usize;
+    /// How keys are read.
+    type Keys<'a>: Matrix;
+    /// How values are read.
+    type Values<'a>: Matrix;
 
-    /// Dimensions from `first` on, a multiple of `BLOCK`, of a block of keys: a row of `out` each.
-    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]);
-    /// As many dimensions as there are, `BLOCK` or less, from `first` on of a block of values of `head_dim`; of the others of `out`
-    /// some become 0.
-    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]);
+    /// `(BLOCK, BLOCK)` from dimension `first` on, a multiple of `BLOCK`, of a block of keys, or as many rows as there are.
+    fn keys<'a, L: Floats>(l: L, block: &'a [u8], first: usize, room: &'a mut Factors) -> Self::Keys<'a>;
+    /// `(BLOCK, BLOCK)` from dimension `first` on of a block of values of `head_dim`, or as many columns as there are.
+    fn values<'a, L: Floats>(
+        l: L,
+        block: &'a [u8],
+        head_dim: usize,
+        first: usize,
+        room: &'a mut Factors,
+    ) -> Self::Values<'a>;
     /// Encodes whole blocks of `format`, which is this one.
     #[inline(always)]
     fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
@@ -51,77 +61,84 @@ pub(crate) trait CacheFormat {
     }
 }
 
-/// Asks for what lies a block behind `n` bytes from byte `at` on of `block`.
-#[inline(always)]
-fn ask_ahead<L: Floats>(l: L, block: &[u8], at: usize, n: usize) {
-    for line in (0..n).step_by(64) {
-        l.prefetch(block.as_ptr().wrapping_add(block.len() + at + line));
+/// Room for the scales of `BLOCK` dimensions as floats.
+pub(crate) type Factors = [[f32; BLOCK]; BLOCK / SHARED];
+
+/// Rows of values that are read as floats, 16 at a time.
+pub(crate) trait Matrix: Copy {
+    /// Vectors `column..column + C` of a row.
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C];
+    /// The first `n` values of vector `column`, of a format that need not have whole vectors, and zeros.
+    fn tail<L: Floats>(self, _: L, _row: usize, _column: usize, _n: usize) -> L::F {
+        unreachable!("formats with scales have whole vectors");
+    }
+    /// Asks for what lies a block behind the values that [`Matrix::lanes`] reads.
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize);
+}
+
+impl Matrix for &[[f32; BLOCK]; BLOCK] {
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        for (c, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = l.load(&self[row].as_chunks().0[column + c]);
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, _: L, _: usize, _: usize) {}
+}
+
+/// f32 or f16, by `BYTES`.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a, const BYTES: usize> {
+    bytes: &'a [u8],
+    /// Values from row to row.
+    stride: usize,
+    block_bytes: usize,
+}
+
+impl<'a, const BYTES: usize> Plain<'a, BYTES> {
+    #[inline(always)]
+    fn new(block: &'a [u8], first: usize, stride: usize) -> Self {
+        Self { bytes: &block[BYTES * first..], stride, block_bytes: block.len() }
+    }
+
+    /// Vector `column` of a row, or `n` values of it and zeros.
+    #[inline(always)]
+    fn load<L: Floats>(l: L, bytes: &[u8]) -> L::F {
+        match BYTES {
+            4 => l.load_f32(bytes.as_array().expect("16 floats")),
+            _ => l.load_f16(bytes.as_array().expect("16 halves")),
+        }
     }
 }
 
-/// Values as they are, `BYTES` bytes each.
-pub(crate) struct Plain<const BYTES: usize>;
-
-pub(crate) type F32 = Plain<4>;
-pub(crate) type F16 = Plain<2>;
-
-impl<const BYTES: usize> CacheFormat for Plain<BYTES> {
-    const NAME: &'static str = if BYTES == 4 { "f32" } else { "f16" };
-    const SCALE: usize = 0;
-    const PART: usize = BYTES;
-    const N_PARTS: usize = 1;
-
+impl<const BYTES: usize> Matrix for Plain<'_, BYTES> {
     #[inline(always)]
-    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]) {
-        for (i, out) in out.iter_mut().enumerate() {
-            Self::decode(l, block, (first + i) * BLOCK, BLOCK, out);
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        let part = &self.bytes[BYTES * (row * self.stride + 16 * column)..][..BYTES * 16 * C];
+        for (lanes, bytes) in lanes.iter_mut().zip(part.chunks_exact(16 * BYTES)) {
+            *lanes = Self::load(l, bytes);
         }
+        lanes
     }
 
     #[inline(always)]
-    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]) {
-        if head_dim - first >= BLOCK {
-            for (i, out) in out.iter_mut().enumerate() {
-                Self::decode(l, block, i * head_dim + first, BLOCK, out);
-            }
-        } else {
-            for (i, out) in out.iter_mut().enumerate() {
-                Self::decode(l, block, i * head_dim + first, head_dim - first, out);
-            }
-        }
+    fn tail<L: Floats>(self, l: L, row: usize, column: usize, n: usize) -> L::F {
+        let mut whole = [0; 64];
+        let part = &self.bytes[BYTES * (row * self.stride + 16 * column)..][..BYTES * n];
+        whole[..part.len()].copy_from_slice(part);
+        Self::load(l, &whole[..BYTES * 16])
     }
 
     #[inline(always)]
-    fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
-        if BYTES == 2 {
-            for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x) {
-                *out = half::f32_to_f16(*x).to_le_bytes();
-            }
-        } else {
-            format.quantize.expect("formats of caches can be encoded")(x, None, out);
-        }
-    }
-}
-
-impl<const BYTES: usize> Plain<BYTES> {
-    /// `n` values from value `at` on of a block. If they are not whole vectors, zeros come behind them.
-    #[inline(always)]
-    fn decode<L: Floats>(l: L, block: &[u8], at: usize, n: usize, out: &mut [f32; BLOCK]) {
-        ask_ahead(l, block, BYTES * at, BYTES * n);
-        let values = block[BYTES * at..][..BYTES * n].chunks(BYTES * 16);
-        for (values, out) in values.zip(out.as_chunks_mut().0) {
-            let mut whole = [0; 64];
-            let values = if values.len() == BYTES * 16 {
-                values
-            } else {
-                whole[..values.len()].copy_from_slice(values);
-                &whole[..BYTES * 16]
-            };
-            let floats = match BYTES {
-                4 => l.load_f32(values.as_array().expect("16 floats")),
-                _ => l.load_f16(values.as_array().expect("16 halves")),
-            };
-            l.store(floats, out);
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        let at = BYTES * (row * self.stride + 16 * column) + self.block_bytes;
+        for line in (0..BYTES * 16 * C).step_by(64) {
+            l.prefetch(self.bytes.as_ptr().wrapping_add(at + line));
         }
     }
 }
@@ -129,79 +146,196 @@ impl<const BYTES: usize> Plain<BYTES> {
 /// Values that share a scale.
 const SHARED: usize = 32;
 
-/// Whole numbers, [`SHARED`] of which take `BYTES` bytes, and f16 scales.
-pub(crate) struct Quants<const BYTES: usize>;
+/// Whole numbers, [`SHARED`] of which take `BYTES` bytes, and f16 scales: of keys, or of values.
+#[derive(Clone, Copy)]
+pub(crate) struct Quants<'a, const BYTES: usize, const KEYS: bool> {
+    /// Of `SHARED` dimensions of a position each. `(BLOCK / SHARED, BLOCK)`
+    scales: &'a Factors,
+    quants: &'a [u8],
+    /// Bytes from row to row.
+    stride: usize,
+    block_bytes: usize,
+}
 
-pub(crate) type Q8_0 = Quants<32>;
-pub(crate) type Q4_0 = Quants<16>;
-
-impl<const BYTES: usize> CacheFormat for Quants<BYTES> {
-    const NAME: &'static str = if BYTES == 32 { "q8_0" } else { "q4_0" };
-    const SCALE: usize = 2;
-    const PART: usize = 1;
-    const N_PARTS: usize = BYTES;
-
+impl<'a, const BYTES: usize> Quants<'a, BYTES, true> {
+    /// Of keys the scales of a stretch lie before its quants.
     #[inline(always)]
-    fn keys<L: Floats>(l: L, block: &[u8], first: usize, out: &mut [[f32; BLOCK]]) {
-        let bytes = (2 + BYTES) * BLOCK;
-        for (i, out) in out.chunks_exact_mut(SHARED).enumerate() {
-            let at = (first / SHARED + i) * bytes;
-            ask_ahead(l, block, at, 2 * BLOCK);
-            let (scales, quants) = block[at..][..bytes].split_at(2 * BLOCK);
-            let mut d = [l.splat(0.0); BLOCK / 16];
-            for (d, scales) in d.iter_mut().zip(scales.as_chunks().0) {
-                *d = l.load_f16(scales);
-            }
-            for (row, quants) in quants.as_chunks::<BLOCK>().0.iter().enumerate() {
-                ask_ahead(l, block, at + (2 + row) * BLOCK, BLOCK);
-                for (c, (quants, &d)) in quants.as_chunks().0.iter().zip(&d).enumerate() {
-                    let mut put = |row: usize, v| l.store(l.mul(v, d), &mut out[row].as_chunks_mut().0[c]);
-                    if BYTES == 32 {
-                        put(row, l.load_i8(quants));
-                    } else {
-                        put(row, l.load_i4(quants, false));
-                        put(row + 16, l.load_i4(quants, true));
-                    }
-                }
-            }
+    fn keys<L: Floats>(l: L, block: &'a [u8], first: usize, room: &'a mut Factors) -> Self {
+        let there = &block[first / SHARED * (2 + BYTES) * BLOCK..];
+        for (scales, bytes) in room.iter_mut().zip(there.chunks((2 + BYTES) * BLOCK)) {
+            widen_scales(l, bytes, scales);
         }
+        Self { scales: room, quants: &there[2 * BLOCK..], stride: 0, block_bytes: block.len() }
     }
+}
 
+impl<'a, const BYTES: usize> Quants<'a, BYTES, false> {
+    /// Of values all scales of a block lie before all quants.
     #[inline(always)]
-    fn values<L: Floats>(l: L, block: &[u8], head_dim: usize, first: usize, out: &mut [[f32; BLOCK]; BLOCK]) {
-        let n_stretches = head_dim / SHARED;
-        let (scales, quants) = block.split_at(2 * BLOCK * n_stretches);
-        let stretches = first / SHARED..n_stretches.min((first + BLOCK) / SHARED);
-        for (stretch, column) in stretches.zip((0..BLOCK / 16).step_by(SHARED / 16)) {
-            ask_ahead(l, block, 2 * BLOCK * stretch, 2 * BLOCK);
-            let mut d = [0.0; BLOCK];
-            let scales = scales[2 * BLOCK * stretch..][..2 * BLOCK].as_chunks().0;
-            for (d, scales) in d.as_chunks_mut().0.iter_mut().zip(scales) {
-                l.store(l.load_f16(scales), d);
-            }
-            for (row, (out, d)) in out.iter_mut().zip(d).enumerate() {
-                let at = (row * n_stretches + stretch) * BYTES;
-                ask_ahead(l, block, 2 * BLOCK * n_stretches + at, BYTES);
-                let quants = quants[at..][..BYTES].as_chunks().0;
-                let d = l.splat(d);
-                for half in 0..2 {
-                    let v =
-                        if BYTES == 32 { l.load_i8(&quants[half]) } else { l.load_i4(&quants[0], half == 1) };
-                    l.store(l.mul(v, d), &mut out.as_chunks_mut().0[column + half]);
-                }
-            }
+    fn values<L: Floats>(
+        l: L,
+        block: &'a [u8],
+        head_dim: usize,
+        first: usize,
+        room: &'a mut Factors,
+    ) -> Self {
+        let (all, stretch) = (head_dim / SHARED, first / SHARED);
+        let (there, quants) = block.split_at(2 * BLOCK * all);
+        for (scales, bytes) in room.iter_mut().zip(there.chunks(2 * BLOCK).skip(stretch)) {
+            widen_scales(l, bytes, scales);
         }
-    }
-
-    #[inline(always)]
-    fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
-        if BYTES == 32 {
-            quant::q8_0::quantize(x, None, out);
-        } else {
-            format.quantize.expect("formats of caches can be encoded")(x, None, out);
+        Self {
+            scales: room,
+            quants: &quants[BYTES * stretch..],
+            stride: all * BYTES,
+            block_bytes: block.len(),
         }
     }
 }
+
+/// The first `BLOCK` halves of `bytes` as floats.
+#[inline(always)]
+fn widen_scales<L: Floats>(l: L, bytes: &[u8], scales: &mut [f32; BLOCK]) {
+    for (scales, bytes) in scales.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
+        l.store(l.load_f16(bytes), scales);
+    }
+}
+
+impl<const BYTES: usize, const KEYS: bool> Quants<'_, BYTES, KEYS> {
+    /// Where the bytes of vector `column` of a row are, and whether it is the upper halves of them that count.
+    #[inline(always)]
+    fn at(self, row: usize, column: usize) -> (usize, bool) {
+        match (KEYS, BYTES) {
+            // A byte has the quants of a dimension and the 16th behind it: rows of keys, columns of values.
+            (true, 32) => (row / SHARED * 34 * BLOCK + row % SHARED * BLOCK + 16 * column, false),
+            (true, _) => (row / SHARED * 18 * BLOCK + row % 16 * BLOCK + 16 * column, row % SHARED >= 16),
+            (false, 32) => (row * self.stride + 16 * column, false),
+            (false, _) => (row * self.stride + column / 2 * 16, column % 2 == 1),
+        }
+    }
+
+    /// What vector `column` of a row is multiplied with.
+    #[inline(always)]
+    fn scale<L: Floats>(self, l: L, row: usize, column: usize) -> L::F {
+        if KEYS {
+            l.load(&self.scales[row / SHARED].as_chunks().0[column])
+        } else {
+            l.splat(self.scales[column / 2][row])
+        }
+    }
+}
+
+impl<const BYTES: usize, const KEYS: bool> Matrix for Quants<'_, BYTES, KEYS> {
+    #[inline(always)]
+    fn lanes<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) -> [L::F; C] {
+        let mut lanes = [l.splat(0.0); C];
+        for (c, lanes) in lanes.iter_mut().enumerate() {
+            let (at, upper) = self.at(row, column + c);
+            let quants = self.quants[at..][..16].as_array().expect("16 bytes");
+            let v = if BYTES == 32 { l.load_i8(quants) } else { l.load_i4(quants, upper) };
+            *lanes = l.mul(v, self.scale(l, row, column + c));
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
+        let (at, upper) = self.at(row, column);
+        if !upper {
+            l.prefetch(self.quants.as_ptr().wrapping_add(at + self.block_bytes));
+        }
+    }
+}
+
+macro_rules! plain {
+    ($name:ident, $text:literal, $bytes:literal, $encode:expr) => {
+        pub(crate) struct $name;
+
+        impl CacheFormat for $name {
+            const NAME: &'static str = $text;
+            const SCALE: usize = 0;
+            const PART: usize = $bytes;
+            const N_PARTS: usize = 1;
+            type Keys<'a> = Plain<'a, $bytes>;
+            type Values<'a> = Plain<'a, $bytes>;
+
+            #[inline(always)]
+            fn keys<'a, L: Floats>(
+                _: L,
+                block: &'a [u8],
+                first: usize,
+                _: &'a mut Factors,
+            ) -> Plain<'a, $bytes> {
+                Plain::new(block, first * BLOCK, BLOCK)
+            }
+
+            #[inline(always)]
+            fn values<'a, L: Floats>(
+                _: L,
+                block: &'a [u8],
+                head_dim: usize,
+                first: usize,
+                _: &'a mut Factors,
+            ) -> Plain<'a, $bytes> {
+                Plain::new(block, first, head_dim)
+            }
+
+            #[inline(always)]
+            fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
+                for (out, x) in out.as_chunks_mut().0.iter_mut().zip(x) {
+                    *out = $encode(*x).to_le_bytes();
+                }
+            }
+        }
+    };
+}
+
+plain!(F32, "f32", 4, std::convert::identity::<f32>);
+plain!(F16, "f16", 2, half::f32_to_f16);
+
+macro_rules! quants {
+    ($name:ident, $text:literal, $bytes:literal $(, $encode:path)?) => {
+        pub(crate) struct $name;
+
+        impl CacheFormat for $name {
+            const NAME: &'static str = $text;
+            const SCALE: usize = 2;
+            const PART: usize = 1;
+            const N_PARTS: usize = $bytes;
+            type Keys<'a> = Quants<'a, $bytes, true>;
+            type Values<'a> = Quants<'a, $bytes, false>;
+
+            #[inline(always)]
+            fn keys<'a, L: Floats>(
+                l: L,
+                block: &'a [u8],
+                first: usize,
+                room: &'a mut Factors,
+            ) -> Quants<'a, $bytes, true> {
+                Quants::keys(l, block, first, room)
+            }
+
+            #[inline(always)]
+            fn values<'a, L: Floats>(
+                l: L,
+                block: &'a [u8],
+                head_dim: usize,
+                first: usize,
+                room: &'a mut Factors,
+            ) -> Quants<'a, $bytes, false> {
+                Quants::values(l, block, head_dim, first, room)
+            }
+
+            $(#[inline(always)]
+            fn encode(_: &Format, x: &[f32], out: &mut [u8]) {
+                $encode(x, None, out);
+            })?
+        }
+    };
+}
+
+quants!(Q8_0, "q8_0", 32, quant::q8_0::quantize);
+quants!(Q4_0, "q4_0", 16);
 
 /// Takes the key and the value of a position, `(head_dim)` each, into place `slot` of a head's blocks.
 #[inline(always)]
