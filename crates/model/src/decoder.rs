@@ -179,7 +179,10 @@ impl Model {
         if let Some(norm) = &half.post_norm {
             step.run.pool.for_rows(&mut s.delta[..n], dim, |_, row| norm.apply_in_place(step.run, row));
         }
-        ops::add_scaled(&mut s.x[..n], &s.delta[..n], self.config.residual_scale);
+        let delta = &s.delta;
+        step.run.pool.for_rows(&mut s.x[..n], dim, |t, row| {
+            ops::add_scaled(row, &delta[t * dim..(t + 1) * dim], self.config.residual_scale);
+        });
         if let Some(scale) = half.scale {
             s.x[..n].iter_mut().for_each(|v| *v *= scale);
         }

@@ -131,8 +131,11 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
         let found = &mut running.found;
         let carry = weigh::<L>(weights, block.seen(r), cap, &mut found.max[r], &mut found.total[r]);
         if carry != 1.0 {
-            let strips = found.sums[r..].iter_mut().step_by(all);
-            strips.flatten().for_each(|sum| *sum *= carry);
+            for strip in found.sums.chunks_exact_mut(all) {
+                for sum in &mut strip[r] {
+                    *sum *= carry;
+                }
+            }
         }
     }
 
@@ -168,12 +171,12 @@ fn mix<L: Floats, M: Matrix, const MANY: bool>(
     let each = || rows.clone().map(|r| block.seen(r)).enumerate();
     for (i, seen) in each() {
         let before = seen.start..from.min(seen.end);
-        product::<L, M, false>(l, &weights[i..=i], before, values, dims, &mut sums[i..=i]);
+        product::<L, M, false>(l, &weights[i..i + 1], before, values, dims, &mut sums[i..i + 1]);
     }
     product::<L, M, MANY>(l, weights, from..to, values, dims, sums);
     for (i, seen) in each() {
         let behind = to.max(from).max(seen.start)..seen.end;
-        product::<L, M, false>(l, &weights[i..=i], behind, values, dims, &mut sums[i..=i]);
+        product::<L, M, false>(l, &weights[i..i + 1], behind, values, dims, &mut sums[i..i + 1]);
     }
 }
 

@@ -141,9 +141,10 @@ impl Work<'_> {
         for (row, total) in found.total.iter().enumerate() {
             // SAFETY: this head of this token belongs to this tile alone.
             let out = unsafe { out.part(self.at(tile, row), self.shape.head_dim) };
+            let factor = 1.0 / total;
             for (out, sums) in out.chunks_mut(BLOCK).zip(found.sums[row..].iter().step_by(tile.n_rows)) {
                 for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = sum / total;
+                    *out = sum * factor;
                 }
             }
         }

@@ -28,7 +28,7 @@ const GROUPS_MAX: usize = TILE_TOKENS / 4;
 
 /// Tokens ahead of the one whose results are written, where room for results is asked for: rows lie so far apart that they would be
 /// waited for one by one.
-const RESULTS_AHEAD: usize = 8;
+const RESULTS_AHEAD: usize = 24;
 
 /// 256 columns of `N` rows, expanded.
 #[repr(align(64))]
