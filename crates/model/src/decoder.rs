@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::file::Contents;
 use crate::kv::Kv;
-use crate::linear::{add_looked_up, project};
+use crate::linear::{add_looked_up, project_finely};
 pub use crate::scratch::Scratch;
 use crate::weights::{Half, Input, Weights};
 
@@ -147,13 +147,12 @@ impl Model {
     /// Logits of tokens `rows` among those wanted of the last step, at most [`LOGITS_ROWS_MAX`] of them. `(rows.len(), vocab)`
     pub fn logits<'s>(&self, run: &Runtime<'_>, rows: Range<usize>, s: &'s mut Scratch) -> &'s mut [f32] {
         assert!(rows.len() <= LOGITS_ROWS_MAX && rows.end <= s.n_tokens);
-        let n = rows.len() * self.config.vocab;
+        let n = 2 * rows.len() * self.config.vocab;
         if s.logits.len() < n {
             s.logits.resize(n, 0.0);
         }
-        let (hidden, logits) =
-            (&s.normed[rows.start * self.config.dim..rows.end * self.config.dim], &mut s.logits[..n]);
-        project(run, &mut s.inputs, hidden, [(&self.weights.head, &mut *logits)]);
+        let hidden = &s.normed[rows.start * self.config.dim..rows.end * self.config.dim];
+        let logits = project_finely(run, &mut s.inputs, hidden, &self.weights.head, &mut s.logits[..n]);
         if self.config.logit_scale != 1.0 {
             logits.iter_mut().for_each(|v| *v *= self.config.logit_scale);
         }

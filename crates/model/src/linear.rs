@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ingle_kernel::acts::Acts;
+use ingle_kernel::acts::{Act, Acts};
 use ingle_kernel::gemm::{Product, matmul, matmul_all};
 use ingle_kernel::mat::Mat;
 use ingle_kernel::ops;
@@ -107,14 +107,45 @@ pub fn project<const N: usize>(
         }
     };
     for (linear, out) in linears.into_iter().zip(outs) {
-        if let Some(bias) = &linear.bias {
-            out.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
-        }
-        let Some(place) = linear.place.as_ref().filter(|_| !run.adapters.is_empty()) else { continue };
-        for (adapter, factor) in run.adapters {
-            if let Some(pair) = adapter.pair(&place.weight) {
-                add_side(run, inputs, x, (pair, *factor), place.first_row, out);
-            }
+        finish(run, inputs, x, linear, out);
+    }
+}
+
+/// Sends `x` `(n_tokens, cols)` through one layer in two terms where the layer rounds its input: rounded, and what rounding
+/// lost, rounded too, as so many tokens more. The result is the first half of `out` `(2 * n_tokens, rows)`.
+///
+/// For the head, whose error is the logits' own and whose input has a few values much larger than the rest of their block. The
+/// weights are read once for both terms.
+pub fn project_finely<'o>(
+    run: &Runtime<'_>,
+    inputs: &mut Inputs,
+    x: &[f32],
+    linear: &Linear,
+    out: &'o mut [f32],
+) -> &'o mut [f32] {
+    let n = out.len() / 2;
+    if linear.mat.kernel().form.act == Act::F32 {
+        project(run, inputs, x, [(linear, &mut out[..n])]);
+        return &mut out[..n];
+    }
+    let (form, quantize) = (linear.mat.kernel().form, run.kernels.ops().quantize);
+    inputs.acts.set_with_rest(run.pool, form, x, linear.mat.cols(), quantize);
+    matmul(run.pool, &inputs.acts, &linear.mat, out);
+    let (whole, rest) = out.split_at_mut(n);
+    ops::add(whole, rest);
+    finish(run, inputs, x, linear, whole);
+    whole
+}
+
+/// Adds to `out` what `linear` has beside its matrix: the bias, and what adapters add.
+fn finish(run: &Runtime<'_>, inputs: &mut Inputs, x: &[f32], linear: &Linear, out: &mut [f32]) {
+    if let Some(bias) = &linear.bias {
+        out.chunks_exact_mut(bias.len()).for_each(|row| ops::add(row, bias));
+    }
+    let Some(place) = linear.place.as_ref().filter(|_| !run.adapters.is_empty()) else { return };
+    for (adapter, factor) in run.adapters {
+        if let Some(pair) = adapter.pair(&place.weight) {
+            add_side(run, inputs, x, (pair, *factor), place.first_row, out);
         }
     }
 }
@@ -171,4 +202,50 @@ fn add_low(
     low_acts.set(run.pool, pair.b.kernel().form, &low[..n_tokens * rank], rank, run.kernels.ops().quantize);
     matmul(run.pool, low_acts, &pair.b.rows_view(first_row..first_row + rows), side);
     ops::add_scaled(out, side, pair.scale * factor);
+}
+
+#[cfg(test)]
+mod tests {
+    use ingle_kernel::bytes::Bytes;
+    use ingle_kernel::par::Pool;
+    use ingle_kernel::quant::by_name;
+    use ingle_kernel::simd::Kernels;
+
+    use super::*;
+
+    /// A few large inputs beside many small ones, as a head has them.
+    #[test]
+    fn small_inputs_beside_large_ones_reach_the_head() {
+        let (rows, cols, n_tokens) = (40, 512, 3);
+        let values: Vec<f32> =
+            (0..rows * cols).map(|i| (i as f32 * 0.7).sin() + (i as f32 * 0.013).cos()).collect();
+        let x: Vec<f32> =
+            (0..n_tokens * cols).map(|i| if i % 97 == 0 { 40.0 } else { (i as f32 * 1.3).sin() }).collect();
+        for name in ["q4_K", "q6_K", "q8_0"] {
+            let format = by_name(name).expect("on the shelf");
+            let mut bytes = vec![0; rows * format.row_bytes(cols)];
+            (format.quantize.expect("encoded here"))(&values, None, &mut bytes);
+            let kernels = Kernels::detect();
+            let linear = |kernels: &Kernels| {
+                let mat = Mat::new(kernels, format, rows, cols, Bytes::new(bytes.clone()));
+                Linear { mat, bias: Some((0..rows).map(|r| r as f32).collect()), place: None }
+            };
+            let (pool, mut inputs) = (Pool::new(2), Inputs::default());
+            let mut send = |kernels: &Kernels, finely: bool| {
+                let (run, linear) = (Runtime { pool: &pool, kernels, adapters: &[] }, linear(kernels));
+                let mut out = vec![f32::NAN; 2 * n_tokens * rows];
+                if finely {
+                    return project_finely(&run, &mut inputs, &x, &linear, &mut out).to_vec();
+                }
+                project(&run, &mut inputs, &x, [(&linear, &mut out[..n_tokens * rows])]);
+                out[..n_tokens * rows].to_vec()
+            };
+            let exact = Kernels::named("exact").expect("runs everywhere");
+            let truth = send(&exact, false);
+            assert_eq!(send(&exact, true), truth, "{name}: nothing is rounded");
+            let error = |out: Vec<f32>| -> f32 { out.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum() };
+            let (plain, fine) = (error(send(&kernels, false)), error(send(&kernels, true)));
+            assert!(fine < plain / 1e3, "{name}: squared error {fine:e}, in one term {plain:e}");
+        }
+    }
 }
