@@ -185,9 +185,13 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
-                if let ([group @ Group { n: 1, .. }], true) = (groups, len == bytes) {
+                if let ([group], true) = (groups, len == bytes && sums.len() <= stream::tokens_max::<L>(e)) {
                     let weights = Weights { bytes: there, ..weights };
-                    sums[0] = stream::add(l, weights, group, at, sums[0]);
+                    if let Some(sums) = sums.as_mut_array() {
+                        stream::add::<_, _, 1>(l, weights, group, at, sums);
+                    } else if let Some(sums) = sums.as_mut_array() {
+                        stream::add::<_, _, 2>(l, weights, group, at, sums);
+                    }
                     continue;
                 }
                 e.expand(l, Packed::new(there, L::N, bytes, Some(ahead)), &mut panel);
