@@ -13,7 +13,8 @@ use std::fmt;
 use ingle_kernel::quant::{self, Format};
 use ingle_model::Error;
 use ingle_model::file::{Contents, Value};
-use regex_lite::{Regex, RegexBuilder};
+use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
 
 use crate::mixture::{Fact, Mixture, Rule, named};
 use crate::role::{Role, kept, layer_of};
@@ -100,7 +101,8 @@ pub struct Options {
 /// A format for the tensors whose names a pattern finds.
 #[derive(Debug, Clone)]
 pub struct Override {
-    pattern: Regex,
+    pattern: String,
+    regex: Regex,
     format: &'static Format,
 }
 
@@ -111,10 +113,16 @@ impl Override {
             .rsplit_once('=')
             .filter(|(pattern, _)| !pattern.is_empty())
             .ok_or_else(|| Error::Input(format!("{text:?}: expected PATTERN=FORMAT, such as attn_v=q6_K")))?;
-        let regex = RegexBuilder::new(pattern).case_insensitive(true).build();
-        let pattern =
-            regex.map_err(|e| Error::Input(format!("{pattern:?}: {e}, expected a regular expression")))?;
-        Ok(Self { pattern, format: format_named(format)? })
+        let regex = Regex::builder()
+            .syntax(syntax::Config::new().case_insensitive(true))
+            .build(pattern)
+            .map_err(|e| {
+                let why = e.syntax_error().map_or(e.to_string(), ToString::to_string);
+                // Above the reason is the pattern, with a mark where it is.
+                let why = why.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+                Error::Input(format!("{pattern:?}: {why}, expected a regular expression"))
+            })?;
+        Ok(Self { pattern: pattern.to_owned(), regex, format: format_named(format)? })
     }
 }
 
@@ -237,7 +245,7 @@ pub fn plan(
     let unused = options.overrides.iter().zip(&planner.used).filter(|(_, used)| !**used);
     Ok(Plan {
         choices: choices.into_iter().flatten().collect(),
-        unused: unused.map(|(o, _)| o.pattern.as_str().to_owned()).collect(),
+        unused: unused.map(|(o, _)| o.pattern.clone()).collect(),
     })
 }
 
@@ -279,7 +287,7 @@ impl Planner<'_> {
     /// What the caller asked for. A pattern has less to say than the two options made for one tensor, but for tables of
     /// embeddings of each layer, which only it can name.
     fn asked(&mut self, name: &str, role: Role) -> Option<&'static Format> {
-        let found = self.options.overrides.iter().position(|o| o.pattern.is_match(name));
+        let found = self.options.overrides.iter().position(|o| o.regex.is_match(name));
         if let Some(i) = found {
             self.used[i] = true;
         }

@@ -100,12 +100,16 @@ impl Pool {
     /// # Panics
     /// When `f` panics, after all other tasks have ended; the pool stays usable.
     pub fn run(&self, n_tasks: usize, f: impl Fn(usize, usize) + Sync) {
+        self.run_all(n_tasks, &f);
+    }
+
+    /// The same for every closure, so that it is compiled once.
+    fn run_all(&self, n_tasks: usize, f: &Task<'_>) {
         if self.workers.is_empty() || n_tasks <= 1 {
             (0..n_tasks).for_each(|task| f(task, 0));
             return;
         }
         let _one_at_a_time = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let f: &Task<'_> = &f;
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; this function does not return before every worker is done with `f`.
         let f: *const Task<'static> = unsafe { std::mem::transmute::<*const Task<'_>, _>(f) };

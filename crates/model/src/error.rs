@@ -39,8 +39,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A [`Error::Malformed`] from anything printable.
     pub fn malformed(part: impl ToString, found: impl ToString, expected: impl ToString) -> Self {
-        let (part, found, expected) = (part.to_string(), found.to_string(), expected.to_string());
-        Self::Malformed { part: printable(part), found: printable(found), expected: printable(expected) }
+        // One function for whatever is printed.
+        #[cold]
+        fn malformed([part, found, expected]: [String; 3]) -> Error {
+            let [part, found, expected] = [part, found, expected].map(printable);
+            Error::Malformed { part, found, expected }
+        }
+        malformed([part.to_string(), found.to_string(), expected.to_string()])
     }
 
     /// A [`Error::Malformed`] for what must be there and is not.
@@ -54,9 +59,12 @@ impl Error {
         found: impl ToString,
         shelf: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let supported = shelf.into_iter().collect::<Vec<_>>().join(", ");
-        let (part, found) = (part.to_string(), found.to_string());
-        Self::Unsupported { part: printable(part), found: printable(found), supported: printable(supported) }
+        #[cold]
+        fn unsupported([part, found]: [String; 2], shelf: &[&str]) -> Error {
+            let [part, found, supported] = [part, found, shelf.join(", ")].map(printable);
+            Error::Unsupported { part, found, supported }
+        }
+        unsupported([part.to_string(), found.to_string()], &shelf.into_iter().collect::<Vec<_>>())
     }
 }
 

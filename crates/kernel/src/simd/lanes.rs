@@ -263,13 +263,16 @@ macro_rules! multiply {
 }
 pub(crate) use multiply;
 
-/// The kernels of all expansions, for a tier's table. Those that unpack row by row are one function.
+/// The kernels of all expansions, for a tier's table. Those that unpack row by row are one function, which is not told at
+/// compile time for which it works: it would be compiled for each of them.
 macro_rules! tiles {
     (
         $lanes:ty, $features:literal, $multiply:path, $group:path, $steps:path;
         $($name:literal $act:ident $expand:ident,)*
         by rows: $($row_name:literal $row_act:ident $rows:ident,)*
     ) => {{
+        use std::hint::black_box;
+
         use $crate::acts::{Act, Acts, Form};
         use $crate::simd::expand::Rowwise;
         use $crate::simd::expand::rows;
@@ -308,7 +311,9 @@ macro_rules! tiles {
         $(($row_name, RowKernel {
             form: Form { act: Act::$row_act, group: $group },
             // SAFETY: called only where the tier's `detect` found the features.
-            tile: |_, weights, acts, groups, out| unsafe { by_rows(&rows::$rows, weights, acts, groups, out) },
+            tile: |_, weights, acts, groups, out| unsafe {
+                by_rows(black_box(&rows::$rows), weights, acts, groups, out)
+            },
             packing: None,
         }),)*]
     }};
