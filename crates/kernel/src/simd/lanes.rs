@@ -212,7 +212,6 @@ macro_rules! multiply {
                 let (sums, behind) = rest.split_at_mut(group.n);
                 rest = behind;
                 let asks = i == 0;
-                product.ask_for_group(<$lanes>::new(), i + 1);
                 match (product.kind, group.n) {
                     (Kind::Halves { .. }, _) => halves(<$lanes>::new(), product, group, sums),
                     $((_, $t) => some::<$t>(product, steps, group, asks, sums),)*

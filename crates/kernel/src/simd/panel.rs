@@ -26,10 +26,6 @@ const FEW: usize = 8;
 /// The most groups of tokens: a group that is not the only one has more than half of four tokens or more.
 const GROUPS_MAX: usize = TILE_TOKENS / 4;
 
-/// Tokens ahead of the one whose results are written, where room for results is asked for: rows lie so far apart that they would be
-/// waited for one by one.
-const RESULTS_AHEAD: usize = 24;
-
 /// 256 columns of `N` rows, expanded.
 #[repr(align(64))]
 pub(crate) struct Panel<L: Lanes> {
@@ -95,21 +91,6 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub ahead: Ahead<'a>,
     /// Bytes of it to ask for with every 32 columns.
     pub n_ask: usize,
-}
-
-impl<L: Lanes> Product<'_, L> {
-    /// Asks for the activations of group `i`, if there is one: they lie apart from those of the group before it.
-    #[inline(always)]
-    pub fn ask_for_group(&self, l: L, i: usize) {
-        let Some(group) = self.groups.get(i) else { return };
-        let (at, n) = (self.at * 8 * group.n, self.n_blocks * group.n);
-        for block in (0..n).step_by(2) {
-            l.prefetch(group.q.as_ptr().wrapping_add(32 * (at + block)).cast());
-        }
-        for block in (0..n).step_by(16) {
-            l.prefetch(group.sums.as_ptr().wrapping_add(at + block).cast());
-        }
-    }
 }
 
 /// Weights of a format that `expand` expands.
@@ -210,12 +191,8 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
             let n_ask = if PACKED { L::N * bytes / 16 } else { 0 };
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
-        let (n, n_tokens) = (L::N.min(n_rows - first), sums.len());
+        let n = L::N.min(n_rows - first);
         for (t, &sums) in sums.iter().enumerate() {
-            if t + RESULTS_AHEAD < n_tokens {
-                let next = out.row(t + RESULTS_AHEAD)[first..].as_ptr();
-                (0..n).step_by(16).for_each(|i| l.prefetch(next.wrapping_add(i).cast()));
-            }
             let out = out.row(t);
             if n == L::N {
                 l.store_f32(sums, &mut out[first..first + n]);
