@@ -105,13 +105,13 @@ impl<L: Lanes, E: Expand, const T: usize> Product<'_, L, E, T> {
     fn end(self, l: L) -> [L::F; T] {
         let mut sums = self.sums;
         let Kind::Supers { offset, minima, .. } = self.weights.expand.kind::<L>() else { return sums };
-        for t in 0..T {
+        for (t, sum) in sums.iter_mut().enumerate() {
             let (isum, second, d_a) = (self.isums[t], self.second[t], l.splat_f32(self.d_a[0][t]));
             let whole = offset.map_or(isum, |by| l.sub(isum, l.shl(second, by)));
-            sums[t] = l.fma_f32(l.mul_f32(l.to_f32(whole), self.d), d_a, sums[t]);
+            *sum = l.fma_f32(l.mul_f32(l.to_f32(whole), self.d), d_a, *sum);
             if minima {
                 let taken = l.to_f32(l.sub(l.splat(0), second));
-                sums[t] = l.fma_f32(l.mul_f32(taken, self.m), d_a, sums[t]);
+                *sum = l.fma_f32(l.mul_f32(taken, self.m), d_a, *sum);
             }
         }
         sums
@@ -166,10 +166,10 @@ impl<L: Lanes, E: Expand, const T: usize> Sink<L> for Product<'_, L, E, T> {
     fn run<const N: usize>(&mut self, l: L, run: usize, w: [L::V; N]) {
         self.ask(l, 4 * N);
         let (q, first, steps) = (&self.q[run * N / 8], run * N % 8, self.weights.steps);
-        for t in 0..T {
+        for (isum, q) in self.isums.iter_mut().zip(q) {
             for (i, w) in w.chunks(steps.max(1)).enumerate() {
-                let p = dots(l, w, &q[t], first + i * steps.max(1), l.begin(l.splat(0)), steps == 0);
-                self.isums[t] = l.end_scaled(self.isums[t], p, self.scales[run]);
+                let p = dots(l, w, q, first + i * steps.max(1), l.begin(l.splat(0)), steps == 0);
+                *isum = l.end_scaled(*isum, p, self.scales[run]);
             }
         }
     }
