@@ -248,8 +248,8 @@ fn exp_down<L: Floats>(x: f32) -> f32 {
         p = mul_add::<L>(p, r, c);
     }
     let y = mul_add::<L>(p, r * r, r) + 1.0;
-    // The integer stands in the lowest bits of `n`, and goes to the exponent.
-    let y = f32::from_bits(y.to_bits().wrapping_add(n.to_bits() << 23));
+    // The integer stands in the lowest bits of `n`: 2^n, never less than the smallest normal number.
+    let y = y * f32::from_bits((n.to_bits() << 23).wrapping_add(1f32.to_bits()));
     if x < LOWEST { 0.0 } else { y }
 }
 
@@ -368,6 +368,25 @@ fn columns<L: Floats, M: Matrix, const R: usize, const C: usize>(
     for (acc, sums) in acc.iter().zip(sums) {
         for (c, acc) in acc.iter().enumerate() {
             l.store(*acc, &mut sums.as_chunks_mut().0[column + c]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::floats::Portable;
+
+    #[test]
+    fn exponentials_are_those_of_f64_and_bad_numbers_stay_bad() {
+        for i in 0..90_000 {
+            let x = i as f32 * -1e-3;
+            let (y, exact) = (f64::from(exp_down::<Portable>(x)), f64::from(x).exp());
+            assert!((y - exact).abs() <= exact * 2e-7 || (y == 0.0 && x < -87.3), "e^{x}: {y}, not {exact}");
+        }
+        assert_eq!(exp_down::<Portable>(f32::NEG_INFINITY), 0.0);
+        for bits in [0x7fc0_0000, 0x7fc0_01ff, 0xffff_ffff] {
+            assert!(exp_down::<Portable>(f32::from_bits(bits)).is_nan(), "{bits:x}");
         }
     }
 }

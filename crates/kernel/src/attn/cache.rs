@@ -105,7 +105,7 @@ impl<'a, const BYTES: usize> Plain<'a, BYTES> {
         Self { bytes: &block[BYTES * first..], stride, block_bytes: block.len() }
     }
 
-    /// Vector `column` of a row, or `n` values of it and zeros.
+    /// 16 values.
     #[inline(always)]
     fn load<L: Floats>(l: L, bytes: &[u8]) -> L::F {
         match BYTES {
