@@ -103,6 +103,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "simd/lanes.rs",
         "simd/ops.rs",
         "simd/peak.rs",
+        "simd/amx.rs",
         "avx2/floats.rs",
         "avx2/lanes.rs",
         "avx512/floats.rs",

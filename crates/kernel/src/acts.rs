@@ -43,12 +43,22 @@ pub struct Form {
     pub act: Act,
     /// The most tokens of a group.
     pub group: usize,
+    /// The same of [`MANY_TOKENS`] or more.
+    pub group_of_many: usize,
 }
+
+/// From so many tokens on groups may be larger.
+pub const MANY_TOKENS: usize = 32;
 
 impl Form {
     /// Every token on its own.
     pub const fn rows(act: Act) -> Self {
-        Self { act, group: 1 }
+        Self::groups(act, 1)
+    }
+
+    /// Groups of `most` tokens.
+    pub const fn groups(act: Act, most: usize) -> Self {
+        Self { act, group: most, group_of_many: most }
     }
 }
 
@@ -148,7 +158,7 @@ impl Acts {
         grow(&mut self.q, x.len());
         grow(&mut self.d, x.len() / act.block());
         grow(&mut self.sums, x.len() / 32);
-        let groups = Groups { n_tokens: self.n_tokens, most: form.group };
+        let groups = self.groups();
         let (q, d, sums) =
             (Disjoint::new(&mut self.q), Disjoint::new(&mut self.d), Disjoint::new(&mut self.sums));
         let set_group = |i: usize| {
@@ -203,7 +213,12 @@ impl Acts {
     }
 
     fn groups(&self) -> Groups {
-        Groups { n_tokens: self.n_tokens, most: self.form().group }
+        Groups::new(self.form(), self.n_tokens)
+    }
+
+    /// The most tokens of a group held.
+    pub(crate) fn group_max(&self) -> usize {
+        self.groups().most
     }
 
     /// Number of groups held.
@@ -233,11 +248,11 @@ impl Acts {
     /// # Panics
     /// When it is quantised and lies in a group with others.
     pub fn row(&self, t: usize) -> ActRow<'_> {
-        let Form { act, group } = self.form();
+        let act = self.form().act;
         if act == Act::F32 {
             return ActRow { f: &self.f[t * self.dim..(t + 1) * self.dim], q: &[], d: &[], sums: &[] };
         }
-        assert_eq!(group, 1, "rows lie apart in groups of one");
+        assert_eq!(self.group_max(), 1, "rows lie apart in groups of one");
         let Group { q, d, sums, .. } = self.group(t);
         ActRow { f: &[], q, d, sums }
     }
@@ -251,6 +266,10 @@ struct Groups {
 }
 
 impl Groups {
+    fn new(form: Form, n_tokens: usize) -> Self {
+        Self { n_tokens, most: if n_tokens < MANY_TOKENS { form.group } else { form.group_of_many } }
+    }
+
     fn len(self) -> usize {
         self.n_tokens.div_ceil(self.most)
     }

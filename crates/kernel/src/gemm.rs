@@ -69,7 +69,7 @@ pub fn matmul_all<'a, const N: usize>(
             }
             let (first, n) = (first - rows.start, end - first);
             let (multiply, weights) = mat.tile(first..first + n);
-            for (group, n_groups) in parts(acts.n_groups(), TILE_TOKENS / acts.form().group) {
+            for (group, n_groups) in parts(acts.n_groups(), TILE_TOKENS / acts.group_max()) {
                 let groups = group..group + n_groups;
                 // SAFETY: rows of weights, which are columns of results, belong to one tile alone, and groups follow each other.
                 let mut out = unsafe { out.columns(acts.tokens(groups.clone()), mat.rows(), first, n) };

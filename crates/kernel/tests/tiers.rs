@@ -10,7 +10,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{FORMATS, Format};
 use ingle_kernel::simd::{Kernels, TIERS};
 
-const N_TOKENS_MAX: usize = 33;
+const N_TOKENS_MAX: usize = 40;
 const N_ROWS_MAX: usize = 19;
 
 /// Names of the tiers that run here, without `exact`.
@@ -142,7 +142,7 @@ fn tiers_agree_and_no_result_depends_on_its_neighbours() {
                 } else {
                     assert!(same_bits(&all, &truth), "{what}");
                 }
-                for n_tokens in [1, 2, 3, 7, 8, N_TOKENS_MAX] {
+                for n_tokens in [1, 2, 3, 7, 8, 32, 33, N_TOKENS_MAX] {
                     for rows in [0..1, 0..7, 3..11, 1..10, 2..N_ROWS_MAX] {
                         let first_token = N_TOKENS_MAX - n_tokens;
                         let out =

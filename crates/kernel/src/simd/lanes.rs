@@ -290,7 +290,7 @@ macro_rules! tiles {
         }
 
         &[$(($name, RowKernel {
-            form: Form { act: Act::$act, group: $group },
+            form: Form::groups(Act::$act, $group),
             tile: tile!($lanes, $features, $multiply, $steps, $expand, false),
             packing: Some(Packing {
                 rows: <$lanes>::N,
@@ -308,7 +308,7 @@ macro_rules! tiles {
             }),
         }),)*
         $(($row_name, RowKernel {
-            form: Form { act: Act::$row_act, group: $group },
+            form: Form::groups(Act::$row_act, $group),
             // SAFETY: called only where the tier's `detect` found the features.
             tile: |_, weights, acts, groups, out| unsafe {
                 by_rows(black_box(&rows::$rows), weights, acts, groups, out)

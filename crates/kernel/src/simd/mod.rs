@@ -8,6 +8,8 @@
 //! integer arithmetic costs in accuracy.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -70,6 +72,8 @@ pub static TIERS: &[&Tier] = &[
     &avxvnni::TIER,
     #[cfg(target_arch = "x86_64")]
     &avx512::TIER,
+    #[cfg(target_arch = "x86_64")]
+    &amx::TIER,
     #[cfg(target_arch = "aarch64")]
     &neon::NEON,
     #[cfg(target_arch = "aarch64")]

@@ -13,6 +13,8 @@ use std::arch::x86_64::*;
 use std::hint::black_box;
 
 use super::Kernels;
+#[cfg(target_arch = "x86_64")]
+use super::amx::tdpbssd;
 #[cfg(target_arch = "aarch64")]
 use super::neon::{lanes::sdot, pairs::smmla};
 use crate::acts::Act;
@@ -24,25 +26,32 @@ const MANY: usize = 16;
 #[cfg(target_arch = "x86_64")]
 const FEW: usize = 12;
 
+/// Sums of tiles: a product takes sixteen cycles, and another onto the same sums waits for 52.
+#[cfg(target_arch = "x86_64")]
+const TILES: usize = 4;
+
 /// A product instruction of a tier.
 #[derive(Debug)]
 pub struct Peak {
     /// The instruction, or instructions where a product takes several, as an assembler writes them.
     pub instruction: &'static str,
-    /// Whether it multiplies f32 rather than bytes.
-    pub is_float: bool,
+    /// The activations it multiplies.
+    pub acts: &'static [Act],
     /// Multiplications and additions of one turn of the loop.
     ops_per_turn: u64,
     /// So many turns.
     turns: fn(u64),
 }
 
-/// A loop of `$turns` that keeps `$sums` sums of `$products` products each, of bytes (`false`) or of floats (`true`).
+const BYTES: &[Act] = &[Act::Q8x32, Act::Q8x256];
+const FLOATS: &[Act] = &[Act::F32];
+
+/// A loop of `$turns` that keeps `$sums` sums of `$products` products each, with activations of the kinds `$acts`.
 macro_rules! peak {
-    ($instruction:literal, $is_float:literal, $products:literal x $sums:ident, $turns:ident) => {
+    ($instruction:literal, $acts:expr, $products:literal x $sums:ident, $turns:ident) => {
         Peak {
             instruction: $instruction,
-            is_float: $is_float,
+            acts: $acts,
             ops_per_turn: 2 * $products * $sums as u64,
             // SAFETY: a tier's peak is handed out with its kernels, after `detect` found the features.
             turns: |n| unsafe { $turns(n) },
@@ -51,30 +60,35 @@ macro_rules! peak {
 }
 
 #[cfg(target_arch = "x86_64")]
-const FMA_256: Peak = peak!("vfmadd231ps, 256 bits", true, 8 x FEW, fma_256);
+const FMA_256: Peak = peak!("vfmadd231ps, 256 bits", FLOATS, 8 x FEW, fma_256);
 #[cfg(target_arch = "x86_64")]
 pub(super) static AVX2: &[Peak] =
-    &[peak!("vpmaddubsw + vpaddw, 256 bits", false, 32 x FEW, maddubs_256), FMA_256];
+    &[peak!("vpmaddubsw + vpaddw, 256 bits", BYTES, 32 x FEW, maddubs_256), FMA_256];
 #[cfg(target_arch = "x86_64")]
-pub(super) static AVXVNNI: &[Peak] = &[peak!("vpdpbusd, 256 bits", false, 32 x FEW, dpbusd_256), FMA_256];
+pub(super) static AVXVNNI: &[Peak] = &[peak!("vpdpbusd, 256 bits", BYTES, 32 x FEW, dpbusd_256), FMA_256];
 #[cfg(target_arch = "x86_64")]
-pub(super) static AVX512: &[Peak] = &[
-    peak!("vpdpbusd, 512 bits", false, 64 x MANY, dpbusd_512),
-    peak!("vfmadd231ps, 512 bits", true, 16 x MANY, fma_512),
+const FMA_512: Peak = peak!("vfmadd231ps, 512 bits", FLOATS, 16 x MANY, fma_512);
+#[cfg(target_arch = "x86_64")]
+pub(super) static AVX512: &[Peak] = &[peak!("vpdpbusd, 512 bits", BYTES, 64 x MANY, dpbusd_512), FMA_512];
+#[cfg(target_arch = "x86_64")]
+pub(super) static AMX: &[Peak] = &[
+    peak!("vpdpbusd, 512 bits", &[Act::Q8x32], 64 x MANY, dpbusd_512),
+    peak!("tdpbssd, 16 x 16 x 64", &[Act::Q8x256], 0x4000 x TILES, tdpbssd),
+    FMA_512,
 ];
 #[cfg(target_arch = "aarch64")]
-const FMLA: Peak = peak!("fmla, 128 bits", true, 4 x MANY, fmla);
+const FMLA: Peak = peak!("fmla, 128 bits", FLOATS, 4 x MANY, fmla);
 #[cfg(target_arch = "aarch64")]
 pub(super) static NEON: &[Peak] = &[FMLA];
 #[cfg(target_arch = "aarch64")]
-pub(super) static DOTPROD: &[Peak] = &[peak!("sdot, 128 bits", false, 16 x MANY, sdot_128), FMLA];
+pub(super) static DOTPROD: &[Peak] = &[peak!("sdot, 128 bits", BYTES, 16 x MANY, sdot_128), FMLA];
 #[cfg(target_arch = "aarch64")]
-pub(super) static I8MM: &[Peak] = &[peak!("smmla, 128 bits", false, 32 x MANY, smmla_128), FMLA];
+pub(super) static I8MM: &[Peak] = &[peak!("smmla, 128 bits", BYTES, 32 x MANY, smmla_128), FMLA];
 
 impl Kernels {
     /// The instruction that bounds products with activations in the form `act`; `None` where there is none to measure.
     pub fn peak(&self, act: Act) -> Option<&'static Peak> {
-        self.tier.peaks.iter().find(|peak| peak.is_float == (act == Act::F32))
+        self.tier.peaks.iter().find(|peak| peak.acts.contains(&act))
     }
 }
 
@@ -202,10 +216,10 @@ mod tests {
     use crate::simd::TIERS;
 
     #[test]
-    fn a_tier_has_at_most_one_peak_of_a_kind() {
+    fn a_tier_has_at_most_one_peak_for_activations() {
         for tier in TIERS {
-            for is_float in [false, true] {
-                let n = tier.peaks.iter().filter(|peak| peak.is_float == is_float).count();
+            for act in [Act::F32, Act::Q8x32, Act::Q8x256] {
+                let n = tier.peaks.iter().filter(|peak| peak.acts.contains(&act)).count();
                 assert!(n <= 1, "{} has {n}", tier.name);
             }
         }
@@ -228,7 +242,7 @@ mod tests {
         // A dozen products a turn: no CPU starts as many in a tenth of a nanosecond.
         let least = TURNS * Duration::from_nanos(1) / 10;
         for kernels in Kernels::names().filter_map(Kernels::named) {
-            for peak in [Act::Q8x32, Act::F32].into_iter().filter_map(|act| kernels.peak(act)) {
+            for peak in [Act::Q8x32, Act::Q8x256, Act::F32].into_iter().filter_map(|act| kernels.peak(act)) {
                 let times = (0..7).map(|_| {
                     let start = Instant::now();
                     peak.run(TURNS.into());

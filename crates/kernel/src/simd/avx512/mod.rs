@@ -4,17 +4,20 @@
 //! activations and adds four products onto an i32 without a rounding or a carry lost: twice a cycle, the peak of the CPU.
 
 mod floats;
-mod lanes;
+pub(super) mod lanes;
 
 use std::arch::is_x86_feature_detected as has;
+use std::arch::x86_64::__m512;
 
 use super::expand::expansions;
 use super::floats::{caches, floats};
-use super::lanes::{multiply, tiles};
+use super::lanes::tiles;
 use super::ops::ops;
-use super::{Tier, avx2, peak};
+use super::panel::Product;
+use super::{RowKernel, Tier, amx, avx2, peak};
 use crate::attn::cache::cache_formats;
 use lanes::Avx512;
+use vnni::{GROUP, steps};
 
 /// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
 pub static TIER: Tier = Tier {
@@ -34,20 +37,38 @@ pub static TIER: Tier = Tier {
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"
     )),
     floats: floats!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c", 4 x 6, 8),
-    tiles: expansions!(tiles!(
-        Avx512,
-        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",
-        multiply,
-        GROUP,
-        steps
-    )),
+    tiles: TILES,
     peaks: peak::AVX512,
 };
 
-// Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
-multiply!(
+/// The same, for activations in any groups.
+pub(super) const TILES: &[(&str, RowKernel)] = expansions!(tiles!(
     Avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",
-    tokens [1 2 3 4 5] 6,
-    steps { _ => 8 }
-);
+    multiply,
+    GROUP,
+    steps
+));
+
+/// The product of a panel: by [`amx`] of groups that are larger than those of `vpdpbusd`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c")]
+fn multiply(product: &Product<'_, Avx512>, steps: usize, sums: &mut [[__m512; 2]]) {
+    if product.groups[0].n <= GROUP {
+        vnni::multiply(product, steps, sums);
+    } else {
+        amx::multiply(product, sums);
+    }
+}
+
+mod vnni {
+    use super::super::lanes::multiply;
+    use super::lanes::Avx512;
+
+    // Six tokens of two registers, with their sums of floats and integers: 24 of 32 registers.
+    multiply!(
+        Avx512,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c",
+        tokens [1 2 3 4 5] 6,
+        steps { _ => 8 }
+    );
+}
