@@ -71,6 +71,8 @@ pub(crate) trait Lanes: Copy {
 
     fn splat_f32(self, v: f32) -> Self::F;
     fn to_f32(self, v: Self::V) -> Self::F;
+    /// The floats whose bits the lanes are.
+    fn as_f32(self, v: Self::V) -> Self::F;
     /// The f16 in the lower half of each lane.
     fn low_half(self, v: Self::V) -> Self::F;
     /// The f16 in the upper half of each lane.

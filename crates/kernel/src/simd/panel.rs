@@ -26,6 +26,11 @@ const FEW: usize = 8;
 /// The most groups of tokens: a group that is not the only one has more than half of four tokens or more.
 const GROUPS_MAX: usize = TILE_TOKENS / 4;
 
+/// What sums of a block begin with: an integer below 2^22 added to the bits of this float is that integer added to the float.
+/// So a sum becomes a float by being called one, and `(BASE + sum) * d - BASE * d` is the product with a scale, rounded once: `BASE * d`
+/// is exact for scales of up to 22 bits. Formats have at most 11.
+const BASE: f32 = 1.5 * (1 << 23) as f32;
+
 /// 256 columns of `N` rows, expanded.
 #[repr(align(64))]
 pub(crate) struct Panel<L: Lanes> {
@@ -35,6 +40,8 @@ pub(crate) struct Panel<L: Lanes> {
     pub d: [L::F; 8],
     /// Offset per 32 columns, or the scale of their other 16, or of a superblock the scale of its minima.
     pub m: [L::F; 8],
+    /// Of blocks: `-BASE * d`.
+    base: [L::F; 8],
     /// Of a superblock: the scale of each run in [`Lanes::scale`]'s form.
     pub scales: [L::V; 16],
     /// Of a superblock: what the sums of 16 activations are multiplied with, in pairs of i16.
@@ -45,7 +52,14 @@ impl<L: Lanes> Panel<L> {
     #[inline(always)]
     fn new(l: L) -> Self {
         let (int, float) = (l.splat(0), l.splat_f32(0.0));
-        Self { w: [int; 64], d: [float; 8], m: [float; 8], scales: [int; 16], second: [int; 8] }
+        Self {
+            w: [int; 64],
+            d: [float; 8],
+            m: [float; 8],
+            base: [float; 8],
+            scales: [int; 16],
+            second: [int; 8],
+        }
     }
 }
 
@@ -187,6 +201,11 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                 };
                 e.expand(l, rows, &mut panel);
             }
+            if matches!(kind, Kind::Blocks { .. }) {
+                for (base, &d) in panel.base.iter_mut().zip(&panel.d) {
+                    *base = l.mul_f32(d, l.splat_f32(-BASE));
+                }
+            }
             let n_blocks = len * 8 / bytes;
             let n_ask = if PACKED { L::N * bytes / 16 } else { 0 };
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
@@ -226,17 +245,18 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
     let there = product.at * 8..product.at * 8 + product.n_blocks;
     let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
     let (d_a, sums_a) = (&group.d.as_chunks::<T>().0[there.clone()], &group.sums.as_chunks::<T>().0[there]);
-    // What all weights of a block being higher than they are adds to its sums, taken off beforehand, for all tokens at once.
+    // The base, and what all weights of a block being higher than they are adds to its sums taken off beforehand, for all tokens at
+    // once.
     let mut begins = [[0; T]; 8];
     let factor = offset.map_or(0, |by| -(1 << by));
     for (begin, sum_a) in begins.as_flattened_mut().iter_mut().zip(sums_a.as_flattened()) {
-        *begin = sum_a * factor;
+        *begin = BASE.to_bits() as i32 + sum_a * factor;
     }
     let a = d_a.iter().zip(sums_a).zip(&begins);
-    let scales = product.panel.d.iter().zip(&product.panel.m);
+    let scales = product.panel.d.iter().zip(&product.panel.m).zip(&product.panel.base);
     let n_ask = if asks { product.n_ask } else { 0 };
     let mut acc = *sums;
-    for (((w, q), ((d_a, sums_a), begins)), (&d, &m)) in
+    for (((w, q), ((d_a, sums_a), begins)), ((&d, &m), &base)) in
         loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales)
     {
         product.ahead.ask(l, n_ask);
@@ -247,7 +267,7 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
         dots::<L, T, STEPS, 8>(l, w, q, 0, &mut isum);
         for t in 0..T {
             let d_a = l.splat_f32(d_a[t]);
-            acc[t] = l.fma_f32(l.mul_f32(l.to_f32(isum[t]), d), d_a, acc[t]);
+            acc[t] = l.fma_f32(l.fma_f32(l.as_f32(isum[t]), d, base), d_a, acc[t]);
             if MINIMA {
                 let sum = l.to_f32(l.splat(sums_a[t]));
                 acc[t] = l.fma_f32(l.mul_f32(sum, m), d_a, acc[t]);

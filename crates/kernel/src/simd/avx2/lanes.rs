@@ -191,6 +191,11 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
     }
 
     #[inline(always)]
+    fn as_f32(self, v: __m256i) -> __m256 {
+        op!(_mm256_castsi256_ps(v))
+    }
+
+    #[inline(always)]
     fn low_half(self, v: __m256i) -> __m256 {
         let low = self.and(v, self.splat(0xffff));
         self.high_half(self.shl(low, 16))

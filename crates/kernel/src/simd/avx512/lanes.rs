@@ -184,6 +184,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn as_f32(self, v: Self::V) -> Self::F {
+        both!(_mm512_castsi512_ps(v))
+    }
+
+    #[inline(always)]
     fn low_half(self, v: Self::V) -> Self::F {
         let words = both!(_mm512_cvtepi32_epi16(v));
         both!(_mm512_cvtph_ps(words))

@@ -187,6 +187,11 @@ impl<const DOT: bool> Lanes for Neon<DOT> {
     }
 
     #[inline(always)]
+    fn as_f32(self, v: Self::V) -> Self::F {
+        both!(vreinterpretq_f32_s32(v))
+    }
+
+    #[inline(always)]
     fn low_half(self, v: Self::V) -> Self::F {
         both!(low_half(v))
     }
