@@ -33,7 +33,8 @@ pub(crate) trait Lanes: Copy {
     fn store(self, v: Self::V, out: &mut [u8]);
     /// `N` f16 to a vector.
     fn load_halves(self, bytes: &[u8]) -> Self::F;
-    /// Asks for the 64 bytes at `address`, which need not be there.
+    /// Asks for the 64 bytes at `address`, which need not be there, to lie in the second-level cache: it waits for more lines at
+    /// once than the first, so memory is read by a tenth to a third faster (16 and 48 lines on the Intel server measured).
     fn prefetch(self, address: *const u8);
 
     fn splat(self, v: i32) -> Self::V;

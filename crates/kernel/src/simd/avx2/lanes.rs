@@ -74,7 +74,7 @@ impl<const VNNI: bool> Lanes for Avx<VNNI> {
 
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
-        op!(_mm_prefetch::<_MM_HINT_T0>(address.cast()));
+        op!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
     }
 
     #[inline(always)]
@@ -243,7 +243,7 @@ fn transpose(rows: Rows<'_>, at: usize) -> [__m256i; 4] {
     for line in 0..2 {
         let address = rows.next(at).wrapping_add(64 * line).cast();
         // A prefetch reads nothing and does not fault, whatever the address.
-        _mm_prefetch::<_MM_HINT_T0>(address);
+        _mm_prefetch::<_MM_HINT_T1>(address);
     }
     let (first, stride) = rows.sixteen(at, 8);
     let row = |r: usize| {

@@ -72,7 +72,7 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn prefetch(self, address: *const u8) {
         // SAFETY: `self` says that the CPU has the instruction, which reads nothing and does not fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
     }
 
     #[inline(always)]
@@ -234,7 +234,7 @@ fn transpose(rows: Rows<'_>, at: usize) -> [[__m512i; 4]; 2] {
     for line in 0..8 {
         let address = rows.next(at).wrapping_add(64 * line).cast();
         // A prefetch reads nothing and does not fault, whatever the address.
-        _mm_prefetch::<_MM_HINT_T0>(address);
+        _mm_prefetch::<_MM_HINT_T1>(address);
     }
     let (first, stride) = rows.sixteen(at, 32);
     let row = |r: usize| {
