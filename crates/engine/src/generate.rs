@@ -1,17 +1,15 @@
 //! One answer: a prompt goes in, events come out, until something ends it.
 //!
-//! The loop is short: sample from the last logits, turn the token into text, hold back what may become a banned string or a
-//! stop string, feed the token. When a banned string is complete, it goes back to the token that began it and chooses
-//! again (see [`crate::ban`]). It allocates nothing per token. Which clock measures it is the caller's business: events
-//! come at the moments that matter.
+//! The loop is short: the [`Answer`] chooses by the last logits, the session feeds the token, or goes back when a banned string
+//! is complete. It allocates nothing per token. Which clock measures it is the caller's business: events come at the moments that
+//! matter.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::ban::{BanFilter, Bans};
+use crate::answer::{Answer, Choice, Next};
 use crate::error::{Error, Result};
-use crate::sample::{Logprobs, Params, Room, SampleError, Sampler};
+use crate::sample::{Logprobs, Params};
 use crate::session::Session;
-use crate::stop::StopFilter;
 
 /// What to do when the context is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,19 +111,16 @@ impl Session {
         mut on: impl FnMut(Event<'_>),
     ) -> Result<Outcome> {
         let loaded = self.loaded().clone();
-        let name = loaded.file.name();
-        let tokenizer = loaded.tokenizer()?;
-        let sample_error = |source: SampleError| Error::Sample { file: name.to_owned(), source };
-        let n_vocab = loaded.model.config.vocab;
-        let room = Room { n_vocab, n_past: self.ctx(), id_of: &|text| tokenizer.id_of(text) };
-        let mut sampler = Sampler::new(request.params.clone(), &room).map_err(sample_error)?;
-        let mut logprobs = request.logprobs.map(|n_top| Logprobs::new(n_top, n_vocab));
-        let mut ban = BanFilter::new(&request.params.banned_strings);
-        let mut bans = Bans::default();
-        let mut stop = StopFilter::new(request.stop);
-
-        let cut = self.fit_prompt(request, &mut on)?;
+        let choice = Choice {
+            params: request.params,
+            stop: request.stop,
+            max_tokens: request.max_tokens,
+            logprobs: request.logprobs,
+        };
+        let how = (request.overflow, request.keep, request.max_tokens);
+        let cut = fit_prompt(request.prompt, self.ctx(), how, &mut on)?;
         let prompt = cut.as_deref().unwrap_or(request.prompt);
+        let mut answer = Answer::new(&loaded, &choice, prompt, self.ctx())?;
         let total = prompt.len();
         let held = self.reusable(prompt);
         let fed = self.set(prompt, cancel, |done| on(Event::Prompt { done: held + done, total }))?;
@@ -134,63 +129,27 @@ impl Session {
         if fed.is_none() {
             return Ok(outcome);
         }
-        let bytes = |id| tokenizer.token_name(id).unwrap_or_default();
-        prompt.iter().for_each(|&id| sampler.accept(id, bytes(id)));
-
-        outcome.finish = loop {
-            let place = outcome.n_generated;
-            if place >= request.max_tokens {
+        let finish = loop {
+            if answer.is_full() {
                 break Finish::Length;
             }
             if cancel.load(Relaxed) {
                 break Finish::Cancelled;
             }
-            let row = self.last_logits();
-            if let Some(logprobs) = &mut logprobs {
-                logprobs.read(row).map_err(sample_error)?;
-            }
-            let banned = bans.apply(place, place - ban.n_held(), row);
-            let id = match sampler.sample(row) {
-                Err(SampleError::NothingLeft) if banned => break Finish::Banned,
-                sampled => sampled.map_err(sample_error)?,
-            };
-            sampler.accept(id, bytes(id));
-            outcome.n_generated += 1;
-            if let Some(logprobs) = &mut logprobs {
-                logprobs.choose(id);
-                on(Event::Logprobs(logprobs));
-            }
-            on(Event::Token(id));
-            if tokenizer.is_eog(id) {
-                break Finish::EndOfText;
-            }
-            let mut stopped = false;
-            let found =
-                ban.push(tokenizer, id, |text| stopped |= stop.push(text, |text| on(Event::Text(text))));
-            if stopped {
-                break Finish::Stop(stop.stopped_by().unwrap_or(0));
-            }
-            if let Some(found) = found {
-                outcome.n_generated -= found.n_tokens;
-                sampler.take_back(found.n_tokens);
-                on(Event::TakenBack { n_tokens: found.n_tokens });
-                let goes_on = bans.add(outcome.n_generated, found.id, place);
-                if !goes_on || !self.go_back(found.n_tokens - 1, request.keep, cancel)? {
-                    break Finish::Banned;
+            match answer.choose(self.last_logits(), &mut on)? {
+                Next::End(finish) => break finish,
+                Next::GoBack(n) if !self.go_back(n, request.keep, cancel)? => break Finish::Banned,
+                Next::GoBack(_) => {}
+                Next::Feed(id) => {
+                    if self.tokens().len() == self.ctx() && !self.make_room(request, cancel, &mut on)? {
+                        break Finish::Context;
+                    }
+                    self.feed(&[id], cancel, |_| ())?;
                 }
-                continue;
             }
-            if self.tokens().len() == self.ctx() && !self.make_room(request, cancel, &mut on)? {
-                break Finish::Context;
-            }
-            self.feed(&[id], cancel, |_| ())?;
         };
-        let mut stopped = false;
-        ban.finish(|text| stopped |= stop.push(text, |text| on(Event::Text(text))));
-        stop.finish(|text| on(Event::Text(text)));
-        if stopped && outcome.finish != Finish::Cancelled {
-            outcome.finish = Finish::Stop(stop.stopped_by().unwrap_or(0));
-        }
+        outcome.n_generated = answer.n_generated();
+        outcome.finish = answer.end(finish, on);
         Ok(outcome)
     }
 
@@ -210,26 +169,6 @@ impl Session {
         Ok(true)
     }
 
-    /// The prompt without its oldest tokens when it does not fit as it is.
-    fn fit_prompt(&self, request: &Request<'_>, on: &mut impl FnMut(Event<'_>)) -> Result<Option<Vec<u32>>> {
-        let (prompt, ctx) = (request.prompt, self.ctx());
-        if prompt.is_empty() {
-            return Err(Error::Input("the prompt is empty, expected at least one token".into()));
-        }
-        if prompt.len() <= ctx {
-            return Ok(None);
-        }
-        // Room for an answer: what was asked for, but not more than a quarter of the context.
-        let room = ctx - request.max_tokens.min(ctx / 4);
-        let keep = request.keep.min(prompt.len());
-        if request.overflow == Overflow::Error || keep >= room {
-            return Err(Error::PromptTooLong { tokens: prompt.len(), ctx });
-        }
-        let tail = prompt.len() - (room - keep);
-        on(Event::Dropped { n_tokens: tail - keep });
-        Ok(Some([&prompt[..keep], &prompt[tail..]].concat()))
-    }
-
     /// Drops the older half of what may be dropped and recomputes the rest; `false` when the request forbids it.
     fn make_room(
         &mut self,
@@ -247,4 +186,28 @@ impl Session {
         self.truncate(keep);
         self.feed(&tail, cancel, |_| ())
     }
+}
+
+/// The prompt without its oldest tokens when it does not fit as it is: `(prompt, ctx, (overflow, keep, max_tokens), on)`.
+pub(crate) fn fit_prompt(
+    prompt: &[u32],
+    ctx: usize,
+    (overflow, keep, max_tokens): (Overflow, usize, usize),
+    on: &mut impl FnMut(Event<'_>),
+) -> Result<Option<Vec<u32>>> {
+    if prompt.is_empty() {
+        return Err(Error::Input("the prompt is empty, expected at least one token".into()));
+    }
+    if prompt.len() <= ctx {
+        return Ok(None);
+    }
+    // Room for an answer: what was asked for, but not more than a quarter of the context.
+    let room = ctx - max_tokens.min(ctx / 4);
+    let keep = keep.min(prompt.len());
+    if overflow == Overflow::Error || keep >= room {
+        return Err(Error::PromptTooLong { tokens: prompt.len(), ctx });
+    }
+    let tail = prompt.len() - (room - keep);
+    on(Event::Dropped { n_tokens: tail - keep });
+    Ok(Some([&prompt[..keep], &prompt[tail..]].concat()))
 }

@@ -1,10 +1,12 @@
 //! Time: mapped files, sessions, sampling, events.
 //!
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
-//! sequence, [`sample`] chooses tokens, [`ban`] and [`stop`] watch the text, [`generate`] puts them together into one
-//! answer. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
+//! sequence, [`sample`] chooses tokens, [`ban`] and [`stop`] watch the text, [`answer`] puts them together,
+//! [`generate`] runs one answer in a session,
+//! [`run`] many at once by the plans of [`schedule`]. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod answer;
 pub mod ban;
 pub mod chat;
 mod container;
@@ -15,7 +17,9 @@ pub mod mmap;
 pub mod model_file;
 pub mod near;
 mod pattern;
+pub mod run;
 pub mod sample;
+pub mod schedule;
 pub mod session;
 pub mod stop;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_model::adapter::Active;
+use ingle_model::config::Config;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, Kv};
 
@@ -33,6 +34,12 @@ pub struct SessionOptions<'a> {
     pub chunk: Option<usize>,
 }
 
+/// Tokens of a prompt that go through the layers together.
+pub(crate) fn chunk_of(config: &Config, options: &SessionOptions<'_>) -> usize {
+    let fitting = SCRATCH_BYTES / Scratch::bytes_per_token(config);
+    options.chunk.unwrap_or(fitting.clamp(LOGITS_ROWS_MAX, CHUNK_MAX)).max(1)
+}
+
 /// One sequence.
 #[derive(Debug)]
 pub struct Session {
@@ -55,8 +62,7 @@ impl Session {
         let config = &loaded.model.config;
         let format = kv::format(config, options.kv).map_err(|e| loaded.file.model_error(e))?;
         let per_token = Scratch::bytes_per_token(config);
-        let chunk =
-            options.chunk.unwrap_or((SCRATCH_BYTES / per_token).clamp(LOGITS_ROWS_MAX, CHUNK_MAX)).max(1);
+        let chunk = chunk_of(config, options);
         let available = memory::available_bytes().unwrap_or(u64::MAX);
         let available = available.saturating_sub(loaded.packed_bytes());
         let needed = |ctx: usize| {
