@@ -20,6 +20,8 @@ pub struct Env {
     pub settings: Settings,
     /// What the environment says of hub, proxies and certificates.
     pub network: Network,
+    /// A key that requests to the server need: `INGLE_API_KEY`.
+    pub api_key: Option<String>,
     /// Someone types.
     pub stdin_is_terminal: bool,
     /// Someone reads the data as it comes.
@@ -45,6 +47,7 @@ impl Env {
         Ok(Self {
             settings: Settings::layer(matches, var, file).map_err(Failure::usage)?,
             network: Network::from_vars(var),
+            api_key: var("INGLE_API_KEY").filter(|key| !key.is_empty()),
             dirs,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),

@@ -1,6 +1,125 @@
 //! Conversations to prompts, with the stack a template may need.
 
-use ingle_model::prompt::{ChatTemplate, RENDER_STACK_BYTES, RenderInput};
+use ingle_model::prompt::{ChatTemplate, Now, RENDER_STACK_BYTES, RenderInput};
+use ingle_model::token::{Parse, Tokenizer};
+use serde_json::{Map, Value as Json};
+
+use crate::error::Result;
+use crate::model_file::Loaded;
+
+/// How a model is spoken to: its template, if it carries one, and how it writes its beginning and end.
+#[derive(Debug)]
+pub struct Prompter {
+    template: Option<ChatTemplate>,
+    bos: String,
+    eos: String,
+}
+
+/// What becomes a prompt.
+#[derive(Debug, Clone)]
+pub struct Conversation<'a> {
+    /// An array of messages.
+    pub messages: &'a Json,
+    /// An array of tools.
+    pub tools: Option<&'a Json>,
+    /// Further variables of the template, such as `enable_thinking`.
+    pub extra: Map<String, Json>,
+    /// What the template is told of the time.
+    pub now: Now,
+}
+
+/// Ids, and how many of them at the start must stay when others are dropped.
+#[derive(Debug)]
+pub struct Prompt {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// Ids of BOS and the system message.
+    pub keep: usize,
+}
+
+impl Prompter {
+    /// For `loaded`, with the template its file carries.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer, or its template can't be read.
+    pub fn new(loaded: &Loaded) -> Result<Self> {
+        let tokenizer = loaded.tokenizer()?;
+        Ok(Self {
+            template: loaded.file.template()?,
+            bos: written(tokenizer, tokenizer.bos()),
+            eos: written(tokenizer, tokenizer.eos()),
+        })
+    }
+
+    /// Whether there is a template: without one the model continues text and knows no roles.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The text of a conversation, up to the beginning of the answer if it `asks` for one; without a template all contents,
+    /// one after the other.
+    ///
+    /// # Errors
+    /// When the template refuses the conversation.
+    pub fn text(&self, loaded: &Loaded, conversation: &Conversation<'_>, asks: bool) -> Result<String> {
+        let Some(template) = &self.template else { return Ok(plain(conversation.messages)) };
+        let input = RenderInput {
+            messages: conversation.messages,
+            tools: conversation.tools,
+            add_generation_prompt: asks,
+            bos_token: &self.bos,
+            eos_token: &self.eos,
+            now: conversation.now,
+            extra: conversation.extra.clone(),
+        };
+        render(template, &input).map_err(|e| loaded.file.model_error(e))
+    }
+
+    /// The ids of a conversation that the model is to answer.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn prompt(&self, loaded: &Loaded, conversation: &Conversation<'_>) -> Result<Prompt> {
+        let ids = self.ids(loaded, conversation, true)?;
+        let bos = usize::from(loaded.tokenizer()?.bos().is_some_and(|bos| ids.first() == Some(&bos)));
+        let messages = conversation.messages.as_array().map_or(&[][..], Vec::as_slice);
+        let system: Vec<Json> = messages.iter().take_while(|m| m["role"] == "system").cloned().collect();
+        // Some templates refuse a system message alone; then only BOS is known to be the beginning.
+        let alone = if system.is_empty() {
+            Vec::new()
+        } else {
+            let messages = Json::Array(system);
+            let alone = Conversation { messages: &messages, ..conversation.clone() };
+            self.ids(loaded, &alone, false).unwrap_or_default()
+        };
+        let common = alone.iter().zip(&ids).take_while(|(a, b)| a == b).count();
+        Ok(Prompt { keep: common.max(bos), ids })
+    }
+
+    fn ids(&self, loaded: &Loaded, conversation: &Conversation<'_>, asks: bool) -> Result<Vec<u32>> {
+        let tokenizer = loaded.tokenizer()?;
+        let (mut ids, bos) = (Vec::new(), tokenizer.bos().filter(|_| tokenizer.adds_bos()));
+        let parse = if self.has_template() { Parse::Special } else { Parse::Text };
+        let text = self.text(loaded, conversation, asks)?;
+        tokenizer.encode(&text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
+        // Most templates write BOS themselves.
+        if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
+    }
+}
+
+/// How a special token is written; empty when the model has none.
+pub fn written(tokenizer: &Tokenizer, id: Option<u32>) -> String {
+    let name = id.and_then(|id| tokenizer.token_name(id)).unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn plain(messages: &Json) -> String {
+    let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
+    messages.iter().filter_map(|m| m["content"].as_str()).collect()
+}
 
 /// Renders on a thread of its own, whose stack holds what a hostile template can nest before its budget ends it; only
 /// what is touched costs memory.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use ingle_engine::chat::Prompt;
 use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
 use ingle_engine::memory;
 use ingle_engine::sample::{Logprob, Logprobs, Params};
@@ -11,7 +12,6 @@ use ingle_engine::session::Session;
 use ingle_model::token::Tokenizer;
 use serde_json::{Value as Json, json};
 
-use super::prompt::Prompt;
 use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
 use crate::settings::Settings;

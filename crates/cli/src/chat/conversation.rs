@@ -39,16 +39,6 @@ impl Conversation {
         self.messages.len()
     }
 
-    /// The text of all messages, one after the other: for models without a template.
-    pub fn plain(&self) -> String {
-        self.messages.iter().filter_map(|m| m["content"].as_str()).collect()
-    }
-
-    /// The system message alone.
-    pub fn system(&self) -> Self {
-        Self { messages: self.messages.iter().take_while(|m| m["role"] == "system").cloned().collect() }
-    }
-
     /// As JSON.
     pub fn to_json(&self) -> Json {
         Json::Array(self.messages.clone())
@@ -82,6 +72,11 @@ impl Conversation {
 mod tests {
     use super::*;
 
+    /// The text of all messages, one after the other.
+    fn plain(c: &Conversation) -> String {
+        c.messages.iter().filter_map(|m| m["content"].as_str()).collect()
+    }
+
     #[test]
     fn the_oldest_turn_goes_with_its_answer() {
         let mut c = Conversation::new(Some("S"));
@@ -91,9 +86,9 @@ mod tests {
             c.push(role, text);
         }
         assert!(c.drop_oldest());
-        assert_eq!(c.plain(), "S345");
+        assert_eq!(plain(&c), "S345");
         assert!(c.drop_oldest());
-        assert_eq!(c.plain(), "S5");
+        assert_eq!(plain(&c), "S5");
         assert!(!c.drop_oldest());
     }
 
@@ -103,10 +98,9 @@ mod tests {
         c.push("user", "hi");
         c.set_system(Some("a"));
         c.set_system(Some("b"));
-        assert_eq!(c.plain(), "bhi");
-        assert_eq!(c.system().plain(), "b");
+        assert_eq!(plain(&c), "bhi");
         c.clear();
-        assert_eq!(c.plain(), "b");
+        assert_eq!(plain(&c), "b");
         c.set_system(None);
         assert_eq!(c.len(), 0);
     }

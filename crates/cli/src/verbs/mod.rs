@@ -11,6 +11,7 @@ mod pull;
 mod quantize;
 mod rm;
 mod run;
+mod serve;
 mod show;
 mod template;
 mod tokenize;
@@ -38,6 +39,7 @@ pub struct Verb {
 /// Every verb, in the order of the help.
 pub static VERBS: &[&Verb] = &[
     &run::VERB,
+    &serve::VERB,
     &show::VERB,
     &tokenize::VERB,
     &detokenize::VERB,

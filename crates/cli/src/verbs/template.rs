@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ingle_engine::chat::render;
+use ingle_engine::chat::{render, written};
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use serde_json::{Map, Value as Json, json};
 
 use super::tokenize::read_text;
 use super::{Verb, json_arg, model_arg, print_json, text, text_arg};
-use crate::chat::prompt::{now, template_of, written};
+use crate::chat::prompt::{now, template_of};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
 use crate::model_ref;

@@ -37,6 +37,25 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 impl Now {
+    /// The calendar of `seconds` since 1970 (Hinnant's days-to-civil algorithm).
+    pub fn from_unix(seconds: u64) -> Self {
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let z = days + 719_468; // days since 0000-03-01
+        let (era, day_of_era) = (z / 146_097, z % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        Self {
+            year: (era * 400 + year_of_era + u64::from(month <= 2)) as u16,
+            month: month as u8,
+            day: (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u8,
+            hour: (second / 3600) as u8,
+            minute: (second / 60 % 60) as u8,
+            second: (second % 60) as u8,
+        }
+    }
+
     /// Reads `2026-01-02T03:04:05` or its date alone.
     pub fn parse_iso(text: &str) -> Result<Self> {
         let wrong = || Error::Input(format!("the time {text:?} is not like 2026-01-02T03:04:05"));
@@ -123,5 +142,18 @@ impl Now {
             });
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_knows_leap_years() {
+        assert_eq!(Now::from_unix(0), Now::parse_iso("1970-01-01T00:00:00").unwrap());
+        assert_eq!(Now::from_unix(951_782_400), Now::parse_iso("2000-02-29T00:00:00").unwrap());
+        assert_eq!(Now::from_unix(1_735_689_599), Now::parse_iso("2024-12-31T23:59:59").unwrap());
+        assert_eq!(Now::from_unix(4_107_542_400), Now::parse_iso("2100-03-01T00:00:00").unwrap());
     }
 }

@@ -1,0 +1,138 @@
+//! `ingle serve [MODEL]`: the server and the page.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::session::SessionOptions;
+use ingle_serve::{Options, Serving, serve};
+
+use super::{Verb, model_arg, model_name, text, text_arg};
+use crate::env::{Env, say};
+use crate::exit::{Exit, Failure};
+use crate::{load, pulling, settings};
+
+pub static VERB: Verb = Verb {
+    name: "serve",
+    about: "Serve a model to programs and to the browser, in OpenAI's words",
+    examples: &[
+        "ingle serve demo",
+        "ingle serve qwen3:0.6b --port 8080 --parallel 8",
+        "ingle serve model.gguf --host 0.0.0.0 --api-key-file key.txt --allow-host box.lan",
+    ],
+    args,
+    run,
+};
+
+/// Answers computed at the same time, when nobody says how many.
+const PARALLEL: &str = "4";
+/// Requests that may wait for each answer under way.
+const WAITING_PER_LANE: usize = 16;
+
+fn args(command: Command) -> Command {
+    let command = command
+        .arg(model_arg())
+        .arg(
+            text_arg("host", "ADDRESS", "Listen here; another address than the loopback's needs an API key")
+                .default_value("127.0.0.1"),
+        )
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .value_name("N")
+                .default_value("8383")
+                .value_parser(clap::value_parser!(u16))
+                .help("Listen on this port; 0 for any that is free"),
+        )
+        .arg(
+            Arg::new("parallel")
+                .long("parallel")
+                .value_name("N")
+                .default_value(PARALLEL)
+                .value_parser(clap::value_parser!(u16).range(1..=256))
+                .help("Compute up to N answers at the same time, each with a context of its own"),
+        )
+        .arg(text_arg(
+            "api-key-file",
+            "FILE",
+            "Ask for one of the keys in this file, one to a line; or INGLE_API_KEY",
+        ))
+        .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
+        .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
+        .arg(text_arg("model-name", "NAME", "The name by which requests call the model; default: MODEL's"));
+    settings::args(settings::args(command, &["ctx"]), settings::COMPUTE)
+}
+
+fn repeated(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    text_arg(name, value, help).action(ArgAction::Append)
+}
+
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    let host = text(matches, "host").expect("it has a default");
+    let host: IpAddr = if host == "localhost" { "127.0.0.1" } else { host }.parse().map_err(|_| {
+        Failure::usage(format!("--host {host}: expected an address such as 127.0.0.1 or ::1"))
+    })?;
+    let port = *matches.get_one::<u16>("port").expect("it has a default");
+    let n_lanes = usize::from(*matches.get_one::<u16>("parallel").expect("it has a default"));
+    let many = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
+    let options = Options {
+        address: SocketAddr::new(host, port),
+        api_keys: keys(matches, env)?,
+        allow_hosts: many("allow-host"),
+        allow_origins: many("allow-origin"),
+    };
+    if !host.is_loopback() && options.api_keys.is_empty() {
+        return Err(Failure::usage(format!(
+            "--host {host}: others can reach this address, so an API key is needed: --api-key-file FILE"
+        )));
+    }
+    let model = model_name(matches);
+    pulling::offer(model, env)?;
+    env.catch_ctrl_c();
+    let loaded = load::model(model, env)?;
+    let kv = env.settings.text("kv").expect("it has a default");
+    let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
+    let queue_max = WAITING_PER_LANE * n_lanes;
+    let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max })?;
+    let name = text(matches, "model-name").map_or_else(|| short_name(model), str::to_owned);
+    let about = format!("{name}, {n_lanes} answers at a time, contexts of {} tokens", engine.ctx());
+    let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));
+    serve(Serving { engine, name }, options, env.interrupted.clone(), ready)
+        .map_err(|e| Failure::failed(format!("{host}:{port}: {e}")))?;
+    Ok(Exit::OK)
+}
+
+/// What a model is called: a file without its folder and ending.
+fn short_name(model: &str) -> String {
+    let name = model.trim_end_matches('/').rsplit('/').next().unwrap_or(model);
+    name.strip_suffix(".gguf").unwrap_or(name).to_owned()
+}
+
+/// Keys from the file, and from the environment.
+fn keys(matches: &ArgMatches, env: &Env) -> Result<Vec<String>, Failure> {
+    let mut keys: Vec<String> = env.api_key.iter().cloned().collect();
+    if let Some(path) = text(matches, "api-key-file") {
+        let lines = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
+        let before = keys.len();
+        keys.extend(lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        if keys.len() == before {
+            return Err(Failure::usage(format!(
+                "--api-key-file {path}: no key in it, expected one to a line"
+            )));
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_called_by_its_files_name() {
+        assert_eq!(short_name("/models/qwen3-0.6b-Q4_0.gguf"), "qwen3-0.6b-Q4_0");
+        assert_eq!(short_name("folder/"), "folder");
+        assert_eq!(short_name("user/repo:Q4_K_M"), "repo:Q4_K_M");
+        assert_eq!(short_name("demo"), "demo");
+    }
+}

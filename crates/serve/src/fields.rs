@@ -1,0 +1,131 @@
+//! A request's body, taken apart field by field.
+//!
+//! Each field is taken by name with the type it must have; what nobody took is refused by name at the end. So no field is
+//! ever ignored, and a field that this server can't honour is known as such.
+
+use serde_json::{Map, Value as Json};
+
+use crate::refusal::Refusal;
+
+/// What is left of a JSON object.
+#[derive(Debug)]
+pub struct Fields(Map<String, Json>);
+
+impl Fields {
+    /// The fields of `body`.
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        match serde_json::from_slice(body) {
+            Ok(Json::Object(map)) => Ok(Self(map)),
+            Ok(_) => Err(Refusal::request("the body is JSON but no object, expected one")),
+            Err(e) => Err(Refusal::request(format!("the body is no JSON: {e}"))),
+        }
+    }
+
+    /// The fields of an object that is a field itself.
+    pub fn of(name: &str, value: Json) -> Result<Self, Refusal> {
+        match value {
+            Json::Object(map) => Ok(Self(map)),
+            _ => Err(Refusal::field(name, format!("{name}: expected an object"))),
+        }
+    }
+
+    /// Takes a field; `null` counts as absent.
+    pub fn take(&mut self, name: &str) -> Option<Json> {
+        self.0.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Takes a text.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        self.typed(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// Takes `true` or `false`.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
+        self.typed(name, "true or false", Json::as_bool)
+    }
+
+    /// Takes a whole number from 0 to `max`.
+    pub fn count(&mut self, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
+        let fits = |n: &usize| *n <= max;
+        self.typed(name, &format!("a whole number from 0 to {max}"), |value| {
+            value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(fits)
+        })
+    }
+
+    /// Takes a text or an array of texts.
+    pub fn texts(&mut self, name: &str) -> Result<Vec<String>, Refusal> {
+        let found = self.typed(name, "a text or an array of texts", |value| match value {
+            Json::String(text) => Some(vec![text.clone()]),
+            Json::Array(texts) => texts.iter().map(|t| t.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        });
+        Ok(found?.unwrap_or_default())
+    }
+
+    /// Takes fields that may be given and change nothing.
+    pub fn harmless(&mut self, names: &[&str]) {
+        for name in names {
+            self.take(name);
+        }
+    }
+
+    /// Refuses a field that this server does not honour, unless it says what happens anyway.
+    pub fn unsupported(&mut self, name: &str, fine: &[Json]) -> Result<(), Refusal> {
+        match self.take(name) {
+            Some(value) if !fine.contains(&value) => {
+                Err(Refusal::field(name, format!("{name}: this server does not support it")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The names of what is left.
+    pub fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Refuses what nobody took.
+    pub fn end(self) -> Result<(), Refusal> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Refusal::field(name, format!("{name}: no such field is known here"))),
+        }
+    }
+
+    fn typed<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&Json) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let wrong = || Refusal::field(name, format!("{name}: expected {expected}"));
+        read(&value).map(Some).ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_their_types_and_none_is_ignored() {
+        let mut fields = Fields::parse(br#"{"a": "x", "b": 3, "c": null, "d": ["y"], "e": 1}"#).unwrap();
+        assert_eq!(fields.text("a").unwrap().as_deref(), Some("x"));
+        assert_eq!(fields.count("b", 2).unwrap_err().to_string(), "b: expected a whole number from 0 to 2");
+        assert_eq!(fields.text("c").unwrap(), None);
+        assert_eq!(fields.texts("d").unwrap(), ["y"]);
+        assert_eq!(fields.end().unwrap_err().to_string(), "e: no such field is known here");
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused() {
+        assert!(Fields::parse(b"[1]").unwrap_err().to_string().contains("no object"));
+        assert!(Fields::parse(b"{\"a\": \xff}").unwrap_err().to_string().contains("no JSON"));
+        let deep = [b'['; 100_000];
+        assert!(Fields::parse(&deep).unwrap_err().to_string().contains("recursion"));
+    }
+}

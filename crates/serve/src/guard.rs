@@ -1,0 +1,168 @@
+//! Who may ask: the checks that every request passes before its route.
+//!
+//! A page of another site must not use the server through somebody's browser, so the Host and Origin headers have to be ours or
+//! allowed by name. Where keys are set, everything but the page and `/health` needs one, compared in constant time.
+
+use std::net::SocketAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+use crate::refusal::Refusal;
+
+/// What is allowed.
+#[derive(Debug)]
+pub struct Guard {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// Any of these is a key; none means that none is needed.
+    pub keys: Vec<String>,
+    /// Host names besides the address and the loopback's.
+    pub hosts: Vec<String>,
+    /// Origins besides the server's own.
+    pub origins: Vec<String>,
+}
+
+impl Guard {
+    /// # Errors
+    /// [`Refusal::Forbidden`] or [`Refusal::Unauthorized`].
+    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST).unwrap_or_default();
+        if !self.is_host(host) {
+            return Err(Refusal::Forbidden(format!(
+                "Host {host:?} is not this server's; start it with --allow-host to allow it"
+            )));
+        }
+        if headers.contains_key(header::ORIGIN) {
+            let origin = text(header::ORIGIN).unwrap_or_default();
+            if !self.is_origin(origin, host) {
+                return Err(Refusal::Forbidden(format!(
+                    "Origin {origin:?} may not use this server; start it with --allow-origin to allow it"
+                )));
+            }
+        }
+        let is_open = matches!(path, "/" | "/health" | "/favicon.ico") || path.starts_with("/page/");
+        if self.keys.is_empty() || is_open {
+            return Ok(());
+        }
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let Some(given) = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok()) else {
+            return Err(Refusal::Unauthorized("this server needs an API key: Authorization: Bearer KEY"));
+        };
+        // All keys are compared, whichever fits.
+        let fits =
+            self.keys.iter().fold(false, |fits, key| fits | same(key.as_bytes(), given.trim().as_bytes()));
+        if fits { Ok(()) } else { Err(Refusal::Unauthorized("the API key is not one of this server's")) }
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        let is_ours =
+            name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback() || ip == self.address.ip());
+        // Bound to every address, any number may be ours; a name can't be made to point elsewhere but by its owner.
+        let is_any = self.address.ip().is_unspecified() && name.parse::<std::net::IpAddr>().is_ok();
+        is_ours
+            || is_any
+            || name.eq_ignore_ascii_case("localhost")
+            || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
+    }
+
+    fn is_origin(&self, origin: &str, host: &str) -> bool {
+        let is_own = origin.split_once("://").is_some_and(|(_, of)| of.eq_ignore_ascii_case(host));
+        is_own || self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// Whether two texts are equal, in a time that depends on their lengths alone.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let differing = a.iter().zip(b).fold(0, |differing, (a, b)| differing | (a ^ b));
+    std::hint::black_box(differing) == 0 && a.len() == b.len()
+}
+
+/// The check as a layer; answers what browsers ask before they ask (CORS).
+pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if let Err(refusal) = guard.check(request.uri().path(), request.headers()).or_else(|refusal| {
+        // A browser asks without the key whether it may ask.
+        let asks = request.method() == Method::OPTIONS && matches!(refusal, Refusal::Unauthorized(_));
+        if asks { Ok(()) } else { Err(refusal) }
+    }) {
+        return refusal.into_response();
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_question = request.method() == Method::OPTIONS;
+    let mut response =
+        if is_question { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        if is_question {
+            let methods = HeaderValue::from_static("GET, POST, DELETE");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+            let names = HeaderValue::from_static("Authorization, Content-Type, X-Api-Key");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Refusal> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        guard.check(path, &map)
+    }
+
+    fn open() -> Guard {
+        let address = "127.0.0.1:8383".parse().unwrap();
+        Guard {
+            address,
+            keys: Vec::new(),
+            hosts: vec!["box.lan".into()],
+            origins: vec!["https://a.example".into()],
+        }
+    }
+
+    #[test]
+    fn other_hosts_and_origins_are_refused() {
+        let guard = open();
+        for host in ["127.0.0.1:8383", "localhost:8383", "[::1]:8383", "box.lan", "LOCALHOST"] {
+            assert!(checked(&guard, "/v1/models", &[("host", host)]).is_ok(), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost.evil.example:8383"]
+        {
+            assert!(checked(&guard, "/v1/models", &[("host", host)]).is_err(), "{host}");
+        }
+        let origin =
+            |origin| checked(&guard, "/v1/models", &[("host", "localhost:8383"), ("origin", origin)]);
+        assert!(origin("http://localhost:8383").is_ok() && origin("https://a.example").is_ok());
+        for other in ["http://localhost:8384", "http://evil.example", "null", "https://a.example.evil"] {
+            assert!(origin(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_needed_where_there_is_one() {
+        let guard = Guard { keys: vec!["one".into(), "two".into()], ..open() };
+        let ask = |path, key| checked(&guard, path, &[("host", "localhost"), ("authorization", key)]);
+        assert!(ask("/v1/models", "Bearer one").is_ok() && ask("/v1/models", "Bearer two").is_ok());
+        for wrong in ["Bearer onee", "Bearer on", "Bearer ", "one", "Basic one"] {
+            assert!(ask("/v1/models", wrong).is_err(), "{wrong}");
+        }
+        assert!(checked(&guard, "/v1/models", &[("host", "localhost"), ("x-api-key", "two")]).is_ok());
+        assert!(checked(&guard, "/health", &[("host", "localhost")]).is_ok());
+    }
+}

@@ -1,0 +1,19 @@
+//! The server: one model behind HTTP, in words that programs already speak.
+//!
+//! Reading order: [`server`] binds, guards and stops; [`guard`] decides who may ask; [`fields`] takes a request's body apart and
+//! refuses what it does not know; [`ask`] brings a job to the engine and its events back; [`openai`] and [`llama`] are the routes.
+//! This crate knows wire forms and clocks; it computes nothing.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod ask;
+mod fields;
+mod guard;
+mod llama;
+mod openai;
+mod page;
+mod refusal;
+mod sampling;
+pub mod server;
+
+pub use server::{Options, Serving, serve};

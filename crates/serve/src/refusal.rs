@@ -1,0 +1,101 @@
+//! A request that is not answered, in OpenAI's form: a status and `{"error": {message, type, param, code}}`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value as Json, json};
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Something in the request can't be met; the field it is about, if it is one.
+    #[error("{message}")]
+    Invalid {
+        /// One sentence.
+        message: String,
+        /// The field's name.
+        param: Option<String>,
+    },
+    /// The key is missing or wrong.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// The request comes from, or is for, somewhere else.
+    #[error("{0}")]
+    Forbidden(String),
+    /// No such route, model or response.
+    #[error("{0}")]
+    NotFound(String),
+    /// As many requests as may wait are waiting.
+    #[error("the queue is full; try again in a few seconds")]
+    Busy,
+    /// The server is about to stop.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The model or the program failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Refusal {
+    /// `message` about the field `param`.
+    pub fn field(param: &str, message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), param: Some(param.to_owned()) }
+    }
+
+    /// `message` about the request as a whole.
+    pub fn request(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), param: None }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The body.
+    pub fn json(&self) -> Json {
+        let kind = match self {
+            Self::Invalid { .. } => "invalid_request_error",
+            Self::Unauthorized(_) => "authentication_error",
+            Self::Forbidden(_) => "permission_error",
+            Self::NotFound(_) => "not_found_error",
+            Self::Busy | Self::Stopping => "overloaded_error",
+            Self::Failed(_) => "server_error",
+        };
+        let param = if let Self::Invalid { param, .. } = self { param.as_deref() } else { None };
+        json!({ "error": {
+            "message": self.to_string(), "type": kind, "param": param, "code": self.status().as_u16(),
+        } })
+    }
+}
+
+impl From<ingle_engine::Error> for Refusal {
+    fn from(error: ingle_engine::Error) -> Self {
+        use ingle_engine::Error as E;
+        match error {
+            E::PromptTooLong { tokens, ctx } => Self::request(format!(
+                "the prompt has {tokens} tokens, the context {ctx}; shorten it, or set \"overflow\": \"drop-oldest\""
+            )),
+            E::Input(_) | E::Model { .. } | E::Sample { .. } => Self::request(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), axum::Json(self.json())).into_response();
+        if matches!(self, Self::Busy | Self::Stopping) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
+        }
+        if matches!(self, Self::Unauthorized(_)) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
