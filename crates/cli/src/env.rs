@@ -70,7 +70,8 @@ impl Env {
         Ok(n > 0 && matches!((line.trim().to_lowercase().as_str(), default), ("y" | "yes", _) | ("", true)))
     }
 
-    /// From now on the first Ctrl-C raises [`Env::interrupted`]; a second one before the work stopped ends the process.
+    /// From now on the first Ctrl-C, or a request to terminate, raises [`Env::interrupted`]; a second one before the work stopped
+    /// ends the process.
     pub fn catch_ctrl_c(&self) {
         let flag = self.interrupted.clone();
         // Without a handler Ctrl-C ends the process, which is the next best thing.

@@ -24,6 +24,9 @@ pub enum Refusal {
     /// No such route, model or response.
     #[error("{0}")]
     NotFound(String),
+    /// The route takes another method.
+    #[error("this route takes another method")]
+    Method,
     /// As many requests as may wait are waiting.
     #[error("the queue is full; try again in a few seconds")]
     Busy,
@@ -52,6 +55,7 @@ impl Refusal {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -60,7 +64,7 @@ impl Refusal {
     /// The body.
     pub fn json(&self) -> Json {
         let kind = match self {
-            Self::Invalid { .. } => "invalid_request_error",
+            Self::Invalid { .. } | Self::Method => "invalid_request_error",
             Self::Unauthorized(_) => "authentication_error",
             Self::Forbidden(_) => "permission_error",
             Self::NotFound(_) => "not_found_error",

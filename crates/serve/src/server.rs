@@ -137,7 +137,7 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/chat/completions", post(openai::chat::route))
         .route("/v1/completions", post(openai::completions::route))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
-        .method_not_allowed_fallback(async || Refusal::request("this route takes another method"))
+        .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(checks, guard))
         .with_state(app)

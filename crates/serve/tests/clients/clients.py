@@ -1,0 +1,129 @@
+"""The server as OpenAI's own client meets it: clients.py PROGRAM starts it with the built-in model and asks."""
+
+import re
+import subprocess
+import sys
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import openai
+
+STORY = [{"role": "user", "content": "Tell me a story."}]
+
+
+class Server:
+    """`ingle serve demo` on a free port."""
+
+    def __init__(self, program, *args):
+        command = [program, "serve", "demo", "--port", "0", *args]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        self.url = re.search(r"http://\S+", line).group(0)
+
+    def stop(self):
+        self.process.terminate()
+        status = self.process.wait(timeout=20)
+        self.process.stderr.close()
+        return status
+
+
+class OpenAi(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(PROGRAM)
+        cls.client = openai.OpenAI(base_url=f"{cls.server.url}/v1", api_key="none", max_retries=0)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        assert cls.server.stop() == 0
+
+    def chat(self, **more):
+        return self.client.chat.completions.create(
+            **{"model": "demo", "messages": STORY, "temperature": 0, "max_tokens": 20, **more}
+        )
+
+    def test_models_are_listed(self):
+        self.assertEqual([model.id for model in self.client.models.list()], ["demo"])
+        self.assertEqual(self.client.models.retrieve("demo").object, "model")
+
+    def test_a_chat_streamed_is_the_chat(self):
+        whole = self.chat()
+        self.assertEqual(whole.choices[0].finish_reason, "length")
+        self.assertEqual(whole.usage.completion_tokens, 20)
+        chunks = list(self.chat(stream=True, stream_options={"include_usage": True}))
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        self.assertEqual(text, whole.choices[0].message.content)
+        self.assertEqual(chunks[-1].usage.completion_tokens, 20)
+
+    def test_parts_stops_seeds_and_several_answers(self):
+        parts = [{"role": "user", "content": [{"type": "text", "text": STORY[0]["content"]}]}]
+        self.assertEqual(self.chat(messages=parts).choices, self.chat().choices)
+        first = self.chat(n=2, temperature=1, seed=3)
+        self.assertEqual(first.choices, self.chat(n=2, temperature=1, seed=3).choices)
+        self.assertNotEqual(first.choices[0].message.content, first.choices[1].message.content)
+        stopped = self.chat(stop=["."], max_tokens=200)
+        self.assertEqual(stopped.choices[0].finish_reason, "stop")
+        self.assertNotIn(".", stopped.choices[0].message.content)
+
+    def test_logprobs_add_up_to_the_text(self):
+        choice = self.chat(logprobs=True, top_logprobs=3).choices[0]
+        tokens = choice.logprobs.content
+        self.assertEqual(b"".join(bytes(t.bytes) for t in tokens).decode().strip(), choice.message.content.strip())
+        for token in tokens:
+            best = max(token.top_logprobs, key=lambda top: top.logprob)
+            self.assertEqual((token.token, len(token.top_logprobs)), (best.token, 3))
+            self.assertLessEqual(token.logprob, 0)
+
+    def test_completions(self):
+        ask = {"model": "demo", "prompt": "Once upon", "max_tokens": 8, "temperature": 0}
+        whole = self.client.completions.create(**ask).choices[0].text
+        streamed = self.client.completions.create(**ask, stream=True)
+        self.assertEqual("".join(chunk.choices[0].text for chunk in streamed), whole)
+        self.assertTrue(self.client.completions.create(**ask, echo=True).choices[0].text.startswith("Once upon"))
+
+    def test_errors_have_their_types(self):
+        with self.assertRaises(openai.NotFoundError):
+            self.chat(model="other")
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.chat(extra_body={"unknown_field": 1})
+        self.assertIn("unknown_field", refused.exception.message)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.chat(messages=[{"role": "user", "content": "word " * 5000}])
+        self.assertIn("context", refused.exception.message)
+
+    def test_many_at_once_are_those_alone(self):
+        prompts = [f"Tell me a story about the number {i}." for i in range(12)]
+        ask = lambda text: self.chat(messages=[{"role": "user", "content": text}]).choices[0].message.content
+        alone = [ask(text) for text in prompts]
+        with ThreadPoolExecutor(len(prompts)) as threads:
+            self.assertEqual(list(threads.map(ask, prompts)), alone)
+
+    def test_a_stream_that_is_left_does_not_hold_others_up(self):
+        for _ in range(6):
+            stream = self.chat(stream=True, max_tokens=900, temperature=1)
+            next(iter(stream))
+            stream.close()
+        self.assertEqual(self.chat().choices[0].finish_reason, "length")
+
+
+class Keys(unittest.TestCase):
+    def test_the_key_is_asked_for(self):
+        import tempfile
+
+        with tempfile.NamedTemporaryFile("w") as keys:
+            keys.write("right\n")
+            keys.flush()
+            server = Server(PROGRAM, "--api-key-file", keys.name)
+        try:
+            with self.assertRaises(openai.AuthenticationError):
+                openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0).models.list()
+            with openai.OpenAI(base_url=f"{server.url}/v1", api_key="right") as client:
+                self.assertEqual(len(list(client.models.list())), 1)
+        finally:
+            self.assertEqual(server.stop(), 0)
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main()

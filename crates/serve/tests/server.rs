@@ -1,0 +1,261 @@
+//! The server as a client meets it: real sockets, the built-in model.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
+use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::session::SessionOptions;
+use ingle_kernel::bytes::Bytes;
+use ingle_serve::{Options, Serving, serve};
+use serde_json::{Value as Json, json};
+
+/// A server on a thread, stopped when it goes.
+struct Server {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(n_lanes: usize, queue_max: usize, api_keys: &[&str]) -> Self {
+        let file = ModelFile::from_bytes("demo", Bytes::new(ingle_demo::GGUF)).unwrap();
+        let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
+        let loaded = Arc::new(Loaded::load(file, &options).unwrap());
+        let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
+        let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max }).unwrap();
+        let options = Options {
+            address: "127.0.0.1:0".parse().unwrap(),
+            api_keys: api_keys.iter().map(ToString::to_string).collect(),
+            allow_hosts: Vec::new(),
+            allow_origins: vec!["https://friend.example".into()],
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = channel();
+        let thread = std::thread::spawn({
+            let stop = stop.clone();
+            let serving = Serving { engine, name: "demo".into() };
+            move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
+        });
+        Self { address: told.recv().unwrap(), stop, thread: Some(thread) }
+    }
+
+    /// Opens a request, and leaves it to the caller to read.
+    fn open(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A body that is too large is refused before it is all there.
+        let _ = stream.write_all(body);
+        stream
+    }
+
+    /// Status, head and body of a request.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, String) {
+        let mut text = String::new();
+        self.open(method, path, headers, body).read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        (status, head.to_owned(), if is_chunked { joined(body) } else { body.to_owned() })
+    }
+
+    fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+        let (status, _, text) = self.ask("POST", path, "", body.to_string().as_bytes());
+        (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let (_, _, text) = self.ask("GET", "/metrics", "", b"");
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// The parts of a chunked body.
+fn joined(mut body: &str) -> String {
+    let mut out = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let n = usize::from_str_radix(size, 16).unwrap();
+        out.push_str(&rest[..n]);
+        body = rest[n..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    out
+}
+
+/// The JSON of each event of a stream, whose end must be there.
+fn events(text: &str) -> Vec<Json> {
+    let mut data: Vec<&str> = text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
+    assert_eq!(data.pop(), Some("[DONE]"), "{text}");
+    data.into_iter().map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+/// `into` with the fields of `more`.
+fn with(mut into: Json, more: &Json) -> Json {
+    into.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    into
+}
+
+fn chat(text: &str, more: Json) -> Json {
+    let messages = json!([{ "role": "user", "content": text }]);
+    with(json!({ "messages": messages, "temperature": 0, "max_tokens": 24 }), &more)
+}
+
+const CHAT: &str = "/v1/chat/completions";
+const STORY: &str = "Tell me a story.";
+
+#[test]
+fn a_streamed_answer_is_the_whole_one() {
+    let server = Server::start(2, 8, &[]);
+    let (status, whole) = server.post(CHAT, &chat(STORY, json!({})));
+    assert_eq!(status, 200);
+    let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    assert!(text.len() > 40 && whole["usage"]["completion_tokens"] == 24, "{whole}");
+    assert_eq!(whole["choices"][0]["finish_reason"], "length");
+    let asked = chat(STORY, json!({ "stream": true, "stream_options": { "include_usage": true } }));
+    let (_, head, streamed) = server.ask("POST", CHAT, "", asked.to_string().as_bytes());
+    assert!(head.to_lowercase().contains("text/event-stream"));
+    let events = events(&streamed);
+    let pieces: String =
+        events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(pieces, text);
+    assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
+    let last = events.last().unwrap();
+    assert_eq!((&last["usage"]["completion_tokens"], &last["choices"]), (&json!(24), &json!([])));
+    let n_cached = last["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+    assert!(n_cached > 0, "it was there already");
+}
+
+#[test]
+fn several_answers_have_seeds_of_their_own_and_the_same_seed_gives_the_same() {
+    let server = Server::start(3, 8, &[]);
+    let asked = chat(STORY, json!({ "n": 3, "temperature": 1.0, "seed": 5 }));
+    let texts = |body: &Json| -> Vec<String> {
+        let choices = body["choices"].as_array().unwrap();
+        choices.iter().map(|choice| choice["message"]["content"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = texts(&server.post(CHAT, &asked).1);
+    assert_eq!(first.len(), 3);
+    assert!(first[0] != first[1] && first[1] != first[2], "{first:?}");
+    assert_eq!(first, texts(&server.post(CHAT, &asked).1));
+}
+
+#[test]
+fn completions_go_on_with_a_text_or_with_ids() {
+    let server = Server::start(1, 8, &[]);
+    let (_, ids) = server.post("/tokenize", &json!({ "content": "Once upon", "add_special": true }));
+    let ask = |prompt: &Json| {
+        let asked = json!({ "prompt": prompt, "temperature": 0, "max_tokens": 8, "logprobs": 2 });
+        server.post("/v1/completions", &asked).1
+    };
+    let (by_text, by_ids) = (ask(&json!("Once upon")), ask(&ids["tokens"]));
+    assert_eq!(by_text["choices"], by_ids["choices"]);
+    assert_eq!(by_text["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), 8);
+    let text = by_text["choices"][0]["text"].as_str().unwrap();
+    assert!(text.starts_with(" a time"), "{text}");
+    let (_, back) = server.post("/detokenize", &ids);
+    assert!(back["content"].as_str().unwrap().ends_with("Once upon"));
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_name() {
+    let server = Server::start(1, 8, &[]);
+    let refused = |path: &str, body: Json, status: u16, word: &str| {
+        let (found, error) = server.post(path, &body);
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(found == status && message.contains(word), "{path} {body}: {found} {message}");
+    };
+    let image = json!([{ "role": "user", "content": [{ "type": "image_url" }] }]);
+    refused(CHAT, chat("x", json!({ "tempreature": 1 })), 400, "tempreature");
+    refused(CHAT, chat("x", json!({ "temperature": -1 })), 400, "temperature");
+    refused(CHAT, chat("x", json!({ "response_format": { "type": "json_object" } })), 400, "response_format");
+    refused(CHAT, chat("x", json!({ "top_logprobs": 2 })), 400, "logprobs");
+    refused(CHAT, chat("x", json!({ "model": "gpt-9" })), 404, "gpt-9");
+    refused(CHAT, chat(&"word ".repeat(2000), json!({})), 400, "512");
+    refused(CHAT, json!({ "messages": [] }), 400, "messages");
+    refused(CHAT, json!({ "messages": image }), 400, "text");
+    refused(CHAT, json!({ "messages": [{ "role": "robot", "content": "x" }] }), 400, "robot");
+    refused("/v1/completions", json!({ "prompt": [] }), 400, "prompt");
+    refused("/detokenize", json!({ "tokens": [99_999_999] }), 400, "99999999");
+    refused("/v1/nothing", json!({}), 404, "/v1/nothing");
+    for body in [&b"{\"messages\": \"\xff\"}"[..], &[b'['; 5000][..], b""] {
+        let (status, _, text) = server.ask("POST", CHAT, "", body);
+        assert!(status == 400 && text.contains("no JSON"), "{status} {text}");
+    }
+    let (status, _, _) = server.ask("GET", CHAT, "", b"");
+    assert_eq!(status, 405);
+    assert_eq!(server.post(CHAT, &chat("Hello", json!({}))).0, 200, "nobody else was harmed");
+}
+
+#[test]
+fn a_server_with_keys_asks_for_one_and_pages_of_others_may_not_ask() {
+    let server = Server::start(1, 8, &["secret"]);
+    let models = |headers: &str| server.ask("GET", "/v1/models", headers, b"").0;
+    assert_eq!(models(""), 401);
+    assert_eq!(models("Authorization: Bearer wrong\r\n"), 401);
+    assert_eq!(models("Authorization: Bearer secret\r\n"), 200);
+    assert_eq!(models("Authorization: Bearer secret\r\nOrigin: https://evil.example\r\n"), 403);
+    assert_eq!(models("Authorization: Bearer secret\r\nOrigin: https://friend.example\r\n"), 200);
+    let (status, head, _) = server.ask("OPTIONS", CHAT, "Origin: https://friend.example\r\n", b"");
+    let allows = "access-control-allow-origin: https://friend.example";
+    assert!(status == 204 && head.to_lowercase().contains(allows), "{head}");
+    let (status, head, page) = server.ask("GET", "/", "", b"");
+    assert!(status == 200 && head.to_lowercase().contains("content-security-policy") && page.contains("<html"));
+}
+
+#[test]
+fn a_client_that_goes_ends_its_answer() {
+    let server = Server::start(1, 8, &[]);
+    // An answer that may not end.
+    let (_, end) = server.post("/tokenize", &json!({ "content": "<|im_end|><|endoftext|>" }));
+    let bias: serde_json::Map<_, _> =
+        end["tokens"].as_array().unwrap().iter().map(|id| (id.to_string(), json!(-100))).collect();
+    let endless = json!({ "logit_bias": bias, "max_tokens": 1_000_000, "overflow": "drop-oldest", "stream": true });
+    let asked = chat(STORY, with(endless, &json!({ "temperature": 1 })));
+    let mut stream = server.open("POST", CHAT, "", asked.to_string().as_bytes());
+    let mut some = [0; 2000];
+    stream.read_exact(&mut some).unwrap();
+    assert_eq!(server.metric("ingle_running"), 1);
+    drop(stream);
+    let begin = Instant::now();
+    while server.metric("ingle_running") > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it goes on for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.post(CHAT, &chat("Hello", json!({}))).0, 200);
+}
+
+#[test]
+fn a_full_queue_says_when_to_come_again() {
+    let server = Server::start(1, 1, &[]);
+    let asked = chat(STORY, json!({ "stream": true, "max_tokens": 400, "temperature": 1 })).to_string();
+    let held: Vec<TcpStream> = (0..8).map(|_| server.open("POST", CHAT, "", asked.as_bytes())).collect();
+    let read = |mut stream: TcpStream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let answers: Vec<String> = held.into_iter().map(read).collect();
+    let is_busy = |text: &&String| text.starts_with("HTTP/1.1 503");
+    let busy: Vec<&String> = answers.iter().filter(is_busy).collect();
+    assert!(!busy.is_empty() && busy.len() < 8, "{} of 8 were refused", busy.len());
+    assert!(busy.iter().all(|text| text.to_lowercase().contains("retry-after: ")));
+    assert!(answers.iter().all(|text| is_busy(&text) || text.contains("[DONE]")));
+}
