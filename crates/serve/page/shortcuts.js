@@ -1,0 +1,60 @@
+// The keyboard: one table of keys and what they do, which is also what the dialog shows.
+//
+// Keys are told apart by their place (`code`), so that Alt with a letter works where it would type a sign. A key without
+// Alt or Ctrl only counts outside of fields. `name` is an action of main.js; rows without one are told but handled where
+// they happen.
+
+import { byId, el } from './dom.js';
+import { open } from './dialogs.js';
+
+export const SHORTCUTS = [
+  { keys: 'Enter', does: 'Send' },
+  { keys: 'Shift Enter', does: 'New line' },
+  { keys: '↑', does: 'Edit the last message, from an empty field' },
+  { keys: 'Esc', does: 'Stop the answer' },
+  { keys: 'Alt N', code: 'KeyN', alt: true, name: 'newChat', does: 'New chat' },
+  { keys: 'Alt K', code: 'KeyK', alt: true, name: 'find', does: 'Find a chat' },
+  { keys: 'Alt ↑', code: 'ArrowUp', alt: true, name: 'before', does: 'The chat above in the list' },
+  { keys: 'Alt ↓', code: 'ArrowDown', alt: true, name: 'behind', does: 'The chat below in the list' },
+  { keys: 'Alt B', code: 'KeyB', alt: true, name: 'side', does: 'Show or hide the list' },
+  { keys: 'Alt R', code: 'KeyR', alt: true, name: 'regenerate', does: 'Make the last answer again' },
+  { keys: 'Alt C', code: 'KeyC', alt: true, name: 'copyLast', does: 'Copy the last answer' },
+  { keys: 'Alt O', code: 'KeyO', alt: true, name: 'thinking', does: 'Open or fold the last thinking' },
+  { keys: 'Alt M', code: 'KeyM', alt: true, name: 'model', does: 'Choose the model' },
+  { keys: 'Alt S', code: 'KeyS', alt: true, name: 'settings', does: 'Settings of this chat' },
+  { keys: 'Alt T', code: 'KeyT', alt: true, name: 'rename', does: 'Rename this chat' },
+  { keys: 'Alt X', code: 'KeyX', alt: true, name: 'exportMarkdown', does: 'Export this chat as Markdown' },
+  { keys: 'Alt Delete', code: 'Delete', alt: true, name: 'remove', does: 'Delete this chat' },
+  { keys: 'Alt Z', code: 'KeyZ', alt: true, name: 'undo', does: 'Bring back what was deleted' },
+  { keys: 'Alt L', code: 'KeyL', alt: true, name: 'theme', does: 'Light, dark, as the system' },
+  { keys: 'PageUp', code: 'PageUp', inFields: true, name: 'pageUp', does: 'Read up' },
+  { keys: 'PageDown', code: 'PageDown', inFields: true, name: 'pageDown', does: 'Read down' },
+  { keys: '/', key: '/', name: 'write', does: 'To the message field' },
+  { keys: 'F2  Delete', does: 'Rename or delete a chat in the list' },
+  { keys: '?', key: '?', name: 'help', does: 'These shortcuts (Alt H in a field)' },
+  { keys: 'Alt H', code: 'KeyH', alt: true, name: 'help', quiet: true },
+];
+
+/** Runs `actions[name]` for the keys of the table. */
+export function listen(actions) {
+  document.addEventListener('keydown', (event) => {
+    if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
+    if (event.key === 'Escape') {
+      actions.escape();
+      return;
+    }
+    const inField = event.target.closest?.('input, textarea, select');
+    const found = SHORTCUTS.find(({ name, code, key, alt = false, inFields = false }) => name && alt === event.altKey
+      && (code ? code === event.code : key === event.key) && (alt || inFields || !inField));
+    if (!found) return;
+    event.preventDefault();
+    actions[found.name]();
+  });
+}
+
+export function showShortcuts() {
+  const rows = SHORTCUTS.filter(({ quiet }) => !quiet).flatMap(({ keys, does }) => [
+    el('dt', {}, ...keys.split(' ').filter(Boolean).map((key) => el('kbd', {}, key))), el('dd', {}, does)]);
+  byId('shortcut-rows').replaceChildren(...rows);
+  return open(byId('shortcuts'), () => true);
+}
