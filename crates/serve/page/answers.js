@@ -29,8 +29,8 @@ export class Answers {
     this.#running.get(chatId)?.abort.abort();
   }
 
-  /** Asks for `message`, which is in the chat and empty; resolves when it is over. */
-  async start(chat, message, body) {
+  /** Asks for `message`, which is in the chat and empty; `makeBody` gives the request. Resolves when it is over. */
+  async start(chat, message, makeBody) {
     const run = { chat, message, abort: new AbortController() };
     this.#running.set(chat.id, run);
     const started = performance.now();
@@ -52,7 +52,7 @@ export class Answers {
       }
     };
     try {
-      const { finish, usage, timings, model } = await this.#api.answer(body, run.abort.signal, onDelta);
+      const { finish, usage, timings, model } = await this.#api.answer(await makeBody(), run.abort.signal, onDelta);
       Object.assign(message, { finish: finish ?? 'stop', usage, timings });
       if (model) message.model = model;
     } catch (error) {

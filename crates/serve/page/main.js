@@ -34,6 +34,7 @@ const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user'))
 const answers = new Answers(api, { grew, ended, save });
 let chat = null;          // the open chat; not stored before it has a message
 let deleted = [];         // what the last deletion took, to bring back
+const gone = new Set();   // identifiers of deleted chats: an answer that still ends must not store one again
 
 function makeId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -49,6 +50,7 @@ function blankChat() {
 async function openNamed() {
   const id = location.hash.slice(1);
   const found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : await store.chat(id)));
+  if (id !== location.hash.slice(1)) return; // another was asked for meanwhile
   if (id && !found) history.replaceState(null, '', '#');
   chat = found || (chat && chat.messages.length === 0 ? chat : blankChat());
   for (const message of chat.messages) {
@@ -90,6 +92,7 @@ async function drawList() {
 
 let toldFull = false;
 async function save(changed) {
+  if (gone.has(changed.id)) return;
   try {
     await store.put(changed);
   } catch (error) {
@@ -131,11 +134,15 @@ function regenerate(message) {
 
 /** Has the model answer a message of the open chat. */
 function answer(question) {
-  const messages = conversation.request(chat, question);
-  const model = models.current;
-  chat.model = model;
-  const message = conversation.append(chat, question.id, { id: makeId(), role: 'assistant', content: '', model, created: Date.now() });
-  answers.start(chat, message, { model, messages, ...requestFields(chat.sampling) });
+  const asked = chat;
+  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling) };
+  asked.model = models.current;
+  const message = conversation.append(asked, question.id, { id: makeId(), role: 'assistant', content: '', model: asked.model, created: Date.now() });
+  answers.start(asked, message, async () => {
+    if (!models.current) await models.refresh(); // the server may be back
+    asked.model = message.model ||= models.current;
+    return { model: message.model, ...body };
+  });
   changed();
   view.toEnd();
 }
@@ -189,10 +196,9 @@ async function rename(id) {
 }
 
 async function remove(id) {
-  const gone = await byName(id);
-  if (!gone || gone.messages.length === 0) return;
-  answers.stop(id);
-  await takeAway([gone]);
+  const unwanted = await byName(id);
+  if (!unwanted || unwanted.messages.length === 0) return;
+  await takeAway([unwanted]);
   notify('Chat deleted.', { label: 'Bring back', run: undo });
 }
 
@@ -201,14 +207,17 @@ async function removeAll() {
   if (!all.length) return;
   const sure = await ask({ title: `Delete all ${all.length} chats?`, text: 'They are kept nowhere but in this browser.', action: 'Delete all', danger: true });
   if (!sure) return;
-  for (const id of answers.chatIds) answers.stop(id);
   await takeAway(all);
   notify('All chats deleted.', { label: 'Bring back', run: undo });
 }
 
 async function takeAway(chats) {
   deleted = chats;
-  for (const { id } of chats) await store.remove(id);
+  for (const { id } of chats) {
+    gone.add(id);
+    answers.stop(id);
+    await store.remove(id);
+  }
   if (chats.some(({ id }) => id === chat.id)) newChat();
   else drawList();
   composer.focus();
@@ -217,7 +226,10 @@ async function takeAway(chats) {
 async function undo() {
   const back = deleted;
   deleted = [];
-  for (const one of back) await save(one);
+  for (const one of back) {
+    gone.delete(one.id);
+    await save(one);
+  }
   if (back.length === 1) location.hash = back[0].id;
   drawList();
 }

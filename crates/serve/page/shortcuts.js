@@ -1,7 +1,8 @@
 // The keyboard: one table of keys and what they do, which is also what the dialog shows.
 //
-// Keys are told apart by their place (`code`), so that Alt with a letter works where it would type a sign. A key without
-// Alt or Ctrl only counts outside of fields. `name` is an action of main.js; rows without one are told but handled where
+// Keys are told apart by their place (`code`), so that Alt with a letter works where it would type a sign. On a Mac, where
+// Option with a letter is how some languages are written, those rows take Ctrl instead. A key without either only counts
+// outside of fields. `name` is an action of main.js; rows without one are told but handled where
 // they happen.
 
 import { byId, el } from './dom.js';
@@ -31,21 +32,28 @@ export const SHORTCUTS = [
   { keys: 'PageDown', code: 'PageDown', inFields: true, name: 'pageDown', does: 'Read down' },
   { keys: '/', key: '/', name: 'write', does: 'To the message field' },
   { keys: 'F2  Delete', does: 'Rename or delete a chat in the list' },
-  { keys: '?', key: '?', name: 'help', does: 'These shortcuts (Alt H in a field)' },
-  { keys: 'Alt H', code: 'KeyH', alt: true, name: 'help', quiet: true },
+  { keys: '?', key: '?', name: 'help', does: 'These shortcuts' },
+  { keys: 'Alt H', code: 'KeyH', alt: true, name: 'help', does: 'These shortcuts, also from a field' },
 ];
+
+const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
+
+function modifier({ alt = false, code = '' }) {
+  return !alt ? null : MAC && code.startsWith('Key') ? 'Ctrl' : 'Alt';
+}
 
 /** Runs `actions[name]` for the keys of the table. */
 export function listen(actions) {
   document.addEventListener('keydown', (event) => {
-    if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
+    if (event.defaultPrevented || event.isComposing || event.metaKey || document.querySelector('dialog[open]')) return;
     if (event.key === 'Escape') {
       actions.escape();
       return;
     }
     const inField = event.target.closest?.('input, textarea, select');
-    const found = SHORTCUTS.find(({ name, code, key, alt = false, inFields = false }) => name && alt === event.altKey
-      && (code ? code === event.code : key === event.key) && (alt || inFields || !inField));
+    const found = SHORTCUTS.find((row) => row.name && (row.code ? row.code === event.code : row.key === event.key)
+      && event.altKey === (modifier(row) === 'Alt') && event.ctrlKey === (modifier(row) === 'Ctrl')
+      && (row.alt || row.inFields || !inField));
     if (!found) return;
     event.preventDefault();
     actions[found.name]();
@@ -53,8 +61,8 @@ export function listen(actions) {
 }
 
 export function showShortcuts() {
-  const rows = SHORTCUTS.filter(({ quiet }) => !quiet).flatMap(({ keys, does }) => [
-    el('dt', {}, ...keys.split(' ').filter(Boolean).map((key) => el('kbd', {}, key))), el('dd', {}, does)]);
+  const rows = SHORTCUTS.flatMap((row) => [
+    el('dt', {}, ...row.keys.replace('Alt', modifier(row) ?? 'Alt').split(' ').filter(Boolean).map((key) => el('kbd', {}, key))), el('dd', {}, row.does)]);
   byId('shortcut-rows').replaceChildren(...rows);
   return open(byId('shortcuts'), () => true);
 }

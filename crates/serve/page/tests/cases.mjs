@@ -66,8 +66,8 @@ export const CASES = [
       assert.deepEqual(sent[0], { model, messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'Hello' }],
         temperature: 0, top_p: 0.9, top_k: 20, min_p: 0.1, max_tokens: 12, seed: 7, stop: ['END\n', 'never'], stream: true, stream_options: { include_usage: true } });
       await ask(page, 'More');
-      const answer = await page.evaluate(async () => (await (await fetch('/page/store.js'), import('/page/store.js'))).openStore().then((s) => s.all()));
-      assert.deepEqual(sent[1].messages.slice(1), [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: answer[0].messages[1].content }, { role: 'user', content: 'More' }]);
+      const [kept] = await page.evaluate(async () => (await (await import('/page/store.js')).openStore()).all());
+      assert.deepEqual(sent[1].messages.slice(1), [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: kept.messages[1].content }, { role: 'user', content: 'More' }]);
       await page.click('#settings-open');
       await page.fill('#setting-top_p', '2');
       await page.click('#settings .primary');
@@ -398,6 +398,36 @@ export const CASES = [
       await page.click('.failed button');
       await page.waitForFunction(() => !document.querySelector('.failed') && document.querySelector('.assistant .cost'));
       assert.ok((await text(page, '.answer')).length > 0);
+    },
+  },
+  {
+    name: 'a server that is gone and comes back', async run(context, origin) {
+      await context.route('**/v1/**', (route) => route.abort());
+      const page = await context.newPage();
+      await page.goto(origin);
+      await page.waitForFunction(() => document.querySelector('#model').textContent === 'no server');
+      await page.fill('#prompt', 'Hello');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('.failed');
+      assert.match(await text(page, '.failed'), /can't be reached/);
+      await context.unroute('**/v1/**');
+      await page.click('.failed button');
+      await page.waitForFunction(() => !document.querySelector('.failed') && document.querySelector('.assistant .cost'));
+      assert.ok((await text(page, '.answer')).length > 0);
+      assert.ok(await page.isEnabled('#model'));
+    },
+  },
+  {
+    name: 'a chat deleted amid its answer stays deleted', async run(context, origin) {
+      const page = await open(context, origin);
+      await page.fill('#prompt', `${STORY} Make it long.`);
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('article.assistant');
+      await page.keyboard.press('Alt+Delete');
+      await page.waitForSelector('#chats .none');
+      await page.waitForTimeout(500);
+      await page.reload();
+      await page.waitForSelector('#chats .none');
     },
   },
   {
