@@ -120,9 +120,9 @@ export class MessageView {
       const status = el('span', { class: 'status' });
       const tick = () => {
         const { content, reasoning, created } = this.#message;
-        const doing = content !== '' ? 'Writing' : reasoning ? 'Thinking' : 'Reading';
+        const doing = content !== '' ? ['Writing'] : reasoning ? [] : ['Reading']; // thinking says so above
         const waited = Date.now() - created;
-        status.textContent = waited < 1000 ? doing : `${doing} · ${Math.floor(waited / 1000)} s`;
+        status.textContent = [...doing, ...(waited < 1000 ? [] : [`${Math.floor(waited / 1000)} s`])].join(' · ');
         if (!this.node.isConnected && waited > 2000) clearInterval(this.#clock);
       };
       tick();

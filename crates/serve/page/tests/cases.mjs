@@ -575,7 +575,8 @@ export const CASES = [
       await page.evaluate(() => {
         window.changed = new Map();
         window.frames = [];
-        new MutationObserver((list) => { for (const m of list) { const id = m.target.nodeType === 1 ? m.target.closest('article')?.dataset.id : null; if (id) window.changed.set(id, (window.changed.get(id) ?? 0) + 1); } })
+        window.batches = 0;
+        new MutationObserver((list) => { window.batches += 1; window.kept ??= document.querySelectorAll('article:last-child .table').length > 2 ? document.querySelector('article:last-child .table') : undefined; for (const m of list) { const id = m.target.nodeType === 1 ? m.target.closest('article')?.dataset.id : null; if (id) window.changed.set(id, (window.changed.get(id) ?? 0) + 1); } })
           .observe(document.querySelector('#column'), { subtree: true, childList: true, characterData: true });
         let last = performance.now();
         const tick = (now) => { window.frames.push(now - last); last = now; requestAnimationFrame(tick); };
@@ -584,9 +585,11 @@ export const CASES = [
       await page.fill('#prompt', 'Go on');
       await page.keyboard.press('Enter');
       await page.waitForFunction(() => [...document.querySelectorAll('.assistant')].at(-1)?.querySelector('.cost') && document.querySelectorAll('.user .said')[document.querySelectorAll('.user .said').length - 1].textContent === 'Go on', null, { timeout: 30_000 });
-      const { touched, frames } = await page.evaluate(() => ({ touched: window.changed.size, frames: window.frames.sort((a, b) => a - b) }));
+      const { touched, batches, kept, frames } = await page.evaluate(() => ({ touched: window.changed.size, batches: window.batches, kept: window.kept?.isConnected ?? null, frames: window.frames.sort((a, b) => a - b) }));
       console.log(`      opened in ${Math.round(open_ms)} ms; ${frames.length} frames while 3,000 pieces came: 99 % within ${Math.round(frames[Math.floor(frames.length * 0.99)])} ms, slowest ${Math.round(frames.at(-1))} ms`);
       assert.ok(frames[Math.floor(frames.length / 2)] < 50, 'half of the frames took 50 ms or more');
+      assert.equal(kept, true, 'a finished block was drawn again');
+      assert.ok(batches < frames.length + 30, `${batches} changes in ${frames.length} frames`);
       assert.equal(touched, 1, 'messages other than the growing one were drawn again');
       assert.ok(open_ms < 2000, `opening took ${open_ms} ms`);
       await page.evaluate(() => { document.querySelector('#scroll').scrollTop = 0; });
