@@ -9,16 +9,56 @@ use crate::refusal::Refusal;
 /// A file of the page.
 struct File {
     name: &'static str,
-    kind: &'static str,
     text: &'static str,
 }
 
+macro_rules! files {
+    ($($name:literal,)*) => {
+        &[$(File { name: $name, text: include_str!(concat!("../page/", $name)) },)*]
+    };
+}
+
 /// All of them; the first is what `/` shows.
-static FILES: &[File] = &[File {
-    name: "index.html",
-    kind: "text/html; charset=utf-8",
-    text: include_str!("../page/index.html"),
-}];
+static FILES: &[File] = files![
+    "index.html",
+    "announce.js",
+    "answers.js",
+    "api.js",
+    "chat_list.js",
+    "composer.js",
+    "conversation.js",
+    "conversation_view.js",
+    "dialogs.js",
+    "dom.js",
+    "early.js",
+    "inline.js",
+    "main.js",
+    "mark.svg",
+    "markdown.js",
+    "markdown_view.js",
+    "measure.js",
+    "message_view.js",
+    "model_picker.js",
+    "sampling.js",
+    "settings_form.js",
+    "shortcuts.js",
+    "sse.js",
+    "store.js",
+    "style.css",
+    "theme.js",
+    "transfer.js",
+];
+
+impl File {
+    fn kind(&self) -> &'static str {
+        match self.name.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            _ => "text/javascript; charset=utf-8",
+        }
+    }
+}
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -37,11 +77,28 @@ pub async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
 
 fn respond(file: &'static File) -> Response {
     let headers: [(HeaderName, HeaderValue); 5] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(file.kind)),
+        (header::CONTENT_TYPE, HeaderValue::from_static(file.kind())),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, file.text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_is_there_is_served_and_all_are_small() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/page");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let is_served = FILES.iter().any(|file| file.name == name);
+            assert!(is_served || entry.file_type().unwrap().is_dir(), "{name} is not served");
+        }
+        assert!(FILES.iter().map(|file| file.text.len()).sum::<usize>() < 200_000);
+    }
 }

@@ -217,7 +217,9 @@ fn a_server_with_keys_asks_for_one_and_pages_of_others_may_not_ask() {
     let allows = "access-control-allow-origin: https://friend.example";
     assert!(status == 204 && head.to_lowercase().contains(allows), "{head}");
     let (status, head, page) = server.ask("GET", "/", "", b"");
-    assert!(status == 200 && head.to_lowercase().contains("content-security-policy") && page.contains("<html"));
+    assert!(
+        status == 200 && head.to_lowercase().contains("content-security-policy") && page.contains("<html")
+    );
 }
 
 #[test]
@@ -227,7 +229,8 @@ fn a_client_that_goes_ends_its_answer() {
     let (_, end) = server.post("/tokenize", &json!({ "content": "<|im_end|><|endoftext|>" }));
     let bias: serde_json::Map<_, _> =
         end["tokens"].as_array().unwrap().iter().map(|id| (id.to_string(), json!(-100))).collect();
-    let endless = json!({ "logit_bias": bias, "max_tokens": 1_000_000, "overflow": "drop-oldest", "stream": true });
+    let endless =
+        json!({ "logit_bias": bias, "max_tokens": 1_000_000, "overflow": "drop-oldest", "stream": true });
     let asked = chat(STORY, with(endless, &json!({ "temperature": 1 })));
     let mut stream = server.open("POST", CHAT, "", asked.to_string().as_bytes());
     let mut some = [0; 2000];

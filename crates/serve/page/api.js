@@ -1,0 +1,159 @@
+// The server as the page sees it: the list of models, and an answer that arrives piece by piece.
+//
+// Requests go to the page's own origin, nowhere else (the server's Content-Security-Policy says so too). An error carries
+// the server's own sentence. When a key is asked for, `onKeyNeeded` gets one from the person, it is kept for this tab's
+// session, and the request is made again. Left out: retries; a failed answer is shown and made again when asked for.
+
+import { readTimings, readUsage } from './measure.js';
+import { SseParser } from './sse.js';
+
+const KEY_NAME = 'ingle-key';
+
+export class ApiError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export class Api {
+  #key = '';
+  #onKeyNeeded;
+  #asking = null;
+
+  /** `onKeyNeeded(message)` resolves to a key, or to null when the person gives none. */
+  constructor(onKeyNeeded) {
+    this.#onKeyNeeded = onKeyNeeded;
+    try {
+      this.#key = sessionStorage.getItem(KEY_NAME) ?? '';
+    } catch {
+      // storage is denied: the key lives as long as the page
+    }
+  }
+
+  async models(signal) {
+    const response = await this.#fetch('/v1/models', { signal });
+    const list = (await json(response))?.data;
+    if (!Array.isArray(list)) throw new ApiError('The server\'s list of models has no "data".', response.status);
+    return list.map((model) => model?.id).filter((id) => typeof id === 'string');
+  }
+
+  /**
+   * Asks for an answer. `onDelta({content, reasoning})` hears each piece; resolves to {finish, usage, timings, model}.
+   * Aborting `signal` closes the connection, which is how the server learns to stop.
+   */
+  async answer(body, signal, onDelta) {
+    const request = { ...body, stream: true, stream_options: { include_usage: true } };
+    const headers = { 'Content-Type': 'application/json', Accept: 'text/event-stream' };
+    const response = await this.#fetch('/v1/chat/completions', { method: 'POST', headers, body: JSON.stringify(request), signal });
+    if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+      throw new ApiError('The server did not answer with a stream of events.', response.status);
+    }
+    const end = { finish: null, usage: null, timings: null, model: '' };
+    let whole = false;
+    for await (const { data } of events(response)) {
+      if (data === '[DONE]') {
+        whole = true;
+        break;
+      }
+      take(parse(data), end, onDelta);
+    }
+    if (!whole && end.finish === null) throw new ApiError('The connection ended before the answer did.', response.status);
+    return end;
+  }
+
+  async #fetch(path, options) {
+    for (;;) {
+      const headers = this.#key ? { ...options.headers, Authorization: `Bearer ${this.#key}` } : options.headers;
+      let response;
+      try {
+        response = await fetch(path, { ...options, headers, cache: 'no-store', credentials: 'omit' });
+      } catch (error) {
+        if (error.name === 'AbortError') throw error;
+        throw new ApiError('The server can\'t be reached. Is it still running?', 0);
+      }
+      if (response.ok) return response;
+      const message = await errorMessage(response);
+      if (response.status !== 401 || !(await this.#askForKey(message))) throw new ApiError(message, response.status);
+    }
+  }
+
+  /** One question at a time, however many requests need the key. */
+  async #askForKey(message) {
+    this.#asking ??= this.#onKeyNeeded(message).finally(() => { this.#asking = null; });
+    const key = await this.#asking;
+    if (!key) return false;
+    this.#key = key;
+    try {
+      sessionStorage.setItem(KEY_NAME, key);
+    } catch {
+      // as above
+    }
+    return true;
+  }
+}
+
+/** The events of a response, as they come. */
+async function* events(response) {
+  const parser = new SseParser();
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield* parser.push(value);
+    }
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw error instanceof TypeError ? new ApiError('The connection to the server broke.', 0) : error;
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function take(chunk, end, onDelta) {
+  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0);
+  const choice = chunk.choices?.[0];
+  const content = choice?.delta?.content;
+  const reasoning = choice?.delta?.reasoning_content;
+  if (content || reasoning) onDelta({ content: String(content ?? ''), reasoning: String(reasoning ?? '') });
+  if (typeof choice?.finish_reason === 'string') end.finish = choice.finish_reason;
+  if (typeof chunk.model === 'string') end.model = chunk.model;
+  end.usage = readUsage(chunk.usage) ?? end.usage;
+  end.timings = readTimings(chunk.timings) ?? end.timings;
+}
+
+function parse(data) {
+  try {
+    const value = JSON.parse(data);
+    if (value !== null && typeof value === 'object') return value;
+  } catch {
+    // told below
+  }
+  throw new ApiError('The server sent an event that is not a JSON object.', 0);
+}
+
+async function errorMessage(response) {
+  let said = null;
+  try {
+    said = sentence((await response.json()).error);
+  } catch {
+    // no JSON: the status has to do
+  }
+  const wait = Number(response.headers.get('Retry-After'));
+  const later = response.status === 503 && wait > 0 ? ` Try again in ${wait} s.` : '';
+  return (said ?? `The server answered ${response.status} ${response.statusText}`.trim()) + later;
+}
+
+function sentence(error) {
+  const message = typeof error === 'string' ? error : error?.message;
+  return typeof message === 'string' && message !== '' ? message.slice(0, 2000) : null;
+}
+
+async function json(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError('The server\'s answer is not JSON.', response.status);
+  }
+}

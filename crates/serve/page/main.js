@@ -1,0 +1,337 @@
+// The page of `ingle serve`: holds the chats, and lets the views show them and the server answer.
+//
+// One chat is open, named by the address's fragment, so that Back, reload and links work. What happens to it is a function
+// here: send, edit, regenerate, turn to another version, rename, delete, export, import. Each changes the chat (which is
+// plain data, conversation.js), stores it and draws what differs. In reading order: dom, sse, api; inline, markdown,
+// markdown_view; conversation, sampling, measure, transfer, store; the views; this file.
+
+import { announce, notify } from './announce.js';
+import { Answers } from './answers.js';
+import { Api } from './api.js';
+import { ChatList } from './chat_list.js';
+import { Composer } from './composer.js';
+import * as conversation from './conversation.js';
+import { ConversationView } from './conversation_view.js';
+import { ask, watchMenus } from './dialogs.js';
+import { byId, copyText, el, saveFile } from './dom.js';
+import { costOf } from './measure.js';
+import { ModelPicker } from './model_picker.js';
+import { requestFields } from './sampling.js';
+import { askSettings } from './settings_form.js';
+import { listen, showShortcuts } from './shortcuts.js';
+import { openStore, preferences } from './store.js';
+import { nextTheme } from './theme.js';
+import { FILE_BYTES_MAX, fileName, fromJson, toJson, toMarkdown } from './transfer.js';
+
+const store = await openStore();
+const api = new Api((message) => ask({
+  title: 'This server asks for a key', text: `${message} It is kept until this tab is closed.`, field: 'password', action: 'Use key',
+}));
+const models = new ModelPicker(api, (model) => { chat.model = model; });
+const view = new ConversationView({ edit, regenerate, turn, spoken: announce });
+const list = new ChatList({ rename, remove });
+const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user')) });
+const answers = new Answers(api, { grew, ended, save });
+let chat = null;          // the open chat; not stored before it has a message
+let deleted = [];         // what the last deletion took, to bring back
+const gone = new Set();   // identifiers of deleted chats: an answer that still ends must not store one again
+
+function makeId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+// Opening
+
+function blankChat() {
+  return conversation.newChat(makeId(), Date.now(), preferences.get('defaults', {}));
+}
+
+/** Opens the chat that the address names, or a new one. */
+async function openNamed() {
+  const id = location.hash.slice(1);
+  const found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : await store.chat(id)));
+  if (id !== location.hash.slice(1)) return; // another was asked for meanwhile
+  if (id && !found) history.replaceState(null, '', '#');
+  chat = found || (chat && chat.messages.length === 0 ? chat : blankChat());
+  for (const message of chat.messages) {
+    if (message.role === 'assistant' && !message.finish && message !== answers.of(chat.id)?.message) message.finish = 'cut';
+  }
+  draw();
+  models.show(chat.model);
+  if (!list.isDrawer || !byId('side').contains(document.activeElement)) composer.focus();
+}
+
+function newChat() {
+  chat = blankChat();
+  if (location.hash.length > 1) history.pushState(null, '', '#');
+  if (list.isDrawer) list.toggle(false);
+  draw();
+  models.show('');
+  composer.focus();
+}
+
+function draw() {
+  const running = answers.of(chat.id)?.message ?? null;
+  view.show(chat, running);
+  composer.show(chat.id, running !== null);
+  const title = chat.title || 'New chat';
+  byId('title').textContent = title;
+  document.title = chat.title ? `${title} · Ingle` : 'Ingle';
+  for (const id of ['rename', 'export-markdown', 'export-json', 'delete']) byId(id).disabled = chat.messages.length === 0;
+  const set = chat.system.trim() !== '' || Object.keys(chat.sampling).length > 0;
+  byId('settings-open').classList.toggle('set', set);
+  drawList();
+}
+
+let drawing = 0;
+async function drawList() {
+  const turnOf = ++drawing;
+  const summaries = await store.summaries();
+  if (turnOf === drawing) list.show(summaries, chat.id, answers.chatIds);
+}
+
+let toldFull = false;
+async function save(changed) {
+  if (gone.has(changed.id)) return;
+  try {
+    await store.put(changed);
+  } catch (error) {
+    if (!toldFull) notify(`This browser could not keep the chat: ${error.message}. Export it, or delete old chats.`);
+    toldFull = true;
+  }
+}
+
+/** Stores and draws the open chat after a change to what it says. */
+async function changed() {
+  chat.updated = Date.now();
+  const saved = save(chat);
+  if (location.hash.slice(1) !== chat.id) history.pushState(null, '', `#${chat.id}`);
+  draw();
+  await saved;
+  drawList();
+}
+
+// Talking
+
+function send(text) {
+  answer(conversation.append(chat, chat.head, { id: makeId(), role: 'user', content: text, created: Date.now() }));
+}
+
+function edit(message) {
+  if (!message || answers.of(chat.id)) return;
+  view.edit(message, (text) => {
+    composer.focus();
+    if (text === null) return;
+    answer(conversation.append(chat, message.parent, { id: makeId(), role: 'user', content: text, created: Date.now() }));
+  });
+}
+
+function regenerate(message) {
+  if (!message || answers.of(chat.id)) return;
+  const question = conversation.find(chat, message.parent);
+  if (question) answer(question);
+}
+
+/** Has the model answer a message of the open chat. */
+function answer(question) {
+  const asked = chat;
+  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling) };
+  asked.model = models.current;
+  const message = conversation.append(asked, question.id, { id: makeId(), role: 'assistant', content: '', model: asked.model, created: Date.now() });
+  answers.start(asked, message, async () => {
+    if (!models.current) await models.refresh(); // the server may be back
+    asked.model = message.model ||= models.current;
+    return { model: message.model, ...body };
+  });
+  changed();
+  view.toEnd();
+}
+
+function stop() {
+  answers.stop(chat.id);
+}
+
+function grew(grown, message) {
+  if (grown === chat) view.grow(message);
+}
+
+function ended(finished, message) {
+  finished.updated = Date.now();
+  save(finished).then(drawList);
+  if (finished === chat) {
+    view.finish(message);
+    composer.show(chat.id, false);
+  } else if (!message.error) {
+    notify(`Answered: ${finished.title}`, { label: 'Show', run: () => { location.hash = finished.id; } });
+  }
+  if (message.error) models.refresh();
+  else announce(message.finish === 'stopped' ? 'Answer stopped.' : `Answer finished. ${costOf(message).slice(0, 2).join(', ')}`);
+}
+
+function turn(message, step) {
+  if (answers.of(chat.id)) return;
+  const all = conversation.siblings(chat, message);
+  const other = all[all.indexOf(message) + step];
+  if (!other) return;
+  conversation.show(chat, other);
+  changed();
+}
+
+function lastOf(role) {
+  return conversation.path(chat).findLast((message) => message.role === role) ?? null;
+}
+
+// Keeping
+
+const byName = async (id) => (id === chat.id ? chat : answers.of(id)?.chat ?? store.chat(id));
+
+async function rename(id) {
+  const named = await byName(id);
+  if (!named || named.messages.length === 0) return;
+  const title = await ask({ title: 'Rename this chat', field: 'text', value: named.title, action: 'Rename' });
+  if (title === null || title.trim() === '') return;
+  Object.assign(named, { title: conversation.titleOf(title), named: true });
+  await save(named);
+  draw();
+}
+
+async function remove(id) {
+  const unwanted = await byName(id);
+  if (!unwanted || unwanted.messages.length === 0) return;
+  await takeAway([unwanted]);
+  notify('Chat deleted.', { label: 'Bring back', run: undo });
+}
+
+async function removeAll() {
+  const all = await store.all();
+  if (!all.length) return;
+  const sure = await ask({ title: `Delete all ${all.length} chats?`, text: 'They are kept nowhere but in this browser.', action: 'Delete all', danger: true });
+  if (!sure) return;
+  await takeAway(all);
+  notify('All chats deleted.', { label: 'Bring back', run: undo });
+}
+
+async function takeAway(chats) {
+  deleted = chats;
+  for (const { id } of chats) {
+    gone.add(id);
+    answers.stop(id);
+    await store.remove(id);
+  }
+  if (chats.some(({ id }) => id === chat.id)) newChat();
+  else drawList();
+  composer.focus();
+}
+
+async function undo() {
+  const back = deleted;
+  deleted = [];
+  for (const one of back) {
+    gone.delete(one.id);
+    await save(one);
+  }
+  if (back.length === 1) location.hash = back[0].id;
+  drawList();
+}
+
+function exportMarkdown() {
+  if (chat.messages.length) saveFile(fileName(chat.title, 'md'), 'text/markdown', toMarkdown(chat));
+}
+
+function exportJson() {
+  saveFile(fileName(chat.title, 'json'), 'application/json', toJson([chat]));
+}
+
+async function exportAll() {
+  saveFile('ingle-chats.json', 'application/json', toJson(await store.all()));
+}
+
+async function importFile(file) {
+  if (!file) return;
+  try {
+    if (file.size > FILE_BYTES_MAX) throw new Error(`This file has ${file.size} bytes; the most that is read is ${FILE_BYTES_MAX}.`);
+    const chats = fromJson(await file.text(), makeId, Date.now());
+    for (const one of chats) await save(one);
+    if (chats.length === 1) location.hash = chats[0].id;
+    notify(chats.length === 1 ? 'One chat imported.' : `${chats.length} chats imported.`);
+  } catch (error) {
+    notify(error.message);
+  }
+  drawList();
+}
+
+async function settings() {
+  const changedChat = chat;
+  const given = await askSettings(changedChat);
+  if (!given) return;
+  const { system, sampling, asDefaults } = given;
+  Object.assign(changedChat, { system, sampling });
+  if (asDefaults) preferences.set('defaults', { system, sampling });
+  if (changedChat.messages.length) await save(changedChat);
+  draw();
+}
+
+function switchTheme(announced = true) {
+  const theme = announced ? nextTheme() : document.documentElement.dataset.theme ?? 'system';
+  const label = { system: 'Colours: as the system', light: 'Colours: light', dark: 'Colours: dark' }[theme];
+  byId('theme').setAttribute('aria-label', label);
+  byId('theme').title = label;
+  if (announced) notify(label);
+}
+
+// Wiring
+
+const buttons = {
+  'new-chat': newChat, 'settings-open': settings, rename: () => rename(chat.id), delete: () => remove(chat.id),
+  'export-markdown': exportMarkdown, 'export-json': exportJson, 'export-all': exportAll, import: () => byId('file').click(),
+  'delete-all': removeAll, keys: showShortcuts, theme: () => switchTheme(),
+};
+for (const [id, run] of Object.entries(buttons)) byId(id).addEventListener('click', run);
+byId('file').addEventListener('change', async ({ target }) => {
+  await importFile(target.files[0]);
+  target.value = '';
+});
+byId('skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  composer.focus();
+});
+
+const goTo = (id) => { if (id) location.hash = id; };
+listen({
+  newChat, settings, undo, exportMarkdown,
+  find: () => list.find(),
+  before: () => goTo(list.beside(-1)),
+  behind: () => goTo(list.beside(1)),
+  side: () => list.toggle(),
+  regenerate: () => regenerate(lastOf('assistant')),
+  copyLast: async () => { if (await copyText(lastOf('assistant')?.content ?? '')) notify('Answer copied.'); },
+  thinking: () => { const last = [...document.querySelectorAll('.thinking')].at(-1); if (last) last.open = !last.open; },
+  model: () => byId('model').focus(),
+  rename: () => rename(chat.id),
+  remove: () => remove(chat.id),
+  theme: () => switchTheme(),
+  pageUp: () => view.page(-1),
+  pageDown: () => view.page(1),
+  write: () => composer.focus(),
+  help: showShortcuts,
+  escape: () => (list.isDrawer && !document.body.classList.contains('side-closed') ? list.toggle(false) : stop()),
+});
+watchMenus();
+addEventListener('hashchange', openNamed);
+addEventListener('pagehide', () => answers.saveAll());
+store.onChange(async (id) => {
+  const here = id === chat.id && !answers.of(id);
+  const now = here ? await store.chat(id) : null;
+  if (now) chat = now;
+  if (now) draw();
+  else drawList();
+});
+
+byId('empty-text').textContent = `Chats are kept in this browser. Answers come from ${location.host}.`;
+if (!store.durable) {
+  byId('banner').replaceChildren(el('span', {}, 'This browser does not let the page keep chats: they last until it is closed. Export what you want to keep.'));
+  byId('banner').hidden = false;
+}
+switchTheme(false);
+await openNamed();
+await models.refresh();

@@ -1,0 +1,55 @@
+// The form of a chat's settings: the system prompt and one field per row of sampling.js.
+//
+// An empty field means the server's default. What can't be is told beside its field, and the form stays open.
+
+import { byId, el } from './dom.js';
+import { open } from './dialogs.js';
+import { SETTINGS, shown } from './sampling.js';
+
+/** Asks for the settings of a chat; resolves to {system, sampling, asDefaults} or null. */
+export function askSettings({ system, sampling }) {
+  const dialog = byId('settings');
+  const rows = SETTINGS.map((setting) => row(setting, sampling[setting.key]));
+  byId('settings-rows').replaceChildren(...rows.map(({ node }) => node));
+  byId('system').value = system;
+  byId('as-defaults').checked = false;
+  dialog.querySelector('[data-reset]').onclick = () => {
+    byId('system').value = '';
+    for (const { input } of rows) input.value = '';
+  };
+  return open(dialog, () => read(rows));
+}
+
+function row(setting, value) {
+  const id = `setting-${setting.key}`;
+  const shape = setting.kind === 'lines' ? el('textarea', { rows: '2' }) : el('input', { type: 'number', step: 'any', inputmode: 'decimal' });
+  shape.id = id;
+  shape.placeholder = setting.kind === 'lines' ? '' : 'default';
+  shape.setAttribute('aria-describedby', `${id}-hint`);
+  shape.value = shown(setting, value);
+  const hint = el('span', { class: 'hint', id: `${id}-hint` }, setting.hint);
+  const label = el('label', { class: 'label', for: id }, setting.label);
+  return { setting, input: shape, hint, node: el('div', { class: `row ${setting.kind}` }, label, shape, hint) };
+}
+
+/** What the form says, or undefined with the first mistake shown and focused. */
+function read(rows) {
+  const sampling = {};
+  let wrong = null;
+  for (const { setting, input, hint } of rows) {
+    let mistake = input.validity.badInput ? 'a number' : null;
+    if (!mistake && input.value.trim() !== '') {
+      try {
+        sampling[setting.key] = setting.parse(input.value);
+      } catch (error) {
+        mistake = error.message;
+      }
+    }
+    hint.textContent = mistake ? `Expected ${mistake}` : setting.hint;
+    hint.classList.toggle('wrong', mistake !== null);
+    input.setAttribute('aria-invalid', String(mistake !== null));
+    if (mistake) wrong ??= input;
+  }
+  wrong?.focus();
+  return wrong ? undefined : { system: byId('system').value, sampling, asDefaults: byId('as-defaults').checked };
+}

@@ -1,0 +1,118 @@
+// Chats as data: branches, what a model is sent, settings, files out and in, the line of costs.
+
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import * as conversation from '../../conversation.js';
+import { costOf, readTimings, readUsage, seconds } from '../../measure.js';
+import { requestFields, SETTINGS, shown } from '../../sampling.js';
+import { fileName, fromJson, toJson, toMarkdown } from '../../transfer.js';
+
+let made = 0;
+const id = () => `id${made++}`;
+const user = (content) => ({ id: id(), role: 'user', content });
+const model = (content) => ({ id: id(), role: 'assistant', content, reasoning: 'secret', model: 'm' });
+
+/** Two questions, the first answered twice and then edited; shown is the edited one. */
+function branched() {
+  const chat = conversation.newChat('c', 1000, { system: 'Be kind.', sampling: { seed: 3 } });
+  const one = conversation.append(chat, null, user('One'));
+  const a = conversation.append(chat, one.id, model('A'));
+  const b = conversation.append(chat, one.id, model('B'));
+  const two = conversation.append(chat, b.id, user('Two'));
+  const edited = conversation.append(chat, null, user('One, edited'));
+  return { chat, one, a, b, two, edited };
+}
+const contents = (chat) => conversation.path(chat).map(({ content }) => content);
+
+test('shows one branch and finds the way to the others', () => {
+  const { chat, one, a, b, edited } = branched();
+  assert.deepEqual(contents(chat), ['One, edited']);
+  assert.deepEqual(conversation.siblings(chat, edited), [one, edited]);
+  conversation.show(chat, one);
+  assert.deepEqual(contents(chat), ['One', 'B', 'Two']);
+  conversation.show(chat, a);
+  assert.deepEqual(contents(chat), ['One', 'A']);
+  assert.deepEqual(conversation.siblings(chat, a), [a, b]);
+  assert.equal(chat.title, 'One');
+});
+
+test('sends the system prompt and the branch up to the question, without thinking', () => {
+  const { chat, two, one } = branched();
+  conversation.show(chat, two);
+  assert.deepEqual(conversation.request(chat, two), [{ role: 'system', content: 'Be kind.' }, { role: 'user', content: 'One' },
+    { role: 'assistant', content: 'B' }, { role: 'user', content: 'Two' }]);
+  chat.system = ' ';
+  assert.deepEqual(conversation.request(chat, one), [{ role: 'user', content: 'One' }]);
+});
+
+test('a ring of parents ends', () => {
+  const chat = { head: 'a', messages: [{ id: 'a', parent: 'b' }, { id: 'b', parent: 'a' }] };
+  assert.equal(conversation.path(chat).length, 2);
+});
+
+test('titles are the first line, cut by characters', () => {
+  assert.equal(conversation.titleOf('\n  first line \nsecond'), 'first line');
+  assert.equal([...conversation.titleOf('𝒳'.repeat(100))].length, conversation.TITLE_CHARS_MAX);
+});
+
+test('a file out and in again is the same chat', () => {
+  const { chat } = branched();
+  const [back] = fromJson(toJson([chat]), id, 2000);
+  assert.deepEqual(contents(back), contents(chat));
+  assert.equal(back.messages.length, 5);
+  assert.notEqual(back.id, chat.id);
+  for (const key of ['title', 'system', 'sampling', 'created']) assert.deepEqual(back[key], chat[key]);
+  assert.equal(back.messages[1].reasoning, 'secret');
+  assert.deepEqual(back.messages.map(({ parent }) => back.messages.findIndex((m) => m.id === parent)), [-1, 0, 0, 2, -1]);
+});
+
+test('a file keeps no field it does not know, and no number that is none', () => {
+  const file = { format: 'ingle-chats', version: 1, chats: [{ evil: 1, created: 'x', updated: 1e99, sampling: { top_p: 7, top_k: 1.5, stop: [1], seed: 4 },
+    messages: [{ id: 1, role: 'user', content: 'hi', evil: 2 }, { parent: 1, role: 'assistant', content: '', usage: { completion_tokens: -1, evil: 3 }, firstMs: '9' }] }] };
+  const [chat] = fromJson(JSON.stringify(file), id, 5000);
+  assert.deepEqual(chat.sampling, { seed: 4 });
+  assert.deepEqual([chat.created, chat.updated], [5000, 5000]);
+  assert.ok(!JSON.stringify(chat).includes('evil'));
+  assert.equal(chat.messages[1].usage, null);
+  assert.equal(chat.messages[1].firstMs, undefined);
+  assert.equal(chat.head, chat.messages[1].id);
+});
+
+test('what is no file of chats is refused with the reason', () => {
+  const cases = [['', /not JSON/], ['null', /holds no chats/], ['{"format":"ingle-chats"}', /version none/], ['{"format":"ingle-chats","version":1,"chats":{}}', /list of at most/],
+    ['{"format":"ingle-chats","version":1,"chats":[null]}', /Chat 1: "messages"/], ['{"format":"ingle-chats","version":1,"chats":[{"messages":[null]}]}', /message 1/],
+    ['{"format":"ingle-chats","version":1,"chats":[{"messages":[{"role":"user","content":"","parent":"later"}]}]}', /"parent"/]];
+  for (const [text, reason] of cases) assert.throws(() => fromJson(text, id, 1), reason, text);
+});
+
+test('Markdown has the branch that is shown', () => {
+  const { chat, two } = branched();
+  conversation.show(chat, two);
+  assert.equal(toMarkdown(chat), '# One\n\n## System\n\nBe kind.\n\n## You\n\nOne\n\n## m\n\n> secret\n\nB\n\n## You\n\nTwo\n');
+});
+
+test('names of files are plain', () => {
+  assert.equal(fileName('../../etc/pass wd?', 'md'), 'etc-pass-wd.md');
+  assert.equal(fileName('???', 'json'), 'chat.json');
+  assert.equal(fileName('Größe 火', 'md'), 'Größe-火.md');
+});
+
+test('every setting takes what it shows and refuses what it can not be', () => {
+  const good = { temperature: 0.7, top_p: 0.9, top_k: 40, min_p: 0.05, max_tokens: 100, seed: 12, stop: ['END', 'a\nb'] };
+  assert.deepEqual(SETTINGS.map(({ key }) => key).sort(), Object.keys(good).sort());
+  for (const setting of SETTINGS) assert.deepEqual(setting.parse(shown(setting, good[setting.key])), good[setting.key], setting.key);
+  for (const setting of SETTINGS.filter(({ kind }) => kind === 'number')) {
+    for (const bad of ['-1', 'x', ' ', 'Infinity', 'NaN']) assert.throws(() => setting.parse(bad), /number from/, `${setting.key} ${bad}`);
+  }
+  assert.deepEqual(requestFields(good), good);
+  assert.deepEqual(requestFields({ temperature: '1', top_p: 0, stop: [], seed: null }), {});
+});
+
+test('the line of costs tells what was measured and nothing else', () => {
+  const usage = readUsage({ prompt_tokens: 1234, completion_tokens: 1, total_tokens: 9 });
+  const timings = readTimings({ predicted_per_second: 31.44, prompt_per_second: 402.2, cache_n: 1 });
+  assert.deepEqual(costOf({ usage, timings, firstMs: 480 }), ['1 token', '31.4 tokens/s', 'first after 0.5 s', 'prompt 1,234 at 402/s']);
+  assert.deepEqual(costOf({ usage: null, timings: null }), []);
+  assert.equal(readTimings({ predicted_per_second: null }), null);
+  assert.equal(seconds(61_000), '1 min 1 s');
+});
