@@ -34,10 +34,9 @@ pub fn plan(pending: &[usize], limits: &StepLimits, plan: &mut Vec<usize>) {
         below = next;
     }
     // Parts of less than a token: one at a time.
-    if plan.iter().all(|&n| n == 0) && left > 0 {
-        if let Some(first) = pending.iter().position(|&n| n > 0) {
-            plan[first] = pending[first].min(left);
-        }
+    let first = pending.iter().position(|&n| n > 0).filter(|_| left > 0);
+    if let Some(first) = first.filter(|_| plan.iter().all(|&n| n == 0)) {
+        plan[first] = pending[first].min(left);
     }
 }
 
