@@ -1,7 +1,7 @@
 //! The server: one model behind HTTP, in words that programs already speak.
 //!
-//! Reading order: [`server`] binds, guards and stops; [`guard`] decides who may ask; [`fields`] takes a request's body apart and
-//! refuses what it does not know; [`ask`] brings a job to the engine and its events back; [`openai`] and [`llama`] are the routes.
+//! Reading order: [`server`] binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
+//! refuses what it does not know; `ask` brings a job to the engine and its events back; `openai` and `llama` are the routes.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
