@@ -1,6 +1,6 @@
 //! The server: one model behind HTTP, in words that programs already speak.
 //!
-//! Reading order: [`server`] binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
+//! Reading order: `server` binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
 //! refuses what it does not know; `ask` brings a job to the engine and its events back; `openai` and `llama` are the routes.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
@@ -14,6 +14,6 @@ mod openai;
 mod page;
 mod refusal;
 mod sampling;
-pub mod server;
+mod server;
 
 pub use server::{Options, Serving, serve};
