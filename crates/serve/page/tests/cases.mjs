@@ -128,6 +128,20 @@ export const CASES = [
     },
   },
   {
+    name: 'reload amid an answer keeps what had come', async run(context, origin) {
+      const page = await open(context, origin);
+      await page.fill('#prompt', `${STORY} Make it long.`);
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5, null, { polling: 'raf' });
+      const before = await text(page, '.answer');
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.ok((await text(page, '.answer')).startsWith(before.trimEnd()), 'less is left than had been shown');
+      await ask(page, 'Go on.');
+      assert.equal(await count(page, 'article'), 4);
+    },
+  },
+  {
     name: 'a hostile answer stays text as it streams', async run(context, origin) {
       // Played: no real model can be told to answer just this.
       await played(context, chunks(HOSTILE, 3));
@@ -218,7 +232,7 @@ export const CASES = [
       assert.equal(await text(page, '.answer'), first);
       await page.reload();
       await page.waitForSelector('.assistant .versions');
-      assert.equal(await text(page, '.assistant .versions'), '1 / 2');
+      assert.equal(await text(page, '.assistant .versions'), '1 / 2', 'the version that was shown is not shown after a reload');
     },
   },
   {
