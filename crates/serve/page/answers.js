@@ -52,9 +52,10 @@ export class Answers {
       }
     };
     try {
-      const { finish, usage, timings, model } = await this.#api.answer(await makeBody(), run.abort.signal, onDelta);
+      const { finish, usage, timings, model, dropped } = await this.#api.answer(await makeBody(), run.abort.signal, onDelta);
       Object.assign(message, { finish: finish ?? 'stop', usage, timings });
       if (model) message.model = model;
+      if (dropped) message.dropped = dropped;
     } catch (error) {
       if (error.name === 'AbortError') message.finish = 'stopped';
       else Object.assign(message, { finish: 'error', error: error.message });

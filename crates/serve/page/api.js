@@ -39,7 +39,7 @@ export class Api {
   }
 
   /**
-   * Asks for an answer. `onDelta({content, reasoning})` hears each piece; resolves to {finish, usage, timings, model}.
+   * Asks for an answer. `onDelta({content, reasoning})` hears each piece; resolves to {finish, usage, timings, model, dropped}.
    * Aborting `signal` closes the connection, which is how the server learns to stop.
    */
   async answer(body, signal, onDelta) {
@@ -49,7 +49,7 @@ export class Api {
     if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
       throw new ApiError('The server did not answer with a stream of events.', response.status);
     }
-    const end = { finish: null, usage: null, timings: null, model: '' };
+    const end = { finish: null, usage: null, timings: null, model: '', dropped: 0 };
     let whole = false;
     for await (const { data } of events(response)) {
       if (data === '[DONE]') {
@@ -119,6 +119,7 @@ function take(chunk, end, onDelta) {
   if (content || reasoning) onDelta({ content: String(content ?? ''), reasoning: String(reasoning ?? '') });
   if (typeof choice?.finish_reason === 'string') end.finish = choice.finish_reason;
   if (typeof chunk.model === 'string') end.model = chunk.model;
+  if (Number.isFinite(chunk.dropped_tokens)) end.dropped = chunk.dropped_tokens; // of a prompt that did not fit
   end.usage = readUsage(chunk.usage) ?? end.usage;
   end.timings = readTimings(chunk.timings) ?? end.timings;
 }

@@ -16,7 +16,7 @@ function numbers(object, keys) {
 }
 
 /** The line under an answer, in parts. */
-export function costOf({ usage, timings, firstMs }) {
+export function costOf({ usage, timings, firstMs, dropped }) {
   const parts = [];
   if (usage?.completion_tokens !== undefined) parts.push(`${count(usage.completion_tokens)} ${usage.completion_tokens === 1 ? 'token' : 'tokens'}`);
   if (timings?.predicted_per_second) parts.push(`${rate(timings.predicted_per_second)} tokens/s`);
@@ -25,6 +25,7 @@ export function costOf({ usage, timings, firstMs }) {
     const speed = timings?.prompt_per_second ? ` at ${rate(timings.prompt_per_second)}/s` : '';
     parts.push(`prompt ${count(usage.prompt_tokens)}${speed}`);
   }
+  if (dropped > 0) parts.push(`${count(dropped)} oldest left out`);
   return parts;
 }
 

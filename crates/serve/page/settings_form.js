@@ -20,11 +20,16 @@ export function askSettings({ system, sampling }) {
   return open(dialog, () => read(rows));
 }
 
+const CONTROLS = {
+  number: () => el('input', { type: 'number', step: 'any', inputmode: 'decimal', placeholder: 'default' }),
+  lines: () => el('textarea', { rows: '2' }),
+  choice: ({ options }) => el('select', {}, ...[['', 'default'], ...options].map(([value, name]) => el('option', { value }, name))),
+};
+
 function row(setting, value) {
   const id = `setting-${setting.key}`;
-  const shape = setting.kind === 'lines' ? el('textarea', { rows: '2' }) : el('input', { type: 'number', step: 'any', inputmode: 'decimal' });
+  const shape = CONTROLS[setting.kind](setting);
   shape.id = id;
-  shape.placeholder = setting.kind === 'lines' ? '' : 'default';
   shape.setAttribute('aria-describedby', `${id}-hint`);
   shape.value = shown(setting, value);
   const hint = el('span', { class: 'hint', id: `${id}-hint` }, setting.hint);

@@ -90,6 +90,7 @@ class Store {
   #write(change) {
     const transaction = this.#database.transaction(STORES, 'readwrite');
     change(...STORES.map((name) => transaction.objectStore(name)));
+    transaction.commit(); // without waiting for this page, which may be about to go
     return new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
       transaction.onerror = transaction.onabort = () => reject(transaction.error ?? new Error('the browser gave up writing'));

@@ -74,7 +74,7 @@ function readMessage(message, id, parent, now) {
   if (message.role === 'user') return read;
   read.model = string(message.model);
   for (const key of ['reasoning', 'error', 'finish']) if (typeof message[key] === 'string') read[key] = message[key];
-  for (const key of ['firstMs', 'thoughtMs']) if (Number.isFinite(message[key])) read[key] = message[key];
+  for (const key of ['firstMs', 'thoughtMs', 'dropped']) if (Number.isFinite(message[key])) read[key] = message[key];
   read.usage = readUsage(message.usage);
   read.timings = readTimings(message.timings);
   return read;

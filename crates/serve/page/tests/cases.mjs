@@ -60,11 +60,12 @@ export const CASES = [
       await page.click('#settings-open');
       await page.fill('#system', 'Be brief.');
       for (const [key, value] of [['temperature', '0'], ['top_p', '0.9'], ['top_k', '20'], ['min_p', '0.1'], ['max_tokens', '12'], ['seed', '7'], ['stop', 'END\\n\nnever']]) await page.fill(`#setting-${key}`, value);
+      await page.selectOption('#setting-overflow', 'drop-oldest');
       await page.click('#settings .primary');
       await ask(page, 'Hello');
       const model = await page.inputValue('#model');
       assert.deepEqual(sent[0], { model, messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'Hello' }],
-        temperature: 0, top_p: 0.9, top_k: 20, min_p: 0.1, max_tokens: 12, seed: 7, stop: ['END\n', 'never'], stream: true, stream_options: { include_usage: true } });
+        temperature: 0, top_p: 0.9, top_k: 20, min_p: 0.1, max_tokens: 12, seed: 7, stop: ['END\n', 'never'], overflow: 'drop-oldest', stream: true, stream_options: { include_usage: true } });
       await ask(page, 'More');
       const [kept] = await page.evaluate(async () => (await (await import('/page/store.js')).openStore()).all());
       assert.deepEqual(sent[1].messages.slice(1), [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: kept.messages[1].content }, { role: 'user', content: 'More' }]);
@@ -124,6 +125,20 @@ export const CASES = [
       await page.waitForFunction(() => document.querySelector('.said')?.textContent === 'First chat');
       await page.goBack();
       await page.waitForFunction(() => document.querySelector('.said')?.textContent === 'Second chat');
+    },
+  },
+  {
+    name: 'reload amid an answer keeps what had come', async run(context, origin) {
+      const page = await open(context, origin);
+      await page.fill('#prompt', `${STORY} Make it long.`);
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5, null, { polling: 'raf' });
+      const before = await text(page, '.answer');
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.ok((await text(page, '.answer')).startsWith(before.trimEnd()), 'less is left than had been shown');
+      await ask(page, 'Go on.');
+      assert.equal(await count(page, 'article'), 4);
     },
   },
   {
@@ -217,7 +232,7 @@ export const CASES = [
       assert.equal(await text(page, '.answer'), first);
       await page.reload();
       await page.waitForSelector('.assistant .versions');
-      assert.equal(await text(page, '.assistant .versions'), '1 / 2');
+      assert.equal(await text(page, '.assistant .versions'), '1 / 2', 'the version that was shown is not shown after a reload');
     },
   },
   {

@@ -98,21 +98,21 @@ test('names of files are plain', () => {
 });
 
 test('every setting takes what it shows and refuses what it can not be', () => {
-  const good = { temperature: 0.7, top_p: 0.9, top_k: 40, min_p: 0.05, max_tokens: 100, seed: 12, stop: ['END', 'a\nb'] };
+  const good = { temperature: 0.7, top_p: 0.9, top_k: 40, min_p: 0.05, max_tokens: 100, seed: 12, stop: ['END', 'a\nb'], overflow: 'drop-oldest' };
   assert.deepEqual(SETTINGS.map(({ key }) => key).sort(), Object.keys(good).sort());
   for (const setting of SETTINGS) assert.deepEqual(setting.parse(shown(setting, good[setting.key])), good[setting.key], setting.key);
   for (const setting of SETTINGS.filter(({ kind }) => kind === 'number')) {
     for (const bad of ['-1', 'x', ' ', 'Infinity', 'NaN']) assert.throws(() => setting.parse(bad), /number from/, `${setting.key} ${bad}`);
   }
   assert.deepEqual(requestFields(good), good);
-  assert.deepEqual(requestFields({ temperature: '1', top_p: 0, stop: [], seed: null }), {});
+  assert.deepEqual(requestFields({ temperature: '1', top_p: 0, stop: [], seed: null, overflow: 'maybe' }), {});
 });
 
 test('the line of costs tells what was measured and nothing else', () => {
   const usage = readUsage({ prompt_tokens: 1234, completion_tokens: 1, total_tokens: 9 });
   const timings = readTimings({ predicted_per_second: 31.44, prompt_per_second: 402.2, cache_n: 1 });
   assert.deepEqual(costOf({ usage, timings, firstMs: 480 }), ['1 token', '31.4 tokens/s', 'first after 0.5 s', 'prompt 1,234 at 402/s']);
-  assert.deepEqual(costOf({ usage: null, timings: null }), []);
+  assert.deepEqual(costOf({ usage: null, timings: null, dropped: 20 }), ['20 oldest left out']);
   assert.equal(readTimings({ predicted_per_second: null }), null);
   assert.equal(seconds(61_000), '1 min 1 s');
 });
