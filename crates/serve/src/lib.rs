@@ -12,6 +12,7 @@ mod guard;
 mod llama;
 mod openai;
 mod page;
+mod payload;
 mod refusal;
 mod sampling;
 mod server;

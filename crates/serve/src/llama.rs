@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
 use crate::openai::chat::messages_of;
+use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::server::App;
 
@@ -23,7 +23,7 @@ pub async fn health() -> Json<Value> {
 }
 
 /// `POST /tokenize`
-pub async fn tokenize(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+pub async fn tokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Json<Value>, Refusal> {
     let mut fields = Fields::parse(&body)?;
     let content = fields.text("content")?.ok_or_else(|| Refusal::field("content", "content: none given"))?;
     let special = fields.flag("add_special")?.unwrap_or(false);
@@ -41,7 +41,7 @@ pub async fn tokenize(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<V
 }
 
 /// `POST /detokenize`
-pub async fn detokenize(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+pub async fn detokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Json<Value>, Refusal> {
     let mut fields = Fields::parse(&body)?;
     let wrong = || Refusal::field("tokens", "tokens: expected an array of token ids");
     let tokens = fields.take("tokens").ok_or_else(wrong)?;
@@ -56,7 +56,10 @@ pub async fn detokenize(State(app): State<Arc<App>>, body: Bytes) -> Result<Json
 }
 
 /// `POST /apply-template`
-pub async fn apply_template(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+pub async fn apply_template(
+    State(app): State<Arc<App>>,
+    Payload(body): Payload,
+) -> Result<Json<Value>, Refusal> {
     let mut fields = Fields::parse(&body)?;
     let messages =
         fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;

@@ -27,6 +27,9 @@ pub enum Refusal {
     /// The route takes another method.
     #[error("this route takes another method")]
     Method,
+    /// The body has more than so many bytes.
+    #[error("the body has more than {0} bytes, which is the most")]
+    TooLarge(usize),
     /// As many requests as may wait are waiting.
     #[error("the queue is full; try again in a few seconds")]
     Busy,
@@ -56,6 +59,7 @@ impl Refusal {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -64,7 +68,7 @@ impl Refusal {
     /// The body.
     pub fn json(&self) -> Json {
         let kind = match self {
-            Self::Invalid { .. } | Self::Method => "invalid_request_error",
+            Self::Invalid { .. } | Self::Method | Self::TooLarge(_) => "invalid_request_error",
             Self::Unauthorized(_) => "authentication_error",
             Self::Forbidden(_) => "permission_error",
             Self::NotFound(_) => "not_found_error",

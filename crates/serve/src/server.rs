@@ -19,10 +19,8 @@ use ingle_model::token::{Detokenizer, Parse, Place, Render};
 
 use crate::guard::{Guard, guard};
 use crate::refusal::Refusal;
-use crate::{llama, openai, page};
+use crate::{llama, openai, page, payload};
 
-/// The largest body: a context of text several times over.
-const BODY_BYTES_MAX: usize = 8 << 20;
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
 /// How long answers under way may go on once it is.
@@ -138,7 +136,7 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/completions", post(openai::completions::route))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(payload::BYTES_MAX))
         .layer(from_fn_with_state(checks, guard))
         .with_state(app)
 }

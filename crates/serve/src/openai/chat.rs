@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use ingle_engine::chat::Conversation;
@@ -14,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, stream, timings, usage};
 use crate::ask::{Question, Said, What, ask};
 use crate::fields::Fields;
+use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::sampling;
 use crate::server::App;
@@ -28,7 +28,7 @@ struct Wanted {
 }
 
 /// The route.
-pub async fn route(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Refusal> {
+pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Response, Refusal> {
     let mut clock = Clock::start();
     let (question, wanted) = tokio::task::spawn_blocking({
         let app = app.clone();
