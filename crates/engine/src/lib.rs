@@ -14,6 +14,7 @@ pub mod memory;
 pub mod mmap;
 pub mod model_file;
 pub mod near;
+pub mod output;
 mod pattern;
 pub mod sample;
 pub mod session;
