@@ -4,13 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ingle_engine::chat;
 use ingle_engine::output::{Answer, Calls, Delivery, Demand, FORMATS, Format, Options, Part, Tool, detect};
+use ingle_engine::{Error, chat};
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+
+/// Schemas go to llguidance as they are.
+fn as_it_is(schema: &Value) -> ingle_engine::Result<Value> {
+    Ok(schema.clone())
+}
 
 fn tools() -> Vec<Tool> {
     let add = json!({
@@ -163,8 +168,9 @@ fn grammars_take_calls_and_nothing_else() {
         for specials in [&markers[..], &[]] {
             let token = |text: &str| Some(256 + specials.iter().position(|s| *s == text)? as u32);
             let template = "[ARGS]";
-            let demand = Demand { tools: &tools, calls: Calls::Many, template, token: &token };
-            let grammar = format.grammar(&demand).unwrap();
+            let demand =
+                Demand { tools: &tools, calls: Calls::Many, template, token: &token, schema: &as_it_is };
+            let grammar = format.grammar(&demand).unwrap().unwrap();
             let (good, bad) = cases(format);
             for text in &good {
                 assert!(takes(&grammar, specials, text), "{} refuses {text}\n{grammar}", format.name);
@@ -182,17 +188,37 @@ fn grammars_take_calls_and_nothing_else() {
 fn one_call_is_one() {
     let tools = tools();
     let hermes = detect("<tool_call>");
-    let demand = |calls| Demand { tools: &tools[1..], calls, template: "", token: &|_| None };
+    let demand =
+        |calls| Demand { tools: &tools[1..], calls, template: "", token: &|_| None, schema: &as_it_is };
     let one = written(hermes, "now", "{}");
     let two = format!("{one}\n{one}");
-    let [many, single] = [Calls::Many, Calls::One].map(|calls| hermes.grammar(&demand(calls)).unwrap());
+    let [many, single] =
+        [Calls::Many, Calls::One].map(|calls| hermes.grammar(&demand(calls)).unwrap().unwrap());
     assert!(takes(&many, &[], &two) && takes(&many, &[], &one));
     assert!(takes(&single, &[], &one) && !takes(&single, &[], &two));
     assert!(
         !takes(&single, &[], &written(hermes, "add", r#"{"a": 1, "text": ""}"#)),
         "a named tool is the only one"
     );
-    assert_eq!(FORMATS.last().unwrap().grammar(&demand(Calls::One)), None);
+    assert_eq!(FORMATS.last().unwrap().grammar(&demand(Calls::One)).unwrap(), None);
+}
+
+#[test]
+fn a_schema_that_cannot_be_held_refuses_the_grammar() {
+    let refuse = |schema: &Value| match schema["type"] == "object" || schema["type"] == "integer" {
+        true => Err(Error::Input(format!("{}, expected another", schema["type"]))),
+        false => Ok(schema.clone()),
+    };
+    let tools = tools();
+    for format in FORMATS.iter().filter(|format| !format.example.is_empty()) {
+        let demand =
+            Demand { tools: &tools, calls: Calls::One, template: "", token: &|_| None, schema: &refuse };
+        assert!(
+            format.grammar(&demand).unwrap_err().to_string().ends_with(", expected another"),
+            "{}",
+            format.name
+        );
+    }
 }
 
 /// The format that each published template speaks, whether it writes calls of an assistant's turn.

@@ -30,7 +30,7 @@ pub(super) static FORMAT: Format = Format {
     grammar: |d| {
         let [all, all_end, one, one_end, separator] =
             [ALL, ALL_END, ONE, ONE_END, SEPARATOR].map(|m| d.mark(m));
-        let in_markdown = d.template.contains("```json");
+        let in_markdown = d.demand.template.contains("```json");
         let calls = d.calls(|tool, arguments| match in_markdown {
             true => {
                 let name = d.literal(&format!("{}\n```json\n", tool.name));

@@ -4,9 +4,12 @@
 //! the vocabulary, so a grammar asks for each: a token is written as its id, anything else as text. A grammar holds the whole
 //! answer behind the thinking, which the caller leaves unguided.
 
+use std::cell::RefCell;
+
 use serde_json::Value;
 
 use super::Tool;
+use crate::error::{Error, Result};
 
 /// What a guided answer must hold.
 #[derive(Clone, Copy)]
@@ -19,6 +22,8 @@ pub struct Demand<'a> {
     pub template: &'a str,
     /// The id of the special token that is written so, if there is one.
     pub token: &'a dyn Fn(&str) -> Option<u32>,
+    /// A JSON Schema in the form that the grammar's reader holds, or why it can't be held.
+    pub schema: &'a dyn Fn(&Value) -> Result<Value>,
 }
 
 /// How many calls an answer may hold.
@@ -40,10 +45,24 @@ pub(super) struct Parameter {
 /// Any text, some of it.
 pub(super) const TEXT: &str = r"/(.|\n)+/";
 
-impl Demand<'_> {
+/// Writes a grammar.
+pub(super) struct Writer<'a> {
+    pub demand: &'a Demand<'a>,
+    /// The first schema that can't be held: then there is no grammar.
+    refused: RefCell<Option<Error>>,
+}
+
+/// The grammar that `body` writes for this demand.
+pub(super) fn write(demand: &Demand<'_>, body: fn(&Writer<'_>) -> String) -> Result<String> {
+    let writer = Writer { demand, refused: RefCell::new(None) };
+    let grammar = body(&writer);
+    writer.refused.into_inner().map_or(Ok(grammar), Err)
+}
+
+impl Writer<'_> {
     /// A marker: its token, or its text.
     pub(super) fn mark(&self, marker: &str) -> String {
-        (self.token)(marker).map_or_else(|| self.literal(marker), |id| format!("<[{id}]>"))
+        (self.demand.token)(marker).map_or_else(|| self.literal(marker), |id| format!("<[{id}]>"))
     }
 
     /// Exactly this text.
@@ -53,7 +72,7 @@ impl Demand<'_> {
 
     /// One `rule`, or as many as are asked for with `separator` between, which may be empty.
     pub(super) fn separated(&self, rule: &str, separator: &str) -> String {
-        match self.calls {
+        match self.demand.calls {
             Calls::One => rule.to_owned(),
             Calls::Many => format!("{rule} ({separator} {rule})*"),
         }
@@ -61,9 +80,9 @@ impl Demand<'_> {
 
     /// A rule `call` with a choice for each tool, and these. `body` makes one of a tool and its number.
     pub(super) fn choices(&self, mut body: impl FnMut(usize, &Tool) -> String) -> String {
-        let names: Vec<String> = (0..self.tools.len()).map(|i| format!("call_{i}")).collect();
+        let names: Vec<String> = (0..self.demand.tools.len()).map(|i| format!("call_{i}")).collect();
         let mut rules = format!("call: {}\n", names.join(" | "));
-        for (i, tool) in self.tools.iter().enumerate() {
+        for (i, tool) in self.demand.tools.iter().enumerate() {
             rules += &format!("call_{i}: {}\n", body(i, tool));
         }
         rules
@@ -73,7 +92,7 @@ impl Demand<'_> {
     pub(super) fn calls(&self, body: impl Fn(&Tool, &str) -> String) -> String {
         let mut schemas = String::new();
         let rules = self.choices(|i, tool| {
-            schemas += &format!("arguments_{i}: {}\n", json(&object_schema(&tool.parameters)));
+            schemas += &format!("arguments_{i}: {}\n", self.json(&object_schema(&tool.parameters)));
             body(tool, &format!("arguments_{i}"))
         });
         rules + &schemas
@@ -88,9 +107,20 @@ impl Demand<'_> {
         })
     }
 
+    /// What a schema allows, as JSON.
+    pub(super) fn json(&self, schema: &Value) -> String {
+        match (self.demand.schema)(schema) {
+            Ok(schema) => format!("%json {schema}"),
+            Err(error) => {
+                self.refused.borrow_mut().get_or_insert(error);
+                String::new()
+            }
+        }
+    }
+
     /// Any text up to this marker, and the marker.
     pub(super) fn text_up_to(&self, rule: &str, marker: &str) -> String {
-        match (self.token)(marker) {
+        match (self.demand.token)(marker) {
             Some(id) => format!("{rule}: {TEXT}? <[{id}]>\n"),
             None => format!("{rule}[suffix={}]: /(.|\\n)*/\n", self.literal(marker)),
         }
@@ -132,11 +162,6 @@ impl Parameter {
         }
         self.schema.get("enum")?.as_array()?.iter().map(Value::as_str).collect()
     }
-}
-
-/// What a schema allows, as JSON.
-pub(super) fn json(schema: &Value) -> String {
-    format!("%json {schema}")
 }
 
 /// Arguments are an object, whether or not the schema says so.

@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::demand::{Demand, Parameter, json, list};
+use super::demand::{Parameter, Writer, list};
 use super::reader::{DEPTH_MAX, NoCall, Reader, Reading};
 use super::{Format, Reasoning, THINK};
 
@@ -135,8 +135,8 @@ async fn bare(r: &Reader) -> String {
     word.trim().to_owned()
 }
 
-fn grammar(d: &Demand<'_>) -> String {
-    let marks = MARKS.iter().find(|[open, ..]| d.template.contains(open)).unwrap_or(&MARKS[0]);
+fn grammar(d: &Writer<'_>) -> String {
+    let marks = MARKS.iter().find(|[open, ..]| d.demand.template.contains(open)).unwrap_or(&MARKS[0]);
     let [open, close, quote] = marks.map(|mark| d.mark(mark));
     let calls = d.choices(|_, tool| {
         let start = d.literal(&format!("call:{}{{", tool.name));
@@ -151,7 +151,7 @@ fn grammar(d: &Demand<'_>) -> String {
 }
 
 /// What may stand in the braces of an object with this schema.
-fn fields(d: &Demand<'_>, quote: &str, schema: &Value, depth: usize) -> String {
+fn fields(d: &Writer<'_>, quote: &str, schema: &Value, depth: usize) -> String {
     let parameters = Parameter::all(schema).into_iter();
     let fields: Vec<_> = parameters
         .map(|p| {
@@ -161,7 +161,7 @@ fn fields(d: &Demand<'_>, quote: &str, schema: &Value, depth: usize) -> String {
     list(&fields, "\",\"")
 }
 
-fn value_of(d: &Demand<'_>, quote: &str, p: &Parameter, depth: usize) -> String {
+fn value_of(d: &Writer<'_>, quote: &str, p: &Parameter, depth: usize) -> String {
     if let Some(choices) = p.choices() {
         let choices: Vec<String> =
             choices.iter().map(|c| format!("{quote} {} {quote}", d.literal(c))).collect();
@@ -169,7 +169,7 @@ fn value_of(d: &Demand<'_>, quote: &str, p: &Parameter, depth: usize) -> String 
     }
     match p.schema.get("type").and_then(Value::as_str) {
         Some("string") => format!("{quote} text"),
-        Some("boolean" | "integer" | "number" | "null") => json(&p.schema),
+        Some("boolean" | "integer" | "number" | "null") => d.json(&p.schema),
         Some("array") => match p.schema.get("items") {
             Some(items) if depth < DEPTH_MAX => {
                 let item = Parameter { key: String::new(), required: true, schema: items.clone() };

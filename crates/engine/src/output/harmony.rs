@@ -9,7 +9,7 @@
 //! The prompt ends with `<|start|>assistant`, so an answer begins within a header. A message on `commentary` to nobody is
 //! said to the user.
 
-use super::demand::Demand;
+use super::demand::Writer;
 use super::parts::Kind;
 use super::reader::{NoCall, Reader};
 use super::{Format, Reasoning, json_call};
@@ -85,7 +85,7 @@ async fn to(r: &Reader) -> Option<String> {
 }
 
 /// An answer calls once: `<|call|>` ends it.
-fn grammar(d: &Demand<'_>) -> String {
+fn grammar(d: &Writer<'_>) -> String {
     let [start, channel, message, call] = [START, CHANNEL, MESSAGE, "<|call|>"].map(|m| d.mark(m));
     let calls = d.calls(|tool, arguments| {
         let name = d.literal(&format!(" to=functions.{}", tool.name));

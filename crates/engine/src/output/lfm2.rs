@@ -4,7 +4,7 @@
 //! <|tool_call_start|>[add(a=1, b=True), now()]<|tool_call_end|>
 //! ```
 
-use super::demand::{Demand, Parameter, json, list};
+use super::demand::{Parameter, Writer, list};
 use super::parts::Kind;
 use super::reader::{NoCall, Reader};
 use super::{Format, THINK, json_call, python};
@@ -59,13 +59,13 @@ async fn calls(r: &Reader) -> Result<(), NoCall> {
     Ok(())
 }
 
-fn grammar(d: &Demand<'_>) -> String {
+fn grammar(d: &Writer<'_>) -> String {
     let calls = d.choices(|_, tool| {
         let arguments = Parameter::all(&tool.parameters).into_iter().map(|p| {
             let value = match () {
                 () if p.is("boolean") => r#"("True" | "False")"#.to_owned(),
                 () if p.is("null") => r#""None""#.to_owned(),
-                () => json(&p.schema),
+                () => d.json(&p.schema),
             };
             (p.required, format!("{} {value}", d.literal(&format!("{}=", p.key))))
         });

@@ -20,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
     calls: |r, _| Box::pin(calls(r)),
     grammar: |d| {
         let open = d.mark("[TOOL_CALLS]");
-        if d.template.contains("[ARGS]") {
+        if d.demand.template.contains("[ARGS]") {
             let args = d.mark("[ARGS]");
             let calls =
                 d.calls(|tool, arguments| format!("{open} {} {args} {arguments}", d.literal(&tool.name)));

@@ -39,9 +39,12 @@ mod tests;
 use std::fmt;
 
 pub use answer::{Answer, Options};
+use demand::Writer;
 pub use demand::{Calls, Demand};
 pub use parts::{Delivery, Part};
 use reader::{Reader, Reading};
+
+use crate::error::Result;
 
 /// A way of writing calls and thoughts.
 pub struct Format {
@@ -64,7 +67,7 @@ pub struct Format {
     /// Reads one call or more, behind the opener of this index.
     calls: for<'a> fn(&'a Reader, Option<usize>) -> Reading<'a>,
     /// Writes the grammar of an answer that calls.
-    grammar: fn(&Demand<'_>) -> String,
+    grammar: fn(&Writer<'_>) -> String,
     /// A call of `add` with an `a` of 1; empty where there are no calls.
     pub example: &'static str,
 }
@@ -138,7 +141,11 @@ impl Format {
 
     /// The grammar, in llguidance's Lark, of an answer that calls as `demand` says; none where the format has no calls or
     /// there is no tool.
-    pub fn grammar(&self, demand: &Demand<'_>) -> Option<String> {
-        (!self.example.is_empty() && !demand.tools.is_empty()).then(|| (self.grammar)(demand))
+    ///
+    /// # Errors
+    /// Those of [`Demand::schema`].
+    pub fn grammar(&self, demand: &Demand<'_>) -> Result<Option<String>> {
+        let calls = !self.example.is_empty() && !demand.tools.is_empty();
+        calls.then(|| demand::write(demand, self.grammar)).transpose()
     }
 }

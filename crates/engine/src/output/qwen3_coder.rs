@@ -12,7 +12,7 @@
 //!
 //! A value ends at the first `</parameter>`, so none can hold that; arguments are told value by value.
 
-use super::demand::{Demand, Parameter, json};
+use super::demand::{Parameter, Writer};
 use super::reader::{NoCall, Reader};
 use super::typed::json_of;
 use super::{Format, THINK, json_call};
@@ -70,7 +70,7 @@ async fn function(r: &Reader) -> Result<(), NoCall> {
     r.end()
 }
 
-fn grammar(d: &Demand<'_>) -> String {
+fn grammar(d: &Writer<'_>) -> String {
     let (open, close) = (d.mark("<tool_call>"), d.mark("</tool_call>"));
     let mut values = String::new();
     let calls = d.choices(|i, tool| {
@@ -88,7 +88,7 @@ fn grammar(d: &Demand<'_>) -> String {
 }
 
 /// A value and what closes it, as the body of a rule. A text runs up to that.
-fn value(d: &Demand<'_>, parameter: &Parameter) -> String {
+fn value(d: &Writer<'_>, parameter: &Parameter) -> String {
     let close = d.literal("\n</parameter>\n");
     match parameter.choices() {
         Some(choices) => {
@@ -96,7 +96,7 @@ fn value(d: &Demand<'_>, parameter: &Parameter) -> String {
             format!(": ({}) {close}", choices.join(" | "))
         }
         None if parameter.is("string") => format!("[suffix={close}]: /(.|\\n)*/"),
-        None => format!(": {} {close}", json(&parameter.schema)),
+        None => format!(": {} {close}", d.json(&parameter.schema)),
     }
 }
 
