@@ -1,9 +1,9 @@
 //! Time: mapped files, sessions, sampling, events.
 //!
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
-//! sequence, [`sample`] chooses tokens, [`ban`] and [`stop`] watch the text, [`answer`] puts them together,
-//! [`generate`] runs one answer in a session,
-//! [`run`] many at once by the plans of [`schedule`]. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
+//! sequence, [`sample`] chooses tokens, [`constrain`] says which may come, [`ban`] and [`stop`] watch the text, [`answer`] puts them
+//! together, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], [`output`] says what an
+//! answer means. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod answer;
@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mmap;
 pub mod model_file;
 pub mod near;
+pub mod output;
 mod pattern;
 pub mod run;
 pub mod sample;

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use ingle_engine::generate::{Event, Overflow, Request};
+use ingle_engine::output::{Answer, Delivery, FORMATS, Options};
 use ingle_engine::sample::Params;
 
 struct Counting;
@@ -92,5 +93,22 @@ fn a_token_in_steady_state_allocates_nothing() {
             .unwrap();
         assert!(outcome.n_generated > 20, "{outcome:?}");
         assert_eq!(during, 0, "{kv}: allocations in {} tokens", n_tokens - 8);
+    }
+    telling_parts_apart_allocates_nothing();
+}
+
+fn telling_parts_apart_allocates_nothing() {
+    for format in FORMATS {
+        let options = Options { tools: [].into(), inside: None, delivery: Delivery::Proven };
+        let mut answer = Answer::new(format, options);
+        let (mut before, mut n_bytes) = (0, 0);
+        for i in 0..2000 {
+            if i == 100 {
+                before = ALLOCATIONS.load(Relaxed);
+            }
+            answer.push(["Once", " upon", " a <t", "ime;\n", " [it]"][i % 5], |_| n_bytes += 1);
+        }
+        assert!(n_bytes > 1000, "{}", format.name);
+        assert_eq!(ALLOCATIONS.load(Relaxed), before, "{}", format.name);
     }
 }

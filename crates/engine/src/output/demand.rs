@@ -1,0 +1,208 @@
+//! Grammars that leave a model no choice but to call: for a `tool_choice` that is `required`, or names a tool.
+//!
+//! The text is Lark as llguidance reads it, with `%json` for schemas. Which of a format's markers are single tokens depends on
+//! the vocabulary, so a grammar asks for each: a token is written as its id, anything else as text. A grammar holds the whole
+//! answer behind the thinking, which the caller leaves unguided.
+
+use std::cell::RefCell;
+
+use serde_json::Value;
+
+use super::Tool;
+use crate::error::{Error, Result};
+
+/// What a guided answer must hold.
+#[derive(Clone, Copy)]
+pub struct Demand<'a> {
+    /// The tools that may be called; at least one.
+    pub tools: &'a [Tool],
+    /// How many calls.
+    pub calls: Calls,
+    /// The chat template, for formats that have changed over time.
+    pub template: &'a str,
+    /// The id of the special token that is written so, if there is one.
+    pub token: &'a dyn Fn(&str) -> Option<u32>,
+    /// A JSON Schema in the form that the grammar's reader holds, or why it can't be held.
+    pub schema: &'a dyn Fn(&Value) -> Result<Value>,
+}
+
+/// How many calls an answer may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Exactly one.
+    One,
+    /// One or more.
+    Many,
+}
+
+/// One of a tool's parameters.
+pub(super) struct Parameter {
+    pub key: String,
+    pub required: bool,
+    pub schema: Value,
+}
+
+/// Any text, some of it.
+pub(super) const TEXT: &str = r"/(.|\n)+/";
+
+/// Writes a grammar.
+pub(super) struct Writer<'a> {
+    pub demand: &'a Demand<'a>,
+    /// The first schema that can't be held: then there is no grammar.
+    refused: RefCell<Option<Error>>,
+}
+
+/// The grammar that `body` writes for this demand.
+pub(super) fn write(demand: &Demand<'_>, body: fn(&Writer<'_>) -> String) -> Result<String> {
+    let writer = Writer { demand, refused: RefCell::new(None) };
+    let grammar = body(&writer);
+    writer.refused.into_inner().map_or(Ok(grammar), Err)
+}
+
+impl Writer<'_> {
+    /// A marker: its token, or its text.
+    pub(super) fn mark(&self, marker: &str) -> String {
+        (self.demand.token)(marker).map_or_else(|| self.literal(marker), |id| format!("<[{id}]>"))
+    }
+
+    /// Exactly this text.
+    pub(super) fn literal(&self, text: &str) -> String {
+        Value::from(text).to_string().replace('\x7f', "\\u007f")
+    }
+
+    /// One `rule`, or as many as are asked for with `separator` between, which may be empty.
+    pub(super) fn separated(&self, rule: &str, separator: &str) -> String {
+        match self.demand.calls {
+            Calls::One => rule.to_owned(),
+            Calls::Many => format!("{rule} ({separator} {rule})*"),
+        }
+    }
+
+    /// A rule `call` with a choice for each tool, and these. `body` makes one of a tool and its number.
+    pub(super) fn choices(&self, mut body: impl FnMut(usize, &Tool) -> String) -> String {
+        let names: Vec<String> = (0..self.demand.tools.len()).map(|i| format!("call_{i}")).collect();
+        let mut rules = format!("call: {}\n", names.join(" | "));
+        for (i, tool) in self.demand.tools.iter().enumerate() {
+            rules += &format!("call_{i}: {}\n", body(i, tool));
+        }
+        rules
+    }
+
+    /// A rule `call` for tools whose arguments are JSON; `body` gets what stands for them.
+    pub(super) fn calls(&self, body: impl Fn(&Tool, &str) -> String) -> String {
+        let mut schemas = String::new();
+        let rules = self.choices(|i, tool| {
+            schemas += &format!("arguments_{i}: {}\n", self.json(&object_schema(&tool.parameters)));
+            body(tool, &format!("arguments_{i}"))
+        });
+        rules + &schemas
+    }
+
+    /// A rule `call` for calls that are JSON objects, with arguments under `key`.
+    pub(super) fn json_calls(&self, key: &str) -> String {
+        self.calls(|tool, arguments| {
+            let name = Value::from(tool.name.as_str());
+            let start = self.literal(&format!("{{\"name\": {name}, \"{key}\": "));
+            format!("{start} {arguments} \"}}\"")
+        })
+    }
+
+    /// What a schema allows, as JSON.
+    pub(super) fn json(&self, schema: &Value) -> String {
+        match (self.demand.schema)(schema) {
+            Ok(schema) => format!("%json {schema}"),
+            Err(error) => {
+                self.refused.borrow_mut().get_or_insert(error);
+                String::new()
+            }
+        }
+    }
+
+    /// Any text up to this marker, and the marker.
+    pub(super) fn text_up_to(&self, rule: &str, marker: &str) -> String {
+        match (self.demand.token)(marker) {
+            Some(id) => format!("{rule}: {TEXT}? <[{id}]>\n"),
+            None => format!("{rule}[suffix={}]: /(.|\\n)*/\n", self.literal(marker)),
+        }
+    }
+}
+
+impl Parameter {
+    /// The parameters of a tool, in the order of its schema.
+    pub(super) fn all(schema: &Value) -> Vec<Self> {
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let parameter = |(key, property): (&String, &Value)| {
+            let mut property = property.clone();
+            // What the schema refers to must be found from here too.
+            for definitions in ["$defs", "definitions"] {
+                if let (Some(all), Some(property)) = (schema.get(definitions), property.as_object_mut()) {
+                    property.entry(definitions).or_insert_with(|| all.clone());
+                }
+            }
+            Self { key: key.clone(), required: required.contains(&key.as_str()), schema: property }
+        };
+        properties.iter().map(parameter).collect()
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.schema.get("type").and_then(Value::as_str) == Some(name)
+    }
+
+    /// The texts that it is limited to, if it is.
+    pub(super) fn choices(&self) -> Option<Vec<&str>> {
+        if let Some(text) = self.schema.get("const").and_then(Value::as_str) {
+            return Some(vec![text]);
+        }
+        self.schema.get("enum")?.as_array()?.iter().map(Value::as_str).collect()
+    }
+}
+
+/// Arguments are an object, whether or not the schema says so.
+fn object_schema(schema: &Value) -> Value {
+    let mut schema = schema.as_object().cloned().unwrap_or_default();
+    schema.entry("type").or_insert_with(|| "object".into());
+    Value::Object(schema)
+}
+
+/// These in order with `separator` between, of which those that aren't required may be absent: the required ones first.
+pub(super) fn list(items: &[(bool, String)], separator: &str) -> String {
+    let (required, optional): (Vec<_>, Vec<_>) = items.iter().partition(|(required, _)| *required);
+    let tail = |items: &[&(bool, String)]| -> String {
+        items.iter().map(|(_, item)| format!(" ({separator} {item})?")).collect()
+    };
+    let glue = format!(" {separator} ");
+    let first: Vec<&str> = required.iter().map(|(_, item)| item.as_str()).collect();
+    if !first.is_empty() {
+        return first.join(&glue) + &tail(&optional);
+    }
+    // Whichever is the first has no separator before it.
+    let starts = (0..optional.len()).map(|i| format!("{}{}", optional[i].1, tail(&optional[i + 1..])));
+    let starts: Vec<String> = starts.collect();
+    if starts.is_empty() { String::new() } else { format!("({})?", starts.join(" | ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn separators_stand_between_what_is_there() {
+        let item = |required: bool, name: &str| (required, name.to_owned());
+        let cases = [
+            (vec![], ""),
+            (vec![item(true, "a"), item(true, "b")], "a , b"),
+            (vec![item(false, "a"), item(true, "b")], "b (, a)?"),
+            (vec![item(false, "a"), item(false, "b")], "(a (, b)? | b)?"),
+        ];
+        for (items, expected) in cases {
+            assert_eq!(list(&items, ","), expected);
+        }
+    }
+}
