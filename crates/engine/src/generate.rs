@@ -1,13 +1,15 @@
 //! One answer: a prompt goes in, events come out, until something ends it.
 //!
 //! The loop is short: sample from the last logits, turn the token into text, hold back what may become a banned string or a
-//! stop string, feed the token. When a banned string is complete, it goes back to the token that began it and chooses
-//! again (see [`crate::ban`]). It allocates nothing per token. Which clock measures it is the caller's business: events
+//! stop string, feed the token. A constraint takes from the logits what would leave the answer's form. When a banned string is complete, it goes back to the token that began it and chooses
+//! again (see [`crate::ban`]). Without a
+//! constraint it allocates nothing per token. Which clock measures it is the caller's business: events
 //! come at the moments that matter.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::ban::{BanFilter, Bans};
+use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::sample::{Logprobs, Params, Room, SampleError, Sampler};
 use crate::session::Session;
@@ -39,6 +41,8 @@ pub struct Request<'a> {
     pub keep: usize,
     /// Whether to report log-probabilities, and of how many of the best tokens beside the chosen one.
     pub logprobs: Option<usize>,
+    /// The form of the answer, at its beginning.
+    pub constraint: Option<&'a Constraint>,
 }
 
 /// Something that happened.
@@ -105,7 +109,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::PromptTooLong`] when the prompt does not fit and nothing may be dropped, [`Error::Sample`] when the model
-    /// produces no usable numbers, and whatever feeding the session returns.
+    /// produces no usable numbers, [`Error::Constraint`] when the constraint can't be followed on, and whatever feeding the session returns.
     pub fn generate(
         &mut self,
         request: &Request<'_>,
@@ -123,6 +127,7 @@ impl Session {
         let mut ban = BanFilter::new(&request.params.banned_strings);
         let mut bans = Bans::default();
         let mut stop = StopFilter::new(request.stop);
+        let mut constraint = request.constraint.cloned();
 
         let cut = self.fit_prompt(request, &mut on)?;
         let prompt = cut.as_deref().unwrap_or(request.prompt);
@@ -149,12 +154,19 @@ impl Session {
             if let Some(logprobs) = &mut logprobs {
                 logprobs.read(row).map_err(sample_error)?;
             }
+            if let Some(constraint) = &mut constraint {
+                if constraint.must_end() && tokenizer.ending().is_empty() {
+                    break Finish::EndOfText;
+                }
+                constraint.mask(row)?;
+            }
             let banned = bans.apply(place, place - ban.n_held(), row);
             let id = match sampler.sample(row) {
                 Err(SampleError::NothingLeft) if banned => break Finish::Banned,
                 sampled => sampled.map_err(sample_error)?,
             };
             sampler.accept(id, bytes(id));
+            constraint.as_mut().map_or(Ok(()), |constraint| constraint.accept(id))?;
             outcome.n_generated += 1;
             if let Some(logprobs) = &mut logprobs {
                 logprobs.choose(id);
@@ -173,6 +185,7 @@ impl Session {
             if let Some(found) = found {
                 outcome.n_generated -= found.n_tokens;
                 sampler.take_back(found.n_tokens);
+                constraint.as_mut().map_or(Ok(()), |constraint| constraint.take_back(found.n_tokens))?;
                 on(Event::TakenBack { n_tokens: found.n_tokens });
                 let goes_on = bans.add(outcome.n_generated, found.id, place);
                 if !goes_on || !self.go_back(found.n_tokens - 1, request.keep, cancel)? {

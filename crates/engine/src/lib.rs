@@ -1,12 +1,13 @@
 //! Time: mapped files, sessions, sampling, events.
 //!
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
-//! sequence, [`sample`] chooses tokens, [`ban`] and [`stop`] watch the text, [`generate`] puts them together into one
-//! answer. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
+//! sequence, [`sample`] chooses tokens, [`constrain`] says which may come, [`ban`] and [`stop`] watch the text, [`generate`]
+//! puts them together into one answer. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod ban;
 pub mod chat;
+pub mod constrain;
 mod container;
 pub mod error;
 pub mod generate;
