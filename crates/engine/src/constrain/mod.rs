@@ -117,6 +117,3 @@ fn push_literal(pattern: &mut String, c: char) {
         write!(pattern, "\\x{{{:X}}}", c as u32).expect("a string takes everything");
     }
 }
-
-#[cfg(test)]
-mod tests;

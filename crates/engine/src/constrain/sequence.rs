@@ -25,6 +25,8 @@ pub struct Constraint {
     matcher: Matcher,
     /// Accepted since the constraint began.
     n_accepted: usize,
+    /// Whether the end was accepted where nothing else could come, which the matcher has no step for.
+    ended: bool,
     wait: Option<Wait>,
 }
 
@@ -56,7 +58,7 @@ impl Constraint {
             }
             reason => reason,
         })?;
-        Ok(Self { vocabulary, matcher, n_accepted: 0, wait: None })
+        Ok(Self { vocabulary, matcher, n_accepted: 0, ended: false, wait: None })
     }
 
     /// This constraint, to begin after the first `marker` that is written: a text, or the name of a token.
@@ -98,6 +100,10 @@ impl Constraint {
             wait.push(&self.vocabulary, id);
             return Ok(());
         }
+        if self.must_end() && !self.ended && self.vocabulary.ending().contains(&id) {
+            self.ended = true;
+            return Ok(());
+        }
         self.matcher.consume_token(id).map_err(|e| failed(&e))?;
         self.n_accepted += 1;
         Ok(())
@@ -108,6 +114,7 @@ impl Constraint {
     /// # Errors
     /// [`Error::Constraint`] when there were fewer.
     pub fn take_back(&mut self, n: usize) -> Result<()> {
+        let n = n - usize::from(n > 0 && std::mem::take(&mut self.ended));
         let n_inside = n.min(self.n_accepted);
         self.matcher.rollback(n_inside).map_err(|e| failed(&e))?;
         self.n_accepted -= n_inside;

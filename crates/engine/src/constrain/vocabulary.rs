@@ -121,9 +121,15 @@ fn drop_bytes_that_are_tokens(tokenizer: &Tokenizer, words: &mut [Vec<u8>]) {
     }
 }
 
-/// The first line of an error, with its causes, without the state that follows.
+/// What an error says, without the text it quotes and the state that follows.
 pub(super) fn one_line(e: &dyn fmt::Display) -> String {
     let text = e.to_string();
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('<'));
-    lines.take(2).collect::<Vec<_>>().join(", ")
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('<'));
+    let first = lines.next().unwrap_or_default();
+    // Patterns are quoted with a mark under the place; the reason comes last.
+    let reason = lines.clone().find_map(|line| line.strip_prefix("error: ")).or_else(|| lines.next());
+    reason.map_or_else(
+        || first.to_owned(),
+        |reason| format!("{}, {reason}", first.trim_end_matches([':', ' '])),
+    )
 }

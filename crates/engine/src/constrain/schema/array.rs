@@ -78,8 +78,11 @@ impl Rewriter<'_> {
         rest: &mut Option<Json>,
     ) -> Result<()> {
         let number = |keyword: &str| fields.get(keyword).map(|value| count(keyword, value)).transpose();
-        let min = number("minContains")?.unwrap_or(1) as usize;
-        let max = number("maxContains")?;
+        // Old drafts don't count.
+        let (min, max) = match scope.draft {
+            Draft::D4 | Draft::D7 => (1, None),
+            _ => (number("minContains")?.unwrap_or(1) as usize, number("maxContains")?),
+        };
         if min == 0 && max.is_none() {
             return Ok(());
         }

@@ -51,8 +51,14 @@ pub(super) fn plan(schema: &Json) -> Result<TopLevelGrammar> {
 /// [`Error::Constraint`] naming the place and the keyword that can't be held, or what is malformed.
 pub fn rewrite(schema: &Json) -> Result<Json> {
     let document = Document::read(schema);
-    let mut rewriter =
-        Rewriter { document: &document, names: HashMap::new(), open: Vec::new(), steps: 0, depth: 0 };
+    let mut rewriter = Rewriter {
+        document: &document,
+        names: HashMap::new(),
+        open: Vec::new(),
+        hints: Vec::new(),
+        steps: 0,
+        depth: 0,
+    };
     let root = rewriter.positive(schema, &document.root)?;
     let mut defs = Map::new();
     while let Some(target) = rewriter.open.pop() {
@@ -90,6 +96,8 @@ struct Rewriter<'a> {
     /// The names of targets, by where they lie.
     names: HashMap<(*const Json, Polarity), String>,
     open: Vec<Target<'a>>,
+    /// Names of properties that a sibling knows: one of them tells that an object has others than it should.
+    hints: Vec<String>,
     steps: usize,
     depth: usize,
 }
@@ -152,6 +160,11 @@ fn is_anything(schema: &Json) -> bool {
     *schema == Json::Bool(true) || schema.as_object().is_some_and(Map::is_empty)
 }
 
+/// Whether JSON has no way to write `c` but by its number, which is not used here.
+fn is_unwritable(c: char) -> bool {
+    c == '\u{7f}' || c < ' ' && !"\n\r\t\u{8}\u{c}".contains(c)
+}
+
 fn refused(reason: impl std::fmt::Display) -> Error {
     Error::Constraint(format!("JSON Schema: {reason}"))
 }
@@ -188,6 +201,3 @@ fn count(keyword: &str, value: &Json) -> Result<u64> {
     let whole = value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n.min(MAX) as u64);
     whole.ok_or_else(|| malformed(keyword, value, "a whole number, not negative"))
 }
-
-#[cfg(test)]
-mod tests;

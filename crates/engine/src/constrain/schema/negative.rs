@@ -90,6 +90,21 @@ impl Rewriter<'_> {
                 }
                 any_of(options)
             }
+            "additionalProperties" if !fields.contains_key("patternProperties") => {
+                let known = fields.get("properties").and_then(Json::as_object);
+                let mut options = Vec::new();
+                for name in
+                    self.hints.clone().iter().filter(|name| !known.is_some_and(|k| k.contains_key(*name)))
+                {
+                    let wrong = self.negative(value, scope)?;
+                    if wrong != Json::Bool(false) {
+                        options.push(
+                            json!({ "type": "object", "required": [name], "properties": { name: wrong } }),
+                        );
+                    }
+                }
+                any_of(options)
+            }
             "dependencies" | "dependentRequired" => {
                 let mut options = Vec::new();
                 for (name, needed) in object(keyword, value)? {

@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use super::super::push_literal;
-use super::refused;
+use super::{is_unwritable, refused};
 use crate::error::Result;
 
 const DIGITS: &str = "0-9";
@@ -25,25 +25,19 @@ pub(super) fn translate(pattern: &str) -> Result<String> {
         match c {
             '.' => out.push_str("[^\\n\\r\\x{2028}\\x{2029}]"),
             '\\' => match reader.escape()? {
-                Item::Char(c) => push_literal(&mut out, c),
+                Item::Char(c) => reader.literal(&mut out, c)?,
                 Item::Class(class) => out.push_str(&class),
             },
             '[' => reader.class(&mut out)?,
             '(' => reader.group(&mut out)?,
             '^' | '$' | ')' | '|' | '*' | '+' | '?' => out.push(c),
-            '{' if reader.is_count() => out.push('{'),
-            '}' => out.push('}'),
-            // A brace that counts nothing is a brace; the one that closes it, too.
-            '{' => {
-                out.push_str("\\x{7B}");
-                for c in reader.chars.by_ref() {
-                    push_literal(&mut out, c);
-                    if c == '}' {
-                        break;
-                    }
-                }
+            '{' if reader.is_count() => {
+                out.push('{');
+                out.extend(reader.chars.by_ref().take_while(|&c| c != '}'));
+                out.push('}');
             }
-            c => push_literal(&mut out, c),
+            // Braces that count nothing, too, are what they are.
+            c => reader.literal(&mut out, c)?,
         }
     }
     Ok(out)
@@ -101,6 +95,14 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn refuse<T>(&self, what: &str) -> Result<T> {
         Err(refused(format_args!("the pattern {:?} has {what}, which can't be held", self.pattern)))
+    }
+
+    fn literal(&self, out: &mut String, c: char) -> Result<()> {
+        if is_unwritable(c) {
+            return self.refuse("a control character");
+        }
+        push_literal(out, c);
+        Ok(())
     }
 
     /// After `(`.
@@ -165,7 +167,8 @@ impl Reader<'_> {
                         }
                     }
                 }
-                Item::Char(c) => push_literal(&mut inner, c),
+                Item::Char(c) if negated => push_literal(&mut inner, c),
+                Item::Char(c) => self.literal(&mut inner, c)?,
             }
         }
         match (inner.is_empty(), negated) {

@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::refs::{Draft, Scope};
 use super::{
-    EXACT_MAX, Polarity, Rewriter, all_of, any_of, array, count, format, malformed, object, pattern, refused,
-    string,
+    EXACT_MAX, Polarity, Rewriter, all_of, any_of, array, count, format, is_unwritable, malformed, object,
+    pattern, refused, string,
 };
 use crate::error::Result;
 
@@ -20,6 +20,11 @@ impl Rewriter<'_> {
             }
             schema => object("a schema", schema)?,
         };
+        if let Some(draft) =
+            fields.get("$schema").and_then(Json::as_str).filter(|uri| uri.contains("draft-03"))
+        {
+            return Err(refused(format_args!("$schema is {draft:?}, expected draft 4 or later")));
+        }
         let scope = &outside.enter(schema);
         let rewritten = match fields.get("$ref") {
             Some(reference) if scope.draft <= Draft::D7 => {
@@ -123,7 +128,7 @@ impl Rewriter<'_> {
                 "allOf" => all_of(self.each(keyword, value, scope, Polarity::Positive)?),
                 "anyOf" => any_of(self.each(keyword, value, scope, Polarity::Positive)?),
                 "oneOf" => self.one_of(value, scope)?,
-                "not" => match self.negative(value, scope)? {
+                "not" => match self.hinted(fields, value, scope)? {
                     Json::Bool(false) => {
                         return Err(refused("not: nothing but what it forbids can be told apart"));
                     }
@@ -159,6 +164,16 @@ impl Rewriter<'_> {
         Ok(any_of(branches))
     }
 
+    /// The opposite of `schema`, which stands beside the properties of `fields`.
+    fn hinted(&mut self, fields: &Map<String, Json>, schema: &Json, scope: &Scope) -> Result<Json> {
+        let names = fields.get("properties").and_then(Json::as_object);
+        let names = names.into_iter().flat_map(Map::keys).cloned().collect();
+        let before = std::mem::replace(&mut self.hints, names);
+        let negated = self.negative(schema, scope);
+        self.hints = before;
+        negated
+    }
+
     /// Exactly one: each option without the others, where it can't be seen that they have nothing in common.
     fn one_of(&mut self, value: &Json, scope: &Scope) -> Result<Json> {
         let options = array("oneOf", value)?;
@@ -167,7 +182,7 @@ impl Rewriter<'_> {
             let mut parts = vec![self.positive(option, scope)?];
             for (j, other) in options.iter().enumerate() {
                 if i != j && !self.apart(option, other, scope, 0) {
-                    parts.push(self.negative(other, scope)?);
+                    parts.push(self.hinted(option.as_object().unwrap_or(&Map::new()), other, scope)?);
                 }
             }
             rewritten.push(all_of(parts));
@@ -201,6 +216,9 @@ fn check_exact(value: &Json) -> Result<()> {
         }
         Json::Array(items) => items.iter().try_for_each(check_exact),
         Json::Object(fields) => fields.values().try_for_each(check_exact),
+        Json::String(text) if text.contains(is_unwritable) => {
+            Err(refused(format_args!("the constant {text:?} has a control character, which can't be held")))
+        }
         _ => Ok(()),
     }
 }
