@@ -3,14 +3,14 @@
 //! What a user gives (JSON Schema, a regular expression, a grammar, a list of choices) is a [`Grammar`]. A model's
 //! [`Vocabulary`] compiles it into a [`Constraint`] for one answer, which takes from every row of logits the tokens that
 //! can't go on and follows what is chosen. The work of walking a vocabulary under a grammar is llguidance's; here is what
-//! makes it hold: what a schema asks and that library would not hold is rewritten ([`schema`]) or refused before anything is
-//! generated, in one sentence with the reason. GBNF is translated ([`gbnf`]).
+//! makes it hold: what a schema asks and that library would not hold is rewritten (`schema`) or refused before anything is
+//! generated, in one sentence with the reason. GBNF is translated (`gbnf`).
 //!
 //! Refused are, among others, look-around and back references in patterns, references to other documents, and unique items
 //! of unlimited kinds. What an answer says within its form is the model's business.
 
 mod gbnf;
-pub mod schema;
+mod schema;
 mod sequence;
 mod vocabulary;
 

@@ -41,7 +41,7 @@ const ALTERNATIVES_MAX: usize = 256;
 const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// The grammar of JSON documents that `schema` accepts.
-pub(super) fn plan(schema: &Json) -> Result<TopLevelGrammar> {
+pub fn plan(schema: &Json) -> Result<TopLevelGrammar> {
     Ok(TopLevelGrammar::from_json_schema(rewrite(schema)?))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn plan(schema: &Json) -> Result<TopLevelGrammar> {
 ///
 /// # Errors
 /// [`Error::Constraint`] naming the place and the keyword that can't be held, or what is malformed.
-pub fn rewrite(schema: &Json) -> Result<Json> {
+fn rewrite(schema: &Json) -> Result<Json> {
     let document = Document::read(schema);
     let mut rewriter = Rewriter {
         document: &document,
