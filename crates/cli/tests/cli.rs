@@ -422,3 +422,20 @@ fn logprobs_are_in_the_json() {
     let text: String = entries.iter().filter_map(|e| e["token"].as_str()).filter(|t| t.len() == 1).collect();
     assert_eq!(text, json["text"].as_str().unwrap());
 }
+
+#[test]
+fn a_schema_is_held_or_refused() {
+    let dir = Dir::new();
+    let city = serde_json::json!({ "type": "object", "required": ["city", "people"], "additionalProperties": false,
+        "properties": { "city": { "type": "string", "maxLength": 20 }, "people": { "type": "integer", "maximum": 99 } } });
+    let file = dir.file("city.json", city.to_string());
+    let said = dir.ingle(&["run", "demo", "A city", "--schema", &file, "--seed", "1"]).run();
+    assert_eq!(said.code, 0, "{said:?}");
+    let answer: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert!(answer["city"].is_string() && answer["people"].as_i64().unwrap() <= 99, "{answer}");
+    let cut = dir.ingle(&["run", "demo", "A city", "--schema", &file, "--max-tokens", "2"]).run();
+    assert!(cut.stderr.contains("before its form was complete"), "{cut:?}");
+    let unique = dir.file("unique.json", r#"{"type": "array", "uniqueItems": true}"#);
+    dir.ingle(&["run", "demo", "x", "--schema", &unique]).fails(1, &["uniqueItems"]);
+    dir.ingle(&["run", "demo", "x", "--schema", "none.json"]).fails(3, &["none.json"]);
+}

@@ -4,11 +4,13 @@
 //! logits and does it: a session for one answer ([`crate::generate`]), the engine for many at once ([`crate::run`]). So an answer is the
 //! same however many share a step. A step of it: sample, turn the token into text, hold back what may become a banned string or a stop
 //! string. When a banned string is complete, the sequence goes back to the token that began it and chooses again
-//! (see [`crate::ban`]). It allocates nothing per token.
+//! (see [`crate::ban`]). A constraint takes from
+//! the logits what would leave the answer's form; without one nothing is allocated per token.
 
 use std::sync::Arc;
 
 use crate::ban::{BanFilter, Bans};
+use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish};
 use crate::model_file::Loaded;
@@ -26,6 +28,8 @@ pub struct Choice<'a> {
     pub max_tokens: usize,
     /// Whether to report log-probabilities, and of how many of the best tokens beside the chosen one.
     pub logprobs: Option<usize>,
+    /// The form of the answer, at its beginning.
+    pub constraint: Option<&'a Constraint>,
 }
 
 /// What becomes of the sequence after a row of logits.
@@ -48,6 +52,7 @@ pub struct Answer {
     ban: BanFilter,
     bans: Bans,
     stop: StopFilter,
+    constraint: Option<Constraint>,
     max_tokens: usize,
     n_generated: usize,
 }
@@ -69,6 +74,7 @@ impl Answer {
             ban: BanFilter::new(&choice.params.banned_strings),
             bans: Bans::default(),
             stop: StopFilter::new(choice.stop),
+            constraint: choice.constraint.cloned(),
             max_tokens: choice.max_tokens,
             n_generated: 0,
             loaded: loaded.clone(),
@@ -92,7 +98,7 @@ impl Answer {
     /// Chooses the next token by `row` `(vocab)`, whose contents are lost, and tells `on` what it means.
     ///
     /// # Errors
-    /// [`Error::Sample`] when the logits allow no choice.
+    /// [`Error::Sample`] when the logits allow no choice, [`Error::Constraint`] when the answer can't go on in its form.
     pub fn choose(&mut self, row: &mut [f32], mut on: impl FnMut(Event<'_>)) -> Result<Next> {
         if self.is_full() {
             return Ok(Next::End(Finish::Length));
@@ -104,12 +110,19 @@ impl Answer {
         if let Some(logprobs) = &mut self.logprobs {
             logprobs.read(row).map_err(sample_error)?;
         }
+        if let Some(constraint) = &mut self.constraint {
+            if constraint.must_end() && tokenizer.ending().is_empty() {
+                return Ok(Next::End(Finish::EndOfText));
+            }
+            constraint.mask(row)?;
+        }
         let banned = self.bans.apply(place, place - self.ban.n_held(), row);
         let id = match self.sampler.sample(row) {
             Err(SampleError::NothingLeft) if banned => return Ok(Next::End(Finish::Banned)),
             sampled => sampled.map_err(sample_error)?,
         };
         self.sampler.accept(id, tokenizer.token_name(id).unwrap_or_default());
+        self.constraint.as_mut().map_or(Ok(()), |constraint| constraint.accept(id))?;
         self.n_generated += 1;
         if let Some(logprobs) = &mut self.logprobs {
             logprobs.choose(id);
@@ -128,6 +141,7 @@ impl Answer {
         let Some(found) = found else { return Ok(Next::Feed(id)) };
         self.n_generated -= found.n_tokens;
         self.sampler.take_back(found.n_tokens);
+        self.constraint.as_mut().map_or(Ok(()), |constraint| constraint.take_back(found.n_tokens))?;
         on(Event::TakenBack { n_tokens: found.n_tokens });
         let goes_on = self.bans.add(self.n_generated, found.id, place);
         // The last of them was never appended.

@@ -69,6 +69,9 @@ pub enum Error {
     /// The request itself can't be answered.
     #[error("{0}")]
     Input(String),
+    /// The form of an answer can't be held, or is malformed.
+    #[error("{0}")]
+    Constraint(String),
     /// The logits allow no choice.
     #[error("{file}: {source}")]
     Sample {

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::answer::{Answer, Choice, Next};
+use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::sample::{Logprobs, Params};
 use crate::session::Session;
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub keep: usize,
     /// Whether to report log-probabilities, and of how many of the best tokens beside the chosen one.
     pub logprobs: Option<usize>,
+    /// The form of the answer, at its beginning.
+    pub constraint: Option<&'a Constraint>,
 }
 
 /// Something that happened.
@@ -103,7 +106,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::PromptTooLong`] when the prompt does not fit and nothing may be dropped, [`Error::Sample`] when the model
-    /// produces no usable numbers, and whatever feeding the session returns.
+    /// produces no usable numbers, [`Error::Constraint`] when the answer can't go on in its form, and whatever feeding the
+    /// session returns.
     pub fn generate(
         &mut self,
         request: &Request<'_>,
@@ -116,6 +120,7 @@ impl Session {
             stop: request.stop,
             max_tokens: request.max_tokens,
             logprobs: request.logprobs,
+            constraint: request.constraint,
         };
         let how = (request.overflow, request.keep, request.max_tokens);
         let cut = fit_prompt(request.prompt, self.ctx(), how, &mut on)?;

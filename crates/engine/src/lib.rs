@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod ban;
 pub mod chat;
+pub mod constrain;
 mod container;
 pub mod error;
 pub mod generate;

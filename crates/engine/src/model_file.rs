@@ -1,6 +1,7 @@
 //! From a path (or the built-in bytes) to a model's contents, and from there to a model ready to run.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
@@ -11,6 +12,7 @@ use ingle_model::file::Contents;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::{Tokenizer, Written};
 
+use crate::constrain::{Constraint, Grammar, Vocabulary};
 use crate::container::{self, Opened, Texts};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -154,6 +156,7 @@ pub struct Loaded {
     /// Configuration and weights.
     pub model: Model,
     tokenizer: ingle_model::Result<Tokenizer>,
+    vocabulary: OnceLock<Arc<Vocabulary>>,
     pool: Pool,
     kernels: Kernels,
 }
@@ -171,7 +174,14 @@ impl Loaded {
         let kernels = kernels.packing(options.pack.packs(file.n_bytes));
         let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
         let tokenizer = file.read_tokenizer();
-        Ok(Self { file, model, tokenizer, pool: Pool::new(options.n_threads), kernels })
+        Ok(Self {
+            file,
+            model,
+            tokenizer,
+            vocabulary: OnceLock::new(),
+            pool: Pool::new(options.n_threads),
+            kernels,
+        })
     }
 
     /// Text to ids and back.
@@ -180,6 +190,21 @@ impl Loaded {
     /// When the model has no vocabulary, or one that can't be read.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().map_err(|source| self.file.model_error(source.clone()))
+    }
+
+    /// Compiles the form of an answer for this model. The first call makes what that needs of the vocabulary.
+    ///
+    /// # Errors
+    /// Those of [`Self::tokenizer`] and of [`Vocabulary::compile`].
+    pub fn constraint(&self, grammar: &Grammar) -> Result<Constraint> {
+        let vocabulary = match self.vocabulary.get() {
+            Some(vocabulary) => vocabulary,
+            None => {
+                let made = Arc::new(Vocabulary::new(self.tokenizer()?)?);
+                self.vocabulary.get_or_init(|| made)
+            }
+        };
+        vocabulary.compile(grammar)
     }
 
     /// The threads and kernels to run it with, and the adapters to add.

@@ -22,6 +22,7 @@ use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, Kv};
 
 use crate::answer::{Answer, Choice, Next};
+use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish, Outcome, Overflow, fit_prompt};
 use crate::memory;
@@ -58,6 +59,8 @@ pub struct Job {
     pub max_tokens: usize,
     /// Whether to report log-probabilities, and of how many of the best tokens beside the chosen one.
     pub logprobs: Option<usize>,
+    /// The form of the answer, at its beginning.
+    pub constraint: Option<Constraint>,
     /// What to do when the context is full.
     pub overflow: Overflow,
     /// Tokens at the start of the prompt that are never dropped.
@@ -388,6 +391,7 @@ impl Stepper {
             stop: &job.stop,
             max_tokens: job.max_tokens,
             logprobs: job.logprobs,
+            constraint: job.constraint.as_ref(),
         };
         let answer = match Answer::new(&self.loaded, &choice, prompt, self.ctx) {
             Ok(answer) => answer,

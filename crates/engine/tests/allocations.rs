@@ -77,6 +77,7 @@ fn a_token_in_steady_state_allocates_nothing() {
             overflow: Overflow::Error,
             keep: 0,
             logprobs,
+            constraint: None,
         };
         let (mut n_tokens, mut before, mut during) = (0, 0, 0);
         let outcome = session

@@ -14,7 +14,7 @@ const STORY: &str = "Once upon a time there was";
 static GREEDY: Params = Params::GREEDY;
 
 fn request<'a>(prompt: &'a [u32], stop: &'a [String], max_tokens: usize, overflow: Overflow) -> Request<'a> {
-    Request { prompt, params: &GREEDY, stop, max_tokens, overflow, keep: 0, logprobs: None }
+    Request { prompt, params: &GREEDY, stop, max_tokens, overflow, keep: 0, logprobs: None, constraint: None }
 }
 
 fn answer(session: &mut Session, request: &Request<'_>) -> (Outcome, String, usize) {

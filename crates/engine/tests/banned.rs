@@ -20,7 +20,8 @@ struct Answer {
 
 fn answer(session: &mut Session, prompt: &[u32], params: &Params, stop: &[String], n: usize) -> Answer {
     let overflow = Overflow::Error;
-    let request = Request { prompt, params, stop, max_tokens: n, overflow, keep: 0, logprobs: None };
+    let request =
+        Request { prompt, params, stop, max_tokens: n, overflow, keep: 0, logprobs: None, constraint: None };
     let (mut text, mut ids, mut n_taken_back) = (String::new(), Vec::new(), 0);
     let outcome = session.generate(&request, &AtomicBool::new(false), |event| match event {
         Event::Text(t) => text.push_str(t),
@@ -154,6 +155,7 @@ fn logprobs_are_the_models_own_whatever_the_sampling() {
         overflow: Overflow::Error,
         keep: 0,
         logprobs: Some(3),
+        constraint: None,
     };
     let (mut reported, mut ids) = (Vec::new(), Vec::new());
     let outcome = session.generate(&request, &AtomicBool::new(false), |event| match event {

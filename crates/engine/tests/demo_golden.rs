@@ -44,6 +44,7 @@ fn greedy_answers_are_those_of_another_decoder() {
             overflow: Overflow::Error,
             keep: 0,
             logprobs: None,
+            constraint: None,
         };
         let mut made = Vec::new();
         demo::session(&loaded, 1024, "f32", 64)

@@ -31,6 +31,7 @@ fn passes(loaded: &Arc<Loaded>, kind: &Kind, item: &Item) -> bool {
         overflow: Overflow::Error,
         keep: 0,
         logprobs: None,
+        constraint: None,
     };
     let mut answer = String::new();
     let outcome = session.generate(&request, &AtomicBool::new(false), |event| {

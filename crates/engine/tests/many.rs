@@ -49,6 +49,7 @@ fn job(prompt: &[u32], params: &Params, max_tokens: usize) -> (Job, Receiver<Sai
         stop: vec![" the".into()],
         max_tokens,
         logprobs: None,
+        constraint: None,
         overflow: Overflow::DropOldest,
         keep: 3,
         cancel: Arc::default(),
@@ -104,6 +105,7 @@ fn answers_that_share_steps_are_those_of_a_session_alone() {
                 overflow: job.overflow,
                 keep: job.keep,
                 logprobs: None,
+                constraint: None,
             };
             let mut text = String::new();
             let outcome =

@@ -79,7 +79,16 @@ fn best(logits: &[f32]) -> u32 {
 }
 
 fn request(prompt: &[u32], max_tokens: usize, overflow: Overflow) -> Request<'_> {
-    Request { prompt, params: &GREEDY, stop: &[], max_tokens, overflow, keep: KEEP, logprobs: None }
+    Request {
+        prompt,
+        params: &GREEDY,
+        stop: &[],
+        max_tokens,
+        overflow,
+        keep: KEEP,
+        logprobs: None,
+        constraint: None,
+    }
 }
 
 /// An answer, and what a reader of its events takes the context for at each token: what is left of the prompt and of the

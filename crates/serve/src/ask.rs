@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Outcome};
 use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, Job, Refused, Sink};
@@ -62,6 +63,8 @@ pub struct Question {
     pub max_tokens: usize,
     /// Whether log-probabilities are wanted, and of how many tokens beside the chosen.
     pub logprobs: Option<usize>,
+    /// The form of an answer.
+    pub constraint: Option<Constraint>,
     /// Answers wanted; each has the next seed.
     pub n: usize,
 }
@@ -80,6 +83,7 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusa
             stop: question.sampling.stop.clone(),
             max_tokens: question.max_tokens,
             logprobs: question.logprobs,
+            constraint: question.constraint.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
             cancel,

@@ -8,6 +8,7 @@
 
 mod ask;
 mod fields;
+mod form;
 mod guard;
 mod llama;
 mod openai;

@@ -89,7 +89,9 @@ impl From<ingle_engine::Error> for Refusal {
             E::PromptTooLong { tokens, ctx } => Self::request(format!(
                 "the prompt has {tokens} tokens, the context {ctx}; shorten it, or set \"overflow\": \"drop-oldest\""
             )),
-            E::Input(_) | E::Model { .. } | E::Sample { .. } => Self::request(error.to_string()),
+            E::Input(_) | E::Constraint(_) | E::Model { .. } | E::Sample { .. } => {
+                Self::request(error.to_string())
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

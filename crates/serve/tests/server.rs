@@ -189,7 +189,10 @@ fn what_is_not_understood_is_refused_by_name() {
     let image = json!([{ "role": "user", "content": [{ "type": "image_url" }] }]);
     refused(CHAT, chat("x", json!({ "tempreature": 1 })), 400, "tempreature");
     refused(CHAT, chat("x", json!({ "temperature": -1 })), 400, "temperature");
-    refused(CHAT, chat("x", json!({ "response_format": { "type": "json_object" } })), 400, "response_format");
+    refused(CHAT, chat("x", json!({ "response_format": { "type": "yaml" } })), 400, "response_format");
+    refused(CHAT, chat("x", json!({ "json_schema": { "type": "strnig" } })), 400, "json_schema");
+    refused(CHAT, chat("x", json!({ "grammar": "root ::= nothing" })), 400, "grammar");
+    refused(CHAT, chat("x", json!({ "tools": [{ "type": "function" }] })), 400, "tools");
     refused(CHAT, chat("x", json!({ "top_logprobs": 2 })), 400, "logprobs");
     refused(CHAT, chat("x", json!({ "model": "gpt-9" })), 404, "gpt-9");
     refused(CHAT, chat(&"word ".repeat(2000), json!({})), 400, "512");
@@ -227,6 +230,32 @@ fn a_server_with_keys_asks_for_one_and_pages_of_others_may_not_ask() {
     assert!(
         status == 200 && head.to_lowercase().contains("content-security-policy") && page.contains("<html")
     );
+}
+
+#[test]
+fn an_answer_has_the_form_that_was_asked_for() {
+    let server = Server::start(3, 8, &[]);
+    let schema = json!({
+        "type": "object", "additionalProperties": false, "required": ["name", "age"],
+        "properties": { "name": { "type": "string", "maxLength": 12 }, "age": { "type": "integer", "minimum": 0, "maximum": 120 } },
+    });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "person", "schema": schema } });
+    let asked = chat(
+        STORY,
+        json!({ "response_format": format, "n": 3, "temperature": 1, "max_tokens": 200, "seed": 1 }),
+    );
+    let (status, body) = server.post(CHAT, &asked);
+    assert_eq!(status, 200, "{body}");
+    for choice in body["choices"].as_array().unwrap() {
+        let text = choice["message"]["content"].as_str().unwrap();
+        let person: Json = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        assert!(
+            person["age"].as_u64().unwrap() <= 120 && person["name"].as_str().unwrap().chars().count() <= 12
+        );
+        assert_eq!((person.as_object().unwrap().len(), &choice["finish_reason"]), (2, &json!("stop")));
+    }
+    let (_, body) = server.post(CHAT, &chat(STORY, json!({ "grammar": "root ::= \"yes\" | \"no\"" })));
+    assert!(["yes", "no"].contains(&body["choices"][0]["message"]["content"].as_str().unwrap()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ingle_engine::chat::Prompt;
+use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
 use ingle_engine::memory;
 use ingle_engine::sample::{Logprob, Logprobs, Params};
@@ -30,6 +31,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// Whether to report log-probabilities, and of how many alternatives.
     pub logprobs: Option<usize>,
+    /// The form of an answer.
+    pub constraint: Option<Constraint>,
 }
 
 impl Options {
@@ -47,6 +50,7 @@ impl Options {
             max_tokens: settings.count("max-tokens").unwrap_or(usize::MAX),
             overflow: if drops { Overflow::DropOldest } else { Overflow::Error },
             logprobs: None,
+            constraint: None,
         })
     }
 
@@ -76,6 +80,8 @@ pub struct Answer {
     n_dropped: usize,
     /// One entry for each token, when asked for.
     logprobs: Option<Vec<Json>>,
+    /// Whether the answer was to have a form.
+    has_form: bool,
     seed: u64,
     kv_bytes: u64,
 }
@@ -102,6 +108,7 @@ pub fn answer(
         overflow: options.overflow,
         keep: prompt.keep,
         logprobs: options.logprobs,
+        constraint: options.constraint.as_ref(),
     };
     let loaded = session.loaded().clone();
     let tokenizer = loaded.tokenizer()?;
@@ -139,6 +146,7 @@ pub fn answer(
         rest: total - first,
         n_dropped,
         logprobs: options.logprobs.map(|_| logprobs),
+        has_form: options.constraint.is_some(),
         seed: options.params.seed,
         kv_bytes: session.kv_bytes(),
     })
@@ -152,6 +160,11 @@ impl Answer {
                 "note: the context of {ctx} tokens was full; the oldest {} tokens were dropped",
                 self.n_dropped
             ));
+        }
+        if self.has_form && self.outcome.finish != Finish::EndOfText {
+            say(
+                "note: the answer ended before its form was complete; a larger --max-tokens or --ctx gives it room",
+            );
         }
         if self.outcome.finish == Finish::Context {
             say(format_args!(

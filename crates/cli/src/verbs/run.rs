@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::constrain::Grammar;
 use ingle_engine::sample::LOGPROBS_MAX;
 
 use super::{Verb, json_arg, model_arg, model_name, print_json, text, text_arg};
@@ -22,6 +23,7 @@ pub static VERB: Verb = Verb {
         "ingle run demo \"Tell me a story.\" --temperature 0",
         "ingle run demo \"Summarise:\" < notes.txt",
         "ingle run demo \"Tell me a story.\" --dry-multiplier 0.8 --samplers \"dry;top-p;temperature\"",
+        "ingle run model.gguf \"Name a city and its country.\" --schema city.json",
         "ingle run qwen3:0.6b \"Why is the sky blue?\"",
         "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
     ],
@@ -47,6 +49,7 @@ fn args(command: Command) -> Command {
                 .allow_hyphen_values(true)
                 .help("End the answer before this text; may be given several times"),
         )
+        .arg(text_arg("schema", "FILE", "Answer with JSON that this JSON Schema accepts"))
         .arg(
             Arg::new("stats")
                 .long("stats")
@@ -79,9 +82,14 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
     let mut options = Options::from_settings(&env.settings, stop)?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
+    let schema = text(matches, "schema").map(|file| {
+        std::fs::read_to_string(file).map(Grammar::JsonSchema).map_err(|e| Failure::file(file, &e))
+    });
+    let schema = schema.transpose()?;
     pulling::offer(model_name(matches), env)?;
     env.catch_ctrl_c();
     let loaded = load::model(model_name(matches), env)?;
+    options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
     let prompter = Prompter::new(&loaded)?;
     let system = text(matches, "system");
     if system.is_some() && !prompter.has_template() {

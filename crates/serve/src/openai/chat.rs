@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, stream, timings, usage};
 use crate::ask::{Question, Said, What, ask};
 use crate::fields::Fields;
+use crate::form;
 use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::sampling;
@@ -106,7 +107,7 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
     };
     fields.unsupported("tools", &[json!([])])?;
     fields.unsupported("tool_choice", &[json!("none"), json!("auto")])?;
-    fields.unsupported("response_format", &[json!({ "type": "text" })])?;
+    let constraint = form::take(app, &mut fields)?;
     fields.unsupported("modalities", &[json!(["text"])])?;
     // What these say is about an account or a bill that there is none of.
     fields.harmless(&[
@@ -129,6 +130,7 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
         sampling,
         max_tokens: max_tokens.unwrap_or(usize::MAX),
         logprobs: logprobs.then_some(top.unwrap_or(0)),
+        constraint,
         n,
     };
     Ok((question, Wanted { stream, stream_usage, logprobs, n }))

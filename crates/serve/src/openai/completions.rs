@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, stream, timings, usage};
 use crate::ask::{Question, Said, TokenLogprobs, What, ask};
 use crate::fields::Fields;
+use crate::form;
 use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::sampling;
@@ -89,10 +90,11 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
     fields.unsupported("best_of", &[json!(n)])?;
     fields.unsupported("suffix", &[json!("")])?;
     fields.harmless(&["user", "metadata"]);
+    let constraint = form::take(app, &mut fields)?;
     let sampling = sampling::take(&mut fields, app.fresh_seed())?;
     fields.end()?;
     app.check_length(ids.len(), sampling.overflow)?;
-    let question = Question { prompt: ids, keep: 1, sampling, max_tokens, logprobs, n };
+    let question = Question { prompt: ids, keep: 1, sampling, max_tokens, logprobs, constraint, n };
     Ok((question, Wanted { stream, stream_usage, logprobs: logprobs.is_some(), echo, n }))
 }
 
