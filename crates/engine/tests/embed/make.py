@@ -179,6 +179,8 @@ def tiny():
     decoder = hf.LlamaModel(hf.LlamaConfig(**SHAPE | dict(max_position_embeddings=1024), num_key_value_heads=1))
     randomise(decoder)
     sentence(save("decoder", decoder, words), "lasttoken", False)
+    # Read again: halving the model halved its rotary frequencies too, which are not weights.
+    decoder = hf.LlamaModel.from_pretrained(HERE / "decoder", dtype=torch.float64).eval()
     long = SMALL + ["word " * 150]
     out["decoder_texts"] = long
     out["decoder_last"] = [states(decoder, words, text)[-1].tolist() for text in long]
