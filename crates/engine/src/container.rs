@@ -9,6 +9,7 @@ use std::path::Path;
 
 use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
+use ingle_model::file::folder::sentence::{self, Sentence};
 use ingle_model::file::folder::{self, Folder, peft};
 use ingle_model::file::{Contents, gguf, llama2c, split};
 use ingle_model::token::{Tokenizer, Written};
@@ -141,7 +142,17 @@ fn open_folder(path: &Path) -> Result<Opened> {
         shards: Vec::new(),
         tokenizer_config: optional("tokenizer_config.json")?,
         chat_template: optional("chat_template.jinja")?,
+        sentence: Sentence {
+            modules: optional(sentence::MODULES)?,
+            pooling: None,
+            limits: optional(sentence::LIMITS)?,
+        },
     };
+    if let Some(modules) = &folder.sentence.modules
+        && let Some(beside) = sentence::pooling_folder(modules).map_err(model_error)?
+    {
+        folder.sentence.pooling = read(&path.join(beside).join(sentence::MODULE_CONFIG))?;
+    }
     let names = match &folder.index {
         Some(index) => folder::shards(index).map_err(model_error)?,
         None => vec![folder::WEIGHTS.to_owned()],

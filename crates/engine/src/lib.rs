@@ -3,7 +3,7 @@
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
 //! sequence, [`sample`] chooses tokens, [`constrain`] says which may come, [`ban`] and [`stop`] watch the text, [`answer`] puts them
 //! together, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], [`output`] says what an
-//! answer means. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
+//! answer means. [`embed`] makes vectors of texts, and scores of pairs. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod answer;
@@ -11,6 +11,7 @@ pub mod ban;
 pub mod chat;
 pub mod constrain;
 mod container;
+pub mod embed;
 pub mod error;
 pub mod generate;
 pub mod memory;

@@ -74,7 +74,7 @@ impl ModelFile {
         self.read_tokenizer().map_err(|source| self.model_error(source))
     }
 
-    fn read_tokenizer(&self) -> ingle_model::Result<Tokenizer> {
+    pub(crate) fn read_tokenizer(&self) -> ingle_model::Result<Tokenizer> {
         match &self.texts {
             None => Tokenizer::from_gguf(&self.contents),
             Some(texts) => texts.tokenizer(),
@@ -124,6 +124,23 @@ pub struct LoadOptions<'a> {
     pub pack: Pack,
 }
 
+impl LoadOptions<'_> {
+    /// The tier's kernels for a model of `n_bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Tier`] when this CPU has none of that name.
+    pub(crate) fn kernels(&self, n_bytes: u64) -> Result<Kernels> {
+        let kernels = match self.tier {
+            None => Kernels::detect(),
+            Some(name) => Kernels::named(name).ok_or_else(|| Error::Tier {
+                name: name.to_owned(),
+                available: Kernels::names().collect::<Vec<_>>().join(", "),
+            })?,
+        };
+        Ok(kernels.packing(self.pack.packs(n_bytes)))
+    }
+}
+
 /// Whether a model keeps its weights packed in memory of its own, which makes single tokens faster: instead of the file's
 /// pages, which the system could take back and read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,14 +181,7 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the model of `file`. Weights stay where they lie.
     pub fn load(file: ModelFile, options: &LoadOptions<'_>) -> Result<Self> {
-        let kernels = match options.tier {
-            None => Kernels::detect(),
-            Some(name) => Kernels::named(name).ok_or_else(|| Error::Tier {
-                name: name.to_owned(),
-                available: Kernels::names().collect::<Vec<_>>().join(", "),
-            })?,
-        };
-        let kernels = kernels.packing(options.pack.packs(file.n_bytes));
+        let kernels = options.kernels(file.n_bytes)?;
         let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
         let tokenizer = file.read_tokenizer();
         Ok(Self {

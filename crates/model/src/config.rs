@@ -79,14 +79,19 @@ impl LayerPlan {
 }
 
 impl Config {
-    /// Reads the configuration of `file`.
+    /// Reads the configuration of `file`, a model that writes text.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for an unknown family or scaling, [`Error::Malformed`] for missing or impossible numbers.
     pub fn read(file: &Contents) -> Result<Self> {
+        Self::read_of(file, arch::FAMILIES)
+    }
+
+    /// Reads the configuration of `file`, whose family stands on `shelf`; see [`Self::read`].
+    pub fn read_of(file: &Contents, shelf: &[&'static Family]) -> Result<Self> {
         let name = file.str("general.architecture")?;
         let name = name.ok_or_else(|| Error::missing("metadata general.architecture", "a model family"))?;
-        let family = arch::by_name(name)?;
+        let family = arch::by_name(shelf, name)?;
         let keys = Keys { file, family: name };
         let dim = keys.uint("embedding_length", 1..=DIM_MAX)?;
         let ctx_train = keys.uint("context_length", 1..=CTX_MAX)?;

@@ -162,6 +162,13 @@ impl Model {
         logits
     }
 
+    /// Final hidden states, normed for the head, of tokens `rows` among those wanted of the last step: what embeddings are made
+    /// of. `(rows.len(), dim)`
+    pub fn hidden<'s>(&self, rows: Range<usize>, s: &'s Scratch) -> &'s [f32] {
+        assert!(rows.end <= s.n_tokens);
+        &s.normed[rows.start * self.config.dim..rows.end * self.config.dim]
+    }
+
     /// Puts what the block reads into `s.normed`.
     fn take_input<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
         let n = step.n_tokens * self.config.dim;

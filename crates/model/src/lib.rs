@@ -3,8 +3,9 @@
 //! Reading order: [`mod@file`] turns bytes into metadata and named tensors; [`prompt`] renders conversations and [`token`]
 //! takes text apart. [`arch`] and [`config`] say what the metadata mean, by way of [`keys`], and [`weights`] takes the
 //! tensors from a [`source`]. [`decoder`] runs them with the help of [`mixer`], [`ffn`], [`norm`], [`rope`], [`kv`] and
-//! [`scratch`]; every matrix is met in [`linear`], where an [`adapter`] joins in. [`cost`] counts what a step reads and
-//! multiplies. This crate opens no file, reads no clock and starts no thread.
+//! [`scratch`]; every matrix is met in [`linear`], where an [`adapter`] joins in. [`encoder`] runs models that read a text
+//! as a whole, and [`pooling`] makes one vector of many. [`cost`] counts what a step reads and multiplies. This crate opens
+//! no file, reads no clock and starts no thread.
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -21,11 +22,13 @@ pub mod weights;
 pub mod adapter;
 pub mod cost;
 pub mod decoder;
+pub mod encoder;
 pub mod ffn;
 pub mod kv;
 pub mod linear;
 pub mod mixer;
 pub mod norm;
+pub mod pooling;
 pub mod rope;
 pub mod scratch;
 pub mod streams;

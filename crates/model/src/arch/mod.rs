@@ -3,9 +3,10 @@
 //! A family is data: its name in `general.architecture`, the order of its rotary pairs, where its norms stand, the tensors
 //! it can't do without, and a function that adjusts the configuration read from the common keys. There is one decoder for
 //! all of them. To add a family write its file and one line in [`FAMILIES`]; what it needs beyond a plan's field becomes
-//! a mixer or ffn file.
+//! a mixer or ffn file. [`ENCODERS`] are families of another forward pass, [`crate::encoder`]'s.
 
 mod apertus;
+mod bert;
 mod cohere2;
 mod command_r;
 mod ernie4_5;
@@ -31,6 +32,7 @@ mod minicpm;
 mod nemotron;
 mod nemotron_h;
 mod nemotron_h_moe;
+mod nomic_bert;
 mod olmo2;
 mod phi2;
 mod phi3;
@@ -143,16 +145,25 @@ pub static FAMILIES: &[&Family] = &[
     &nemotron_h_moe::FAMILY,
 ];
 
-/// The family called `name`.
+/// Every family of encoders this build runs.
+pub static ENCODERS: &[&Family] = &[&bert::FAMILY, &nomic_bert::FAMILY];
+
+/// Whether the family called `name` is one of encoders.
+pub fn is_encoder(name: &str) -> bool {
+    ENCODERS.iter().any(|f| f.name == name)
+}
+
+/// The family called `name` among those of `shelf`.
 ///
 /// # Errors
 /// [`Error::Unsupported`] with the names there are.
-pub fn by_name(name: &str) -> Result<&'static Family> {
-    FAMILIES.iter().copied().find(|f| f.name == name).ok_or_else(|| {
+pub fn by_name(shelf: &[&'static Family], name: &str) -> Result<&'static Family> {
+    shelf.iter().copied().find(|f| f.name == name).ok_or_else(|| {
+        let kind = if is_encoder(name) { ", an encoder, which gives embeddings and no text," } else { "" };
         Error::unsupported(
             "metadata general.architecture",
-            format!("family {name:?}"),
-            FAMILIES.iter().map(|f| f.name),
+            format!("family {name:?}{kind}"),
+            shelf.iter().map(|f| f.name),
         )
     })
 }

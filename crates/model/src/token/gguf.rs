@@ -100,6 +100,9 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
     if after.is_empty() {
         after = around("sep", adds.1 == Some(Role::Separator), Role::Separator)?;
     }
+    // RoBERTa's end of sequence stands twice between two texts, BERT's separator once.
+    let n_ends = if model.name == "bert" { 1 } else { 2 };
+    let between = after.repeat(n_ends);
     let vocab = Arc::new(vocab);
     let shared = vocab.clone();
     let tables = LazyLock::new(Box::new(move || {
@@ -115,6 +118,7 @@ pub fn load(file: &Contents) -> Result<Tokenizer> {
         roles,
         ending,
         before,
+        between,
         after,
     })
 }

@@ -117,6 +117,7 @@ pub struct Tokenizer {
     /// Sorted ids that end generation.
     ending: Vec<u32>,
     before: Vec<u32>,
+    between: Vec<u32>,
     after: Vec<u32>,
 }
 
@@ -247,6 +248,11 @@ impl Tokenizer {
     /// What the model wants before a text: nothing, BOS, or several tokens.
     pub fn before(&self) -> &[u32] {
         &self.before
+    }
+
+    /// What the model wants between two texts that it reads as a pair, [`Self::before`] the first and [`Self::after`] the second.
+    pub fn between(&self) -> &[u32] {
+        &self.between
     }
 
     /// What the model wants after a text: nothing, EOS, a separator.

@@ -9,7 +9,7 @@
 //!
 //! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
 //! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or
-//! quantisations other than FP8 and MXFP4. [`peft`] reads adapters.
+//! quantisations other than FP8 and MXFP4. [`peft`] reads adapters, [`sentence`] how embeddings are made.
 
 mod change;
 mod draft;
@@ -18,6 +18,7 @@ pub mod model_type;
 mod names;
 pub mod peft;
 mod rope;
+pub mod sentence;
 mod template;
 mod values;
 
@@ -30,11 +31,13 @@ use self::draft::Draft;
 use self::fields::Fields;
 use self::model_type::{FIELDS, Kind, ModelType};
 use self::names::{Place, place};
+use self::sentence::Sentence;
 pub use self::template::chat_template;
 use self::values::FP8_BLOCK;
 use super::contents::{Contents, Tensor};
 use super::safetensors::{self, Entry};
 use super::value::Value;
+use crate::arch;
 use crate::error::{Error, Result};
 
 /// The file of the model's numbers.
@@ -63,6 +66,8 @@ pub struct Folder {
     pub tokenizer_config: Option<Vec<u8>>,
     /// `chat_template.jinja`
     pub chat_template: Option<Vec<u8>>,
+    /// How embeddings are made, where the folder says so.
+    pub sentence: Sentence,
 }
 
 /// The names of the files of weights that `index` speaks of, sorted.
@@ -113,6 +118,7 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     let container = if n == 1 { "safetensors".to_owned() } else { format!("safetensors in {n} files") };
     let mut draft = Draft { config, family: model.family, file: Contents::new(container) };
     keys(model, &mut draft)?;
+    sentence::write(&mut draft, &folder.sentence)?;
     let entries = entries(folder)?;
     tensors(model, &whole, &mut draft, &entries)?;
     let template = chat_template(folder.chat_template.as_deref(), folder.tokenizer_config.as_deref())?;
@@ -209,6 +215,8 @@ fn is_tied(model: &ModelType, whole: &Fields<'_>, config: &Fields<'_>, has_head:
 
 const HEAD: &str = "output.weight";
 const EMBEDDING: &str = "token_embd.weight";
+/// What the embedding is called there in a model that was saved without its head.
+const ALONE: &str = "embed_tokens.weight";
 
 /// A tensor of ours in the making: its parts by expert.
 type Parts<'a> = BTreeMap<Option<usize>, (&'a Entry, Change)>;
@@ -236,7 +244,10 @@ fn tensors(
     };
     let Placed { tensors: mut all, mut scales, listed } = placed(model, entries, n_layers)?;
     let head = (None, HEAD.to_owned());
-    if is_tied(model, whole, &draft.config, all.contains_key(&head))? {
+    let has_head = all.contains_key(&head);
+    // Encoders have none, and nor has a model that was saved without it for its embeddings.
+    let is_headless = arch::is_encoder(model.family) || (!has_head && entries.contains_key(ALONE));
+    if !is_headless && is_tied(model, whole, &draft.config, has_head)? {
         for (entry, _) in all.remove(&head).unwrap_or_default().values() {
             scales.remove(&entry.name);
         }

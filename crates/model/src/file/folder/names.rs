@@ -106,8 +106,18 @@ pub enum Place {
     Unknown,
 }
 
+/// What models are called by in names of tensors, and not by in folders of embeddings, which have no head beside them.
+const MODEL: &str = "model.";
+
 /// Looks the tensor called `full` up in the tables of `model`.
 pub fn place(model: &ModelType, full: &str) -> Place {
+    match look_up(model, full) {
+        Place::Unknown if !full.starts_with(MODEL) => look_up(model, &format!("{MODEL}{full}")),
+        found => found,
+    }
+}
+
+fn look_up(model: &ModelType, full: &str) -> Place {
     if SKIPPED.iter().any(|end| full.ends_with(end)) || model.skips.iter().any(|head| full.starts_with(head))
     {
         return Place::Skipped;

@@ -110,7 +110,7 @@ fn original(draft: &Draft<'_>, params: &Fields<'_>) -> Result<Option<f64>> {
 fn yarn(draft: &mut Draft<'_>, params: &Fields<'_>) -> Result<()> {
     // Whether the ramp is rounded to whole pairs.
     let truncates = params.bool("truncate")?.unwrap_or(true);
-    let expected = arch::by_name(draft.family)?.yarn_ramp == Ramp::WholePairs;
+    let expected = arch::by_name(arch::FAMILIES, draft.family)?.yarn_ramp == Ramp::WholePairs;
     if truncates != expected {
         return Err(Error::unsupported(params.of("truncate"), truncates, [expected.to_string().as_str()]));
     }

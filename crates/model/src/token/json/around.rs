@@ -1,4 +1,4 @@
-//! The post-processor of a tokenizer.json: what it puts before and after a text. What it does between two texts is left out.
+//! The post-processor of a tokenizer.json: what it puts before and after a text, and between two. Types of segments are left out.
 
 use serde_json::Value;
 
@@ -8,40 +8,36 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "tokenizer.json: post_processor";
 
-/// What the post-processor puts before and after a text, when it is one that does. `named` is the token of a text.
-pub fn around(file: &File, named: impl Fn(&str) -> Option<u32>) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
+/// What stands around texts.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// Before a text.
+    pub before: Vec<u32>,
+    /// Between two.
+    pub between: Vec<u32>,
+    /// After a text.
+    pub after: Vec<u32>,
+}
+
+/// What the post-processor puts around texts, when it is one that does. `named` is the token of a text.
+pub fn around(file: &File, named: impl Fn(&str) -> Option<u32>) -> Result<Option<Around>> {
     let mut steps = Vec::new();
     read_all(&file.post_processor, &mut steps)?;
     let mut found = None;
     for part in &steps {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let mut one = Around::default();
         match part.text("type")? {
             "ByteLevel" => continue,
-            "BertProcessing" | "RobertaProcessing" => {
-                before.extend(part.pair("cls")?);
-                after.extend(part.pair("sep")?);
+            kind @ ("BertProcessing" | "RobertaProcessing") => {
+                one.before.extend(part.pair("cls")?);
+                one.after.extend(part.pair("sep")?);
+                let n_ends = if kind == "BertProcessing" { 1 } else { 2 };
+                one.between = one.after.repeat(n_ends);
             }
             "TemplateProcessing" => {
-                let single = part.get("single").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let tokens = part.get("special_tokens").and_then(Value::as_object);
-                let mut seen = false;
-                for piece in single {
-                    if piece.get("Sequence").is_some() {
-                        seen = true;
-                        continue;
-                    }
-                    let id =
-                        piece.get("SpecialToken").and_then(|token| token.get("id")).and_then(Value::as_str);
-                    let id = id.ok_or_else(|| Error::malformed(NAME, piece, "Sequence or SpecialToken"))?;
-                    let listed = tokens.and_then(|tokens| tokens.get(id)).and_then(|token| token.get("ids"));
-                    let ids = match listed.and_then(Value::as_array) {
-                        Some(ids) => {
-                            ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect::<Vec<_>>()
-                        }
-                        None => named(id).into_iter().collect(),
-                    };
-                    if seen { after.extend(ids) } else { before.extend(ids) }
-                }
+                let [before, after, ..] = stretches(part, "single", &named)?;
+                let [_, between, _] = stretches(part, "pair", &named)?;
+                one = Around { before, between, after };
             }
             other => {
                 let known =
@@ -49,9 +45,34 @@ pub fn around(file: &File, named: impl Fn(&str) -> Option<u32>) -> Result<Option
                 return Err(Error::unsupported(NAME, other, known));
             }
         }
-        found = Some((before, after));
+        found = Some(one);
     }
     Ok(found)
+}
+
+/// The special tokens of a template: before its first text, behind that, and behind its second.
+fn stretches(part: &Part<'_>, template: &str, named: impl Fn(&str) -> Option<u32>) -> Result<[Vec<u32>; 3]> {
+    let pieces = part.get(template).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let tokens = part.get("special_tokens").and_then(Value::as_object);
+    let mut stretches: [Vec<u32>; 3] = Default::default();
+    let mut n_texts = 0;
+    for piece in pieces {
+        if piece.get("Sequence").is_some() {
+            n_texts = 2.min(n_texts + 1);
+            continue;
+        }
+        let id = piece.get("SpecialToken").and_then(|token| token.get("id")).and_then(Value::as_str);
+        let id = id.ok_or_else(|| Error::malformed(NAME, piece, "Sequence or SpecialToken"))?;
+        let listed = tokens.and_then(|tokens| tokens.get(id)).and_then(|token| token.get("ids"));
+        match listed.and_then(Value::as_array) {
+            Some(ids) => {
+                let ids = ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok());
+                stretches[n_texts].extend(ids);
+            }
+            None => stretches[n_texts].extend(named(id)),
+        }
+    }
+    Ok(stretches)
 }
 
 fn read_all<'a>(value: &'a Value, out: &mut Vec<Part<'a>>) -> Result<()> {

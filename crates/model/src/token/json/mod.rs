@@ -5,7 +5,7 @@
 //! tokenizer_config.json. Here they are put together, with the added tokens. `export` writes the same as GGUF's keys.
 //!
 //! A component that is not known is refused by name: one that was skipped would change ids quietly. Left out on purpose:
-//! truncation and padding, dropout, pairs of texts, sampling; and CTC, whose models are no language models.
+//! truncation and padding, dropout, sampling; and CTC, whose models are no language models.
 
 mod around;
 mod components;
@@ -24,7 +24,7 @@ use super::roles::{self, Role, find_roles};
 use super::vocab::Kind;
 use super::{MakeTables, Stations, Tokenizer};
 use crate::error::{Error, Result};
-use around::around;
+use around::{Around, around};
 use components::Components;
 use config::Config;
 use model::{Entry, Tokens};
@@ -57,11 +57,12 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
     ending.extend(roles[Role::Eos as usize]);
     ending.sort_unstable();
     ending.dedup();
-    let (mut before, mut after) = around(&file, named)?.unwrap_or_else(|| {
+    let Around { mut before, mut between, mut after } = around(&file, named)?.unwrap_or_else(|| {
         let wanted = |adds: bool, role: Role| roles[role as usize].filter(|_| adds).into_iter().collect();
-        (wanted(config.add_bos_token, Role::Bos), wanted(config.add_eos_token, Role::Eos))
+        let after: Vec<u32> = wanted(config.add_eos_token, Role::Eos);
+        Around { before: wanted(config.add_bos_token, Role::Bos), between: after.clone(), after }
     });
-    for ids in [&mut before, &mut after] {
+    for ids in [&mut before, &mut between, &mut after] {
         ids.retain(|&id| (id as usize) < model.tables.vocab.len());
     }
     // Where nothing else says which they are, what is put around a text is.
@@ -78,7 +79,7 @@ pub fn load(tokenizer: &[u8], config: Option<&[u8]>) -> Result<Tokenizer> {
     // They are made from the text of the file, which is not kept, so they are made now.
     let tables = LazyLock::new(Box::new(|| Ok(tables)) as MakeTables);
     let stations = Stations { added: verbatim, normalisers, added_normalised: normalised, tables, decoder };
-    Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, after })
+    Ok(Tokenizer { model: name, pre: None, vocab, stations, roles, ending, before, between, after })
 }
 
 /// Gives every added token its id: the one the model has for its text, or else the next behind the model's, as the library

@@ -2,12 +2,14 @@
 //!
 //! Most of it is data: the family it becomes, tables of names, defaults the library has for fields that a file leaves out,
 //! and fields whose other values mean arithmetic we don't have. To add a model type write its file and one line in
-//! [`MODEL_TYPES`]. Source of names and keys: llama.cpp's converter and the transformers library's models.
+//! [`MODEL_TYPES`], or in [`ENCODERS`] for models that read texts as a whole. Source of names and keys: llama.cpp's converter and the transformers library's models.
 
 mod apertus;
 mod bamba;
+mod bert;
 mod cohere;
 mod cohere2;
+mod distilbert;
 mod ernie4_5;
 mod exaone4;
 mod falcon_h1;
@@ -41,6 +43,7 @@ mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
 mod qwen3_next;
+mod roberta;
 mod seed_oss;
 mod smollm3;
 mod stablelm;
@@ -203,19 +206,29 @@ pub static MODEL_TYPES: &[&ModelType] = &[
     &minicpm::MODEL_TYPE,
 ];
 
+/// Every model type this build imports for [`crate::encoder`].
+pub static ENCODERS: &[&ModelType] = &[
+    &bert::MODEL_TYPE,
+    &bert::CLASSIFIER,
+    &roberta::MODEL_TYPE,
+    &roberta::CLASSIFIER,
+    &distilbert::MODEL_TYPE,
+];
+
 /// The model type called `name` in the configuration `whole`, and the part of it that is about text.
 ///
 /// # Errors
 /// [`Error::Unsupported`] with the names there are.
 pub fn find<'a>(name: &str, whole: &Fields<'a>) -> Result<(&'static ModelType, Fields<'a>)> {
-    for &model in MODEL_TYPES.iter().filter(|model| model.names.contains(&name)) {
+    let all = || MODEL_TYPES.iter().chain(ENCODERS);
+    for &model in all().filter(|model| model.names.contains(&name)) {
         let text = model.text_config.map_or(Ok(None), |name| whole.object(name))?;
         let config = Fields { defaults: model.defaults, flags: model.flags, ..text.unwrap_or(*whole) };
         if model.when.is_none_or(|when| when(&config)) {
             return Ok((model, config));
         }
     }
-    let mut names: Vec<&str> = MODEL_TYPES.iter().flat_map(|model| model.names).copied().collect();
+    let mut names: Vec<&str> = all().flat_map(|model| model.names).copied().collect();
     names.dedup();
     Err(Error::unsupported("config.json model_type", format!("{name:?}"), names))
 }
@@ -231,17 +244,21 @@ fn scale_by(draft: &mut Draft<'_>, field: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::FAMILIES;
+    use crate::arch::{self, FAMILIES};
 
     #[test]
     fn every_model_type_has_a_family_and_a_name_of_its_own() {
-        for (i, model) in MODEL_TYPES.iter().enumerate() {
-            let others = MODEL_TYPES[..i].iter().filter(|other| model.when.is_none() || other.when.is_none());
+        let all: Vec<_> = MODEL_TYPES.iter().chain(ENCODERS).collect();
+        for (i, model) in all.iter().enumerate() {
+            let others = all[..i].iter().filter(|other| model.when.is_none() || other.when.is_none());
             let mut others = others.flat_map(|other| other.names);
             assert!(!others.any(|name| model.names.contains(name)), "{:?}", model.names);
         }
         for model in MODEL_TYPES {
             assert!(FAMILIES.iter().any(|family| family.name == model.family), "{}", model.family);
+        }
+        for model in ENCODERS {
+            assert!(arch::is_encoder(model.family), "{}", model.family);
         }
     }
 }
