@@ -95,7 +95,7 @@ pub struct Embedder {
 #[derive(Debug)]
 enum Model {
     Encoder(Box<Reader>),
-    Decoder { loaded: Arc<Loaded>, scratch: Option<Scratch> },
+    Decoder { loaded: Arc<Loaded>, scratch: Option<Box<Scratch>> },
 }
 
 /// An encoder with what it takes to run it.
@@ -369,7 +369,7 @@ impl Reader {
 /// states that `pooling` looks at. Whether all were sent.
 fn decode(
     loaded: &Loaded,
-    scratch: &mut Option<Scratch>,
+    scratch: &mut Option<Box<Scratch>>,
     ids: &[Ids],
     pooling: Pooling,
     cancel: &AtomicBool,
@@ -380,7 +380,7 @@ fn decode(
     let config = &loaded.model.config;
     let format = kv::format(config, KV).map_err(model_error)?;
     let run = loaded.runtime(&[]);
-    let s = scratch.get_or_insert_with(|| Scratch::new(config, STEP_TOKENS, loaded.n_threads()));
+    let s = scratch.get_or_insert_with(|| Box::new(Scratch::new(config, STEP_TOKENS, loaded.n_threads())));
     for step in steps(ids.iter().map(|ids| ids.all.len()), STEP_TOKENS) {
         let ids = &ids[step];
         let n_tokens = ids.iter().map(|ids| ids.all.len()).sum();
