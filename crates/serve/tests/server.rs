@@ -233,6 +233,27 @@ fn a_server_with_keys_asks_for_one_and_pages_of_others_may_not_ask() {
 }
 
 #[test]
+fn a_prompt_that_is_cut_says_so_on_every_route() {
+    let server = Server::start(1, 8, &[]);
+    let long = "word ".repeat(2000);
+    let more = json!({ "overflow": "drop-oldest", "max_tokens": 4 });
+    let asked =
+        [(CHAT, chat(&long, more.clone())), ("/v1/completions", with(json!({ "prompt": long }), &more))];
+    for (path, asked) in asked {
+        let (status, whole) = server.post(path, &asked);
+        let n_dropped = whole["dropped_tokens"].as_u64();
+        assert!(status == 200 && n_dropped.is_some_and(|n| n > 1000), "{path}: {whole}");
+        let streamed = with(asked, &json!({ "stream": true })).to_string();
+        let (_, _, text) = server.ask("POST", path, "", streamed.as_bytes());
+        assert!(
+            events(&text).iter().any(|event| event["dropped_tokens"].as_u64() == n_dropped),
+            "{path}: {text}"
+        );
+    }
+    assert_eq!(server.post(CHAT, &chat("x", json!({ "store": true }))).0, 400, "nothing is stored");
+}
+
+#[test]
 fn an_answer_has_the_form_that_was_asked_for() {
     let server = Server::start(3, 8, &[]);
     let schema = json!({

@@ -10,7 +10,10 @@ use ingle_engine::generate::Outcome;
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value, json};
 
-use super::{ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, stream, timings, usage};
+use super::{
+    ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, say_dropped, stream, take_stream,
+    timings, usage,
+};
 use crate::ask::{Question, Said, What, ask};
 use crate::fields::Fields;
 use crate::form;
@@ -65,10 +68,7 @@ pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Resul
         "id": id, "object": "chat.completion", "created": app.now(), "model": app.name,
         "choices": choices, "usage": usage(&outcomes), "timings": timings(&clock, &outcomes),
     });
-    let n_dropped = answers.iter().map(|answer| answer.n_dropped).max().unwrap_or(0);
-    if n_dropped > 0 {
-        response["dropped_tokens"] = n_dropped.into();
-    }
+    say_dropped(&mut response, &answers);
     Ok(Json(response).into_response())
 }
 
@@ -79,17 +79,7 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
     let messages =
         fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
     let messages = messages_of(messages)?;
-    let stream = fields.flag("stream")?.unwrap_or(false);
-    let stream_usage = match fields.take("stream_options") {
-        None => false,
-        Some(options) => {
-            let mut options = Fields::of("stream_options", options)?;
-            let usage = options.flag("include_usage")?.unwrap_or(false);
-            options.harmless(&["include_obfuscation"]);
-            options.end()?;
-            usage
-        }
-    };
+    let (stream, stream_usage) = take_stream(&mut fields)?;
     let logprobs = fields.flag("logprobs")?.unwrap_or(false);
     let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
     if top.is_some() && !logprobs {
@@ -109,11 +99,11 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
     fields.unsupported("tool_choice", &[json!("none"), json!("auto")])?;
     let constraint = form::take(app, &mut fields)?;
     fields.unsupported("modalities", &[json!(["text"])])?;
+    fields.unsupported("store", &[json!(false)])?;
     // What these say is about an account or a bill that there is none of.
     fields.harmless(&[
         "user",
         "metadata",
-        "store",
         "service_tier",
         "safety_identifier",
         "prompt_cache_key",

@@ -9,7 +9,10 @@ use ingle_engine::generate::Outcome;
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Value, json};
 
-use super::{ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, stream, timings, usage};
+use super::{
+    ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, say_dropped, stream, take_stream,
+    timings, usage,
+};
 use crate::ask::{Question, Said, TokenLogprobs, What, ask};
 use crate::fields::Fields;
 use crate::form;
@@ -60,10 +63,11 @@ pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Resul
             json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(outcome.finish) })
         })
         .collect();
-    let response = json!({
+    let mut response = json!({
         "id": id, "object": "text_completion", "created": app.now(), "model": app.name,
         "choices": choices, "usage": usage(&outcomes), "timings": timings(&clock, &outcomes),
     });
+    say_dropped(&mut response, &answers);
     Ok(Json(response).into_response())
 }
 
@@ -72,17 +76,7 @@ fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
     app.check_model(fields.text("model")?.as_deref())?;
     let prompt = fields.take("prompt").ok_or_else(|| Refusal::field("prompt", "prompt: none given"))?;
     let (ids, text) = prompt_of(app, prompt)?;
-    let stream = fields.flag("stream")?.unwrap_or(false);
-    let stream_usage = match fields.take("stream_options") {
-        None => false,
-        Some(options) => {
-            let mut options = Fields::of("stream_options", options)?;
-            let usage = options.flag("include_usage")?.unwrap_or(false);
-            options.harmless(&["include_obfuscation"]);
-            options.end()?;
-            usage
-        }
-    };
+    let (stream, stream_usage) = take_stream(&mut fields)?;
     let logprobs = fields.count("logprobs", LOGPROBS_MAX)?;
     let echo = fields.flag("echo")?.unwrap_or(false).then_some(text);
     let max_tokens = fields.count("max_tokens", usize::MAX)?.unwrap_or(TOKENS_DEFAULT);
@@ -172,7 +166,11 @@ impl Telling for Chunks {
                 let chunk = self.text(index, &text, None, logprobs);
                 to.chunk(&chunk);
             }
-            What::Dropped(_) => {}
+            What::Dropped(n) => {
+                let mut chunk = self.text(index, "", None, Value::Null);
+                chunk["dropped_tokens"] = n.into();
+                to.chunk(&chunk);
+            }
             What::End(Err(refusal)) => {
                 to.chunk(&refusal.json());
                 to.done();

@@ -11,6 +11,7 @@ use ingle_engine::generate::{Finish, Outcome};
 use serde_json::{Value as Json, json};
 
 use crate::ask::{Said, TokenLogprobs, What, token_text};
+use crate::fields::Fields;
 use crate::refusal::Refusal;
 use crate::server::App;
 
@@ -18,6 +19,25 @@ pub use stream::{Telling, Told};
 
 /// The most answers to one request.
 pub const ANSWERS_MAX: usize = 16;
+
+/// Takes whether an answer is streamed, and whether its usage is told at the end.
+pub fn take_stream(fields: &mut Fields) -> Result<(bool, bool), Refusal> {
+    let stream = fields.flag("stream")?.unwrap_or(false);
+    let Some(options) = fields.take("stream_options") else { return Ok((stream, false)) };
+    let mut options = Fields::of("stream_options", options)?;
+    let usage = options.flag("include_usage")?.unwrap_or(false);
+    options.harmless(&["include_obfuscation"]);
+    options.end()?;
+    Ok((stream, usage))
+}
+
+/// Adds to a response how many of its prompt's tokens were dropped, if any.
+pub fn say_dropped(response: &mut Json, answers: &[Growing]) {
+    let n_dropped = answers.iter().map(|answer| answer.n_dropped).max().unwrap_or(0);
+    if n_dropped > 0 {
+        response["dropped_tokens"] = n_dropped.into();
+    }
+}
 
 /// Why an answer ended, in OpenAI's words.
 pub fn reason(finish: Finish) -> &'static str {
