@@ -30,6 +30,8 @@ pub struct Choice<'a> {
     pub logprobs: Option<usize>,
     /// The form of the answer, at its beginning.
     pub constraint: Option<&'a Constraint>,
+    /// Special tokens that write their names: those that mean something to who reads the answer.
+    pub shown: Arc<[u32]>,
 }
 
 /// What becomes of the sequence after a row of logits.
@@ -71,7 +73,7 @@ impl Answer {
         let mut answer = Self {
             sampler,
             logprobs: choice.logprobs.map(|n_top| Logprobs::new(n_top, n_vocab)),
-            ban: BanFilter::new(&choice.params.banned_strings),
+            ban: BanFilter::new(&choice.params.banned_strings, choice.shown.clone()),
             bans: Bans::default(),
             stop: StopFilter::new(choice.stop),
             constraint: choice.constraint.cloned(),

@@ -11,6 +11,7 @@
 //! the prompt's end is not part of the text. Going back is bounded: see [`Bans`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ingle_model::token::{Detokenizer, Place, Render, Tokenizer};
 
@@ -48,12 +49,13 @@ pub struct Found {
 }
 
 impl BanFilter {
-    /// A filter for these strings; empty ones are ignored, as they would ban every text.
-    pub fn new(banned: &[impl AsRef<str>]) -> Self {
+    /// A filter for these strings; empty ones are ignored, as they would ban every text. The special tokens `shown` write
+    /// their names, others nothing.
+    pub fn new(banned: &[impl AsRef<str>], shown: Arc<[u32]>) -> Self {
         let patterns: Vec<Pattern> =
             banned.iter().map(AsRef::as_ref).filter(|s| !s.is_empty()).map(Pattern::new).collect();
         let longest = patterns.iter().map(Pattern::n_bytes).max().unwrap_or(0);
-        let detokenizer = Detokenizer::new(Render::Text, Place::Continuation);
+        let detokenizer = Detokenizer::new(Render::Text, Place::Continuation).showing(shown);
         Self {
             patterns,
             // A held token writes at least a byte, but for the rare one that writes nothing; pieces are short.

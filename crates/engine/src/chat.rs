@@ -6,11 +6,14 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
 use crate::model_file::Loaded;
+use crate::output::{self, Format};
+use crate::tools_as_text::written_out;
 
 /// How a model is spoken to: its template, if it carries one, and how it writes its beginning and end.
 #[derive(Debug)]
 pub struct Prompter {
     template: Option<ChatTemplate>,
+    source: String,
     bos: String,
     eos: String,
 }
@@ -31,6 +34,8 @@ pub struct Conversation<'a> {
 /// Ids, and how many of them at the start must stay when others are dropped.
 #[derive(Debug)]
 pub struct Prompt {
+    /// What was made into ids.
+    pub text: String,
     /// The ids.
     pub ids: Vec<u32>,
     /// Ids of BOS and the system message.
@@ -46,6 +51,7 @@ impl Prompter {
         let tokenizer = loaded.tokenizer()?;
         Ok(Self {
             template: loaded.file.template()?,
+            source: loaded.file.template_source()?.unwrap_or_default().to_owned(),
             bos: written(tokenizer, tokenizer.bos()),
             eos: written(tokenizer, tokenizer.eos()),
         })
@@ -56,23 +62,53 @@ impl Prompter {
         self.template.is_some()
     }
 
+    /// The template's text; empty when there is none.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the template speaks of `name`: a variable that it would not miss changes nothing.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.source.contains(name)
+    }
+
+    /// How the model writes calls and thoughts. One whose template knows no tools is told of them as Hermes models are.
+    pub fn format(&self) -> &'static Format {
+        if self.mentions("tools") { output::detect(&self.source) } else { output::TEXT_FORMAT }
+    }
+
     /// The text of a conversation, up to the beginning of the answer if it `asks` for one; without a template all contents,
-    /// one after the other.
+    /// one after the other. Arguments of calls are given as objects, and as text to templates that refuse those.
     ///
     /// # Errors
     /// When the template refuses the conversation.
     pub fn text(&self, loaded: &Loaded, conversation: &Conversation<'_>, asks: bool) -> Result<String> {
-        let Some(template) = &self.template else { return Ok(plain(conversation.messages)) };
-        let input = RenderInput {
-            messages: conversation.messages,
-            tools: conversation.tools,
-            add_generation_prompt: asks,
-            bos_token: &self.bos,
-            eos_token: &self.eos,
-            now: conversation.now,
-            extra: conversation.extra.clone(),
+        let written;
+        let (messages, tools) = if self.mentions("tools") {
+            (conversation.messages, conversation.tools)
+        } else {
+            written = written_out(conversation.messages, conversation.tools);
+            (&written, None)
         };
-        render(template, &input).map_err(|e| loaded.file.model_error(e))
+        let Some(template) = &self.template else { return Ok(plain(messages)) };
+        let render_with = |messages: &Json| {
+            let input = RenderInput {
+                messages,
+                tools,
+                add_generation_prompt: asks,
+                bos_token: &self.bos,
+                eos_token: &self.eos,
+                now: conversation.now,
+                extra: conversation.extra.clone(),
+            };
+            render(template, &input)
+        };
+        // Some templates put arguments together with text, as they once were text.
+        let rendered = render_with(messages).or_else(|e| match arguments_as_text(messages) {
+            Some(messages) => render_with(&messages).map_err(|_| e),
+            None => Err(e),
+        });
+        rendered.map_err(|e| loaded.file.model_error(e))
     }
 
     /// The ids of a conversation that the model is to answer.
@@ -80,7 +116,8 @@ impl Prompter {
     /// # Errors
     /// As [`Self::text`].
     pub fn prompt(&self, loaded: &Loaded, conversation: &Conversation<'_>) -> Result<Prompt> {
-        let ids = self.ids(loaded, conversation, true)?;
+        let text = self.text(loaded, conversation, true)?;
+        let ids = self.ids(loaded, &text)?;
         let bos = usize::from(loaded.tokenizer()?.bos().is_some_and(|bos| ids.first() == Some(&bos)));
         let messages = conversation.messages.as_array().map_or(&[][..], Vec::as_slice);
         let system: Vec<Json> = messages.iter().take_while(|m| m["role"] == "system").cloned().collect();
@@ -90,18 +127,17 @@ impl Prompter {
         } else {
             let messages = Json::Array(system);
             let alone = Conversation { messages: &messages, ..conversation.clone() };
-            self.ids(loaded, &alone, false).unwrap_or_default()
+            self.text(loaded, &alone, false).and_then(|text| self.ids(loaded, &text)).unwrap_or_default()
         };
         let common = alone.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        Ok(Prompt { keep: common.max(bos), ids })
+        Ok(Prompt { text, keep: common.max(bos), ids })
     }
 
-    fn ids(&self, loaded: &Loaded, conversation: &Conversation<'_>, asks: bool) -> Result<Vec<u32>> {
+    fn ids(&self, loaded: &Loaded, text: &str) -> Result<Vec<u32>> {
         let tokenizer = loaded.tokenizer()?;
         let (mut ids, bos) = (Vec::new(), tokenizer.bos().filter(|_| tokenizer.adds_bos()));
         let parse = if self.has_template() { Parse::Special } else { Parse::Text };
-        let text = self.text(loaded, conversation, asks)?;
-        tokenizer.encode(&text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
+        tokenizer.encode(text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
         // Most templates write BOS themselves.
         if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
             ids.insert(0, bos);
@@ -114,6 +150,18 @@ impl Prompter {
 pub fn written(tokenizer: &Tokenizer, id: Option<u32>) -> String {
     let name = id.and_then(|id| tokenizer.token_name(id)).unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
+}
+
+/// Messages in which the arguments of calls are texts; none where there are no calls.
+fn arguments_as_text(messages: &Json) -> Option<Json> {
+    let mut messages = messages.clone();
+    let calls = messages.as_array_mut()?.iter_mut().filter_map(|m| m.get_mut("tool_calls")?.as_array_mut());
+    let mut found = false;
+    for arguments in calls.flatten().filter_map(|call| call.get_mut("function")?.get_mut("arguments")) {
+        found = true;
+        *arguments = arguments.to_string().into();
+    }
+    found.then_some(messages)
 }
 
 fn plain(messages: &Json) -> String {

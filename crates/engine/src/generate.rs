@@ -4,6 +4,7 @@
 //! is complete. It allocates nothing per token. Which clock measures it is the caller's business: events come at the moments that
 //! matter.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::answer::{Answer, Choice, Next};
@@ -121,6 +122,7 @@ impl Session {
             max_tokens: request.max_tokens,
             logprobs: request.logprobs,
             constraint: request.constraint,
+            shown: Arc::default(),
         };
         let how = (request.overflow, request.keep, request.max_tokens);
         let cut = fit_prompt(request.prompt, self.ctx(), how, &mut on)?;

@@ -25,5 +25,6 @@ pub mod sample;
 pub mod schedule;
 pub mod session;
 pub mod stop;
+mod tools_as_text;
 
 pub use error::{Error, Result};

@@ -61,6 +61,8 @@ pub struct Job {
     pub logprobs: Option<usize>,
     /// The form of the answer, at its beginning.
     pub constraint: Option<Constraint>,
+    /// Special tokens that write their names: those that mean something to who reads the answer.
+    pub shown: Arc<[u32]>,
     /// What to do when the context is full.
     pub overflow: Overflow,
     /// Tokens at the start of the prompt that are never dropped.
@@ -392,6 +394,7 @@ impl Stepper {
             max_tokens: job.max_tokens,
             logprobs: job.logprobs,
             constraint: job.constraint.as_ref(),
+            shown: job.shown.clone(),
         };
         let answer = match Answer::new(&self.loaded, &choice, prompt, self.ctx) {
             Ok(answer) => answer,

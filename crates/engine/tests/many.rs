@@ -50,6 +50,7 @@ fn job(prompt: &[u32], params: &Params, max_tokens: usize) -> (Job, Receiver<Sai
         max_tokens,
         logprobs: None,
         constraint: None,
+        shown: Arc::default(),
         overflow: Overflow::DropOldest,
         keep: 3,
         cancel: Arc::default(),

@@ -1,25 +1,27 @@
-//! From a request to the engine and back: a job goes in, its events come out of a channel that an async task can wait on.
+//! From a request to the engine and back: a job goes in, what is said comes out of a channel that an async task can wait on.
 //!
 //! The channel is bounded. While it is nearly full the engine leaves the answer out of its steps; when its receiver is gone, as
-//! the client went, the answer is cancelled.
+//! the client went, the answer is cancelled. Text is told apart on the engine's thread: what the model thinks, what it says, and
+//! whom it calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_engine::constrain::Constraint;
-use ingle_engine::generate::{Event, Outcome};
-use ingle_engine::model_file::Loaded;
+use ingle_engine::generate::{Event, Finish, Outcome};
+use ingle_engine::output::{self, Format, Part};
 use ingle_engine::run::{Engine, Job, Refused, Sink};
 use ingle_engine::sample::Logprob;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::ids;
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
 
-/// Events that may wait for a slow client.
-const EVENTS_MAX: usize = 64;
-/// Events that one token may bring, and the end.
-const EVENTS_OF_A_TOKEN: usize = 16;
+/// Tellings that may wait for a slow client.
+const TELLINGS_MAX: usize = 64;
+/// Tellings of one token, and of the end: its text, what was dropped, what was held back.
+const TELLINGS_OF_A_TOKEN: usize = 8;
 
 /// What comes of an answer, of which there may be several to a request.
 #[derive(Debug)]
@@ -30,11 +32,32 @@ pub struct Said {
     pub what: What,
 }
 
+/// What is said at once: a call that proves to be none may be much.
+pub type Telling = Vec<Said>;
+
 /// What comes of an answer.
 #[derive(Debug)]
 pub enum What {
-    /// More text, and what the model thought of the tokens it was made of, where that was asked for.
-    Text(String, Vec<TokenLogprobs>),
+    /// More of what is said, or, where `thinks`, of what the model says to itself.
+    Text {
+        /// The text.
+        text: String,
+        /// Whether it is a thought.
+        thinks: bool,
+        /// What the model thought of the tokens up to here that were not told of, where that was asked for.
+        logprobs: Vec<TokenLogprobs>,
+    },
+    /// A call begins.
+    CallBegin {
+        /// Its name among all calls.
+        id: String,
+        /// The tool's.
+        name: String,
+    },
+    /// More of the arguments of the call that began last, which are JSON.
+    Arguments(String),
+    /// The call is complete.
+    CallEnd,
     /// The oldest tokens of the prompt were dropped, so many.
     Dropped(usize),
     /// It is over.
@@ -48,6 +71,19 @@ pub struct TokenLogprobs {
     pub chosen: Logprob,
     /// The best ones.
     pub top: Vec<Logprob>,
+}
+
+/// How an answer's text is told apart.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// How the model writes.
+    pub format: &'static Format,
+    /// The special tokens that mean something in it.
+    pub markers: Arc<[u32]>,
+    /// What to look for.
+    pub options: output::Options,
+    /// Whether the answer ends with its first call.
+    pub one_call: bool,
 }
 
 /// What is asked besides the prompt.
@@ -65,18 +101,20 @@ pub struct Question {
     pub logprobs: Option<usize>,
     /// The form of an answer.
     pub constraint: Option<Constraint>,
+    /// How the answer's text is told apart; `None` for all of it as it stands.
+    pub reading: Option<Reading>,
     /// Answers wanted; each has the next seed.
     pub n: usize,
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
-pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusal> {
-    let (to, said) = channel(EVENTS_MAX * question.n);
+pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Refusal> {
+    let (to, said) = channel(TELLINGS_MAX * question.n);
+    let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
     for index in 0..question.n {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
         let cancel = Arc::new(AtomicBool::new(false));
-        let sink = Teller { index, to: to.clone(), cancel: cancel.clone(), logprobs: Vec::new() };
         let job = Job {
             prompt: question.prompt.clone(),
             params,
@@ -84,10 +122,11 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusa
             max_tokens: question.max_tokens,
             logprobs: question.logprobs,
             constraint: question.constraint.clone(),
+            shown: markers.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
+            sink: Box::new(Teller::new(index, to.clone(), cancel.clone(), question.reading.as_ref())),
             cancel,
-            sink: Box::new(sink),
         };
         engine.submit(job).map_err(
             |Refused { closing, .. }| {
@@ -98,56 +137,127 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusa
     Ok(said)
 }
 
-/// Puts events into the channel.
+/// Puts what is said into the channel.
 struct Teller {
-    index: usize,
-    to: Sender<Said>,
+    voice: Voice,
     cancel: Arc<AtomicBool>,
+    reader: Option<output::Answer>,
+}
+
+/// The channel's side of it.
+struct Voice {
+    index: usize,
+    to: Sender<Telling>,
+    /// What is to be said next.
+    next: Telling,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
+    id_len: Option<usize>,
+    one_call: bool,
+    /// Whether the only call that may be is complete.
+    has_called: bool,
 }
 
 impl Teller {
-    fn tell(&self, what: What) {
-        // Full it is not, as `ready` was asked; a receiver that is gone needs nothing.
-        let _ = self.to.try_send(Said { index: self.index, what });
+    fn new(index: usize, to: Sender<Telling>, cancel: Arc<AtomicBool>, reading: Option<&Reading>) -> Self {
+        let voice = Voice {
+            index,
+            to,
+            next: Vec::new(),
+            logprobs: Vec::new(),
+            id_len: reading.and_then(|reading| reading.format.id_len),
+            one_call: reading.is_some_and(|reading| reading.one_call),
+            has_called: false,
+        };
+        let reader = reading.map(|r| output::Answer::new(r.format, r.options.clone()));
+        Self { voice, cancel, reader }
+    }
+}
+
+impl Voice {
+    fn tell(&mut self, what: What) {
+        self.next.push(Said { index: self.index, what });
+    }
+
+    fn send(&mut self) {
+        if !self.next.is_empty() {
+            // Full it is not, as `ready` was asked; a receiver that is gone needs nothing.
+            let _ = self.to.try_send(std::mem::take(&mut self.next));
+        }
+    }
+
+    fn text(&mut self, text: &str, thinks: bool) {
+        let logprobs = std::mem::take(&mut self.logprobs);
+        self.tell(What::Text { text: text.to_owned(), thinks, logprobs });
+    }
+
+    fn part(&mut self, part: Part<'_>) {
+        if self.has_called {
+            return;
+        }
+        match part {
+            Part::Text(text) => self.text(text, false),
+            Part::Reasoning(text) => self.text(text, true),
+            Part::CallBegin { id, name } => {
+                let id = id.map_or_else(|| ids::of_call(self.id_len), str::to_owned);
+                self.tell(What::CallBegin { id, name: name.to_owned() });
+            }
+            Part::Arguments(json) => self.tell(What::Arguments(json.to_owned())),
+            Part::CallEnd { .. } => {
+                self.has_called = self.one_call;
+                self.tell(What::CallEnd);
+            }
+            // Markers say what the parts are; calls fail before they are told.
+            Part::Markup(_) | Part::CallFailed => {}
+        }
     }
 }
 
 impl Sink for Teller {
     fn ready(&self) -> bool {
-        if self.to.is_closed() {
+        if self.voice.to.is_closed() {
             self.cancel.store(true, Relaxed);
             return true;
         }
-        self.to.capacity() >= EVENTS_OF_A_TOKEN
+        self.voice.to.capacity() >= TELLINGS_OF_A_TOKEN
     }
 
     fn on(&mut self, event: Event<'_>) {
+        let voice = &mut self.voice;
         match event {
             Event::Text(text) => {
-                let logprobs = std::mem::take(&mut self.logprobs);
-                self.tell(What::Text(text.to_owned(), logprobs));
+                match &mut self.reader {
+                    Some(reader) => reader.push(text, |part| voice.part(part)),
+                    None => voice.text(text, false),
+                }
+                if voice.has_called {
+                    self.cancel.store(true, Relaxed);
+                }
             }
             Event::Logprobs(of) => {
-                self.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });
+                voice.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });
             }
             Event::TakenBack { n_tokens } => {
-                let n_kept = self.logprobs.len().saturating_sub(n_tokens);
-                self.logprobs.truncate(n_kept);
+                let n_kept = voice.logprobs.len().saturating_sub(n_tokens);
+                voice.logprobs.truncate(n_kept);
             }
-            Event::Dropped { n_tokens } => self.tell(What::Dropped(n_tokens)),
+            Event::Dropped { n_tokens } => voice.tell(What::Dropped(n_tokens)),
             Event::Prompt { .. } | Event::Token(_) => {}
         }
+        voice.send();
     }
 
-    fn end(self: Box<Self>, outcome: ingle_engine::Result<Outcome>) {
-        self.tell(What::End(outcome.map_err(Refusal::from)));
+    fn end(mut self: Box<Self>, outcome: ingle_engine::Result<Outcome>) {
+        let Self { voice, reader, .. } = &mut *self;
+        if let Some(reader) = reader.take() {
+            reader.finish(|part| voice.part(part));
+        }
+        let outcome = outcome.map(|outcome| match outcome.finish {
+            // It was ended here, as it had said what it was to say.
+            Finish::Cancelled if voice.has_called => Outcome { finish: Finish::EndOfText, ..outcome },
+            _ => outcome,
+        });
+        voice.tell(What::End(outcome.map_err(Refusal::from)));
+        voice.send();
     }
-}
-
-/// A token as text, which need not be whole characters.
-pub fn token_text(loaded: &Loaded, id: u32) -> Vec<u8> {
-    let tokenizer = loaded.tokenizer().ok();
-    tokenizer.and_then(|t| t.token_name(id)).unwrap_or_default().to_vec()
 }

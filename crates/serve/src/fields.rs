@@ -32,6 +32,11 @@ impl Fields {
         }
     }
 
+    /// No fields.
+    pub fn none() -> Self {
+        Self(Map::new())
+    }
+
     /// Takes a field; `null` counts as absent.
     pub fn take(&mut self, name: &str) -> Option<Json> {
         self.0.shift_remove(name).filter(|value| !value.is_null())

@@ -1,41 +1,65 @@
-//! The form an answer is to have: OpenAI's `response_format`, and llama.cpp's `grammar` and `json_schema`.
+//! The form an answer is to have: OpenAI's `response_format`, llama.cpp's `grammar` and `json_schema`, and what others call them.
 
 use ingle_engine::constrain::{Constraint, Grammar};
 use serde_json::Value as Json;
 
 use crate::fields::Fields;
 use crate::refusal::Refusal;
-use crate::server::App;
+use crate::served::Served;
 
-/// Takes what says it and compiles it: a form that can't be held is refused before anything is computed.
-pub fn take(app: &App, fields: &mut Fields) -> Result<Option<Constraint>, Refusal> {
-    let mut asked = Vec::new();
-    if let Some(format) = fields.take("response_format") {
-        asked.extend(of_format(format)?.map(|grammar| ("response_format", grammar)));
-    }
-    if let Some(schema) = fields.take("json_schema") {
-        asked.push(("json_schema", Grammar::JsonSchema(schema.to_string())));
-    }
-    if let Some(grammar) = fields.text("grammar")? {
-        asked.push(("grammar", Grammar::Gbnf(grammar)));
-    }
-    let (name, grammar) = match asked.as_slice() {
-        [] => return Ok(None),
-        [one] => one,
-        [_, (second, _), ..] => {
-            return Err(Refusal::field(
-                second,
-                format!("{second}: another field says the answer's form already"),
-            ));
-        }
-    };
-    let compiled = app.engine.loaded().constraint(grammar);
-    compiled.map(Some).map_err(|e| Refusal::field(name, format!("{name}: {e}")))
+/// A form, and the field that asked for it.
+#[derive(Debug, Clone)]
+pub struct Form {
+    field: &'static str,
+    grammar: Grammar,
 }
 
-fn of_format(format: Json) -> Result<Option<Grammar>, Refusal> {
-    let mut fields = Fields::of("response_format", format)?;
-    let wrong = |what: &str| Refusal::field("response_format", format!("response_format: {what}"));
+impl Form {
+    /// What `field` asks for.
+    pub fn new(field: &'static str, grammar: Grammar) -> Self {
+        Self { field, grammar }
+    }
+
+    /// Compiles it: a form that can't be held is refused before anything is computed.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn compile(&self, served: &Served) -> Result<Constraint, Refusal> {
+        served.loaded().constraint(&self.grammar).map_err(|e| self.refused(&e))
+    }
+
+    /// It can't be held where something else holds.
+    pub fn clashes(&self, what: &str) -> Refusal {
+        self.refused(&format_args!("can't be held where {what}"))
+    }
+
+    fn refused(&self, why: &dyn std::fmt::Display) -> Refusal {
+        Refusal::field(self.field, format!("{}: {why}", self.field))
+    }
+}
+
+/// Takes what says it.
+pub fn take(fields: &mut Fields) -> Result<Option<Form>, Refusal> {
+    let mut asked = Vec::new();
+    if let Some(format) = fields.take("response_format") {
+        asked.extend(of_format("response_format", format)?);
+    }
+    if let Some(schema) = fields.take("json_schema") {
+        asked.push(Form::new("json_schema", Grammar::JsonSchema(schema.to_string())));
+    }
+    if let Some(grammar) = fields.text("grammar")? {
+        asked.push(Form::new("grammar", Grammar::Gbnf(grammar)));
+    }
+    match asked.as_slice() {
+        [_, second, ..] => Err(second.clashes("another field says the answer's form")),
+        _ => Ok(asked.pop()),
+    }
+}
+
+/// OpenAI's form of saying it, under the name `field`.
+pub fn of_format(field: &'static str, format: Json) -> Result<Option<Form>, Refusal> {
+    let mut fields = Fields::of(field, format)?;
+    let wrong = |what: &str| Refusal::field(field, format!("{field}: {what}"));
     let kind = fields.text("type")?.ok_or_else(|| wrong("expected a type"))?;
     let grammar = match kind.as_str() {
         "text" => None,
@@ -44,9 +68,12 @@ fn of_format(format: Json) -> Result<Option<Grammar>, Refusal> {
             None => Grammar::JsonObject,
         }),
         "json_schema" => {
-            let of = fields.take("json_schema").ok_or_else(|| wrong("expected a json_schema"))?;
-            let mut of = Fields::of("json_schema", of)?;
-            let schema = of.take("schema").ok_or_else(|| wrong("json_schema: expected a schema"))?;
+            // The Responses API has the schema's fields beside the type.
+            let mut of = match fields.take("json_schema") {
+                Some(of) => Fields::of("json_schema", of)?,
+                None => std::mem::replace(&mut fields, Fields::none()),
+            };
+            let schema = of.take("schema").ok_or_else(|| wrong("expected a schema"))?;
             // It is always held strictly, whatever it is called.
             of.harmless(&["name", "description", "strict"]);
             of.end()?;
@@ -55,5 +82,5 @@ fn of_format(format: Json) -> Result<Option<Grammar>, Refusal> {
         other => return Err(wrong(&format!("the type {other:?} is not known"))),
     };
     fields.end()?;
-    Ok(grammar)
+    Ok(grammar.map(|grammar| Form::new(field, grammar)))
 }

@@ -1,21 +1,29 @@
-//! The server: one model behind HTTP, in words that programs already speak.
+//! The server: models behind HTTP, in words that programs already speak.
 //!
 //! Reading order: `server` binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
-//! refuses what it does not know; `ask` brings a job to the engine and its events back; `openai` and `llama` are the routes.
+//! refuses what it does not know. `dialogue` makes a question of a conversation for a model that is `served`, `ask` brings it to
+//! the engine and back what is said, `reply` gathers that, and `answering` is the road from request to response for every API; the
+//! APIs are its dialects: `openai` and its neighbours. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod answering;
 mod ask;
+mod dialogue;
 mod fields;
 mod form;
 mod guard;
+mod ids;
 mod llama;
 mod openai;
 mod page;
 mod payload;
 mod refusal;
+mod reply;
 mod sampling;
+mod served;
 mod server;
 
-pub use server::{Options, Serving, serve};
+pub use served::Serving;
+pub use server::{Options, serve};

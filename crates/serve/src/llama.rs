@@ -9,10 +9,11 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ingle_engine::chat::Conversation;
+use ingle_engine::run::Counters;
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
-use crate::openai::chat::messages_of;
+use crate::openai::messages::messages_of;
 use crate::payload::Payload;
 use crate::refusal::Refusal;
 use crate::server::App;
@@ -26,13 +27,14 @@ pub async fn health() -> Json<Value> {
 pub async fn tokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Json<Value>, Refusal> {
     let mut fields = Fields::parse(&body)?;
     let content = fields.text("content")?.ok_or_else(|| Refusal::field("content", "content: none given"))?;
+    let served = app.model(fields.text("model")?.as_deref())?;
     let special = fields.flag("add_special")?.unwrap_or(false);
     let parses = fields.flag("parse_special")?.unwrap_or(true);
     let pieces = fields.flag("with_pieces")?.unwrap_or(false);
     fields.end()?;
-    let ids = app.tokens(&content, special, parses)?;
+    let ids = served.tokens(&content, special, parses)?;
     let piece = |&id: &u32| {
-        let bytes = crate::ask::token_text(app.engine.loaded(), id);
+        let bytes = served.token_text(id);
         let piece = String::from_utf8(bytes).map_or_else(|e| json!(e.into_bytes()), |text| json!(text));
         json!({ "id": id, "piece": piece })
     };
@@ -45,6 +47,7 @@ pub async fn detokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> 
     let mut fields = Fields::parse(&body)?;
     let wrong = || Refusal::field("tokens", "tokens: expected an array of token ids");
     let tokens = fields.take("tokens").ok_or_else(wrong)?;
+    let served = app.model(fields.text("model")?.as_deref())?;
     fields.end()?;
     let ids: Option<Vec<u32>> = tokens
         .as_array()
@@ -52,7 +55,7 @@ pub async fn detokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> 
         .iter()
         .map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()))
         .collect();
-    Ok(Json(json!({ "content": app.decode(&ids.ok_or_else(wrong)?)? })))
+    Ok(Json(json!({ "content": served.decode(&ids.ok_or_else(wrong)?)? })))
 }
 
 /// `POST /apply-template`
@@ -65,40 +68,53 @@ pub async fn apply_template(
         fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
     let messages = messages_of(messages)?;
     let tools = fields.take("tools");
+    let served = app.model(fields.text("model")?.as_deref())?;
     fields.end()?;
     let conversation =
         Conversation { messages: &messages, tools: tools.as_ref(), extra: Map::new(), now: app.calendar() };
-    let prompt = app.prompter.text(app.engine.loaded(), &conversation, true)?;
+    let prompt = served.prompter.text(served.loaded(), &conversation, true)?;
     Ok(Json(json!({ "prompt": prompt })))
 }
 
 /// `GET /metrics`, in Prometheus's text form.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let c = app.engine.counters();
-    let rows = [
-        ("ingle_steps_total", "counter", "Steps of the model", c.n_steps.load(Relaxed)),
-        ("ingle_prompt_tokens_total", "counter", "Tokens of prompts computed", c.n_prompt.load(Relaxed)),
-        (
-            "ingle_cached_tokens_total",
-            "counter",
-            "Tokens of prompts that were there already",
-            c.n_reused.load(Relaxed),
-        ),
-        ("ingle_generated_tokens_total", "counter", "Tokens chosen", c.n_generated.load(Relaxed)),
-        ("ingle_answers_total", "counter", "Answers ended", c.n_ended.load(Relaxed)),
-        (
-            "ingle_refused_total",
-            "counter",
-            "Requests refused as the queue was full",
-            c.n_refused.load(Relaxed),
-        ),
-        ("ingle_waiting", "gauge", "Answers that wait", c.n_waiting.load(Relaxed) as u64),
-        ("ingle_running", "gauge", "Answers under way", c.n_running.load(Relaxed) as u64),
-    ];
     let mut text = String::new();
-    for (name, kind, about, value) in rows {
+    for row in ROWS {
         // Writing to a text does not fail.
-        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}");
+        let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", row.name, row.about, row.name, row.kind);
+        for served in &app.models {
+            let value = (row.value)(served.engine.counters());
+            let _ = writeln!(text, "{}{{model={:?}}} {value}", row.name, served.name);
+        }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
+
+/// A number for monitoring.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    about: &'static str,
+    value: fn(&Counters) -> u64,
+}
+
+const fn counter(name: &'static str, about: &'static str, value: fn(&Counters) -> u64) -> Row {
+    Row { name, kind: "counter", about, value }
+}
+
+const fn gauge(name: &'static str, about: &'static str, value: fn(&Counters) -> u64) -> Row {
+    Row { name, kind: "gauge", about, value }
+}
+
+static ROWS: &[Row] = &[
+    counter("ingle_steps_total", "Steps of the model", |c| c.n_steps.load(Relaxed)),
+    counter("ingle_prompt_tokens_total", "Tokens of prompts computed", |c| c.n_prompt.load(Relaxed)),
+    counter("ingle_cached_tokens_total", "Tokens of prompts that were there already", |c| {
+        c.n_reused.load(Relaxed)
+    }),
+    counter("ingle_generated_tokens_total", "Tokens chosen", |c| c.n_generated.load(Relaxed)),
+    counter("ingle_answers_total", "Answers ended", |c| c.n_ended.load(Relaxed)),
+    counter("ingle_refused_total", "Requests refused as the queue was full", |c| c.n_refused.load(Relaxed)),
+    gauge("ingle_waiting", "Answers that wait", |c| c.n_waiting.load(Relaxed) as u64),
+    gauge("ingle_running", "Answers under way", |c| c.n_running.load(Relaxed) as u64),
+];

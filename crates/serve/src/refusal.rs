@@ -1,6 +1,8 @@
 //! A request that is not answered, in OpenAI's form: a status and `{"error": {message, type, param, code}}`.
 
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
@@ -65,20 +67,50 @@ impl Refusal {
         }
     }
 
-    /// The body.
-    pub fn json(&self) -> Json {
-        let kind = match self {
+    /// What it is called in OpenAI's words, which are nearly Anthropic's.
+    fn kind(&self) -> &'static str {
+        match self {
             Self::Invalid { .. } | Self::Method | Self::TooLarge(_) => "invalid_request_error",
             Self::Unauthorized(_) => "authentication_error",
             Self::Forbidden(_) => "permission_error",
             Self::NotFound(_) => "not_found_error",
             Self::Busy | Self::Stopping => "overloaded_error",
             Self::Failed(_) => "server_error",
-        };
+        }
+    }
+
+    /// The body in OpenAI's words.
+    pub fn json(&self) -> Json {
         let param = if let Self::Invalid { param, .. } = self { param.as_deref() } else { None };
         json!({ "error": {
-            "message": self.to_string(), "type": kind, "param": param, "code": self.status().as_u16(),
+            "message": self.to_string(), "type": self.kind(), "param": param, "code": self.status().as_u16(),
         } })
+    }
+
+    /// The body in Anthropic's words.
+    pub fn anthropic(&self) -> Json {
+        let kind = if let Self::Failed(_) = self { "api_error" } else { self.kind() };
+        json!({ "type": "error", "error": { "type": kind, "message": self.to_string() } })
+    }
+
+    /// The body in Ollama's words.
+    pub fn ollama(&self) -> Json {
+        json!({ "error": self.to_string() })
+    }
+}
+
+/// Whose words are spoken under a path; elsewhere they are OpenAI's.
+static WORDS: &[(&str, fn(&Refusal) -> Json)] =
+    &[("/v1/messages", Refusal::anthropic), ("/api/", Refusal::ollama)];
+
+/// A layer that puts refusals into the words of the API that was asked.
+pub async fn in_its_words(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let words = WORDS.iter().find(|(start, _)| path.starts_with(start)).map(|(_, words)| words);
+    let response = next.run(request).await;
+    match (words, response.extensions().get::<Refusal>()) {
+        (Some(words), Some(refusal)) => refusal.respond(&words(refusal)),
+        _ => response,
     }
 }
 
@@ -97,15 +129,23 @@ impl From<ingle_engine::Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut response = (self.status(), axum::Json(self.json())).into_response();
+impl Refusal {
+    fn respond(&self, body: &Json) -> Response {
+        let mut response = (self.status(), axum::Json(body)).into_response();
         if matches!(self, Self::Busy | Self::Stopping) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
         }
         if matches!(self, Self::Unauthorized(_)) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.respond(&self.json());
+        response.extensions_mut().insert(self);
         response
     }
 }

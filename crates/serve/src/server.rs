@@ -1,25 +1,21 @@
 //! Binding, routing and stopping.
 
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use ingle_engine::chat::Prompter;
-use ingle_engine::generate::Overflow;
-use ingle_engine::run::Engine;
 use ingle_model::prompt::Now;
-use ingle_model::token::{Detokenizer, Parse, Place, Render};
 
 use crate::guard::{Guard, guard};
-use crate::refusal::Refusal;
-use crate::{llama, openai, page, payload};
+use crate::refusal::{Refusal, in_its_words};
+use crate::served::{Served, Serving};
+use crate::{answering, llama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -39,35 +35,21 @@ pub struct Options {
     pub allow_origins: Vec<String>,
 }
 
-/// What is served.
-#[derive(Debug)]
-pub struct Serving {
-    /// The model's lanes.
-    pub engine: Engine,
-    /// The name by which requests call the model.
-    pub name: String,
-}
-
 /// What routes know.
 #[derive(Debug)]
 pub struct App {
-    /// The model's lanes.
-    pub engine: Engine,
-    /// How it is spoken to.
-    pub prompter: Prompter,
-    /// The name by which requests call it.
-    pub name: String,
+    /// The models; the first is who is asked when a request names none.
+    pub models: Vec<Arc<Served>>,
     /// When the server started, in seconds since 1970.
     pub started: u64,
-    n_ids: AtomicU64,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
 ///
 /// # Errors
-/// When the address can't be had, or needs a key and there is none, or the model has no tokenizer.
+/// When the address can't be had, or needs a key and there is none, two models have one name, or one has no tokenizer.
 pub fn serve(
-    serving: Serving,
+    models: Vec<Serving>,
     options: Options,
     stop: Arc<AtomicBool>,
     ready: impl FnOnce(SocketAddr),
@@ -76,14 +58,17 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    let prompter = Prompter::new(serving.engine.loaded()).map_err(io::Error::other)?;
-    let app = Arc::new(App {
-        prompter,
-        engine: serving.engine,
-        name: serving.name,
-        started: unix_seconds(),
-        n_ids: AtomicU64::new(0),
-    });
+    let models: Result<Vec<_>, _> = models.into_iter().map(|one| Served::new(one).map(Arc::new)).collect();
+    let models = models.map_err(io::Error::other)?;
+    for (i, one) in models.iter().enumerate() {
+        if models[..i].iter().any(|other| other.name == one.name) {
+            return Err(io::Error::other(format!(
+                "two models have the name {:?}, expected one each",
+                one.name
+            )));
+        }
+    }
+    let app = Arc::new(App { models, started: unix_seconds() });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(options.address).await?;
@@ -101,7 +86,7 @@ pub fn serve(
                 while !stop.load(Relaxed) {
                     tokio::time::sleep(STOP_EVERY).await;
                 }
-                app.engine.close();
+                app.models.iter().for_each(|served| served.engine.close());
             }
         };
         ready(address);
@@ -132,12 +117,13 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/apply-template", post(llama::apply_template))
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{id}", get(openai::models::one))
-        .route("/v1/chat/completions", post(openai::chat::route))
-        .route("/v1/completions", post(openai::completions::route))
+        .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
+        .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))
         .layer(from_fn_with_state(checks, guard))
+        .layer(from_fn(in_its_words))
         .with_state(app)
 }
 
@@ -152,75 +138,23 @@ impl App {
         Now::from_unix(unix_seconds())
     }
 
-    /// A name that no other answer has.
-    pub fn fresh_id(&self, kind: &str) -> String {
-        format!("{kind}-{:016x}{:06x}", random(), self.n_ids.fetch_add(1, Relaxed))
-    }
-
-    /// A seed for who gives none, short enough to be typed.
-    pub fn fresh_seed(&self) -> u64 {
-        random() >> 32
-    }
-
+    /// The model of this name; without one, the first.
+    ///
     /// # Errors
-    /// [`Refusal::NotFound`] for another model than this.
-    pub fn check_model(&self, name: Option<&str>) -> Result<(), Refusal> {
-        match name {
-            Some(name) if name != self.name => {
-                Err(Refusal::NotFound(format!("no model {name:?} here; this server has {:?}", self.name)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// # Errors
-    /// When a prompt of `n` tokens does not fit and nothing may be dropped.
-    pub fn check_length(&self, n: usize, overflow: Overflow) -> Result<(), Refusal> {
-        let ctx = self.engine.ctx();
-        if n > ctx && overflow == Overflow::Error {
-            return Err(ingle_engine::Error::PromptTooLong { tokens: n, ctx }.into());
-        }
-        Ok(())
-    }
-
-    /// The ids of a prompt that is a text.
-    pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, Refusal> {
-        self.tokens(text, special, true)
-    }
-
-    /// The ids of a text, with BOS and EOS where the model wants them and special tokens in the text read as such.
-    pub fn tokens(&self, text: &str, special: bool, parses: bool) -> Result<Vec<u32>, Refusal> {
-        let loaded = self.engine.loaded();
-        let tokenizer = loaded.tokenizer()?;
-        let mut ids = Vec::new();
-        if special {
-            ids.extend(tokenizer.before());
-        }
-        let parse = if parses { Parse::Special } else { Parse::Text };
-        tokenizer.encode(text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
-        Ok(ids)
-    }
-
-    /// The text of ids.
-    pub fn decode(&self, ids: &[u32]) -> Result<String, Refusal> {
-        let loaded = self.engine.loaded();
-        let (tokenizer, vocab) = (loaded.tokenizer()?, loaded.model.config.vocab);
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Refusal::request(format!("token id {id}: this model's ids end at {}", vocab - 1)));
-        }
-        let mut text = String::new();
-        let mut detokenizer = Detokenizer::new(Render::Special, Place::Start);
-        ids.iter().for_each(|&id| detokenizer.push(tokenizer, id, &mut text));
-        detokenizer.flush(&mut text);
-        Ok(text)
+    /// [`Refusal::NotFound`] when there is none of that name.
+    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+        let found = match name {
+            None => self.models.first(),
+            Some(name) => self.models.iter().find(|served| served.name == name),
+        };
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = self.models.iter().map(|served| served.name.as_str()).collect();
+            let (name, names) = (name.unwrap_or_default(), names.join("\", \""));
+            Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
+        })
     }
 }
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Bits that nobody can foresee, from the keys that hash tables are given.
-fn random() -> u64 {
-    std::hash::RandomState::new().build_hasher().finish()
 }

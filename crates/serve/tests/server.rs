@@ -39,7 +39,7 @@ impl Server {
         let (tell, told) = channel();
         let thread = std::thread::spawn({
             let stop = stop.clone();
-            let serving = Serving { engine, name: "demo".into() };
+            let serving = vec![Serving { engine, name: "demo".into() }];
             move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
         });
         Self { address: told.recv().unwrap(), stop, thread: Some(thread) }
@@ -81,7 +81,7 @@ impl Server {
 
     fn metric(&self, name: &str) -> u64 {
         let (_, _, text) = self.ask("GET", "/metrics", "", b"");
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}{{model=\"demo\"}} "))).unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
@@ -318,4 +318,75 @@ fn a_full_queue_says_when_to_come_again() {
     assert!(!busy.is_empty() && busy.len() < 8, "{} of 8 were refused", busy.len());
     assert!(busy.iter().all(|text| text.to_lowercase().contains("retry-after: ")));
     assert!(answers.iter().all(|text| is_busy(&text) || text.contains("[DONE]")));
+}
+
+fn tool(name: &str) -> Json {
+    let parameters = json!({
+        "type": "object", "properties": { "city": { "enum": ["Oslo", "Rome"] }, "days": { "type": "integer", "maximum": 9 } },
+        "required": ["city", "days"], "additionalProperties": false,
+    });
+    json!({ "type": "function", "function": { "name": name, "parameters": parameters } })
+}
+
+#[test]
+fn a_call_that_is_demanded_comes_and_fits_its_schema() {
+    let server = Server::start(2, 8, &[]);
+    let named = json!({ "type": "function", "function": { "name": "climate" } });
+    for (choice, name) in [(json!("required"), None), (named, Some("climate"))] {
+        let more = json!({
+            "tools": [tool("weather"), tool("climate")], "tool_choice": choice, "parallel_tool_calls": false,
+            "temperature": 1.0, "seed": 3, "max_tokens": 200,
+        });
+        let (status, whole) = server.post(CHAT, &chat(STORY, more.clone()));
+        assert_eq!(status, 200, "{whole}");
+        let answer = &whole["choices"][0];
+        let call = &answer["message"]["tool_calls"][0];
+        let function = &call["function"];
+        assert_eq!(answer["finish_reason"], "tool_calls", "{whole}");
+        assert!(answer["message"]["content"].is_null() && call["id"].as_str().unwrap().starts_with("call_"));
+        assert!(name.is_none_or(|name| function["name"] == name), "{whole}");
+        let arguments: Json = serde_json::from_str(function["arguments"].as_str().unwrap()).unwrap();
+        assert!(arguments["days"].as_i64().unwrap() <= 9 && arguments["city"].is_string(), "{arguments}");
+
+        let asked = chat(STORY, with(more, &json!({ "stream": true })));
+        let (_, _, streamed) = server.ask("POST", CHAT, "", asked.to_string().as_bytes());
+        let (mut told, mut reasons) = (String::new(), Vec::new());
+        for event in events(&streamed) {
+            let choice = &event["choices"][0];
+            if let Some(call) = choice["delta"]["tool_calls"][0].as_object() {
+                assert_eq!(call["index"], 0);
+                told += call["function"]["name"].as_str().unwrap_or_default();
+                told += call["function"]["arguments"].as_str().unwrap_or_default();
+            }
+            reasons.extend(choice["finish_reason"].as_str().map(str::to_owned));
+        }
+        let expected = [&function["name"], &function["arguments"]].map(|v| v.as_str().unwrap()).concat();
+        assert_eq!((told, reasons), (expected, vec!["tool_calls".to_owned()]));
+
+        // The call and its result go on as a conversation.
+        let said = json!([
+            { "role": "user", "content": STORY }, answer["message"],
+            { "role": "tool", "tool_call_id": call["id"], "content": "rain" },
+        ]);
+        let (status, next) =
+            server.post(CHAT, &json!({ "messages": said, "tools": [tool("weather")], "max_tokens": 4 }));
+        assert_eq!(status, 200, "{next}");
+    }
+}
+
+#[test]
+fn what_cannot_be_called_or_held_is_refused() {
+    let server = Server::start(1, 8, &[]);
+    for (more, name) in [
+        (json!({ "tool_choice": "required" }), "tool_choice"),
+        (json!({ "tools": [tool("a"), tool("a")] }), "tools"),
+        (
+            json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
+            "tool_choice",
+        ),
+        (json!({ "tools": [tool("a")], "response_format": { "type": "json_object" } }), "response_format"),
+    ] {
+        let (status, refused) = server.post(CHAT, &chat(STORY, more.clone()));
+        assert_eq!((status, &refused["error"]["param"]), (400, &json!(name)), "{more}: {refused}");
+    }
 }

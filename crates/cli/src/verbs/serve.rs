@@ -1,4 +1,4 @@
-//! `ingle serve [MODEL]`: the server and the page.
+//! `ingle serve MODEL...`: the server and the page.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_serve::{Options, Serving, serve};
 
-use super::{Verb, model_arg, model_name, text, text_arg};
+use super::{Verb, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::{load, pulling, settings};
@@ -18,6 +18,7 @@ pub static VERB: Verb = Verb {
     examples: &[
         "ingle serve demo",
         "ingle serve qwen3:0.6b --port 8080 --parallel 8",
+        "ingle serve small.gguf large.gguf",
         "ingle serve model.gguf --host 0.0.0.0 --api-key-file key.txt --allow-host box.lan",
     ],
     args,
@@ -31,7 +32,7 @@ const WAITING_PER_LANE: usize = 16;
 
 fn args(command: Command) -> Command {
     let command = command
-        .arg(model_arg())
+        .arg(model_arg().num_args(1..).action(ArgAction::Append))
         .arg(
             text_arg("host", "ADDRESS", "Listen here; another address than the loopback's needs an API key")
                 .default_value("127.0.0.1"),
@@ -59,7 +60,11 @@ fn args(command: Command) -> Command {
         ))
         .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
         .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
-        .arg(text_arg("model-name", "NAME", "The name by which requests call the model; default: MODEL's"));
+        .arg(repeated(
+            "model-name",
+            "NAME",
+            "The name by which requests call the MODEL at the same place; default: MODEL's",
+        ));
     settings::args(settings::args(command, &["ctx"]), settings::COMPUTE)
 }
 
@@ -86,18 +91,27 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             "--host {host}: others can reach this address, so an API key is needed: --api-key-file FILE"
         )));
     }
-    let model = model_name(matches);
-    pulling::offer(model, env)?;
+    let models: Vec<&String> = matches.get_many("model").into_iter().flatten().collect();
+    models.iter().try_for_each(|model| pulling::offer(model, env))?;
     env.catch_ctrl_c();
-    let loaded = load::model(model, env)?;
     let kv = env.settings.text("kv").expect("it has a default");
     let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
-    let queue_max = WAITING_PER_LANE * n_lanes;
-    let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max })?;
-    let name = text(matches, "model-name").map_or_else(|| short_name(model), str::to_owned);
-    let about = format!("{name}, {n_lanes} answers at a time, contexts of {} tokens", engine.ctx());
+    let engine = EngineOptions { session, n_lanes, queue_max: WAITING_PER_LANE * n_lanes };
+    let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
+    let mut serving = Vec::new();
+    let mut about = Vec::new();
+    for model in models {
+        let engine = Engine::new(load::model(model, env)?, &engine)?;
+        let name = names.next().map_or_else(|| short_name(model), String::clone);
+        about.push(format!("{name} (contexts of {} tokens)", engine.ctx()));
+        serving.push(Serving { engine, name });
+    }
+    if names.next().is_some() {
+        return Err(Failure::usage("--model-name: there are more names than models".into()));
+    }
+    let about = format!("{}, {n_lanes} answers at a time", about.join(", "));
     let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));
-    serve(Serving { engine, name }, options, env.interrupted.clone(), ready)
+    serve(serving, options, env.interrupted.clone(), ready)
         .map_err(|e| Failure::failed(format!("{host}:{port}: {e}")))?;
     Ok(Exit::OK)
 }

@@ -40,6 +40,16 @@ pub enum Grammar {
     Gbnf(String),
     /// One of these texts.
     Choices(Vec<String>),
+    /// What [`crate::output::Format::grammar`] writes: Lark with JSON Schemas that are [`held`].
+    Calls(String),
+}
+
+/// A JSON Schema in the form that a grammar may hold within it.
+///
+/// # Errors
+/// [`Error::Constraint`] naming the place and the keyword that can't be held, or what is malformed.
+pub fn held(schema: &Json) -> Result<Json> {
+    schema::rewrite(schema)
 }
 
 impl Grammar {
@@ -47,7 +57,11 @@ impl Grammar {
     fn plan(&self) -> Result<TopLevelGrammar> {
         let n_bytes = match self {
             Self::JsonObject => 0,
-            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) | Self::Gbnf(text) => text.len(),
+            Self::JsonSchema(text)
+            | Self::Regex(text)
+            | Self::Lark(text)
+            | Self::Gbnf(text)
+            | Self::Calls(text) => text.len(),
             Self::Choices(choices) => choices.iter().map(String::len).sum(),
         };
         if n_bytes > GRAMMAR_BYTES_MAX {
@@ -76,6 +90,7 @@ impl Grammar {
             }
             Self::Gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark),
             Self::Choices(choices) => choices_pattern(choices).map(|p| TopLevelGrammar::from_regex(&p)),
+            Self::Calls(text) => Ok(TopLevelGrammar::from_lark(text.clone())),
         }
     }
 
@@ -87,6 +102,7 @@ impl Grammar {
             Self::Lark(_) => "Lark grammar",
             Self::Gbnf(_) => "GBNF grammar",
             Self::Choices(_) => "list of choices",
+            Self::Calls(_) => "grammar of calls",
         }
     }
 }

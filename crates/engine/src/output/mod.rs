@@ -110,6 +110,9 @@ pub static FORMATS: &[&Format] = &[
     &plain::FORMAT,
 ];
 
+/// For templates that speak of no tools: what [`crate::chat::Prompter`] asks of such a model.
+pub static TEXT_FORMAT: &Format = &hermes::FORMAT;
+
 /// The format that a chat template speaks: `plain` if none is known.
 pub fn detect(template: &str) -> &'static Format {
     FORMATS.iter().find(|format| (format.is_for)(template)).unwrap_or(&&plain::FORMAT)

@@ -3,6 +3,8 @@
 //! A token may end inside a character; its bytes wait until the next token completes them. Bytes that can't become valid
 //! UTF-8 whatever follows come out as U+FFFD, the same number of them as `String::from_utf8_lossy` gives for the whole.
 
+use std::sync::Arc;
+
 use super::{Kind, Tokenizer};
 
 /// Whether control tokens show in text.
@@ -28,6 +30,8 @@ pub enum Place {
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     render: Render,
+    /// Tokens that write their names whatever `render` says.
+    shown: Arc<[u32]>,
     /// The next text loses one leading space.
     trims: bool,
     /// No token has been seen that writes.
@@ -43,15 +47,28 @@ impl Detokenizer {
     /// A stream that has seen nothing yet.
     pub fn new(render: Render, place: Place) -> Self {
         let at_start = place == Place::Start;
-        Self { render, trims: at_start, is_first: at_start, holds_space: false, held: [0; 4], n_held: 0 }
+        Self {
+            render,
+            shown: Arc::default(),
+            trims: at_start,
+            is_first: at_start,
+            holds_space: false,
+            held: [0; 4],
+            n_held: 0,
+        }
+    }
+
+    /// This stream, in which the tokens `ids` write their names: those that mean something to who reads the text. Looked through
+    /// for every token.
+    #[must_use]
+    pub fn showing(self, ids: Arc<[u32]>) -> Self {
+        Self { shown: ids, ..self }
     }
 
     /// Appends what `id` completes. An id outside the vocabulary writes U+FFFD.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32, out: &mut String) {
-        let bytes = match self.render {
-            Render::Text => tokenizer.token_bytes(id),
-            Render::Special => tokenizer.token_name(id),
-        };
+        let shows = self.render == Render::Special || self.shown.contains(&id);
+        let bytes = if shows { tokenizer.token_name(id) } else { tokenizer.token_bytes(id) };
         let Some(mut bytes) = bytes else {
             self.flush(out);
             return out.push(char::REPLACEMENT_CHARACTER);
@@ -61,7 +78,7 @@ impl Detokenizer {
             self.holds_space = false;
             self.push_bytes(b" ", out);
         }
-        let is_silent = self.render == Render::Text && tokenizer.kind(id) == Some(Kind::Control);
+        let is_silent = !shows && tokenizer.kind(id) == Some(Kind::Control);
         let first_bytes;
         if self.is_first && !is_silent {
             self.is_first = false;

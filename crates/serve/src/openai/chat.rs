@@ -2,236 +2,196 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use ingle_engine::chat::Conversation;
-use ingle_engine::generate::Outcome;
 use ingle_engine::sample::LOGPROBS_MAX;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value as Json, json};
 
-use super::{
-    ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, say_dropped, stream, take_stream,
-    timings, usage,
-};
-use crate::ask::{Question, Said, What, ask};
+use super::messages::{messages_of, take_tools};
+use super::{ANSWERS_MAX, logprobs_json, reason, response, take_stream, usage};
+use crate::answering::{Asked, Dialect, Told};
+use crate::ask::{Said, What};
+use crate::dialogue::{Dialogue, Thinking};
 use crate::fields::Fields;
 use crate::form;
-use crate::payload::Payload;
+use crate::ids;
 use crate::refusal::Refusal;
+use crate::reply::{Call, Reply, SoFar};
 use crate::sampling;
+use crate::served::Served;
 use crate::server::App;
 
-/// What a request asks for, besides the answer itself.
+/// An answer in the words of Chat Completions.
 #[derive(Debug)]
-struct Wanted {
-    stream: bool,
-    stream_usage: bool,
-    logprobs: bool,
-    n: usize,
-}
-
-/// The route.
-pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Response, Refusal> {
-    let mut clock = Clock::start();
-    let (question, wanted) = tokio::task::spawn_blocking({
-        let app = app.clone();
-        move || read(&app, &body)
-    })
-    .await
-    .map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
-    let id = app.fresh_id("chatcmpl");
-    let said = ask(&app.engine, question)?;
-    if wanted.stream {
-        let n = wanted.n;
-        let telling = Chunks { app, id, clock, wanted, begun: vec![false; n], outcomes: vec![None; n] };
-        return Ok(stream::respond(said, telling));
-    }
-    let answers = collect(said, wanted.n, &mut clock).await?;
-    let outcomes: Vec<Outcome> = answers.iter().filter_map(|answer| answer.outcome).collect();
-    let choices: Vec<Value> = answers
-        .iter()
-        .zip(&outcomes)
-        .enumerate()
-        .map(|(index, (answer, outcome))| {
-            let logprobs =
-                wanted.logprobs.then(|| json!({ "content": logprobs_json(&app, &answer.logprobs) }));
-            json!({
-                "index": index,
-                "message": { "role": "assistant", "content": answer.text },
-                "logprobs": logprobs,
-                "finish_reason": reason(outcome.finish),
-            })
-        })
-        .collect();
-    let mut response = json!({
-        "id": id, "object": "chat.completion", "created": app.now(), "model": app.name,
-        "choices": choices, "usage": usage(&outcomes), "timings": timings(&clock, &outcomes),
-    });
-    say_dropped(&mut response, &answers);
-    Ok(Json(response).into_response())
-}
-
-/// Reads a request and renders its prompt.
-fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
-    let mut fields = Fields::parse(body)?;
-    app.check_model(fields.text("model")?.as_deref())?;
-    let messages =
-        fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
-    let messages = messages_of(messages)?;
-    let (stream, stream_usage) = take_stream(&mut fields)?;
-    let logprobs = fields.flag("logprobs")?.unwrap_or(false);
-    let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
-    if top.is_some() && !logprobs {
-        return Err(Refusal::field("top_logprobs", "top_logprobs: needs \"logprobs\": true"));
-    }
-    let max_tokens = fields.count("max_tokens", usize::MAX)?;
-    let max_tokens = fields.count("max_completion_tokens", usize::MAX)?.or(max_tokens);
-    let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
-    let extra = match fields.take("chat_template_kwargs") {
-        None => Map::new(),
-        Some(Value::Object(extra)) => extra,
-        Some(_) => {
-            return Err(Refusal::field("chat_template_kwargs", "chat_template_kwargs: expected an object"));
-        }
-    };
-    fields.unsupported("tools", &[json!([])])?;
-    fields.unsupported("tool_choice", &[json!("none"), json!("auto")])?;
-    let constraint = form::take(app, &mut fields)?;
-    fields.unsupported("modalities", &[json!(["text"])])?;
-    fields.unsupported("store", &[json!(false)])?;
-    // What these say is about an account or a bill that there is none of.
-    fields.harmless(&[
-        "user",
-        "metadata",
-        "service_tier",
-        "safety_identifier",
-        "prompt_cache_key",
-        "parallel_tool_calls",
-    ]);
-    let sampling = sampling::take(&mut fields, app.fresh_seed())?;
-    fields.end()?;
-    let conversation = Conversation { messages: &messages, tools: None, extra, now: app.calendar() };
-    let prompt = app.prompter.prompt(app.engine.loaded(), &conversation)?;
-    app.check_length(prompt.ids.len(), sampling.overflow)?;
-    let question = Question {
-        prompt: prompt.ids,
-        keep: prompt.keep,
-        sampling,
-        max_tokens: max_tokens.unwrap_or(usize::MAX),
-        logprobs: logprobs.then_some(top.unwrap_or(0)),
-        constraint,
-        n,
-    };
-    Ok((question, Wanted { stream, stream_usage, logprobs, n }))
-}
-
-/// Messages as templates know them: contents are texts.
-pub fn messages_of(messages: Value) -> Result<Value, Refusal> {
-    let Value::Array(messages) = messages else {
-        return Err(Refusal::field("messages", "messages: expected an array"));
-    };
-    if messages.is_empty() {
-        return Err(Refusal::field("messages", "messages: expected at least one"));
-    }
-    let one = |(i, mut message): (usize, Value)| {
-        let wrong = |what: &str| Refusal::field("messages", format!("messages[{i}]: {what}"));
-        let role = message["role"].as_str().ok_or_else(|| wrong("expected a role"))?;
-        match role {
-            "system" | "user" | "assistant" | "tool" => {}
-            "developer" => message["role"] = "system".into(),
-            other => return Err(wrong(&format!("the role {other:?} is not known"))),
-        }
-        let content = match message["content"].take() {
-            Value::String(text) => text.into(),
-            Value::Null => Value::Null,
-            Value::Array(parts) => {
-                let text = |part: &Value| match part["type"].as_str() {
-                    Some("text") => part["text"].as_str().map(str::to_owned),
-                    _ => None,
-                };
-                let texts: Option<Vec<String>> = parts.iter().map(text).collect();
-                texts.ok_or_else(|| wrong("only parts of type text are understood"))?.concat().into()
-            }
-            _ => return Err(wrong("content: expected a text or parts of type text")),
-        };
-        message["content"] = content;
-        Ok(message)
-    };
-    messages.into_iter().enumerate().map(one).collect()
-}
-
-/// A streamed answer.
-struct Chunks {
-    app: Arc<App>,
+pub struct Chat {
+    served: Arc<Served>,
     id: String,
-    clock: Clock,
-    wanted: Wanted,
+    created: u64,
+    tells_usage: bool,
+    tells_logprobs: bool,
     /// Answers whose role was told.
     begun: Vec<bool>,
-    outcomes: Vec<Option<Outcome>>,
 }
 
-impl Chunks {
-    fn chunk(&self, choices: Value) -> Value {
+impl Dialect for Chat {
+    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+        let served = app.model(fields.text("model")?.as_deref())?;
+        let messages =
+            fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
+        let (stream, tells_usage) = take_stream(&mut fields)?;
+        let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);
+        let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
+        if top.is_some() && !tells_logprobs {
+            return Err(Refusal::field("top_logprobs", "top_logprobs: needs \"logprobs\": true"));
+        }
+        let max_tokens = fields.count("max_tokens", usize::MAX)?;
+        let max_tokens = fields.count("max_completion_tokens", usize::MAX)?.or(max_tokens);
+        let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
+        let extra = match fields.take("chat_template_kwargs") {
+            None => Map::new(),
+            Some(Json::Object(extra)) => extra,
+            Some(_) => {
+                return Err(Refusal::field(
+                    "chat_template_kwargs",
+                    "chat_template_kwargs: expected an object",
+                ));
+            }
+        };
+        let thinking = fields.text("reasoning_effort")?.map(thinking_of);
+        let (tools, form) = (take_tools(&mut fields)?, form::take(&mut fields)?);
+        fields.unsupported("modalities", &[json!(["text"])])?;
+        fields.unsupported("store", &[json!(false)])?;
+        // What these say is about an account, a bill or a cache that finds its way without.
+        fields.harmless(&["user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"]);
+        let sampling = sampling::take(&mut fields, ids::seed())?;
+        fields.end()?;
+        let logprobs = tells_logprobs.then_some(top.unwrap_or(0));
+        let messages = messages_of(messages)?;
+        let dialogue = Dialogue { messages, tools, form, thinking, extra, sampling, max_tokens, logprobs, n };
+        let question = dialogue.question(&served, app.calendar())?;
+        let dialect = Self {
+            id: ids::fresh("chatcmpl-"),
+            created: app.now(),
+            served: served.clone(),
+            tells_usage,
+            tells_logprobs,
+            begun: vec![false; n],
+        };
+        Ok(Asked { served, question, stream, dialect })
+    }
+
+    fn whole(&mut self, so_far: &SoFar) -> Json {
+        let choice = |(index, reply): (usize, &Reply)| {
+            json!({
+                "index": index,
+                "message": message(reply),
+                "logprobs": self.logprobs(&reply.logprobs),
+                "finish_reason": reason(reply),
+            })
+        };
+        let choices = so_far.replies.iter().enumerate().map(choice).collect();
+        response("chat.completion", &self.id, self.created, &self.served, choices, so_far)
+    }
+
+    fn tell(&mut self, said: &Said, so_far: &SoFar, to: &mut Told) {
+        let index = said.index;
+        if !std::mem::replace(&mut self.begun[index], true) {
+            to.document(&self.delta(index, json!({ "role": "assistant", "content": "" })));
+        }
+        let reply = &so_far.replies[index];
+        // The call that is being told.
+        let n_calls = reply.calls().count();
+        let call = |told: Json| {
+            let mut told = told;
+            told["index"] = n_calls.saturating_sub(1).into();
+            json!({ "tool_calls": [told] })
+        };
+        let delta = match &said.what {
+            What::Text { text, thinks, logprobs } => {
+                let field = if *thinks { "reasoning_content" } else { "content" };
+                let mut chunk = self.delta(index, json!({ field: text }));
+                chunk["choices"][0]["logprobs"] = self.logprobs(logprobs);
+                chunk
+            }
+            What::CallBegin { id, name } => {
+                let function = json!({ "name": name, "arguments": "" });
+                self.delta(index, call(json!({ "id": id, "type": "function", "function": function })))
+            }
+            What::Arguments(json) => self.delta(index, call(json!({ "function": { "arguments": json } }))),
+            What::CallEnd => return,
+            What::Dropped(n) => {
+                let mut chunk = self.delta(index, json!({}));
+                chunk["dropped_tokens"] = (*n).into();
+                chunk
+            }
+            What::End(_) => {
+                let mut last = self.delta(index, json!({}));
+                last["choices"][0]["finish_reason"] = reason(reply).into();
+                if so_far.is_over() {
+                    last["timings"] = so_far.timings();
+                }
+                last
+            }
+        };
+        to.document(&delta);
+        if so_far.is_over() {
+            if self.tells_usage {
+                let mut chunk = self.chunk(json!([]));
+                chunk["usage"] = usage(so_far);
+                chunk["timings"] = so_far.timings();
+                to.document(&chunk);
+            }
+            to.data("[DONE]");
+        }
+    }
+
+    fn fail(&mut self, refusal: &Refusal, to: &mut Told) {
+        to.document(&refusal.json());
+        to.data("[DONE]");
+    }
+}
+
+impl Chat {
+    fn logprobs(&self, tokens: &[crate::ask::TokenLogprobs]) -> Json {
+        if self.tells_logprobs {
+            json!({ "content": logprobs_json(&self.served, tokens) })
+        } else {
+            Json::Null
+        }
+    }
+
+    fn chunk(&self, choices: Json) -> Json {
         json!({
-            "id": self.id, "object": "chat.completion.chunk", "created": self.app.now(), "model": self.app.name,
+            "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.served.name,
             "choices": choices,
         })
     }
 
-    fn delta(&self, index: usize, delta: Value, finish: Option<&str>, logprobs: Value) -> Value {
-        let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish });
-        self.chunk(json!([choice]))
-    }
-
-    fn begin(&mut self, index: usize, to: &mut Told) {
-        if !std::mem::replace(&mut self.begun[index], true) {
-            to.chunk(&self.delta(index, json!({ "role": "assistant", "content": "" }), None, Value::Null));
-        }
+    fn delta(&self, index: usize, delta: Json) -> Json {
+        self.chunk(json!([{ "index": index, "delta": delta, "logprobs": null, "finish_reason": null }]))
     }
 }
 
-impl Telling for Chunks {
-    fn tell(&mut self, Said { index, what }: Said, to: &mut Told) {
-        match what {
-            What::Text(text, logprobs) => {
-                self.clock.saw_text();
-                self.begin(index, to);
-                let logprobs = if self.wanted.logprobs {
-                    json!({ "content": logprobs_json(&self.app, &logprobs) })
-                } else {
-                    Value::Null
-                };
-                to.chunk(&self.delta(index, json!({ "content": text }), None, logprobs));
-            }
-            What::Dropped(n) => {
-                self.begin(index, to);
-                let mut chunk = self.delta(index, json!({}), None, Value::Null);
-                chunk["dropped_tokens"] = n.into();
-                to.chunk(&chunk);
-            }
-            What::End(Err(refusal)) => {
-                to.chunk(&refusal.json());
-                to.done();
-            }
-            What::End(Ok(outcome)) => {
-                self.begin(index, to);
-                self.outcomes[index] = Some(outcome);
-                let mut last = self.delta(index, json!({}), Some(reason(outcome.finish)), Value::Null);
-                let Some(outcomes) = self.outcomes.iter().copied().collect::<Option<Vec<_>>>() else {
-                    return to.chunk(&last);
-                };
-                last["timings"] = timings(&self.clock, &outcomes);
-                to.chunk(&last);
-                if self.wanted.stream_usage {
-                    let mut chunk = self.chunk(json!([]));
-                    chunk["usage"] = usage(&outcomes);
-                    chunk["timings"] = timings(&self.clock, &outcomes);
-                    to.chunk(&chunk);
-                }
-                to.done();
-            }
-        }
+/// What an answer is in a message.
+fn message(reply: &Reply) -> Json {
+    let (text, thoughts) = (reply.text(), reply.thoughts());
+    let calls: Vec<Json> = reply.calls().map(call_json).collect();
+    let content = if text.is_empty() && !calls.is_empty() { Json::Null } else { text.into() };
+    let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+    if !thoughts.is_empty() {
+        message["reasoning_content"] = thoughts.into();
     }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    message
+}
+
+/// A call in a message.
+fn call_json(call: &Call) -> Json {
+    let function = json!({ "name": call.name, "arguments": call.arguments });
+    json!({ "id": call.id, "type": "function", "function": function })
+}
+
+/// How much a model is to think.
+pub fn thinking_of(effort: String) -> Thinking {
+    if effort == "none" { Thinking::Off } else { Thinking::Effort(effort) }
 }

@@ -2,194 +2,160 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use ingle_engine::generate::Outcome;
 use ingle_engine::sample::LOGPROBS_MAX;
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 
-use super::{
-    ANSWERS_MAX, Clock, Telling, Told, collect, logprobs_json, reason, say_dropped, stream, take_stream,
-    timings, usage,
-};
-use crate::ask::{Question, Said, TokenLogprobs, What, ask};
+use super::{ANSWERS_MAX, logprobs_json, reason, response, take_stream, usage};
+use crate::answering::{Asked, Dialect, Told};
+use crate::ask::{Question, Said, TokenLogprobs, What};
 use crate::fields::Fields;
 use crate::form;
-use crate::payload::Payload;
+use crate::ids;
 use crate::refusal::Refusal;
+use crate::reply::{Reply, SoFar};
 use crate::sampling;
+use crate::served::Served;
 use crate::server::App;
 
 /// Tokens of an answer when nobody says how many, as OpenAI has it.
 const TOKENS_DEFAULT: usize = 16;
 
-/// What a request asks for, besides the answer itself.
+/// An answer in the words of Completions.
 #[derive(Debug)]
-struct Wanted {
-    stream: bool,
-    stream_usage: bool,
-    logprobs: bool,
+pub struct Completion {
+    served: Arc<Served>,
+    id: String,
+    created: u64,
+    tells_usage: bool,
+    tells_logprobs: bool,
     /// What the answer begins with.
     echo: Option<String>,
-    n: usize,
+    /// Answers whose beginning was told.
+    begun: Vec<bool>,
 }
 
-/// The route.
-pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Response, Refusal> {
-    let mut clock = Clock::start();
-    let (question, wanted) = tokio::task::spawn_blocking({
-        let app = app.clone();
-        move || read(&app, &body)
-    })
-    .await
-    .map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
-    let id = app.fresh_id("cmpl");
-    let said = ask(&app.engine, question)?;
-    if wanted.stream {
-        let n = wanted.n;
-        let telling = Chunks { app, id, clock, wanted, begun: vec![false; n], outcomes: vec![None; n] };
-        return Ok(stream::respond(said, telling));
+impl Dialect for Completion {
+    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+        let served = app.model(fields.text("model")?.as_deref())?;
+        let prompt = fields.take("prompt").ok_or_else(|| Refusal::field("prompt", "prompt: none given"))?;
+        let (ids, text) = prompt_of(&served, prompt)?;
+        let (stream, tells_usage) = take_stream(&mut fields)?;
+        let logprobs = fields.count("logprobs", LOGPROBS_MAX)?;
+        let echo = fields.flag("echo")?.unwrap_or(false).then_some(text);
+        let max_tokens = fields.count("max_tokens", usize::MAX)?.unwrap_or(TOKENS_DEFAULT);
+        let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
+        fields.unsupported("best_of", &[json!(n)])?;
+        fields.unsupported("suffix", &[json!("")])?;
+        fields.harmless(&["user", "metadata"]);
+        let form = form::take(&mut fields)?;
+        let sampling = sampling::take(&mut fields, ids::seed())?;
+        fields.end()?;
+        served.check_length(ids.len(), sampling.overflow)?;
+        let constraint = form.map(|form| form.compile(&served)).transpose()?;
+        let question =
+            Question { prompt: ids, keep: 1, sampling, max_tokens, logprobs, constraint, reading: None, n };
+        let dialect = Self {
+            id: ids::fresh("cmpl-"),
+            created: app.now(),
+            served: served.clone(),
+            tells_usage,
+            tells_logprobs: logprobs.is_some(),
+            echo,
+            begun: vec![false; n],
+        };
+        Ok(Asked { served, question, stream, dialect })
     }
-    let answers = collect(said, wanted.n, &mut clock).await?;
-    let outcomes: Vec<Outcome> = answers.iter().filter_map(|answer| answer.outcome).collect();
-    let choices: Vec<Value> = answers
-        .iter()
-        .zip(&outcomes)
-        .enumerate()
-        .map(|(index, (answer, outcome))| {
-            let text = format!("{}{}", wanted.echo.as_deref().unwrap_or_default(), answer.text);
-            let logprobs = wanted.logprobs.then(|| logprobs_of(&app, &answer.logprobs));
-            json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(outcome.finish) })
-        })
-        .collect();
-    let mut response = json!({
-        "id": id, "object": "text_completion", "created": app.now(), "model": app.name,
-        "choices": choices, "usage": usage(&outcomes), "timings": timings(&clock, &outcomes),
-    });
-    say_dropped(&mut response, &answers);
-    Ok(Json(response).into_response())
+
+    fn whole(&mut self, so_far: &SoFar) -> Json {
+        let choice = |(index, reply): (usize, &Reply)| {
+            let text = format!("{}{}", self.echo.as_deref().unwrap_or_default(), reply.text());
+            let logprobs = self.logprobs(&reply.logprobs);
+            json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(reply) })
+        };
+        let choices = so_far.replies.iter().enumerate().map(choice).collect();
+        response("text_completion", &self.id, self.created, &self.served, choices, so_far)
+    }
+
+    fn tell(&mut self, said: &Said, so_far: &SoFar, to: &mut Told) {
+        let begins = !std::mem::replace(&mut self.begun[said.index], true);
+        let echo = self.echo.as_deref().filter(|_| begins).unwrap_or_default();
+        let (text, logprobs) = match &said.what {
+            What::Text { text, logprobs, .. } => (text.as_str(), self.logprobs(logprobs)),
+            _ => ("", Json::Null),
+        };
+        let finish = matches!(said.what, What::End(_)).then(|| reason(&so_far.replies[said.index]));
+        let text = format!("{echo}{text}");
+        let choice =
+            json!({ "index": said.index, "text": text, "logprobs": logprobs, "finish_reason": finish });
+        let mut chunk = self.chunk(json!([choice]));
+        if let What::Dropped(n) = said.what {
+            chunk["dropped_tokens"] = n.into();
+        }
+        if !so_far.is_over() {
+            return to.document(&chunk);
+        }
+        chunk["timings"] = so_far.timings();
+        to.document(&chunk);
+        if self.tells_usage {
+            let mut chunk = self.chunk(json!([]));
+            chunk["usage"] = usage(so_far);
+            to.document(&chunk);
+        }
+        to.data("[DONE]");
+    }
+
+    fn fail(&mut self, refusal: &Refusal, to: &mut Told) {
+        to.document(&refusal.json());
+        to.data("[DONE]");
+    }
 }
 
-fn read(app: &App, body: &[u8]) -> Result<(Question, Wanted), Refusal> {
-    let mut fields = Fields::parse(body)?;
-    app.check_model(fields.text("model")?.as_deref())?;
-    let prompt = fields.take("prompt").ok_or_else(|| Refusal::field("prompt", "prompt: none given"))?;
-    let (ids, text) = prompt_of(app, prompt)?;
-    let (stream, stream_usage) = take_stream(&mut fields)?;
-    let logprobs = fields.count("logprobs", LOGPROBS_MAX)?;
-    let echo = fields.flag("echo")?.unwrap_or(false).then_some(text);
-    let max_tokens = fields.count("max_tokens", usize::MAX)?.unwrap_or(TOKENS_DEFAULT);
-    let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
-    fields.unsupported("best_of", &[json!(n)])?;
-    fields.unsupported("suffix", &[json!("")])?;
-    fields.harmless(&["user", "metadata"]);
-    let constraint = form::take(app, &mut fields)?;
-    let sampling = sampling::take(&mut fields, app.fresh_seed())?;
-    fields.end()?;
-    app.check_length(ids.len(), sampling.overflow)?;
-    let question = Question { prompt: ids, keep: 1, sampling, max_tokens, logprobs, constraint, n };
-    Ok((question, Wanted { stream, stream_usage, logprobs: logprobs.is_some(), echo, n }))
+impl Completion {
+    fn chunk(&self, choices: Json) -> Json {
+        json!({
+            "id": self.id, "object": "text_completion", "created": self.created, "model": self.served.name,
+            "choices": choices,
+        })
+    }
+
+    /// The older form of log-probabilities: arrays side by side.
+    fn logprobs(&self, tokens: &[TokenLogprobs]) -> Json {
+        if !self.tells_logprobs {
+            return Json::Null;
+        }
+        let entries = logprobs_json(&self.served, tokens);
+        let entries = entries.as_array().map_or(&[][..], Vec::as_slice);
+        let column = |name: &str| entries.iter().map(|entry| entry[name].clone()).collect::<Json>();
+        let top: Json = entries
+            .iter()
+            .map(|entry| {
+                let top = entry["top_logprobs"].as_array().map_or(&[][..], Vec::as_slice);
+                let pairs = top
+                    .iter()
+                    .map(|t| (t["token"].as_str().unwrap_or_default().to_owned(), t["logprob"].clone()));
+                Json::Object(pairs.collect())
+            })
+            .collect();
+        json!({ "tokens": column("token"), "token_logprobs": column("logprob"), "top_logprobs": top, "text_offset": [] })
+    }
 }
 
 /// A text, or ids; one of them, alone or in an array.
-fn prompt_of(app: &App, prompt: Value) -> Result<(Vec<u32>, String), Refusal> {
+fn prompt_of(served: &Served, prompt: Json) -> Result<(Vec<u32>, String), Refusal> {
     let wrong = || Refusal::field("prompt", "prompt: expected one text, or an array of token ids");
     match prompt {
-        Value::String(text) => Ok((app.encode(&text, true)?, text)),
-        Value::Array(items) => match items.as_slice() {
-            [Value::String(text)] => Ok((app.encode(text, true)?, text.clone())),
+        Json::String(text) => Ok((served.tokens(&text, true, true)?, text)),
+        Json::Array(items) => match items.as_slice() {
+            [Json::String(text)] => Ok((served.tokens(text, true, true)?, text.clone())),
             ids if !ids.is_empty() => {
                 let ids: Option<Vec<u32>> =
                     ids.iter().map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect();
                 let ids = ids.ok_or_else(wrong)?;
-                let text = app.decode(&ids)?;
+                let text = served.decode(&ids)?;
                 Ok((ids, text))
             }
             _ => Err(wrong()),
         },
         _ => Err(wrong()),
-    }
-}
-
-/// The older form of log-probabilities: arrays side by side.
-fn logprobs_of(app: &App, tokens: &[TokenLogprobs]) -> Value {
-    let entries = logprobs_json(app, tokens);
-    let entries = entries.as_array().map_or(&[][..], Vec::as_slice);
-    let column = |name: &str| entries.iter().map(|entry| entry[name].clone()).collect::<Value>();
-    let top: Value = entries
-        .iter()
-        .map(|entry| {
-            let top = entry["top_logprobs"].as_array().map_or(&[][..], Vec::as_slice);
-            let pairs = top
-                .iter()
-                .map(|t| (t["token"].as_str().unwrap_or_default().to_owned(), t["logprob"].clone()));
-            Value::Object(pairs.collect())
-        })
-        .collect();
-    json!({ "tokens": column("token"), "token_logprobs": column("logprob"), "top_logprobs": top, "text_offset": [] })
-}
-
-/// A streamed answer.
-struct Chunks {
-    app: Arc<App>,
-    id: String,
-    clock: Clock,
-    wanted: Wanted,
-    begun: Vec<bool>,
-    outcomes: Vec<Option<Outcome>>,
-}
-
-impl Chunks {
-    fn chunk(&self, choices: Value) -> Value {
-        json!({
-            "id": self.id, "object": "text_completion", "created": self.app.now(), "model": self.app.name,
-            "choices": choices,
-        })
-    }
-
-    fn text(&mut self, index: usize, text: &str, finish: Option<&str>, logprobs: Value) -> Value {
-        let echo =
-            if std::mem::replace(&mut self.begun[index], true) { None } else { self.wanted.echo.as_deref() };
-        let text = format!("{}{text}", echo.unwrap_or_default());
-        self.chunk(json!([{ "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish }]))
-    }
-}
-
-impl Telling for Chunks {
-    fn tell(&mut self, Said { index, what }: Said, to: &mut Told) {
-        match what {
-            What::Text(text, logprobs) => {
-                self.clock.saw_text();
-                let logprobs =
-                    if self.wanted.logprobs { logprobs_of(&self.app, &logprobs) } else { Value::Null };
-                let chunk = self.text(index, &text, None, logprobs);
-                to.chunk(&chunk);
-            }
-            What::Dropped(n) => {
-                let mut chunk = self.text(index, "", None, Value::Null);
-                chunk["dropped_tokens"] = n.into();
-                to.chunk(&chunk);
-            }
-            What::End(Err(refusal)) => {
-                to.chunk(&refusal.json());
-                to.done();
-            }
-            What::End(Ok(outcome)) => {
-                self.outcomes[index] = Some(outcome);
-                let mut last = self.text(index, "", Some(reason(outcome.finish)), Value::Null);
-                let Some(outcomes) = self.outcomes.iter().copied().collect::<Option<Vec<_>>>() else {
-                    return to.chunk(&last);
-                };
-                last["timings"] = timings(&self.clock, &outcomes);
-                to.chunk(&last);
-                if self.wanted.stream_usage {
-                    let mut chunk = self.chunk(json!([]));
-                    chunk["usage"] = usage(&outcomes);
-                    to.chunk(&chunk);
-                }
-                to.done();
-            }
-        }
     }
 }

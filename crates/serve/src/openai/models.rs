@@ -7,24 +7,26 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
+use crate::served::Served;
 use crate::server::App;
 
 /// `GET /v1/models`
 pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [model(&app)] }))
+    let data: Value = app.models.iter().map(|served| model(&app, served)).collect();
+    Json(json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    app.check_model(Some(&id))?;
-    Ok(Json(model(&app)))
+    let served = app.model(Some(&id))?;
+    Ok(Json(model(&app, &served)))
 }
 
-fn model(app: &App) -> Value {
-    let config = &app.engine.loaded().model.config;
+fn model(app: &App, served: &Served) -> Value {
+    let config = &served.loaded().model.config;
     json!({
-        "id": app.name, "object": "model", "created": app.started, "owned_by": "ingle",
-        "meta": { "n_ctx": app.engine.ctx(), "n_ctx_train": config.ctx_train, "n_vocab": config.vocab,
-                  "n_embd": config.dim, "size": app.engine.loaded().file.n_bytes() },
+        "id": served.name, "object": "model", "created": app.started, "owned_by": "ingle",
+        "meta": { "n_ctx": served.engine.ctx(), "n_ctx_train": config.ctx_train, "n_vocab": config.vocab,
+                  "n_embd": config.dim, "size": served.loaded().file.n_bytes() },
     })
 }

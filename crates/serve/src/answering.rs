@@ -1,0 +1,222 @@
+//! A request that is answered by a model, whatever API it came by: read, asked, and told in one piece or as a stream.
+//!
+//! An API is a [`Dialect`]: it takes a request apart and writes what was said in its own words. All else is here, once: reading on
+//! a thread that may take its time, the channel from the engine, the stream with its signs of life while nothing is said.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Json as AsJson;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use serde_json::Value as Json;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Interval, interval_at};
+
+use crate::ask::{self, Question, Said, ask};
+use crate::fields::Fields;
+use crate::payload::Payload;
+use crate::refusal::Refusal;
+use crate::reply::SoFar;
+use crate::served::Served;
+use crate::server::App;
+
+/// Nothing said for so long, and a stream shows that it is alive: proxies end what is silent.
+const PING_EVERY: Duration = Duration::from_secs(15);
+const BROKE_OFF: &str = "the engine stopped before the answer was complete";
+
+/// A request taken apart.
+#[derive(Debug)]
+pub struct Asked<D> {
+    /// The model.
+    pub served: Arc<Served>,
+    /// What it is asked.
+    pub question: Question,
+    /// How the answer is streamed, if it is.
+    pub stream: Option<Framing>,
+    /// Who writes it.
+    pub dialect: D,
+}
+
+/// How the parts of a stream are set apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Events,
+    /// A JSON document to a line.
+    Lines,
+}
+
+/// An API's way of asking and of answering.
+pub trait Dialect: Sized + Send + Unpin + 'static {
+    /// Takes a request apart.
+    fn read(app: &Arc<App>, fields: Fields) -> Result<Asked<Self>, Refusal>;
+
+    /// The response in one piece, when all is said.
+    fn whole(&mut self, so_far: &SoFar) -> Json;
+
+    /// Writes what comes first in a stream.
+    fn begin(&mut self, _to: &mut Told) {}
+
+    /// Writes what was `said`, which is part of what was said so far.
+    fn tell(&mut self, said: &Said, so_far: &SoFar, to: &mut Told);
+
+    /// Writes what went wrong. The stream ends with it.
+    fn fail(&mut self, refusal: &Refusal, to: &mut Told);
+
+    /// Writes a sign of life.
+    fn ping(&self, to: &mut Told) {
+        to.comment();
+    }
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub struct Told {
+    framing: Framing,
+    text: String,
+}
+
+impl Told {
+    /// A document: an event without a name, or a line.
+    pub fn document(&mut self, json: &Json) {
+        match self.framing {
+            Framing::Events => self.data(&json.to_string()),
+            Framing::Lines => {
+                self.text.push_str(&json.to_string());
+                self.text.push('\n');
+            }
+        }
+    }
+
+    /// An event of a name.
+    pub fn event(&mut self, name: &str, json: &Json) {
+        self.text.push_str("event: ");
+        self.text.push_str(name);
+        self.text.push('\n');
+        self.data(&json.to_string());
+    }
+
+    /// An event that is this text, of one line.
+    pub fn data(&mut self, text: &str) {
+        self.text.push_str("data: ");
+        self.text.push_str(text);
+        self.text.push_str("\n\n");
+    }
+
+    /// What readers of events pass over.
+    fn comment(&mut self) {
+        if self.framing == Framing::Events {
+            self.text.push_str(": still here\n\n");
+        }
+    }
+}
+
+/// The route of an API.
+pub async fn route<D: Dialect>(
+    State(app): State<Arc<App>>,
+    Payload(body): Payload,
+) -> Result<Response, Refusal> {
+    let start = Instant::now();
+    let reading = move || Fields::parse(&body).and_then(|fields| D::read(&app, fields));
+    let read = tokio::task::spawn_blocking(reading).await;
+    let Asked { served, question, stream, mut dialect } =
+        read.map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
+    let mut so_far = SoFar::new(question.n, start);
+    let mut said = ask(&served.engine, question)?;
+    if let Some(framing) = stream {
+        return Ok(streamed(said, dialect, so_far, framing));
+    }
+    while !so_far.is_over() {
+        let Some(telling) = said.recv().await else {
+            return Err(Refusal::Failed(BROKE_OFF.into()));
+        };
+        telling.iter().try_for_each(|said| so_far.take(said))?;
+    }
+    Ok(AsJson(dialect.whole(&so_far)).into_response())
+}
+
+/// The response that tells what is said as it comes. A client that goes drops it, and with it the receiver.
+fn streamed(
+    said: Receiver<ask::Telling>,
+    mut dialect: impl Dialect,
+    so_far: SoFar,
+    framing: Framing,
+) -> Response {
+    let mut first = Told { framing, text: String::new() };
+    dialect.begin(&mut first);
+    let kind = match framing {
+        Framing::Events => "text/event-stream; charset=utf-8",
+        Framing::Lines => "application/x-ndjson",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    let pings = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
+    let spoken = Spoken { said, dialect, so_far, framing, first: Some(first.text), pings, is_over: false };
+    (headers, Body::from_stream(spoken)).into_response()
+}
+
+/// A stream, as its client reads it.
+struct Spoken<D> {
+    said: Receiver<ask::Telling>,
+    dialect: D,
+    so_far: SoFar,
+    framing: Framing,
+    first: Option<String>,
+    pings: Interval,
+    is_over: bool,
+}
+
+impl<D: Dialect> Spoken<D> {
+    fn tell(&mut self, said: &Said, to: &mut Told) {
+        if self.is_over {
+            return;
+        }
+        match self.so_far.take(said) {
+            Ok(()) => self.dialect.tell(said, &self.so_far, to),
+            Err(refusal) => {
+                self.dialect.fail(&refusal, to);
+                self.is_over = true;
+            }
+        }
+        self.is_over |= self.so_far.is_over();
+    }
+}
+
+impl<D: Dialect> Stream for Spoken<D> {
+    type Item = Result<String, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let mut told = Told { framing: self.framing, text: String::new() };
+        while !self.is_over && told.text.is_empty() {
+            match self.said.poll_recv(context) {
+                Poll::Pending => {
+                    if self.pings.poll_tick(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.dialect.ping(&mut told);
+                }
+                Poll::Ready(None) => {
+                    self.dialect.fail(&Refusal::Failed(BROKE_OFF.into()), &mut told);
+                    self.is_over = true;
+                }
+                Poll::Ready(Some(telling)) => {
+                    self.pings.reset();
+                    telling.iter().for_each(|said| self.tell(said, &mut told));
+                }
+            }
+        }
+        Poll::Ready((!told.text.is_empty()).then_some(Ok(told.text)))
+    }
+}

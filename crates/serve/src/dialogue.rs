@@ -1,0 +1,234 @@
+//! What a conversation asks of a model, whatever API it came by, and the question that it becomes.
+//!
+//! Messages and tools are in the words of chat templates, which are OpenAI's. What must hold is held by a grammar: a call where one
+//! is demanded, or the form of the answer; neither begins before the model has thought.
+
+use std::sync::Arc;
+
+use ingle_engine::chat::Conversation;
+use ingle_engine::constrain::{Constraint, Grammar, held};
+use ingle_engine::output::{Calls, Delivery, Demand, Options, Reasoning, Tool};
+use ingle_model::prompt::Now;
+use serde_json::{Map, Value as Json, json};
+
+use crate::ask::{Question, Reading};
+use crate::form::Form;
+use crate::refusal::Refusal;
+use crate::sampling::Sampling;
+use crate::served::Served;
+
+/// What a conversation asks for.
+#[derive(Debug)]
+pub struct Dialogue {
+    /// The messages, in templates' words.
+    pub messages: Json,
+    /// The tools.
+    pub tools: Tools,
+    /// The form of what is said.
+    pub form: Option<Form>,
+    /// Whether the model is to think, where the request says so.
+    pub thinking: Option<Thinking>,
+    /// Further variables of the template.
+    pub extra: Map<String, Json>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The most tokens of an answer; `None` for as many as there is room for.
+    pub max_tokens: Option<usize>,
+    /// Whether log-probabilities are wanted, and of how many tokens beside the chosen.
+    pub logprobs: Option<usize>,
+    /// Answers wanted.
+    pub n: usize,
+}
+
+/// The tools of a conversation.
+#[derive(Debug)]
+pub struct Tools {
+    /// Their names and schemas, and what templates are told of them.
+    pub list: Vec<(Tool, Json)>,
+    /// Which of them are to be called.
+    pub choice: ToolChoice,
+    /// Whether an answer may have several calls.
+    pub parallel: bool,
+}
+
+/// Which tools are to be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// None.
+    None,
+    /// Any, or none.
+    Auto,
+    /// Any, but at least one.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// Whether a model is to think before it speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thinking {
+    /// It is not.
+    Off,
+    /// It is.
+    On,
+    /// It is, and so much: a word that the template knows.
+    Effort(String),
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Self { list: Vec::new(), choice: ToolChoice::Auto, parallel: true }
+    }
+}
+
+impl Tools {
+    /// Takes another tool.
+    pub fn push(&mut self, name: &str, description: Option<&str>, parameters: Json) {
+        let mut function = json!({ "name": name, "parameters": parameters });
+        if let Some(description) = description {
+            function["description"] = description.into();
+        }
+        let told = json!({ "type": "function", "function": function });
+        self.list.push((Tool { name: name.to_owned(), parameters }, told));
+    }
+
+    /// Leaves those of these names.
+    pub fn keep(&mut self, names: &[String]) {
+        self.list.retain(|(tool, _)| names.contains(&tool.name));
+    }
+
+    /// # Errors
+    /// When two tools have one name, or the one that is to be called is not there.
+    fn check(&self) -> Result<(), Refusal> {
+        for (i, (tool, _)) in self.list.iter().enumerate() {
+            if self.list[..i].iter().any(|(other, _)| other.name == tool.name) {
+                return Err(Refusal::field("tools", format!("tools: two have the name {:?}", tool.name)));
+            }
+        }
+        match &self.choice {
+            ToolChoice::Named(name) if self.list.iter().all(|(tool, _)| tool.name != *name) => {
+                Err(Refusal::field("tool_choice", format!("tool_choice: no tool has the name {name:?}")))
+            }
+            ToolChoice::Required if self.list.is_empty() => {
+                Err(Refusal::field("tool_choice", "tool_choice: a call is required, but there are no tools"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Those that may be called.
+    fn callable(&self) -> Arc<[Tool]> {
+        match &self.choice {
+            ToolChoice::None => Arc::default(),
+            ToolChoice::Auto | ToolChoice::Required => {
+                self.list.iter().map(|(tool, _)| tool.clone()).collect()
+            }
+            ToolChoice::Named(name) => {
+                self.list.iter().map(|(tool, _)| tool).filter(|tool| tool.name == *name).cloned().collect()
+            }
+        }
+    }
+
+    /// Whether the answer must call.
+    fn demands(&self) -> bool {
+        matches!(self.choice, ToolChoice::Required | ToolChoice::Named(_))
+    }
+}
+
+impl Thinking {
+    /// Sets the variables by which templates are told.
+    fn tell(&self, served: &Served, extra: &mut Map<String, Json>) -> Result<(), Refusal> {
+        let (prompter, thinks) = (&served.prompter, *self != Self::Off);
+        let switches = ["enable_thinking", "thinking"];
+        let mut told = false;
+        for switch in switches.into_iter().filter(|switch| prompter.mentions(switch)) {
+            told = true;
+            extra.entry(switch).or_insert_with(|| thinks.into());
+        }
+        match self {
+            Self::Effort(effort) if prompter.mentions("reasoning_effort") => {
+                extra.entry("reasoning_effort").or_insert_with(|| effort.as_str().into());
+            }
+            Self::Off if !told && prompter.mentions("<think") => {
+                return Err(Refusal::request("this model's template can't be told not to think"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Dialogue {
+    /// The question that it is to `served`.
+    ///
+    /// # Errors
+    /// When the template refuses the messages, the prompt is too long, or what is demanded can't be held.
+    pub fn question(mut self, served: &Served, now: Now) -> Result<Question, Refusal> {
+        self.tools.check()?;
+        if let Some(thinking) = &self.thinking {
+            thinking.tell(served, &mut self.extra)?;
+        }
+        let (callable, demands) = (self.tools.callable(), self.tools.demands());
+        let told: Json = self.tools.list.into_iter().map(|(_, told)| told).collect();
+        let conversation = Conversation {
+            messages: &self.messages,
+            tools: (!callable.is_empty()).then_some(&told),
+            extra: self.extra,
+            now,
+        };
+        let prompt = served.prompter.prompt(served.loaded(), &conversation)?;
+        served.check_length(prompt.ids.len(), self.sampling.overflow)?;
+        let inside = served.format.opened_by(&prompt.text);
+        let constraint = match (demands, &self.form) {
+            (true, Some(form)) => return Err(form.clashes("tool_choice demands a call")),
+            (false, Some(form)) if !callable.is_empty() => {
+                return Err(form.clashes("tools are given, and tool_choice is not \"none\""));
+            }
+            (true, None) => Some(calls(served, &callable, self.tools.parallel)?),
+            (false, Some(form)) => Some(form.compile(served)?),
+            (false, None) => None,
+        };
+        let options = Options {
+            tools: callable,
+            inside,
+            // What a grammar guides is a call from its first word on.
+            delivery: if demands { Delivery::Early } else { Delivery::Proven },
+        };
+        Ok(Question {
+            prompt: prompt.ids,
+            keep: prompt.keep,
+            sampling: self.sampling,
+            max_tokens: self.max_tokens.unwrap_or(usize::MAX),
+            logprobs: self.logprobs,
+            constraint: constraint.map(|constraint| behind(constraint, inside)),
+            reading: Some(Reading {
+                format: served.format,
+                markers: served.markers.clone(),
+                options,
+                one_call: !self.tools.parallel,
+            }),
+            n: self.n,
+        })
+    }
+}
+
+/// The constraint, to begin when the thoughts are over that the prompt has opened.
+fn behind(constraint: Constraint, inside: Option<&Reasoning>) -> Constraint {
+    inside.map_or_else(|| constraint.clone(), |reasoning| constraint.clone().after(reasoning.close))
+}
+
+/// What leaves the model no choice but to call.
+fn calls(served: &Served, tools: &[Tool], parallel: bool) -> Result<Constraint, Refusal> {
+    let refused = |e: &dyn std::fmt::Display| Refusal::field("tools", format!("tools: {e}"));
+    let tokenizer = served.loaded().tokenizer()?;
+    let demand = Demand {
+        tools,
+        calls: if parallel { Calls::Many } else { Calls::One },
+        template: served.prompter.source(),
+        token: &|text| tokenizer.id_of(text),
+        schema: &held,
+    };
+    let grammar = served.format.grammar(&demand).map_err(|e| refused(&e))?;
+    let grammar = grammar.ok_or_else(|| refused(&"how this model calls them is not known"))?;
+    served.loaded().constraint(&Grammar::Calls(grammar)).map_err(|e| refused(&e))
+}

@@ -1,0 +1,168 @@
+//! The answers of a request, as they grow.
+
+use std::time::{Duration, Instant};
+
+use ingle_engine::generate::{Finish, Outcome};
+use serde_json::{Value as Json, json};
+
+use crate::ask::{Said, TokenLogprobs, What};
+use crate::refusal::Refusal;
+
+/// What an answer is made of, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// What the model says to itself.
+    Thought(String),
+    /// What it says.
+    Text(String),
+    /// Whom it calls.
+    Call(Call),
+}
+
+/// A call to a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its name among all calls.
+    pub id: String,
+    /// The tool's.
+    pub name: String,
+    /// A JSON object.
+    pub arguments: String,
+}
+
+/// One answer.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// What it is made of.
+    pub pieces: Vec<Piece>,
+    /// Its tokens' log-probabilities.
+    pub logprobs: Vec<TokenLogprobs>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Tokens of the prompt that were dropped.
+    pub n_dropped: usize,
+}
+
+impl Reply {
+    /// What it says.
+    pub fn text(&self) -> String {
+        self.pieces
+            .iter()
+            .filter_map(|p| if let Piece::Text(text) = p { Some(text.as_str()) } else { None })
+            .collect()
+    }
+
+    /// What it says to itself.
+    pub fn thoughts(&self) -> String {
+        self.pieces
+            .iter()
+            .filter_map(|p| if let Piece::Thought(text) = p { Some(text.as_str()) } else { None })
+            .collect()
+    }
+
+    /// Whom it calls.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.pieces.iter().filter_map(|piece| if let Piece::Call(call) = piece { Some(call) } else { None })
+    }
+
+    /// Why it ended; nothing before it has.
+    pub fn finish(&self) -> Option<Finish> {
+        self.outcome.map(|outcome| outcome.finish)
+    }
+
+    /// Takes what was said; the refusal that ended it, if one did.
+    fn take(&mut self, what: &What) -> Result<(), Refusal> {
+        match what {
+            What::Text { text, thinks, logprobs } => {
+                self.logprobs.extend_from_slice(logprobs);
+                match (self.pieces.last_mut(), thinks) {
+                    (Some(Piece::Text(all)), false) | (Some(Piece::Thought(all)), true) => all.push_str(text),
+                    (_, false) => self.pieces.push(Piece::Text(text.clone())),
+                    (_, true) => self.pieces.push(Piece::Thought(text.clone())),
+                }
+            }
+            What::CallBegin { id, name } => {
+                let call = Call { id: id.clone(), name: name.clone(), arguments: String::new() };
+                self.pieces.push(Piece::Call(call));
+            }
+            What::Arguments(json) => {
+                if let Some(Piece::Call(call)) = self.pieces.last_mut() {
+                    call.arguments.push_str(json);
+                }
+            }
+            What::CallEnd => {}
+            What::Dropped(n) => self.n_dropped += n,
+            What::End(outcome) => self.outcome = Some(outcome.clone()?),
+        }
+        Ok(())
+    }
+}
+
+/// The answers of a request so far, and how long they took.
+#[derive(Debug)]
+pub struct SoFar {
+    /// The answers.
+    pub replies: Vec<Reply>,
+    start: Instant,
+    first: Option<Instant>,
+}
+
+impl SoFar {
+    /// Nothing yet of `n` answers to a request that came at `start`.
+    pub fn new(n: usize, start: Instant) -> Self {
+        Self { replies: (0..n).map(|_| Reply::default()).collect(), start, first: None }
+    }
+
+    /// # Errors
+    /// What ended an answer other than itself.
+    pub fn take(&mut self, said: &Said) -> Result<(), Refusal> {
+        if !matches!(said.what, What::Dropped(_) | What::End(_)) {
+            self.first.get_or_insert_with(Instant::now);
+        }
+        self.replies[said.index].take(&said.what)
+    }
+
+    /// Whether all answers have ended.
+    pub fn is_over(&self) -> bool {
+        self.replies.iter().all(|reply| reply.outcome.is_some())
+    }
+
+    /// Tokens of the prompt, of those the ones that were there already, and tokens chosen.
+    pub fn n_tokens(&self) -> (usize, usize, usize) {
+        let mut outcomes = self.replies.iter().filter_map(|reply| reply.outcome);
+        let first = outcomes.clone().next();
+        let n_chosen = outcomes.by_ref().map(|outcome| outcome.n_generated).sum();
+        (first.map_or(0, |o| o.n_prompt), first.map_or(0, |o| o.n_reused), n_chosen)
+    }
+
+    /// Tokens of the prompt that were dropped.
+    pub fn n_dropped(&self) -> usize {
+        self.replies.iter().map(|reply| reply.n_dropped).max().unwrap_or(0)
+    }
+
+    /// Until the first text, and from there on.
+    pub fn times(&self) -> (Duration, Duration) {
+        let now = Instant::now();
+        let first = self.first.unwrap_or(now);
+        (first - self.start, now - first)
+    }
+
+    /// Speeds, under the names that llama.cpp gives them.
+    pub fn timings(&self) -> Json {
+        let (prompt, rest) = self.times();
+        let (n_prompt, n_reused, n_chosen) = self.n_tokens();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        let rate =
+            |n: usize, time: Duration| if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() };
+        json!({
+            "cache_n": n_reused,
+            "prompt_n": n_prompt - n_reused,
+            "prompt_ms": milliseconds(prompt),
+            "prompt_per_second": rate(n_prompt - n_reused, prompt),
+            "predicted_n": n_chosen,
+            "predicted_ms": milliseconds(rest),
+            // The first token is the prompt's.
+            "predicted_per_second": rate(n_chosen.saturating_sub(self.replies.len()), rest),
+        })
+    }
+}
