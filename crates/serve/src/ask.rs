@@ -1,20 +1,28 @@
 //! From a request to the engine and back: a job goes in, its events come out of a channel that an async task can wait on.
 //!
 //! The channel is bounded. While it is nearly full the engine leaves the answer out of its steps; when its receiver is gone, as
-//! the client went, the answer is cancelled.
+//! the client went, or its time is up, or the server's, the answer is cancelled.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Outcome};
 use ingle_engine::model_file::Loaded;
-use ingle_engine::run::{Engine, Job, Refused, Sink};
+use ingle_engine::run::{Job, Refused, Sink};
 use ingle_engine::sample::Logprob;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
+use crate::listen::{Phase, reached};
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
+use crate::server::App;
 
 /// Events that may wait for a slow client.
 const EVENTS_MAX: usize = 64;
@@ -70,13 +78,21 @@ pub struct Question {
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
-pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusal> {
+pub fn ask(app: &App, question: Question) -> Result<Receiver<Said>, Refusal> {
     let (to, said) = channel(EVENTS_MAX * question.n);
+    let cancel = Arc::new(AtomicBool::new(false));
+    let (alive, ended) = channel(1);
+    tokio::spawn(end_in_time(to.clone(), cancel.clone(), ended, app.limits.answer, app.phase.clone()));
     for index in 0..question.n {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
-        let cancel = Arc::new(AtomicBool::new(false));
-        let sink = Teller { index, to: to.clone(), cancel: cancel.clone(), logprobs: Vec::new() };
+        let sink = Teller {
+            index,
+            to: to.clone(),
+            room: EVENTS_OF_A_TOKEN * question.n,
+            logprobs: Vec::new(),
+            _alive: alive.clone(),
+        };
         let job = Job {
             prompt: question.prompt.clone(),
             params,
@@ -86,10 +102,10 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusa
             constraint: question.constraint.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
-            cancel,
+            cancel: cancel.clone(),
             sink: Box::new(sink),
         };
-        engine.submit(job).map_err(
+        app.engine.submit(job).map_err(
             |Refused { closing, .. }| {
                 if closing { Refusal::Stopping } else { Refusal::Busy }
             },
@@ -98,11 +114,43 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Said>, Refusa
     Ok(said)
 }
 
+/// Cancels answers that nobody waits for any more or whose time is up, and says why; `ended` closes when none is left.
+async fn end_in_time(
+    to: Sender<Said>,
+    cancel: Arc<AtomicBool>,
+    mut ended: Receiver<Infallible>,
+    limit: Option<Duration>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let late = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => pending().await,
+        }
+        limit.unwrap_or_default()
+    };
+    let refusal = tokio::select! {
+        _ = ended.recv() => return,
+        () = to.closed() => return cancel.store(true, Relaxed),
+        limit = late => Refusal::Late(limit),
+        () = reached(&mut phase, Phase::Over) => Refusal::Stopping,
+    };
+    // Before the engine can say that it was cancelled; but where there is no room the lane is free at once all the same.
+    let told = to.try_send(Said { index: 0, what: What::End(Err(refusal)) });
+    cancel.store(true, Relaxed);
+    if let Err(TrySendError::Full(last)) = told {
+        let _ = to.send(last).await;
+    }
+}
+
 /// Puts events into the channel.
 struct Teller {
     index: usize,
     to: Sender<Said>,
-    cancel: Arc<AtomicBool>,
+    /// What has to be free of the channel, which all answers of a request share.
+    room: usize,
+    /// While it is there the answer is not over.
+    _alive: Sender<Infallible>,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
 }
@@ -116,11 +164,7 @@ impl Teller {
 
 impl Sink for Teller {
     fn ready(&self) -> bool {
-        if self.to.is_closed() {
-            self.cancel.store(true, Relaxed);
-            return true;
-        }
-        self.to.capacity() >= EVENTS_OF_A_TOKEN
+        self.to.is_closed() || self.to.capacity() >= self.room
     }
 
     fn on(&mut self, event: Event<'_>) {

@@ -1,4 +1,4 @@
-//! Binding, routing and stopping.
+//! Routing, starting and stopping.
 
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -16,15 +16,19 @@ use ingle_engine::generate::Overflow;
 use ingle_engine::run::Engine;
 use ingle_model::prompt::Now;
 use ingle_model::token::{Detokenizer, Parse, Place, Render};
+use tokio::sync::{Semaphore, watch};
 
 use crate::guard::{Guard, guard};
+use crate::listen::{Limits, Phase, bind, listen};
 use crate::refusal::Refusal;
 use crate::{llama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
-/// How long answers under way may go on once it is.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long the last words of answers that are ended may take to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Threads on which requests are read, each of which may have a large one in hand.
+const READERS_MAX: usize = 16;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub struct Options {
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may call it, besides its own.
     pub allow_origins: Vec<String>,
+    /// What clients may take.
+    pub limits: Limits,
 }
 
 /// What is served.
@@ -59,6 +65,12 @@ pub struct App {
     pub name: String,
     /// When the server started, in seconds since 1970.
     pub started: u64,
+    /// What clients may take.
+    pub limits: Limits,
+    /// How far the server is from its end.
+    pub phase: watch::Receiver<Phase>,
+    /// Room for large bodies.
+    pub bodies: Arc<Semaphore>,
     n_ids: AtomicU64,
 }
 
@@ -76,17 +88,29 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
+    if options.api_keys.iter().any(|key| key.trim().is_empty()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an API key is empty, expected a text"));
+    }
+    let limits = options.limits;
+    let (tell, phase) = watch::channel(Phase::Open);
     let prompter = Prompter::new(serving.engine.loaded()).map_err(io::Error::other)?;
     let app = Arc::new(App {
         prompter,
         engine: serving.engine,
         name: serving.name,
         started: unix_seconds(),
+        limits,
+        phase: phase.clone(),
+        bodies: payload::room(),
         n_ids: AtomicU64::new(0),
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(READERS_MAX)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(options.address).await?;
+        let listener = bind(options.address)?;
         let address = listener.local_addr()?;
         let checks = Guard {
             address,
@@ -95,27 +119,22 @@ pub fn serve(
             origins: options.allow_origins,
         };
         let router = router(app.clone(), Arc::new(checks));
-        let stopped = {
-            let (app, stop) = (app.clone(), stop.clone());
-            async move {
-                while !stop.load(Relaxed) {
-                    tokio::time::sleep(STOP_EVERY).await;
-                }
-                app.engine.close();
-            }
-        };
-        ready(address);
-        let serving = async { axum::serve(listener, router).with_graceful_shutdown(stopped).await };
         let deadline = async {
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
             }
-            tokio::time::sleep(DRAIN).await;
+            app.engine.close();
+            tell.send_replace(Phase::Closing);
+            tokio::time::sleep(limits.drain).await;
+            tell.send_replace(Phase::Over);
+            tokio::time::sleep(LAST_WORDS).await;
         };
+        ready(address);
         tokio::select! {
-            served = serving => served,
-            () = deadline => Ok(()),
+            () = listen(listener, router, limits, phase) => {}
+            () = deadline => {}
         }
+        Ok(())
     });
     runtime.shutdown_timeout(STOP_EVERY);
     outcome

@@ -17,7 +17,7 @@ use super::{
 use crate::ask::{Question, Said, What, ask};
 use crate::fields::Fields;
 use crate::form;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::sampling;
 use crate::server::App;
@@ -34,14 +34,13 @@ struct Wanted {
 /// The route.
 pub async fn route(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Response, Refusal> {
     let mut clock = Clock::start();
-    let (question, wanted) = tokio::task::spawn_blocking({
+    let (question, wanted) = aside({
         let app = app.clone();
         move || read(&app, &body)
     })
-    .await
-    .map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
+    .await?;
     let id = app.fresh_id("chatcmpl");
-    let said = ask(&app.engine, question)?;
+    let said = ask(&app, question)?;
     if wanted.stream {
         let n = wanted.n;
         let telling = Chunks { app, id, clock, wanted, begun: vec![false; n], outcomes: vec![None; n] };
