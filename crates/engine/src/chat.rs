@@ -6,11 +6,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
 use crate::model_file::Loaded;
+use crate::output::{Format, Reasoning};
 
 /// How a model is spoken to: its template, if it carries one, and how it writes its beginning and end.
 #[derive(Debug)]
 pub struct Prompter {
     template: Option<ChatTemplate>,
+    format: &'static Format,
     bos: String,
     eos: String,
 }
@@ -35,6 +37,8 @@ pub struct Prompt {
     pub ids: Vec<u32>,
     /// Ids of BOS and the system message.
     pub keep: usize,
+    /// The thoughts that the answer begins inside of.
+    pub inside: Option<&'static Reasoning>,
 }
 
 impl Prompter {
@@ -46,6 +50,7 @@ impl Prompter {
         let tokenizer = loaded.tokenizer()?;
         Ok(Self {
             template: loaded.file.template()?,
+            format: loaded.format()?,
             bos: written(tokenizer, tokenizer.bos()),
             eos: written(tokenizer, tokenizer.eos()),
         })
@@ -54,6 +59,11 @@ impl Prompter {
     /// Whether there is a template: without one the model continues text and knows no roles.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
+    }
+
+    /// How the model writes calls and thoughts.
+    pub fn format(&self) -> &'static Format {
+        self.format
     }
 
     /// The text of a conversation, up to the beginning of the answer if it `asks` for one; without a template all contents,
@@ -80,7 +90,8 @@ impl Prompter {
     /// # Errors
     /// As [`Self::text`].
     pub fn prompt(&self, loaded: &Loaded, conversation: &Conversation<'_>) -> Result<Prompt> {
-        let ids = self.ids(loaded, conversation, true)?;
+        let text = self.text(loaded, conversation, true)?;
+        let ids = self.ids(loaded, &text)?;
         let bos = usize::from(loaded.tokenizer()?.bos().is_some_and(|bos| ids.first() == Some(&bos)));
         let messages = conversation.messages.as_array().map_or(&[][..], Vec::as_slice);
         let system: Vec<Json> = messages.iter().take_while(|m| m["role"] == "system").cloned().collect();
@@ -90,18 +101,18 @@ impl Prompter {
         } else {
             let messages = Json::Array(system);
             let alone = Conversation { messages: &messages, ..conversation.clone() };
-            self.ids(loaded, &alone, false).unwrap_or_default()
+            self.text(loaded, &alone, false).and_then(|text| self.ids(loaded, &text)).unwrap_or_default()
         };
         let common = alone.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        Ok(Prompt { keep: common.max(bos), ids })
+        let inside = self.format.opened_by(&text).filter(|_| self.has_template());
+        Ok(Prompt { keep: common.max(bos), ids, inside })
     }
 
-    fn ids(&self, loaded: &Loaded, conversation: &Conversation<'_>, asks: bool) -> Result<Vec<u32>> {
+    fn ids(&self, loaded: &Loaded, text: &str) -> Result<Vec<u32>> {
         let tokenizer = loaded.tokenizer()?;
         let (mut ids, bos) = (Vec::new(), tokenizer.bos().filter(|_| tokenizer.adds_bos()));
         let parse = if self.has_template() { Parse::Special } else { Parse::Text };
-        let text = self.text(loaded, conversation, asks)?;
-        tokenizer.encode(&text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
+        tokenizer.encode(text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
         // Most templates write BOS themselves.
         if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
             ids.insert(0, bos);

@@ -10,6 +10,8 @@
 //! of unlimited kinds. What an answer says within its form is the model's business.
 
 mod gbnf;
+mod lead;
+mod number;
 mod schema;
 mod sequence;
 mod vocabulary;
@@ -79,6 +81,10 @@ impl Grammar {
         }
     }
 
+    fn holds(&self) -> Holds {
+        Holds { json: matches!(self, Self::JsonObject | Self::JsonSchema(_)), calls: false }
+    }
+
     /// What errors call it.
     fn name(&self) -> &'static str {
         match self {
@@ -89,6 +95,15 @@ impl Grammar {
             Self::Choices(_) => "list of choices",
         }
     }
+}
+
+/// What a form is made of.
+#[derive(Debug, Clone, Copy)]
+struct Holds {
+    /// JSON: numbers and strings are written as there.
+    json: bool,
+    /// Calls, with all that a format writes before them.
+    calls: bool,
 }
 
 /// A regular expression for exactly these texts.

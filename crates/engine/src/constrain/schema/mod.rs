@@ -49,7 +49,7 @@ pub fn plan(schema: &Json) -> Result<TopLevelGrammar> {
 ///
 /// # Errors
 /// [`Error::Constraint`] naming the place and the keyword that can't be held, or what is malformed.
-fn rewrite(schema: &Json) -> Result<Json> {
+pub fn rewrite(schema: &Json) -> Result<Json> {
     let document = Document::read(schema);
     let mut rewriter = Rewriter {
         document: &document,
