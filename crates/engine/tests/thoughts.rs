@@ -76,7 +76,7 @@ fn an_answer_thinks_or_begins_with_its_form() {
     bench.check(&mut thinks, &["}", "</think>", "<"], &[words::END]);
     bench.write(&mut thinks, &["</think>"]);
     assert!(!thinks.is_thinking());
-    bench.check(&mut thinks, &["{", "\n"], &["<think>", "a", words::END]);
+    bench.check(&mut thinks, &["{", "\n"], &["\u{c}", "<think>", "a", words::END]);
     bench.write(&mut thinks, &["\n"; 16]);
     bench.check(&mut thinks, &["{"], &["\n", "<think>", "a", words::END]);
     bench.write(&mut thinks, &["{"]);

@@ -227,8 +227,9 @@ fn text_or_name(vocabulary: &Vocabulary, id: u32) -> &[u8] {
     bytes.strip_prefix(&[STRUCTURE]).unwrap_or(bytes)
 }
 
+/// White space as readers of answers have it.
 fn is_space(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_whitespace)
+    bytes.iter().all(|byte| b" \t\r\n".contains(byte))
 }
 
 /// Whether `bytes` are a part of `text`, or begin with an end of it.
