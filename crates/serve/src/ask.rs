@@ -137,7 +137,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             has_called: false,
             _alive: alive.clone(),
         };
-        let reader = question.reading.as_ref().map(|r| output::Answer::new(r.format, r.options.clone()));
+        let reader = question.reading.as_ref().map(|r| output::Parser::new(r.format, r.options.clone()));
         let job = Job {
             prompt: question.prompt.clone(),
             params,
@@ -194,7 +194,7 @@ async fn end_in_time(
 struct Teller {
     voice: Voice,
     cancel: Arc<AtomicBool>,
-    reader: Option<output::Answer>,
+    reader: Option<output::Parser>,
 }
 
 /// The channel's side of it.

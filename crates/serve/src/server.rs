@@ -83,6 +83,11 @@ pub fn serve(
             )));
         }
     }
+    for served in &models {
+        let loaded = served.loaded().clone();
+        // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
+        std::thread::spawn(move || _ = loaded.prepare_constraints());
+    }
     let limits = options.limits;
     let (tell, phase) = watch::channel(Phase::Open);
     let app = Arc::new(App {
