@@ -214,13 +214,19 @@ impl Loaded {
     }
 
     /// Compiles what an answer of `format` must be that calls `tools`, so many times: for a choice of tools that is required, or
-    /// names one.
+    /// names one. With another form, which has to be JSON, what an answer must be that calls or has that form.
     ///
     /// # Errors
     /// Those of [`Self::tokenizer`] and of [`Vocabulary::compile_calls`].
-    pub fn call_constraint(&self, format: &Format, tools: &[Tool], calls: Calls) -> Result<Constraint> {
+    pub fn call_constraint(
+        &self,
+        format: &Format,
+        tools: &[Tool],
+        calls: Calls,
+        or: Option<&Grammar>,
+    ) -> Result<Constraint> {
         let template = self.file.template_source()?.unwrap_or_default();
-        self.vocabulary()?.compile_calls(format, tools, calls, template)
+        self.vocabulary()?.compile_calls(format, tools, calls, template, or)
     }
 
     /// Makes what constraints need of the vocabulary, so that the first of them does not wait for it: some hundred

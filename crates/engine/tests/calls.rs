@@ -125,7 +125,7 @@ fn check(tokenizer: &Tokenizer, n_answers: usize) -> usize {
             for (choice, calls) in [(one, Calls::One), (&tools[..], Calls::Many)] {
                 let template = ["", "[ARGS] ```json <start_function_call>"][i % 2];
                 let constraint = vocabulary
-                    .compile_calls(format, choice, calls, template)
+                    .compile_calls(format, choice, calls, template, None)
                     .unwrap_or_else(|e| panic!("{}: {}: {e}", format.name, tool.parameters));
                 let constraint = if thinks { constraint.after_thoughts(format, None) } else { constraint };
                 for _ in 0..n_answers {

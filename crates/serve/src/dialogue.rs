@@ -177,17 +177,15 @@ impl Dialogue {
         };
         let prompt = served.prompter.prompt(served.loaded(), &conversation)?;
         served.check_length(prompt.ids.len(), self.sampling.overflow)?;
+        let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
         let constraint = match (demands, &self.form) {
             (true, Some(form)) => return Err(form.clashes("tool_choice demands a call")),
-            (false, Some(form)) if !callable.is_empty() => {
-                return Err(form.clashes("tools are given, and tool_choice is not \"none\""));
-            }
             (true, None) => {
-                let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
-                let compiled = served.loaded().call_constraint(served.format, &callable, calls);
+                let compiled = served.loaded().call_constraint(served.format, &callable, calls, None);
                 Some(compiled.map_err(|e| Refusal::field("tools", format!("tools: {e}")))?)
             }
-            (false, Some(form)) => Some(form.compile(served)?),
+            (false, Some(form)) if callable.is_empty() => Some(form.compile(served)?),
+            (false, Some(form)) => Some(form.or_calls(served, &callable, calls)?),
             (false, None) => None,
         };
         let options = Options {

@@ -270,9 +270,35 @@ fn what_cannot_be_called_or_held_is_refused() {
             json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
             "tool_choice",
         ),
-        (json!({ "tools": [tool("a")], "response_format": { "type": "json_object" } }), "response_format"),
+        (json!({ "tools": [tool("a")], "grammar": "root ::= \"x\"" }), "grammar"),
     ] {
         let (status, refused) = server.post(CHAT, &chat(STORY, more.clone()));
         assert_eq!((status, &refused["error"]["param"]), (400, &json!(name)), "{more}: {refused}");
     }
+}
+
+#[test]
+fn an_answer_that_may_call_has_its_form_otherwise() {
+    let server = Server::start(1, 8, &[]);
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 9 } },
+        "required": ["n"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let (mut n_calls, mut n_forms) = (0, 0);
+    for seed in 0..24 {
+        let more = json!({ "tools": [tool("weather")], "response_format": format, "temperature": 3.0, "top_k": 0,
+            "top_p": 1.0, "min_p": 0.0, "seed": seed, "max_tokens": 200 });
+        let (status, whole) = server.post(CHAT, &chat(STORY, more));
+        assert_eq!(status, 200, "{whole}");
+        let message = &whole["choices"][0]["message"];
+        match message["tool_calls"].as_array() {
+            Some(_) => n_calls += 1,
+            None if whole["choices"][0]["finish_reason"] == "stop" => {
+                let said: Json = serde_json::from_str(message["content"].as_str().unwrap()).unwrap();
+                assert!(said["n"].as_i64().unwrap() <= 9, "{whole}");
+                n_forms += 1;
+            }
+            None => {}
+        }
+    }
+    assert!(n_calls > 0 && n_forms > 0, "{n_calls} calls, {n_forms} of the form");
 }

@@ -59,11 +59,7 @@ impl Grammar {
         }
         match self {
             Self::JsonObject => schema::plan(&serde_json::json!({ "type": "object" })),
-            Self::JsonSchema(text) => {
-                let schema: Json = serde_json::from_str(text)
-                    .map_err(|e| Error::Constraint(format!("the JSON Schema is not JSON: {e}")))?;
-                schema::plan(&schema)
-            }
+            Self::JsonSchema(text) => schema::plan(&parsed(text)?),
             Self::Regex(pattern) => Ok(TopLevelGrammar::from_regex(pattern)),
             Self::Lark(text) => {
                 // What these would do is not held here.
@@ -81,6 +77,15 @@ impl Grammar {
         }
     }
 
+    /// The JSON Schema that it is, in the form that is held.
+    fn json_schema(&self) -> Result<Json> {
+        match self {
+            Self::JsonObject => schema::rewrite(&serde_json::json!({ "type": "object" })),
+            Self::JsonSchema(text) => schema::rewrite(&parsed(text)?),
+            _ => Err(Error::Constraint(format!("a {} beside calls, expected a JSON Schema", self.name()))),
+        }
+    }
+
     fn holds(&self) -> Holds {
         Holds { json: matches!(self, Self::JsonObject | Self::JsonSchema(_)), calls: false }
     }
@@ -95,6 +100,10 @@ impl Grammar {
             Self::Choices(_) => "list of choices",
         }
     }
+}
+
+fn parsed(schema: &str) -> Result<Json> {
+    serde_json::from_str(schema).map_err(|e| Error::Constraint(format!("the JSON Schema is not JSON: {e}")))
 }
 
 /// What a form is made of.

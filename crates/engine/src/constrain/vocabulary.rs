@@ -75,7 +75,8 @@ impl Vocabulary {
     }
 
     /// Compiles what an answer of `format` must be that calls `tools`, so many times, with arguments as their schemas ask.
-    /// `template` is the model's chat template. Formats whose texts stand bare hold less of a text than its schema asks.
+    /// `template` is the model's chat template. Formats whose texts stand bare hold less of a text than its schema asks. Where
+    /// there is another form the answer may be of that instead, which has to be JSON.
     ///
     /// # Errors
     /// [`Error::Constraint`] when the format has no calls, there is no tool, or a schema asks something that can't be held.
@@ -85,6 +86,7 @@ impl Vocabulary {
         tools: &[Tool],
         calls: Calls,
         template: &str,
+        or: Option<&Grammar>,
     ) -> Result<Constraint> {
         let demand =
             Demand { tools, calls, template, token: &|name| self.structure(name), schema: &schema::rewrite };
@@ -95,6 +97,13 @@ impl Vocabulary {
                 format.name
             ))
         })?;
+        let grammar = match or {
+            None => grammar,
+            Some(form) => {
+                let calls = grammar.replacen("start:", "demanded:", 1);
+                format!("start: demanded | other\nother: %json {}\n{calls}", form.json_schema()?)
+            }
+        };
         self.build(TopLevelGrammar::from_lark(grammar), Holds { json: format.quotes, calls: true }, "calls")
     }
 
