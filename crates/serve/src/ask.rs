@@ -30,6 +30,8 @@ pub struct Said {
     pub index: usize,
     /// What.
     pub what: What,
+    /// Tokens chosen for it: those since what was told before it, markers included.
+    pub n_tokens: usize,
 }
 
 /// What is said at once: a call that proves to be none may be much.
@@ -152,6 +154,8 @@ struct Voice {
     next: Telling,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
+    /// Tokens that nothing was told of yet.
+    n_tokens: usize,
     id_len: Option<usize>,
     one_call: bool,
     /// Whether the only call that may be is complete.
@@ -165,6 +169,7 @@ impl Teller {
             to,
             next: Vec::new(),
             logprobs: Vec::new(),
+            n_tokens: 0,
             id_len: reading.and_then(|reading| reading.format.id_len),
             one_call: reading.is_some_and(|reading| reading.one_call),
             has_called: false,
@@ -176,7 +181,10 @@ impl Teller {
 
 impl Voice {
     fn tell(&mut self, what: What) {
-        self.next.push(Said { index: self.index, what });
+        // What was dropped is no token's telling.
+        let is_chosen = !matches!(what, What::Dropped(_));
+        let n_tokens = if is_chosen { std::mem::take(&mut self.n_tokens) } else { 0 };
+        self.next.push(Said { index: self.index, what, n_tokens });
     }
 
     fn send(&mut self) {
@@ -240,9 +248,11 @@ impl Sink for Teller {
             Event::TakenBack { n_tokens } => {
                 let n_kept = voice.logprobs.len().saturating_sub(n_tokens);
                 voice.logprobs.truncate(n_kept);
+                voice.n_tokens = voice.n_tokens.saturating_sub(n_tokens);
             }
             Event::Dropped { n_tokens } => voice.tell(What::Dropped(n_tokens)),
-            Event::Prompt { .. } | Event::Token(_) => {}
+            Event::Token(_) => voice.n_tokens += 1,
+            Event::Prompt { .. } => {}
         }
         voice.send();
     }
