@@ -39,6 +39,8 @@ pub struct Said {
     pub index: usize,
     /// What.
     pub what: What,
+    /// Tokens chosen for it: those since what was told before it, markers included.
+    pub n_tokens: usize,
 }
 
 /// What is said at once: a call that proves to be none may be much.
@@ -132,6 +134,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             room: TELLINGS_OF_A_TOKEN * question.n,
             next: Vec::new(),
             logprobs: Vec::new(),
+            n_tokens: 0,
             id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
             one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
             has_called: false,
@@ -183,7 +186,7 @@ async fn end_in_time(
         () = reached(&mut phase, Phase::Over) => Refusal::Stopping,
     };
     // Before the engine can say that it was cancelled; but where there is no room the lane is free at once all the same.
-    let told = to.try_send(vec![Said { index: 0, what: What::End(Err(refusal)) }]);
+    let told = to.try_send(vec![Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 }]);
     cancel();
     if let Err(TrySendError::Full(last)) = told {
         let _ = to.send(last).await;
@@ -209,6 +212,8 @@ struct Voice {
     next: Telling,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
+    /// Tokens that nothing was told of yet.
+    n_tokens: usize,
     id_len: Option<usize>,
     one_call: bool,
     /// Whether the only call that may be is complete.
@@ -217,7 +222,10 @@ struct Voice {
 
 impl Voice {
     fn tell(&mut self, what: What) {
-        self.next.push(Said { index: self.index, what });
+        // What was dropped is no token's telling.
+        let is_chosen = !matches!(what, What::Dropped(_));
+        let n_tokens = if is_chosen { std::mem::take(&mut self.n_tokens) } else { 0 };
+        self.next.push(Said { index: self.index, what, n_tokens });
     }
 
     fn send(&mut self) {
@@ -277,9 +285,11 @@ impl Sink for Teller {
             Event::TakenBack { n_tokens } => {
                 let n_kept = voice.logprobs.len().saturating_sub(n_tokens);
                 voice.logprobs.truncate(n_kept);
+                voice.n_tokens = voice.n_tokens.saturating_sub(n_tokens);
             }
             Event::Dropped { n_tokens } => voice.tell(What::Dropped(n_tokens)),
-            Event::Prompt { .. } | Event::Token(_) => {}
+            Event::Token(_) => voice.n_tokens += 1,
+            Event::Prompt { .. } => {}
         }
         voice.send();
     }

@@ -50,6 +50,11 @@ impl Fields {
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// A field, as it stands; `null` counts as absent.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
     /// Takes a text.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.typed(name, "a text", |value| value.as_str().map(str::to_owned))

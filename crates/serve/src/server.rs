@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::guard::{Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
+use crate::openai::responses;
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Served, Serving};
 use crate::{answering, llama, openai, page, payload};
@@ -46,6 +47,8 @@ pub struct Options {
 pub struct App {
     /// The models; the first is who is asked when a request names none.
     pub models: Vec<Arc<Served>>,
+    /// Responses that later ones may go on from.
+    pub responses: responses::stored::Stored,
     /// When the server started, in seconds since 1970.
     pub started: u64,
     /// What clients may take.
@@ -92,6 +95,7 @@ pub fn serve(
     let (tell, phase) = watch::channel(Phase::Open);
     let app = Arc::new(App {
         models,
+        responses: responses::stored::Stored::new(responses::stored::LIMITS),
         started: unix_seconds(),
         limits,
         phase: phase.clone(),
@@ -146,6 +150,10 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/models/{id}", get(openai::models::one))
         .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
         .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
+        .route("/v1/responses", post(answering::route::<responses::Answer>))
+        .route("/v1/responses/{id}", get(responses::kept::one).delete(responses::kept::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::kept::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::kept::input_items))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))

@@ -1,14 +1,12 @@
 //! The server as a client meets it: real sockets, the built-in model.
 
-mod served;
-
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use served::{CHAT, STORY, Server, chat, with};
+use crate::served::{CHAT, STORY, Server, chat, with};
 
 /// The JSON of each event of a stream, whose end must be there.
 fn events(text: &str) -> Vec<Json> {

@@ -1,8 +1,6 @@
 //! Clients that mean no good, or are broken: what they send is refused or cut off, and others are answered meanwhile.
 
 mod mutations;
-#[path = "../served/mod.rs"]
-mod served;
 mod silence;
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +10,7 @@ use std::time::{Duration, Instant};
 use ingle_serve::Limits;
 use serde_json::json;
 
-use served::{CHAT, STORY, Server, chat, with};
+use crate::served::{CHAT, STORY, Server, chat, with};
 
 /// A client that waits for its answer no longer than this is answered, on a machine that is busy with other things too.
 const SOON: Duration = Duration::from_secs(20);

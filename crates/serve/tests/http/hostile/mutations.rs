@@ -7,8 +7,8 @@ use std::io::{Read, Write as _};
 
 use serde_json::Value as Json;
 
+use super::{connect, is_well};
 use crate::served::{CHAT, Server};
-use crate::{connect, is_well};
 
 /// Routes that take a body, and bodies that they take.
 pub static ROUTES: &[(&str, &[&str])] = &[

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ingle_serve::Limits;
 use serde_json::json;
 
+use super::{SOON, connect, falls_idle, is_well, rest, short, status};
 use crate::served::{CHAT, Server, with};
-use crate::{SOON, connect, falls_idle, is_well, rest, short, status};
 
 /// Sends a byte at a time until the server has had enough; what it said, and after how long.
 fn trickle(mut stream: TcpStream, bytes: &[u8]) -> (Vec<u8>, Duration) {
