@@ -3,7 +3,8 @@
 //! Reading order: `server` binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
 //! refuses what it does not know. `dialogue` makes a question of a conversation for a model that is `served`, `ask` brings it to
 //! the engine and back what is said, `reply` gathers that, and `answering` is the road from request to response for every API; the
-//! APIs are its dialects: `openai` and its neighbours. `llama` has the routes that answer by themselves.
+//! APIs are its dialects: `openai` and its neighbours, `infill` with the prompts of `fim`. A `reader` makes vectors and scores, and
+//! `embeddings` is the road there. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -11,19 +12,23 @@
 mod answering;
 mod ask;
 mod dialogue;
+mod embeddings;
 mod fields;
+mod fim;
 mod form;
 mod guard;
 mod ids;
+mod infill;
 mod llama;
 mod openai;
 mod page;
 mod payload;
+mod reader;
 mod refusal;
 mod reply;
 mod sampling;
 mod served;
 mod server;
 
-pub use served::Serving;
+pub use served::{Model, Serving};
 pub use server::{Options, serve};

@@ -13,9 +13,11 @@ use axum::routing::{get, post};
 use ingle_model::prompt::Now;
 
 use crate::guard::{Guard, guard};
+use crate::embeddings::rerank::Rerank;
+use crate::reader::{Reader, Task};
 use crate::refusal::{Refusal, in_its_words};
-use crate::served::{Served, Serving};
-use crate::{answering, llama, openai, page, payload};
+use crate::served::{Model, Served, Serving};
+use crate::{answering, embeddings, infill, llama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -38,8 +40,10 @@ pub struct Options {
 /// What routes know.
 #[derive(Debug)]
 pub struct App {
-    /// The models; the first is who is asked when a request names none.
+    /// Models that write; the first is who is asked when a request names none.
     pub models: Vec<Arc<Served>>,
+    /// Models that only read.
+    pub readers: Vec<Arc<Reader>>,
     /// When the server started, in seconds since 1970.
     pub started: u64,
 }
@@ -58,17 +62,7 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    let models: Result<Vec<_>, _> = models.into_iter().map(|one| Served::new(one).map(Arc::new)).collect();
-    let models = models.map_err(io::Error::other)?;
-    for (i, one) in models.iter().enumerate() {
-        if models[..i].iter().any(|other| other.name == one.name) {
-            return Err(io::Error::other(format!(
-                "two models have the name {:?}, expected one each",
-                one.name
-            )));
-        }
-    }
-    let app = Arc::new(App { models, started: unix_seconds() });
+    let app = Arc::new(App::new(models)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(options.address).await?;
@@ -87,6 +81,7 @@ pub fn serve(
                     tokio::time::sleep(STOP_EVERY).await;
                 }
                 app.models.iter().for_each(|served| served.engine.close());
+                app.all().for_each(|reader| reader.close());
             }
         };
         ready(address);
@@ -119,6 +114,14 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/models/{id}", get(openai::models::one))
         .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
         .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
+        .route("/infill", post(answering::route::<infill::Infill>))
+        .route("/v1/embeddings", post(embeddings::route::<embeddings::openai::Vectors>))
+        .route("/api/embed", post(embeddings::route::<embeddings::ollama::Embed>))
+        .route("/api/embeddings", post(embeddings::route::<embeddings::ollama::Embedding>))
+        .route("/v1/rerank", post(embeddings::route::<Rerank>))
+        .route("/rerank", post(embeddings::route::<Rerank>))
+        .route("/reranking", post(embeddings::route::<Rerank>))
+        .route("/v1/reranking", post(embeddings::route::<Rerank>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))
@@ -128,6 +131,24 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
 }
 
 impl App {
+    /// # Errors
+    /// When two models have one name, or one has no tokenizer.
+    fn new(serving: Vec<Serving>) -> io::Result<Self> {
+        let mut app = Self { models: Vec::new(), readers: Vec::new(), started: unix_seconds() };
+        for Serving { name, model } in serving {
+            if app.any(Some(&name)).is_ok() {
+                return Err(io::Error::other(format!("two models have the name {name:?}, expected one each")));
+            }
+            match model {
+                Model::Writer(engine) => {
+                    app.models.push(Arc::new(Served::new(name, engine).map_err(io::Error::other)?));
+                }
+                Model::Reader(embedder) => app.readers.push(Arc::new(Reader::new(name, embedder))),
+            }
+        }
+        Ok(app)
+    }
+
     /// Now, in seconds since 1970.
     pub fn now(&self) -> u64 {
         unix_seconds()
@@ -138,20 +159,71 @@ impl App {
         Now::from_unix(unix_seconds())
     }
 
-    /// The model of this name; without one, the first.
+    /// The model of this name that writes; without one, the first.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] when there is none of that name.
+    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing.
     pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let found = match name {
             None => self.models.first(),
             Some(name) => self.models.iter().find(|served| served.name == name),
         };
         found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = self.models.iter().map(|served| served.name.as_str()).collect();
-            let (name, names) = (name.unwrap_or_default(), names.join("\", \""));
-            Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
+            let name = name.or(self.readers.first().map(|reader| reader.name.as_str())).unwrap_or_default();
+            match self.readers.iter().find(|reader| reader.name == name) {
+                Some(reader) => {
+                    let does = match reader.task() {
+                        Task::Vectors => "makes vectors of texts (/v1/embeddings)",
+                        Task::Scores => "scores pairs of texts (/v1/rerank)",
+                    };
+                    Refusal::field("model", format!("model {name:?} {does} and writes none"))
+                }
+                None => self.absent(name),
+            }
         })
+    }
+
+    /// The model of this name that does `task`; without one, the first, and an encoder before others.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it, or every model, does something else.
+    pub fn reader(&self, name: Option<&str>, task: Task) -> Result<Arc<Reader>, Refusal> {
+        if name.is_some() {
+            let reader = self.any(name)?;
+            return reader.check(task).map(|()| reader);
+        }
+        let first = self.all().find(|reader| reader.task() == task).cloned();
+        first.ok_or_else(|| {
+            let does = match task {
+                Task::Vectors => "makes vectors of texts",
+                Task::Scores => "scores pairs of texts, expected a cross-encoder to be served",
+            };
+            Refusal::field("model", format!("model: none here {does}"))
+        })
+    }
+
+    /// The model of this name, whatever it does; without one, the first that writes, or reads.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name.
+    pub fn any(&self, name: Option<&str>) -> Result<Arc<Reader>, Refusal> {
+        let found = match name {
+            None => self.models.first().map(|served| &served.reader).or(self.readers.first()),
+            Some(name) => self.all().find(|reader| reader.name == name),
+        };
+        found.cloned().ok_or_else(|| self.absent(name.unwrap_or_default()))
+    }
+
+    /// All models as ones that read, those first that do nothing else.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Reader>> {
+        self.readers.iter().chain(self.models.iter().map(|served| &served.reader))
+    }
+
+    fn absent(&self, name: &str) -> Refusal {
+        let names = self.models.iter().map(|served| &served.name);
+        let names: Vec<&str> = names.chain(self.readers.iter().map(|r| &r.name)).map(String::as_str).collect();
+        let names = names.join("\", \"");
+        Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
     }
 }
 
