@@ -482,7 +482,8 @@ fn decode(
     let format = kv::format(config, KV).map_err(model_error)?;
     let run = loaded.runtime(&[]);
     let scratch = take(kept);
-    let mut s = scratch.unwrap_or_else(|| Box::new(Scratch::new(config, DECODER_STEP_TOKENS, loaded.n_threads())));
+    let mut s =
+        scratch.unwrap_or_else(|| Box::new(Scratch::new(config, DECODER_STEP_TOKENS, loaded.n_threads())));
     for step in steps(ids.iter().map(|ids| ids.all.len()), DECODER_STEP_TOKENS) {
         let ids = &ids[step];
         let n_tokens = ids.iter().map(|ids| ids.all.len()).sum();

@@ -110,13 +110,7 @@ impl Pool {
                     .expect("the system starts a thread")
             })
             .collect();
-        Self {
-            shared,
-            workers,
-            running: Mutex::new(()),
-            turns: Mutex::default(),
-            turned: Condvar::new(),
-        }
+        Self { shared, workers, running: Mutex::new(()), turns: Mutex::default(), turned: Condvar::new() }
     }
 
     /// Threads that work on a loop, the caller included.

@@ -176,7 +176,8 @@ fn chosen(whole: &Json, paths: &[String]) -> Json {
 fn take_files(fields: &mut Fields) -> Result<Vec<(String, String)>, Refusal> {
     const NAME: &str = "input_extra";
     let wrong = || {
-        let text = format!("{NAME}: expected up to {FILES_MAX} objects, each with a text and perhaps a filename");
+        let text =
+            format!("{NAME}: expected up to {FILES_MAX} objects, each with a text and perhaps a filename");
         Refusal::field(NAME, text)
     };
     let files = match fields.take(NAME) {
@@ -201,14 +202,16 @@ fn take_left_out(fields: &mut Fields) -> Result<Vec<String>, Refusal> {
     let mut left_out = Vec::new();
     for (name, nothing) in LEFT_OUT {
         let Some(value) = fields.take(name) else { continue };
-        let n = value.as_i64().ok_or_else(|| Refusal::field(name, format!("{name}: expected a whole number")))?;
+        let n =
+            value.as_i64().ok_or_else(|| Refusal::field(name, format!("{name}: expected a whole number")))?;
         if !nothing.contains(&n) {
             left_out.push((*name).to_owned());
         }
     }
     if let Some(samplers) = fields.take("samplers") {
         let wrong = || Refusal::field("samplers", "samplers: expected an array of names");
-        let names: Option<Vec<&str>> = samplers.as_array().ok_or_else(wrong)?.iter().map(Json::as_str).collect();
+        let names: Option<Vec<&str>> =
+            samplers.as_array().ok_or_else(wrong)?.iter().map(Json::as_str).collect();
         let (not_here, here): (Vec<&str>, Vec<&str>) =
             names.ok_or_else(wrong)?.into_iter().partition(|name| *name == "infill");
         if !not_here.is_empty() {

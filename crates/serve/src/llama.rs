@@ -129,9 +129,11 @@ static READER_ROWS: &[Row<Reader>] = &[
     counter("ingle_read_tokens_total", "Tokens read for vectors and scores", |r| {
         r.counters.n_tokens.load(Relaxed)
     }),
-    counter("ingle_readings_refused_total", "Requests for vectors or scores refused as too many waited", |r| {
-        r.counters.n_refused.load(Relaxed)
-    }),
+    counter(
+        "ingle_readings_refused_total",
+        "Requests for vectors or scores refused as too many waited",
+        |r| r.counters.n_refused.load(Relaxed),
+    ),
     gauge("ingle_readings_waiting", "Requests for vectors or scores that wait", |r| r.n_waiting() as u64),
 ];
 

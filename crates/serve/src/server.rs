@@ -12,8 +12,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use ingle_model::prompt::Now;
 
-use crate::guard::{Guard, guard};
 use crate::embeddings::rerank::Rerank;
+use crate::guard::{Guard, guard};
 use crate::reader::{Reader, Task};
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Model, Served, Serving};
@@ -137,7 +137,9 @@ impl App {
         let mut app = Self { models: Vec::new(), readers: Vec::new(), started: unix_seconds() };
         for Serving { name, model } in serving {
             if app.any(Some(&name)).is_ok() {
-                return Err(io::Error::other(format!("two models have the name {name:?}, expected one each")));
+                return Err(io::Error::other(format!(
+                    "two models have the name {name:?}, expected one each"
+                )));
             }
             match model {
                 Model::Writer(engine) => {
@@ -221,7 +223,8 @@ impl App {
 
     fn absent(&self, name: &str) -> Refusal {
         let names = self.models.iter().map(|served| &served.name);
-        let names: Vec<&str> = names.chain(self.readers.iter().map(|r| &r.name)).map(String::as_str).collect();
+        let names: Vec<&str> =
+            names.chain(self.readers.iter().map(|r| &r.name)).map(String::as_str).collect();
         let names = names.join("\", \"");
         Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
     }

@@ -40,8 +40,7 @@ pub async fn route<W: Wish>(
     State(app): State<Arc<App>>,
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
-    let (reader, wish) =
-        aside(move || Fields::parse(&body).and_then(|fields| W::read(&app, fields))).await?;
+    let (reader, wish) = aside(move || Fields::parse(&body).and_then(|fields| W::read(&app, fields))).await?;
     let pass = reader.pass().await?;
     let gone = Gone(Arc::default());
     let cancel = gone.0.clone();
@@ -76,8 +75,12 @@ enum Given {
 
 /// Takes a text, token ids, or an array of one of these.
 fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Refusal> {
-    let wrong =
-        || Refusal::field(name, format!("{name}: expected a text, token ids, or an array of up to {TEXTS_MAX} of these"));
+    let wrong = || {
+        Refusal::field(
+            name,
+            format!("{name}: expected a text, token ids, or an array of up to {TEXTS_MAX} of these"),
+        )
+    };
     let ids = |items: &[Json]| {
         let ids: Option<Vec<u32>> = items.iter().map(|id| u32::try_from(id.as_u64()?).ok()).collect();
         ids.map(Given::Ids).ok_or_else(wrong)
@@ -104,7 +107,7 @@ fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Re
 
 fn inputs(given: &[Given]) -> Vec<Input<'_>> {
     let one = |given| match given {
-        &Given::Text(ref text) => Input::Text(text),
+        Given::Text(text) => Input::Text(text),
         Given::Ids(ids) => Input::Ids(ids),
     };
     given.iter().map(one).collect()
@@ -149,7 +152,8 @@ mod tests {
         assert_eq!(taken(r#"{"input": [1, 2]}"#).unwrap(), "[Ids([1, 2])]");
         assert_eq!(taken(r#"{"input": ["a", [3]]}"#).unwrap(), r#"[Text("a"), Ids([3])]"#);
         assert_eq!(taken(r#"{"input": []}"#).unwrap(), "[]");
-        for bad in [r#"{"a": 1}"#, "[1, -2]", "[4294967296]", "[[1, \"a\"]]", "[\"a\", 1]", "true", "[[[1]]]"] {
+        for bad in [r#"{"a": 1}"#, "[1, -2]", "[4294967296]", "[[1, \"a\"]]", "[\"a\", 1]", "true", "[[[1]]]"]
+        {
             assert!(taken(&format!("{{\"input\": {bad}}}")).is_err(), "{bad}");
         }
         let many = serde_json::json!({ "input": vec!["a"; TEXTS_MAX + 1] }).to_string();
@@ -163,7 +167,8 @@ mod tests {
         write_vector(&mut array, &vector);
         let whole = with_array("data", &array, &serde_json::json!({ "a": 1 }));
         let whole: Json = serde_json::from_str(&whole).unwrap();
-        let back: Vec<f32> = whole["data"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        let back: Vec<f32> =
+            whole["data"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
         assert_eq!((back.as_slice(), &whole["a"]), (&vector[..], &Json::from(1)));
     }
 }

@@ -42,7 +42,10 @@ impl Wish for Vectors {
         let truncate = take_truncate(&mut fields, Truncate::No)?;
         fields.harmless(&["user"]);
         fields.end()?;
-        Ok((reader, Self { given, options: EmbedOptions { truncate, dim, ..EmbedOptions::MODEL }, as_base64 }))
+        Ok((
+            reader,
+            Self { given, options: EmbedOptions { truncate, dim, ..EmbedOptions::MODEL }, as_base64 },
+        ))
     }
 
     fn answer(self, reader: &Reader, pass: &Pass, cancel: &AtomicBool) -> Result<String, Refusal> {

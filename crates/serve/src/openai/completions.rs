@@ -87,8 +87,7 @@ impl Dialect for Completion {
             json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(reply) })
         };
         let choices = so_far.replies.iter().enumerate().map(choice).collect();
-        let mut response =
-            response("text_completion", &self.id, self.created, &self.served, choices, so_far);
+        let mut response = response("text_completion", &self.id, self.created, &self.served, choices, so_far);
         if self.n_dropped > 0 {
             response["dropped_tokens"] = self.n_dropped.into();
         }
