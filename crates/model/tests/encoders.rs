@@ -138,9 +138,12 @@ fn table(found: &str) -> [&str; 3] {
 /// The row of a family up to what was measured.
 fn row_start(family: &Family) -> String {
     let of_family = model_type::ENCODERS.iter().filter(|model| model.family == family.name);
-    let mut names: Vec<String> =
-        of_family.flat_map(|model| model.names).map(|name| format!("`{name}`")).collect();
-    names.dedup();
+    let mut names: Vec<String> = Vec::new();
+    for name in of_family.flat_map(|model| model.names).map(|name| format!("`{name}`")) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let names = if names.is_empty() { "-".into() } else { names.join(", ") };
     format!("| `{}` | {} | {} | {names} |", family.name, family.covers, family.source)
 }

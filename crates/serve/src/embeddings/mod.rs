@@ -73,6 +73,15 @@ enum Given {
     Ids(Vec<u32>),
 }
 
+impl Given {
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Text(text) => Input::Text(text),
+            Self::Ids(ids) => Input::Ids(ids),
+        }
+    }
+}
+
 /// Takes a text, token ids, or an array of one of these.
 fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Refusal> {
     let wrong = || {
@@ -106,11 +115,7 @@ fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Re
 }
 
 fn inputs(given: &[Given]) -> Vec<Input<'_>> {
-    let one = |given| match given {
-        Given::Text(text) => Input::Text(text),
-        Given::Ids(ids) => Input::Ids(ids),
-    };
-    given.iter().map(one).collect()
+    given.iter().map(Given::input).collect()
 }
 
 /// Takes `truncate`: whether a text that is too long is cut.
