@@ -17,7 +17,7 @@ use ingle_kernel::simd::Kernels;
 const COLS: usize = 2048;
 const IN_MEMORY: usize = 512 << 20;
 const IN_CACHE: usize = 512 << 10;
-const TOKENS: [usize; 7] = [1, 2, 4, 8, 32, 128, 512];
+const TOKENS: [usize; 8] = [1, 2, 4, 8, 16, 32, 128, 512];
 
 fn main() {
     let (how, wanted): (Vec<String>, Vec<String>) =
@@ -57,7 +57,7 @@ fn main() {
             print!("{tier:8} {:6}", format.name);
             let n_widths = if is("one") { 1 } else { TOKENS.len() };
             for (i, n) in TOKENS.into_iter().take(n_widths).enumerate() {
-                let rows = if n == 1 { rows } else { (rows / n.min(32)).next_multiple_of(64).min(rows) };
+                let rows = if n <= 16 { rows } else { (rows / 32).next_multiple_of(64).min(rows) };
                 let part = mat.rows_view(0..rows);
                 let part = if is("packed") { part.packable(1) } else { part };
                 let mut acts = Acts::with_capacity(n, COLS);

@@ -21,7 +21,7 @@ use tokio::time::{Interval, interval_at};
 
 use crate::ask::{self, Question, Said, ask};
 use crate::fields::Fields;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::reply::SoFar;
 use crate::served::Served;
@@ -124,12 +124,13 @@ pub async fn route<D: Dialect>(
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
-    let reading = move || Fields::parse(&body).and_then(|fields| D::read(&app, fields));
-    let read = tokio::task::spawn_blocking(reading).await;
-    let Asked { served, question, stream, mut dialect } =
-        read.map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
+    let reading = {
+        let app = app.clone();
+        move || Fields::parse(&body).and_then(|fields| D::read(&app, fields))
+    };
+    let Asked { served, question, stream, mut dialect } = aside(reading).await?;
     let mut so_far = SoFar::new(question.n, start);
-    let mut said = ask(&served.engine, question)?;
+    let mut said = ask(&app, &served, question)?;
     if let Some(framing) = stream {
         return Ok(streamed(said, dialect, so_far, framing));
     }

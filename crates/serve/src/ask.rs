@@ -1,22 +1,31 @@
 //! From a request to the engine and back: a job goes in, what is said comes out of a channel that an async task can wait on.
 //!
 //! The channel is bounded. While it is nearly full the engine leaves the answer out of its steps; when its receiver is gone, as
-//! the client went, the answer is cancelled. Text is told apart on the engine's thread: what the model thinks, what it says, and
-//! whom it calls.
+//! the client went, or its time is up, or the server's, the answer is cancelled. Text is told apart on the engine's thread: what the
+//! model thinks, what it says, and whom it calls.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
-use ingle_engine::run::{Engine, Job, Refused, Sink};
+use ingle_engine::run::{Job, Refused, Sink};
 use ingle_engine::sample::Logprob;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::ids;
+use crate::listen::{Phase, reached};
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
+use crate::served::Served;
+use crate::server::App;
 
 /// Tellings that may wait for a slow client.
 const TELLINGS_MAX: usize = 64;
@@ -108,13 +117,27 @@ pub struct Question {
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
-pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Refusal> {
+pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Telling>, Refusal> {
     let (to, said) = channel(TELLINGS_MAX * question.n);
+    let (alive, ended) = channel(1);
+    let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
+    tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
-    for index in 0..question.n {
+    for (index, cancel) in cancels.into_iter().enumerate() {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
-        let cancel = Arc::new(AtomicBool::new(false));
+        let voice = Voice {
+            index,
+            to: to.clone(),
+            room: TELLINGS_OF_A_TOKEN * question.n,
+            next: Vec::new(),
+            logprobs: Vec::new(),
+            id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
+            one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
+            has_called: false,
+            _alive: alive.clone(),
+        };
+        let reader = question.reading.as_ref().map(|r| output::Answer::new(r.format, r.options.clone()));
         let job = Job {
             prompt: question.prompt.clone(),
             params,
@@ -125,16 +148,46 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Ref
             shown: markers.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
-            sink: Box::new(Teller::new(index, to.clone(), cancel.clone(), question.reading.as_ref())),
+            sink: Box::new(Teller { voice, cancel: cancel.clone(), reader }),
             cancel,
         };
-        engine.submit(job).map_err(
+        served.engine.submit(job).map_err(
             |Refused { closing, .. }| {
                 if closing { Refusal::Stopping } else { Refusal::Busy }
             },
         )?;
     }
     Ok(said)
+}
+
+/// Cancels answers that nobody waits for any more or whose time is up, and says why; `ended` closes when none is left.
+async fn end_in_time(
+    to: Sender<Telling>,
+    cancels: Vec<Arc<AtomicBool>>,
+    mut ended: Receiver<Infallible>,
+    limit: Option<Duration>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let cancel = || cancels.iter().for_each(|cancel| cancel.store(true, Relaxed));
+    let late = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => pending().await,
+        }
+        limit.unwrap_or_default()
+    };
+    let refusal = tokio::select! {
+        _ = ended.recv() => return,
+        () = to.closed() => return cancel(),
+        limit = late => Refusal::Late(limit),
+        () = reached(&mut phase, Phase::Over) => Refusal::Stopping,
+    };
+    // Before the engine can say that it was cancelled; but where there is no room the lane is free at once all the same.
+    let told = to.try_send(vec![Said { index: 0, what: What::End(Err(refusal)) }]);
+    cancel();
+    if let Err(TrySendError::Full(last)) = told {
+        let _ = to.send(last).await;
+    }
 }
 
 /// Puts what is said into the channel.
@@ -148,6 +201,10 @@ struct Teller {
 struct Voice {
     index: usize,
     to: Sender<Telling>,
+    /// What has to be free of the channel, which all answers of a request share.
+    room: usize,
+    /// While it is there the answer is not over.
+    _alive: Sender<Infallible>,
     /// What is to be said next.
     next: Telling,
     /// Of tokens whose text has not come yet.
@@ -156,22 +213,6 @@ struct Voice {
     one_call: bool,
     /// Whether the only call that may be is complete.
     has_called: bool,
-}
-
-impl Teller {
-    fn new(index: usize, to: Sender<Telling>, cancel: Arc<AtomicBool>, reading: Option<&Reading>) -> Self {
-        let voice = Voice {
-            index,
-            to,
-            next: Vec::new(),
-            logprobs: Vec::new(),
-            id_len: reading.and_then(|reading| reading.format.id_len),
-            one_call: reading.is_some_and(|reading| reading.one_call),
-            has_called: false,
-        };
-        let reader = reading.map(|r| output::Answer::new(r.format, r.options.clone()));
-        Self { voice, cancel, reader }
-    }
 }
 
 impl Voice {
@@ -215,11 +256,7 @@ impl Voice {
 
 impl Sink for Teller {
     fn ready(&self) -> bool {
-        if self.voice.to.is_closed() {
-            self.cancel.store(true, Relaxed);
-            return true;
-        }
-        self.voice.to.capacity() >= TELLINGS_OF_A_TOKEN
+        self.voice.to.is_closed() || self.voice.to.capacity() >= self.voice.room
     }
 
     fn on(&mut self, event: Event<'_>) {

@@ -1,4 +1,4 @@
-//! Binding, routing and stopping.
+//! Routing, starting and stopping.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,9 +11,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use ingle_model::prompt::Now;
+use tokio::sync::{Semaphore, watch};
 
 use crate::embeddings::rerank::Rerank;
 use crate::guard::{Guard, guard};
+use crate::listen::{Limits, Phase, bind, listen};
 use crate::reader::{Reader, Task};
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Model, Served, Serving};
@@ -21,8 +23,10 @@ use crate::{answering, embeddings, infill, llama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
-/// How long answers under way may go on once it is.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long the last words of answers that are ended may take to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Threads on which requests are read, each of which may have a large one in hand.
+const READERS_MAX: usize = 16;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ pub struct Options {
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may call it, besides its own.
     pub allow_origins: Vec<String>,
+    /// What clients may take.
+    pub limits: Limits,
 }
 
 /// What routes know.
@@ -46,6 +52,12 @@ pub struct App {
     pub readers: Vec<Arc<Reader>>,
     /// When the server started, in seconds since 1970.
     pub started: u64,
+    /// What clients may take.
+    pub limits: Limits,
+    /// How far the server is from its end.
+    pub phase: watch::Receiver<Phase>,
+    /// Room for large bodies.
+    pub bodies: Arc<Semaphore>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
@@ -62,10 +74,19 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    let app = Arc::new(App::new(models)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if options.api_keys.iter().any(|key| key.trim().is_empty()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an API key is empty, expected a text"));
+    }
+    let limits = options.limits;
+    let (tell, phase) = watch::channel(Phase::Open);
+    let app = Arc::new(App::new(models, limits, phase.clone())?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(READERS_MAX)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(options.address).await?;
+        let listener = bind(options.address)?;
         let address = listener.local_addr()?;
         let checks = Guard {
             address,
@@ -74,28 +95,23 @@ pub fn serve(
             origins: options.allow_origins,
         };
         let router = router(app.clone(), Arc::new(checks));
-        let stopped = {
-            let (app, stop) = (app.clone(), stop.clone());
-            async move {
-                while !stop.load(Relaxed) {
-                    tokio::time::sleep(STOP_EVERY).await;
-                }
-                app.models.iter().for_each(|served| served.engine.close());
-                app.all().for_each(|reader| reader.close());
-            }
-        };
-        ready(address);
-        let serving = async { axum::serve(listener, router).with_graceful_shutdown(stopped).await };
         let deadline = async {
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
             }
-            tokio::time::sleep(DRAIN).await;
+            app.models.iter().for_each(|served| served.engine.close());
+            app.all().for_each(|reader| reader.close());
+            tell.send_replace(Phase::Closing);
+            tokio::time::sleep(limits.drain).await;
+            tell.send_replace(Phase::Over);
+            tokio::time::sleep(LAST_WORDS).await;
         };
+        ready(address);
         tokio::select! {
-            served = serving => served,
-            () = deadline => Ok(()),
+            () = listen(listener, router, limits, phase) => {}
+            () = deadline => {}
         }
+        Ok(())
     });
     runtime.shutdown_timeout(STOP_EVERY);
     outcome
@@ -133,8 +149,9 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
 impl App {
     /// # Errors
     /// When two models have one name, or one has no tokenizer.
-    fn new(serving: Vec<Serving>) -> io::Result<Self> {
-        let mut app = Self { models: Vec::new(), readers: Vec::new(), started: unix_seconds() };
+    fn new(serving: Vec<Serving>, limits: Limits, phase: watch::Receiver<Phase>) -> io::Result<Self> {
+        let (models, readers, started, bodies) = (Vec::new(), Vec::new(), unix_seconds(), payload::room());
+        let mut app = Self { models, readers, started, limits, phase, bodies };
         for Serving { name, model } in serving {
             if app.any(Some(&name)).is_ok() {
                 return Err(io::Error::other(format!(

@@ -21,7 +21,7 @@ use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_model::file::gguf_write::{Header, Writer};
-use ingle_serve::{Model, Options, Serving, serve};
+use ingle_serve::{Limits, Model, Options, Serving, serve};
 use serde_json::{Value as Json, json};
 
 /// As of the engine's suite: vectors there have values of up to some units.
@@ -50,6 +50,7 @@ impl Server {
             api_keys: Vec::new(),
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
+            limits: Limits::usual(),
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();

@@ -1,24 +1,28 @@
 //! A request that a reader answers, whatever API it came by: read, let in, computed, told in one piece.
 //!
 //! An API is a [`Wish`]: it takes a request apart and writes what was made in its own words. Reading and computing happen on
-//! threads that may take their time. When the client goes, so does this future, and what it had asked is cancelled.
+//! threads that may take their time. When the client goes, or time is up, this future goes too, and what it had asked is cancelled.
 
 pub mod ollama;
 pub mod openai;
 pub mod rerank;
 
 use std::fmt::Write;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use ingle_engine::embed::{Input, Truncate};
 use serde_json::Value as Json;
+use tokio::time::sleep;
 
 use crate::fields::Fields;
-use crate::payload::Payload;
+use crate::listen::{Phase, reached};
+use crate::payload::{Payload, aside};
 use crate::reader::{Pass, Reader};
 use crate::refusal::Refusal;
 use crate::server::App;
@@ -40,21 +44,35 @@ pub async fn route<W: Wish>(
     State(app): State<Arc<App>>,
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
-    let (reader, wish) = aside(move || Fields::parse(&body).and_then(|fields| W::read(&app, fields))).await?;
-    let pass = reader.pass().await?;
-    let gone = Gone(Arc::default());
-    let cancel = gone.0.clone();
-    let text = aside(move || wish.answer(&reader, &pass, &cancel)).await?;
+    let read = {
+        let app = app.clone();
+        move || Fields::parse(&body).and_then(|fields| W::read(&app, fields))
+    };
+    let (reader, wish) = aside(read).await?;
+    let made = async {
+        let pass = reader.pass().await?;
+        let gone = Gone(Arc::default());
+        let cancel = gone.0.clone();
+        let reader = reader.clone();
+        aside(move || wish.answer(&reader, &pass, &cancel)).await
+    };
+    let (late, mut phase) = (late(app.limits.answer), app.phase.clone());
+    let text = tokio::select! {
+        text = made => text?,
+        limit = late => return Err(Refusal::Late(limit)),
+        () = reached(&mut phase, Phase::Over) => return Err(Refusal::Stopping),
+    };
     let kind = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-/// Runs what may take its time on a thread for that.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Refusal::Failed("the request broke off, expected an answer".into()))?
+/// When the time of an answer is up, if it is limited.
+async fn late(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => pending().await,
+    }
+    limit.unwrap_or_default()
 }
 
 /// Raised when it goes.
