@@ -3,8 +3,7 @@
 //! [`Embedder::load`] takes an encoder (BERT and what descends from it) or any model that writes text, whose final hidden
 //! states are pooled. Texts go through in steps of several, as many as fit [`STEP_TOKENS`]; a text's vector does not depend on
 //! those beside it, to the bit. A text that is too long is refused, or cut where the request says so; what was cut is told. Steps
-//! take turns with others on the same threads: those of a model that writes text are short enough for somebody to wait for, and
-//! an encoder offers its turn at every layer.
+//! take turns with others on the same threads, and let them go first at every layer: somebody may wait for the next word.
 //!
 //! Left out: prompts that some models want before queries and documents, which the caller writes into the text; documents in
 //! pieces.
@@ -30,7 +29,7 @@ use crate::model_file::{LoadOptions, Loaded, ModelFile};
 
 /// Tokens of texts that go through an encoder together, unless one text has more.
 pub const STEP_TOKENS: usize = 512;
-/// Tokens that go through a model that writes text together; somebody may wait for its next word.
+/// Tokens that go through a model that writes text together: few, as somebody may wait for its next word.
 const DECODER_STEP_TOKENS: usize = 128;
 /// Positions of a model that writes text, whatever longer context it was made for.
 const DECODER_TOKENS_MAX: usize = 32_768;
@@ -440,7 +439,7 @@ impl Reader {
             }
         };
         for step in steps(ids.iter().map(|ids| ids.all.len()), STEP_TOKENS) {
-            let _turn = self.pool.turn();
+            let _turn = self.pool.patient_turn();
             if cancel.load(Relaxed) {
                 put(&self.scratch, s);
                 return Ok(false);
@@ -493,7 +492,7 @@ fn decode(
         // One text that is longer than a step is all there is in it; others are done in the first.
         let mut states: Vec<Vec<f32>> = vec![Vec::new(); ids.len()];
         for first in (0..n_tokens).step_by(DECODER_STEP_TOKENS) {
-            let _turn = loaded.turn();
+            let _turn = loaded.patient_turn();
             if cancel.load(Relaxed) {
                 put(kept, s);
                 return Ok(false);

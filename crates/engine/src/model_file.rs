@@ -225,6 +225,11 @@ impl Loaded {
         self.pool.turn()
     }
 
+    /// The same for a turn that lets others go first at every layer.
+    pub fn patient_turn(&self) -> Turn<'_> {
+        self.pool.patient_turn()
+    }
+
     /// Opens the adapter at `path`, a GGUF file or a folder of the peft library, for this model. It takes effect in the
     /// sessions it is given to.
     pub fn adapter(&self, path: &Path) -> Result<Adapter> {

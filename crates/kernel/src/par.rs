@@ -40,6 +40,8 @@ pub struct Pool {
 struct Turns {
     n_asked: u64,
     n_over: u64,
+    /// Whether who has the turn lets others go first.
+    is_patient: bool,
 }
 
 /// A turn on a pool, over when it goes.
@@ -49,7 +51,10 @@ pub struct Turn<'a>(&'a Pool);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.turns().n_over += 1;
+        let mut turns = self.0.turns();
+        turns.n_over += 1;
+        turns.is_patient = false;
+        drop(turns);
         self.0.turned.notify_all();
     }
 }
@@ -127,15 +132,24 @@ impl Pool {
         Turn(self)
     }
 
-    /// Lets those who wait for a turn have theirs first, and goes on when it is this one's again. For who has a turn and may have it
-    /// for long; where nobody takes turns, nothing happens.
+    /// A turn that others may interrupt, for work that nobody waits for token by token.
+    pub fn patient_turn(&self) -> Turn<'_> {
+        let turn = self.turn();
+        self.turns().is_patient = true;
+        turn
+    }
+
+    /// A place in a long stretch of loops, such as between layers: where the turn is a patient one, those who wait have theirs first.
+    /// Otherwise, and where nobody takes turns, nothing happens.
     pub fn offer_turn(&self) {
         let mut turns = self.turns();
-        if turns.n_asked - turns.n_over > 1 {
+        if turns.is_patient && turns.n_asked - turns.n_over > 1 {
             turns.n_asked += 1;
             turns.n_over += 1;
+            turns.is_patient = false;
             self.turned.notify_all();
             self.wait_for(turns);
+            self.turns().is_patient = true;
         }
     }
 
@@ -391,10 +405,11 @@ mod tests {
             }
         };
         std::thread::scope(|scope| {
-            let first = pool.turn();
+            let first = pool.patient_turn();
             pool.offer_turn();
             scope.spawn(|| {
                 let _second = pool.turn();
+                pool.offer_turn();
                 say("second");
             });
             waits(2);

@@ -152,7 +152,6 @@ impl Encoder {
         self.embed(run, texts, s);
         let mut step = Step { run, config: &self.config, layer: 0, spans: &mut [], n_tokens };
         for (i, layer) in self.layers.iter().enumerate() {
-            // A step of a large encoder takes seconds, and somebody may wait for a token.
             run.pool.offer_turn();
             step.layer = i;
             layer.attend(&step, s);
