@@ -22,10 +22,14 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
     let file = model_ref::open(reference, env)?;
+    Ok(Arc::new(Loaded::load(file, &options(env, n_threads))?))
+}
+
+/// How models are loaded, by the settings.
+pub fn options(env: &Env, n_threads: usize) -> LoadOptions<'_> {
     let pack = PACK.iter().find(|(name, _)| env.settings.text("pack") == Some(name));
     let pack = pack.expect("one of the choices, or the default").1;
-    let options = LoadOptions { tier: env.settings.text("tier"), n_threads, pack };
-    Ok(Arc::new(Loaded::load(file, &options)?))
+    LoadOptions { tier: env.settings.text("tier"), n_threads, pack }
 }
 
 /// A session for `ctx` positions, or the default, with the adapters that `--adapter` names.

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let n_threads = std::thread::available_parallelism()?.get();
     let options = LoadOptions { tier: tier.as_deref(), n_threads, pack: Pack::Off };
-    let mut embedder = Embedder::load(ModelFile::open(&path)?, &options)?;
+    let embedder = Embedder::load(ModelFile::open(&path)?, &options)?;
     let (start, cancel) = (Instant::now(), AtomicBool::new(false));
     let (json, n_tokens, cut) = if embedder.is_ranker() {
         let (query, documents) = texts.split_first().ok_or("expected a query and documents")?;

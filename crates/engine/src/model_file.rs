@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ingle_kernel::bytes::Bytes;
-use ingle_kernel::par::Pool;
+use ingle_kernel::par::{Pool, Turn};
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
@@ -176,24 +176,22 @@ pub struct Loaded {
     tokenizer: ingle_model::Result<Tokenizer>,
     /// Made when first needed, or why it can't be made.
     vocabulary: OnceLock<std::result::Result<Arc<Vocabulary>, String>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     kernels: Kernels,
 }
 
 impl Loaded {
     /// Reads the model of `file`. Weights stay where they lie.
     pub fn load(file: ModelFile, options: &LoadOptions<'_>) -> Result<Self> {
+        Self::load_on(Arc::new(Pool::new(options.n_threads)), file, options)
+    }
+
+    /// The same for a model that shares its threads with others, which take turns.
+    pub fn load_on(pool: Arc<Pool>, file: ModelFile, options: &LoadOptions<'_>) -> Result<Self> {
         let kernels = options.kernels(file.n_bytes)?;
         let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
         let tokenizer = file.read_tokenizer();
-        Ok(Self {
-            file,
-            model,
-            tokenizer,
-            vocabulary: OnceLock::new(),
-            pool: Pool::new(options.n_threads),
-            kernels,
-        })
+        Ok(Self { file, model, tokenizer, vocabulary: OnceLock::new(), pool, kernels })
     }
 
     /// Text to ids and back.
@@ -259,6 +257,16 @@ impl Loaded {
     /// The threads and kernels to run it with, and the adapters to add.
     pub fn runtime<'a>(&'a self, adapters: &'a [Active]) -> Runtime<'a> {
         Runtime { pool: &self.pool, kernels: &self.kernels, adapters }
+    }
+
+    /// Waits for a turn on the threads, where others use them too.
+    pub fn turn(&self) -> Turn<'_> {
+        self.pool.turn()
+    }
+
+    /// The same for a turn that lets others go first at every layer.
+    pub fn patient_turn(&self) -> Turn<'_> {
+        self.pool.patient_turn()
     }
 
     /// Opens the adapter at `path`, a GGUF file or a folder of the peft library, for this model. It takes effect in the

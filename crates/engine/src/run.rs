@@ -436,6 +436,7 @@ impl Stepper {
         stepping.sort_by_key(|(lane, n)| lane.pending() != *n);
         let n_done = stepping.iter().filter(|(lane, n)| lane.pending() == *n).count();
         let (loaded, scratch) = (&self.loaded, &mut self.scratch);
+        let _turn = loaded.turn();
         let computed = catch_unwind(AssertUnwindSafe(|| {
             loaded.file.check_unchanged()?;
             let mut spans: Vec<Span<'_>> = stepping

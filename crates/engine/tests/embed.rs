@@ -78,7 +78,7 @@ fn an_encoder_makes_the_vectors_of_the_library_from_a_folder_and_from_gguf() {
 fn a_cross_encoder_makes_the_scores_of_the_library() {
     let expected = expected();
     let (query, documents) = (expected["query"].as_str().unwrap(), texts(&expected["documents"]));
-    let mut embedder = open(&here().join("ranker"));
+    let embedder = open(&here().join("ranker"));
     assert!(embedder.is_ranker());
     for (truncate, key) in [(Truncate::No, "scores"), (Truncate::To(24), "scores_cut_to_24")] {
         let made = embedder.rerank(query, &documents, truncate, &AtomicBool::new(false)).unwrap().unwrap();

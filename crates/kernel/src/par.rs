@@ -4,13 +4,16 @@
 //! works too, and the call returns when all are done. Between loops a worker spins for some microseconds (the next loop
 //! is usually that close) and then sleeps, so an idle program costs no power. Nothing is allocated per call. Which
 //! worker runs a task is left open; results must not depend on it.
+//!
+//! Threads that share a pool take turns of many loops, in the order they asked ([`Pool::turn`]): loop by loop the shorter ones
+//! would wait for the longer ones each time.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// Spins before a worker sleeps: some 50 microseconds, longer than the serial stretch between two loops of a token.
@@ -28,6 +31,32 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// One loop at a time: the job slot below has one writer.
     running: Mutex<()>,
+    turns: Mutex<Turns>,
+    turned: Condvar,
+}
+
+/// Turns asked for and turns that are over, since the pool began.
+#[derive(Debug, Default)]
+struct Turns {
+    n_asked: u64,
+    n_over: u64,
+    /// Whether who has the turn lets others go first.
+    is_patient: bool,
+}
+
+/// A turn on a pool, over when it goes.
+#[derive(Debug)]
+#[must_use = "the turn is over when this goes"]
+pub struct Turn<'a>(&'a Pool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.0.turns();
+        turns.n_over += 1;
+        turns.is_patient = false;
+        drop(turns);
+        self.0.turned.notify_all();
+    }
 }
 
 struct Shared {
@@ -86,12 +115,54 @@ impl Pool {
                     .expect("the system starts a thread")
             })
             .collect();
-        Self { shared, workers, running: Mutex::new(()) }
+        Self { shared, workers, running: Mutex::new(()), turns: Mutex::default(), turned: Condvar::new() }
     }
 
     /// Threads that work on a loop, the caller included.
     pub fn n_threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Waits for a turn, behind those who asked before. Loops run without one too; who shares a pool takes one for as many loops as
+    /// others can wait for, such as a step of a model, and none inside another.
+    pub fn turn(&self) -> Turn<'_> {
+        let mut turns = self.turns();
+        turns.n_asked += 1;
+        self.wait_for(turns);
+        Turn(self)
+    }
+
+    /// A turn that others may interrupt, for work that nobody waits for token by token.
+    pub fn patient_turn(&self) -> Turn<'_> {
+        let turn = self.turn();
+        self.turns().is_patient = true;
+        turn
+    }
+
+    /// A place in a long stretch of loops, such as between layers: where the turn is a patient one, those who wait have theirs first.
+    /// Otherwise, and where nobody takes turns, nothing happens.
+    pub fn offer_turn(&self) {
+        let mut turns = self.turns();
+        if turns.is_patient && turns.n_asked - turns.n_over > 1 {
+            turns.n_asked += 1;
+            turns.n_over += 1;
+            turns.is_patient = false;
+            self.turned.notify_all();
+            self.wait_for(turns);
+            self.turns().is_patient = true;
+        }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until all turns are over that were asked for before the last.
+    fn wait_for(&self, mut turns: MutexGuard<'_, Turns>) {
+        let n_before = turns.n_asked - 1;
+        while turns.n_over < n_before {
+            turns = self.turned.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Calls `f(task, worker)` once for each `task` in `0..n_tasks`, with `worker` in `0..n_threads()`; at any moment a
@@ -320,6 +391,41 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         assert_eq!(sum.load(SeqCst), 20 * 1225);
+    }
+
+    #[test]
+    fn turns_come_in_order_and_one_that_is_offered_goes_to_who_waits() {
+        let pool = Pool::new(2);
+        pool.offer_turn();
+        let said = Mutex::new(Vec::new());
+        let say = |what: &'static str| said.lock().unwrap().push(what);
+        let waits = |n: u64| {
+            while pool.turns().n_asked < n {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            let first = pool.patient_turn();
+            pool.offer_turn();
+            scope.spawn(|| {
+                let _second = pool.turn();
+                pool.offer_turn();
+                say("second");
+            });
+            waits(2);
+            scope.spawn(|| {
+                let _third = pool.turn();
+                say("third");
+            });
+            waits(3);
+            say("first");
+            pool.offer_turn();
+            say("first again");
+            drop(first);
+        });
+        assert_eq!(*said.lock().unwrap(), ["first", "second", "third", "first again"]);
+        let turns = pool.turns();
+        assert_eq!((turns.n_asked, turns.n_over), (4, 4));
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Model {
             streams.spread(&step, s);
         }
         for (i, layer) in self.weights.layers.iter().enumerate() {
+            run.pool.offer_turn();
             step.layer = i;
             if let Some(streams) = &layer.streams {
                 streams.predict(&step, s);

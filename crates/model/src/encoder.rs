@@ -152,6 +152,7 @@ impl Encoder {
         self.embed(run, texts, s);
         let mut step = Step { run, config: &self.config, layer: 0, spans: &mut [], n_tokens };
         for (i, layer) in self.layers.iter().enumerate() {
+            run.pool.offer_turn();
             step.layer = i;
             layer.attend(&step, s);
             add_and_norm(&step, &layer.attn_norm, &mut s.rows);

@@ -5,13 +5,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{TOLERANCE, import, read_folder, tolerance};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
-use ingle_model::arch::ENCODERS;
+use ingle_model::arch::{ENCODERS, Family};
 use ingle_model::config::Config;
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::encoder::{Encoder, Scratch, Text};
@@ -93,6 +94,7 @@ fn states_and_scores_agree_with_float64_for_every_tier_batch_and_thread_count() 
     let n_tokens: usize = texts.iter().map(|(ids, _)| ids.len()).sum();
     let pools = [Pool::new(1), Pool::new(3)];
     assert!(all.len() >= 11, "{} models", all.len());
+    let mut largest: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, file) in &all {
         for tier in Kernels::names() {
             let kernels = Kernels::named(tier).unwrap();
@@ -102,6 +104,10 @@ fn states_and_scores_agree_with_float64_for_every_tier_batch_and_thread_count() 
             let (error, allowed) = (worst(name, &whole), tolerance(file, tier));
             eprintln!("{name}, {}, {tier}: largest difference {error:.2e} of the spread", file.container);
             assert!(error <= allowed, "{name}, {}, {tier}: {error:.2e} of the spread", file.container);
+            if allowed == TOLERANCE {
+                let of_family = largest.entry(encoder.config.family.name).or_default();
+                *of_family = of_family.max(error);
+            }
             for pool in &pools {
                 for batch in [1, 3, texts.len()] {
                     let parts = texts.chunks(batch);
@@ -112,6 +118,59 @@ fn states_and_scores_agree_with_float64_for_every_tier_batch_and_thread_count() 
                 }
             }
         }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        write_docs(&largest);
+    }
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md")
+}
+
+/// The part of the docs that is about encoders: what stands before it, the table, what stands behind.
+fn table(found: &str) -> [&str; 3] {
+    let (before, rest) = found.split_once("<!-- encoders -->\n").expect("the mark is there");
+    let (table, after) = rest.split_once("<!-- end of encoders -->").expect("the end is marked");
+    [before, table, after]
+}
+
+/// The row of a family up to what was measured.
+fn row_start(family: &Family) -> String {
+    let of_family = model_type::ENCODERS.iter().filter(|model| model.family == family.name);
+    let mut names: Vec<String> = Vec::new();
+    for name in of_family.flat_map(|model| model.names).map(|name| format!("`{name}`")) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let names = if names.is_empty() { "-".into() } else { names.join(", ") };
+    format!("| `{}` | {} | {} | {names} |", family.name, family.covers, family.source)
+}
+
+fn write_docs(largest: &BTreeMap<&str, f64>) {
+    let found = std::fs::read_to_string(docs()).expect("docs/models.md is in the repository");
+    let [before, _, after] = table(&found);
+    let mut rows = String::from(
+        "| family | published models | arithmetic by | folders' `model_type` | largest error seen |\n|---|---|---|---|---|\n",
+    );
+    for family in ENCODERS {
+        rows += &format!("{} {:.1e} |\n", row_start(family), largest[family.name]);
+    }
+    let all = format!("{before}<!-- encoders -->\n{rows}<!-- end of encoders -->{after}");
+    std::fs::write(docs(), all).expect("docs/models.md can be written");
+}
+
+#[test]
+fn the_docs_list_every_family_of_encoders_and_what_was_measured() {
+    let found = std::fs::read_to_string(docs()).expect("docs/models.md is in the repository");
+    let rows: Vec<&str> = table(&found)[1].lines().skip(2).collect();
+    assert_eq!(rows.len(), ENCODERS.len(), "{rows:?}");
+    for (row, family) in rows.iter().zip(ENCODERS) {
+        let start = row_start(family);
+        let error = row.strip_prefix(&start).unwrap_or_else(|| panic!("{row}, expected {start}"));
+        let error: f64 = error.trim_matches([' ', '|']).parse().expect("a number");
+        assert!(error <= TOLERANCE, "{row}");
     }
 }
 

@@ -35,7 +35,8 @@ export class Api {
     const response = await this.#fetch('/v1/models', { signal });
     const list = (await json(response))?.data;
     if (!Array.isArray(list)) throw new ApiError('The server\'s list of models has no "data".', response.status);
-    return list.map((model) => model?.id).filter((id) => typeof id === 'string');
+    const writes = ({ capabilities: can }) => !Array.isArray(can) || can.includes('completion');
+    return list.filter((model) => model && writes(model)).map((model) => model.id).filter((id) => typeof id === 'string');
   }
 
   /**

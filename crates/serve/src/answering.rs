@@ -19,13 +19,13 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, interval_at};
 
+use crate::app::App;
 use crate::ask::{self, Question, Said, ask};
 use crate::fields::Fields;
 use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::reply::SoFar;
 use crate::served::Served;
-use crate::server::App;
 
 /// Nothing said for so long, and a stream shows that it is alive: proxies end what is silent.
 const PING_EVERY: Duration = Duration::from_secs(15);

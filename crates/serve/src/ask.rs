@@ -20,12 +20,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::app::App;
 use crate::ids;
 use crate::listen::{Phase, reached};
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
 use crate::served::Served;
-use crate::server::App;
 
 /// Tellings that may wait for a slow client.
 const TELLINGS_MAX: usize = 64;

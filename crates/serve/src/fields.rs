@@ -55,6 +55,11 @@ impl Fields {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
+    /// Puts a field back, or under another name.
+    pub fn put(&mut self, name: &str, value: Json) {
+        self.0.insert(name.to_owned(), value);
+    }
+
     /// Takes a text.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.typed(name, "a text", |value| value.as_str().map(str::to_owned))

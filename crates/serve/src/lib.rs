@@ -3,24 +3,29 @@
 //! Reading order: `server` routes, starts and stops; `listen` and `wire` keep connections within limits; `guard` decides who may
 //! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
 //! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
-//! from request to response for every API; the APIs are its dialects: `openai` and its neighbours. `llama` has the routes that
-//! answer by themselves.
+//! from request to response for every API; the APIs are its dialects: `openai` and its neighbours, `infill` with the prompts of
+//! `fim`. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod answering;
+mod app;
 mod ask;
 mod dialogue;
+mod embeddings;
 mod fields;
+mod fim;
 mod form;
 mod guard;
 mod ids;
+mod infill;
 mod listen;
 mod llama;
 mod openai;
 mod page;
 mod payload;
+mod reader;
 mod refusal;
 mod reply;
 mod sampling;
@@ -29,5 +34,5 @@ mod server;
 mod wire;
 
 pub use listen::Limits;
-pub use served::Serving;
+pub use served::{Model, Serving};
 pub use server::{Options, serve};

@@ -12,11 +12,12 @@ use ingle_engine::chat::Conversation;
 use ingle_engine::run::Counters;
 use serde_json::{Map, Value, json};
 
+use crate::app::App;
 use crate::fields::Fields;
 use crate::openai::messages::messages_of;
 use crate::payload::{Payload, aside};
+use crate::reader::Reader;
 use crate::refusal::Refusal;
-use crate::server::App;
 
 /// `GET /health`
 pub async fn health() -> Json<Value> {
@@ -31,14 +32,17 @@ pub async fn tokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Re
 fn tokenized(app: &App, body: &[u8]) -> Result<Value, Refusal> {
     let mut fields = Fields::parse(body)?;
     let content = fields.text("content")?.ok_or_else(|| Refusal::field("content", "content: none given"))?;
-    let served = app.model(fields.text("model")?.as_deref())?;
+    let reader = app.any(fields.text("model")?.as_deref())?;
     let special = fields.flag("add_special")?.unwrap_or(false);
     let parses = fields.flag("parse_special")?.unwrap_or(true);
     let pieces = fields.flag("with_pieces")?.unwrap_or(false);
     fields.end()?;
-    let ids = served.tokens(&content, special, parses)?;
+    let mut ids = reader.tokens(&content, special, parses)?;
+    if special {
+        ids.extend(reader.tokens_after()?);
+    }
     let piece = |&id: &u32| {
-        let bytes = served.token_text(id);
+        let bytes = reader.token_text(id);
         let piece = String::from_utf8(bytes).map_or_else(|e| json!(e.into_bytes()), |text| json!(text));
         json!({ "id": id, "piece": piece })
     };
@@ -55,7 +59,7 @@ fn detokenized(app: &App, body: &[u8]) -> Result<Value, Refusal> {
     let mut fields = Fields::parse(body)?;
     let wrong = || Refusal::field("tokens", "tokens: expected an array of token ids");
     let tokens = fields.take("tokens").ok_or_else(wrong)?;
-    let served = app.model(fields.text("model")?.as_deref())?;
+    let reader = app.any(fields.text("model")?.as_deref())?;
     fields.end()?;
     let ids: Option<Vec<u32>> = tokens
         .as_array()
@@ -63,7 +67,7 @@ fn detokenized(app: &App, body: &[u8]) -> Result<Value, Refusal> {
         .iter()
         .map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()))
         .collect();
-    Ok(json!({ "content": served.decode(&ids.ok_or_else(wrong)?)? }))
+    Ok(json!({ "content": reader.decode(&ids.ok_or_else(wrong)?)? }))
 }
 
 /// `POST /apply-template`
@@ -92,33 +96,61 @@ fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = String::new();
     for row in ROWS {
-        // Writing to a text does not fail.
-        let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", row.name, row.about, row.name, row.kind);
-        for served in &app.models {
-            let value = (row.value)(served.engine.counters());
-            let _ = writeln!(text, "{}{{model={:?}}} {value}", row.name, served.name);
-        }
+        row.write(&mut text, app.models.iter().map(|served| (&*served.name, served.engine.counters())));
+    }
+    for row in READER_ROWS {
+        row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 /// A number for monitoring.
-struct Row {
+struct Row<T> {
     name: &'static str,
     kind: &'static str,
     about: &'static str,
-    value: fn(&Counters) -> u64,
+    value: fn(&T) -> u64,
 }
 
-const fn counter(name: &'static str, about: &'static str, value: fn(&Counters) -> u64) -> Row {
+impl<T> Row<T> {
+    /// The row with the value of each model.
+    fn write<'a>(&self, to: &mut String, models: impl Iterator<Item = (&'a str, &'a T)>)
+    where
+        T: 'a,
+    {
+        // Writing to a text does not fail.
+        let _ = writeln!(to, "# HELP {} {}\n# TYPE {} {}", self.name, self.about, self.name, self.kind);
+        for (model, of) in models {
+            let _ = writeln!(to, "{}{{model={model:?}}} {}", self.name, (self.value)(of));
+        }
+    }
+}
+
+const fn counter<T>(name: &'static str, about: &'static str, value: fn(&T) -> u64) -> Row<T> {
     Row { name, kind: "counter", about, value }
 }
 
-const fn gauge(name: &'static str, about: &'static str, value: fn(&Counters) -> u64) -> Row {
+const fn gauge<T>(name: &'static str, about: &'static str, value: fn(&T) -> u64) -> Row<T> {
     Row { name, kind: "gauge", about, value }
 }
 
-static ROWS: &[Row] = &[
+/// Of models that read, or are asked for their vectors.
+static READER_ROWS: &[Row<Reader>] = &[
+    counter("ingle_vectors_total", "Vectors made of texts", |r| r.counters.n_vectors.load(Relaxed)),
+    counter("ingle_scores_total", "Pairs of texts scored", |r| r.counters.n_scores.load(Relaxed)),
+    counter("ingle_read_tokens_total", "Tokens read for vectors and scores", |r| {
+        r.counters.n_tokens.load(Relaxed)
+    }),
+    counter(
+        "ingle_readings_refused_total",
+        "Requests for vectors or scores refused as too many waited",
+        |r| r.counters.n_refused.load(Relaxed),
+    ),
+    gauge("ingle_readings_waiting", "Requests for vectors or scores that wait", |r| r.n_waiting() as u64),
+];
+
+/// Of models that write.
+static ROWS: &[Row<Counters>] = &[
     counter("ingle_steps_total", "Steps of the model", |c| c.n_steps.load(Relaxed)),
     counter("ingle_prompt_tokens_total", "Tokens of prompts computed", |c| c.n_prompt.load(Relaxed)),
     counter("ingle_cached_tokens_total", "Tokens of prompts that were there already", |c| {

@@ -14,8 +14,8 @@ use axum::http::header;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::app::App;
 use crate::refusal::Refusal;
-use crate::server::App;
 
 /// The largest body: a context of text several times over.
 pub const BYTES_MAX: usize = 8 << 20;

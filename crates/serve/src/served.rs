@@ -1,26 +1,36 @@
-//! A model that is served: its lanes, how it is spoken to, and the name by which requests call it.
+//! A model that is served and writes text: its lanes, how it is spoken to, and the name by which requests call it.
 
 use std::sync::Arc;
 
 use ingle_engine::chat::Prompter;
+use ingle_engine::embed::Embedder;
 use ingle_engine::generate::Overflow;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::output::Format;
 use ingle_engine::run::Engine;
-use ingle_model::token::{Detokenizer, Parse, Place, Render};
 
+use crate::reader::Reader;
 use crate::refusal::Refusal;
 
 /// What is served.
 #[derive(Debug)]
 pub struct Serving {
-    /// The model's lanes.
-    pub engine: Engine,
+    /// The model.
+    pub model: Model,
     /// The name by which requests call the model.
     pub name: String,
 }
 
-/// A model, as routes know it.
+/// A model, by what it does.
+#[derive(Debug)]
+pub enum Model {
+    /// It writes text, in lanes.
+    Writer(Engine),
+    /// It reads texts, for vectors or scores.
+    Reader(Embedder),
+}
+
+/// A model that writes, as routes know it.
 #[derive(Debug)]
 pub struct Served {
     /// Its lanes.
@@ -33,17 +43,20 @@ pub struct Served {
     pub format: &'static Format,
     /// The special tokens that mean something in that format.
     pub markers: Arc<[u32]>,
+    /// The model as one that reads.
+    pub reader: Arc<Reader>,
 }
 
 impl Served {
     /// # Errors
     /// When the model has no tokenizer, or its template can't be read.
-    pub fn new(serving: Serving) -> ingle_engine::Result<Self> {
-        let loaded = serving.engine.loaded();
+    pub fn new(name: String, engine: Engine) -> ingle_engine::Result<Self> {
+        let loaded = engine.loaded();
         let prompter = Prompter::new(loaded)?;
         let (format, tokenizer) = (prompter.format(), loaded.tokenizer()?);
         let markers = format.markers().filter_map(|marker| tokenizer.id_of(marker)).collect();
-        Ok(Self { prompter, format, markers, engine: serving.engine, name: serving.name })
+        let reader = Arc::new(Reader::new(name.clone(), Embedder::of(loaded.clone())?));
+        Ok(Self { prompter, format, markers, reader, engine, name })
     }
 
     /// The model with its weights and words.
@@ -61,35 +74,18 @@ impl Served {
         Ok(())
     }
 
-    /// The ids of a text, with BOS and EOS where the model wants them and special tokens in the text read as such.
+    /// The ids of a text, with BOS where the model wants it and special tokens in the text read as such.
     pub fn tokens(&self, text: &str, special: bool, parses: bool) -> Result<Vec<u32>, Refusal> {
-        let loaded = self.loaded();
-        let tokenizer = loaded.tokenizer()?;
-        let mut ids = Vec::new();
-        if special {
-            ids.extend(tokenizer.before());
-        }
-        let parse = if parses { Parse::Special } else { Parse::Text };
-        tokenizer.encode(text, parse, &mut ids).map_err(|e| loaded.file.model_error(e))?;
-        Ok(ids)
+        self.reader.tokens(text, special, parses)
     }
 
     /// The text of ids.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Refusal> {
-        let (tokenizer, vocab) = (self.loaded().tokenizer()?, self.loaded().model.config.vocab);
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Refusal::request(format!("token id {id}: this model's ids end at {}", vocab - 1)));
-        }
-        let mut text = String::new();
-        let mut detokenizer = Detokenizer::new(Render::Special, Place::Start);
-        ids.iter().for_each(|&id| detokenizer.push(tokenizer, id, &mut text));
-        detokenizer.flush(&mut text);
-        Ok(text)
+        self.reader.decode(ids)
     }
 
     /// A token as text, which need not be whole characters.
     pub fn token_text(&self, id: u32) -> Vec<u8> {
-        let tokenizer = self.loaded().tokenizer().ok();
-        tokenizer.and_then(|t| t.token_name(id)).unwrap_or_default().to_vec()
+        self.reader.token_text(id)
     }
 }

@@ -4,21 +4,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use ingle_model::prompt::Now;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use crate::app::App;
+use crate::embeddings::rerank::Rerank;
 use crate::guard::{Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
 use crate::openai::responses;
 use crate::refusal::{Refusal, in_its_words};
-use crate::served::{Served, Serving};
-use crate::{answering, llama, openai, page, payload};
+use crate::served::Serving;
+use crate::{answering, embeddings, infill, llama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -42,23 +43,6 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// What routes know.
-#[derive(Debug)]
-pub struct App {
-    /// The models; the first is who is asked when a request names none.
-    pub models: Vec<Arc<Served>>,
-    /// Responses that later ones may go on from.
-    pub responses: responses::stored::Stored,
-    /// When the server started, in seconds since 1970.
-    pub started: u64,
-    /// What clients may take.
-    pub limits: Limits,
-    /// How far the server is from its end.
-    pub phase: watch::Receiver<Phase>,
-    /// Room for large bodies.
-    pub bodies: Arc<Semaphore>,
-}
-
 /// Serves until `stop` is raised; tells `ready` where.
 ///
 /// # Errors
@@ -76,31 +60,9 @@ pub fn serve(
     if options.api_keys.iter().any(|key| key.trim().is_empty()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "an API key is empty, expected a text"));
     }
-    let models: Result<Vec<_>, _> = models.into_iter().map(|one| Served::new(one).map(Arc::new)).collect();
-    let models = models.map_err(io::Error::other)?;
-    for (i, one) in models.iter().enumerate() {
-        if models[..i].iter().any(|other| other.name == one.name) {
-            return Err(io::Error::other(format!(
-                "two models have the name {:?}, expected one each",
-                one.name
-            )));
-        }
-    }
-    for served in &models {
-        let loaded = served.loaded().clone();
-        // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
-        std::thread::spawn(move || _ = loaded.prepare_constraints());
-    }
     let limits = options.limits;
     let (tell, phase) = watch::channel(Phase::Open);
-    let app = Arc::new(App {
-        models,
-        responses: responses::stored::Stored::new(responses::stored::LIMITS),
-        started: unix_seconds(),
-        limits,
-        phase: phase.clone(),
-        bodies: payload::room(),
-    });
+    let app = Arc::new(App::new(models, limits, phase.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(READERS_MAX)
@@ -121,6 +83,7 @@ pub fn serve(
                 tokio::time::sleep(STOP_EVERY).await;
             }
             app.models.iter().for_each(|served| served.engine.close());
+            app.all().for_each(|reader| reader.close());
             tell.send_replace(Phase::Closing);
             tokio::time::sleep(limits.drain).await;
             tell.send_replace(Phase::Over);
@@ -154,42 +117,18 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/responses/{id}", get(responses::kept::one).delete(responses::kept::delete))
         .route("/v1/responses/{id}/cancel", post(responses::kept::cancel))
         .route("/v1/responses/{id}/input_items", get(responses::kept::input_items))
+        .route("/infill", post(answering::route::<infill::Infill>))
+        .route("/v1/embeddings", post(embeddings::route::<embeddings::openai::Vectors>))
+        .route("/api/embed", post(embeddings::route::<embeddings::ollama::Embed>))
+        .route("/api/embeddings", post(embeddings::route::<embeddings::ollama::Embedding>))
+        .route("/v1/rerank", post(embeddings::route::<Rerank>))
+        .route("/rerank", post(embeddings::route::<Rerank>))
+        .route("/reranking", post(embeddings::route::<Rerank>))
+        .route("/v1/reranking", post(embeddings::route::<Rerank>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))
         .layer(from_fn_with_state(checks, guard))
         .layer(from_fn(in_its_words))
         .with_state(app)
-}
-
-impl App {
-    /// Now, in seconds since 1970.
-    pub fn now(&self) -> u64 {
-        unix_seconds()
-    }
-
-    /// Now, as templates are told of it.
-    pub fn calendar(&self) -> Now {
-        Now::from_unix(unix_seconds())
-    }
-
-    /// The model of this name; without one, the first.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] when there is none of that name.
-    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
-        let found = match name {
-            None => self.models.first(),
-            Some(name) => self.models.iter().find(|served| served.name == name),
-        };
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = self.models.iter().map(|served| served.name.as_str()).collect();
-            let (name, names) = (name.unwrap_or_default(), names.join("\", \""));
-            Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
-        })
-    }
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

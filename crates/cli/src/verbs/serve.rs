@@ -1,25 +1,30 @@
-//! `ingle serve MODEL...`: the server and the page.
+//! `ingle serve MODEL...`: the server and the page, of models that write and of encoders. All compute on the same threads and take
+//! turns.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::embed::{Embedder, is_encoder};
+use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
-use ingle_serve::{Limits, Options, Serving, serve};
+use ingle_kernel::par::Pool;
+use ingle_serve::{Limits, Model, Options, Serving, serve};
 
 use super::{Verb, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::{descriptors, load, pulling, settings};
+use crate::{descriptors, load, model_ref, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
-    about: "Serve a model to programs and to the browser, in OpenAI's words",
+    about: "Serve models to programs and to the browser, in OpenAI's words",
     examples: &[
         "ingle serve demo",
         "ingle serve qwen3:0.6b --port 8080 --parallel 8",
-        "ingle serve small.gguf large.gguf",
+        "ingle serve qwen3:0.6b all-MiniLM-L6-v2",
         "ingle serve model.gguf --host 0.0.0.0 --api-key-file key.txt --allow-host box.lan",
     ],
     args,
@@ -115,13 +120,24 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
     let engine = EngineOptions { session, n_lanes, queue_max: WAITING_PER_LANE * n_lanes };
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
+    let pool = Arc::new(Pool::new(env.n_threads()));
     let mut serving = Vec::new();
     let mut about = Vec::new();
     for model in models {
-        let engine = Engine::new(load::model(model, env)?, &engine)?;
         let name = names.next().map_or_else(|| short_name(model), String::clone);
-        about.push(format!("{name} (contexts of {} tokens)", engine.ctx()));
-        serving.push(Serving { engine, name });
+        let file = model_ref::open(model, env)?;
+        let options = load::options(env, pool.n_threads());
+        let model = if is_encoder(&file) {
+            let embedder = Embedder::load_on(pool.clone(), file, &options)?;
+            let makes = if embedder.is_ranker() { "scores of pairs" } else { "vectors of texts" };
+            about.push(format!("{name} ({makes} up to {} tokens)", embedder.tokens_max()));
+            Model::Reader(embedder)
+        } else {
+            let engine = Engine::new(Arc::new(Loaded::load_on(pool.clone(), file, &options)?), &engine)?;
+            about.push(format!("{name} (contexts of {} tokens)", engine.ctx()));
+            Model::Writer(engine)
+        };
+        serving.push(Serving { model, name });
     }
     if names.next().is_some() {
         return Err(Failure::usage("--model-name: there are more names than models"));

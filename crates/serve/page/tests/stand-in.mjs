@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 const PAGE = fileURLToPath(new URL('..', import.meta.url));
 const KINDS = { '.html': 'text/html; charset=utf-8', '.css': 'text/css; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml' };
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const READS_ONLY = { id: 'reads-only', object: 'model', capabilities: ['embedding'] };
 const MODELS = ['stand-in', 'stand-in-slow'];
 const BODY_BYTES_MAX = 32 << 20;
 
@@ -34,7 +35,7 @@ async function answer(request, response, key) {
   const { pathname } = new URL(request.url, 'http://here');
   if (pathname === '/' || /^\/page\/[a-z_]+\.[a-z]+$/.test(pathname)) return file(response, pathname === '/' ? 'index.html' : pathname.slice(6));
   if (key && request.headers.authorization !== `Bearer ${key}`) return refuse(response, 401, 'This server needs an API key.');
-  if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: MODELS.map((id) => ({ id, object: 'model' })) });
+  if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: [...MODELS.map((id) => ({ id, object: 'model' })), READS_ONLY] });
   if (pathname === '/v1/chat/completions' && request.method === 'POST') return complete(request, response);
   return refuse(response, 404, `There is no ${pathname} here.`);
 }

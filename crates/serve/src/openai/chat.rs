@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::messages::{messages_of, take_tools};
 use super::{ANSWERS_MAX, logprobs_json, reason, response, take_stream, usage};
 use crate::answering::{Asked, Dialect, Told};
+use crate::app::App;
 use crate::ask::{Said, What};
 use crate::dialogue::{Dialogue, Thinking};
 use crate::fields::Fields;
@@ -17,7 +18,6 @@ use crate::refusal::Refusal;
 use crate::reply::{Call, Reply, SoFar};
 use crate::sampling;
 use crate::served::Served;
-use crate::server::App;
 
 /// An answer in the words of Chat Completions.
 #[derive(Debug)]

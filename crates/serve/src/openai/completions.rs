@@ -1,21 +1,24 @@
-//! `POST /v1/completions`: a text is gone on with, as it stands.
+//! `POST /v1/completions`: a text is gone on with, as it stands; or, with a `suffix`, the gap before that is filled.
 
 use std::sync::Arc;
 
+use ingle_engine::generate::Overflow;
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Value as Json, json};
 
 use super::{ANSWERS_MAX, logprobs_json, reason, response, take_stream, usage};
 use crate::answering::{Asked, Dialect, Told};
+use crate::app::App;
 use crate::ask::{Question, Said, TokenLogprobs, What};
 use crate::fields::Fields;
+use crate::fim::{self, Gap};
 use crate::form;
 use crate::ids;
+use crate::infill::room;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, SoFar};
 use crate::sampling;
 use crate::served::Served;
-use crate::server::App;
 
 /// Tokens of an answer when nobody says how many, as OpenAI has it.
 const TOKENS_DEFAULT: usize = 16;
@@ -30,6 +33,8 @@ pub struct Completion {
     tells_logprobs: bool,
     /// What the answer begins with.
     echo: Option<String>,
+    /// Tokens that a gap's prompt left out.
+    n_dropped: usize,
     /// Answers whose beginning was told.
     begun: Vec<bool>,
 }
@@ -38,18 +43,26 @@ impl Dialect for Completion {
     fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
         let prompt = fields.take("prompt").ok_or_else(|| Refusal::field("prompt", "prompt: none given"))?;
-        let (ids, text) = prompt_of(&served, prompt)?;
+        let (mut ids, text) = prompt_of(&served, prompt)?;
         let (stream, tells_usage) = take_stream(&mut fields)?;
         let logprobs = fields.count("logprobs", LOGPROBS_MAX)?;
-        let echo = fields.flag("echo")?.unwrap_or(false).then_some(text);
+        let echo = fields.flag("echo")?.unwrap_or(false).then(|| text.clone());
         let max_tokens = fields.count("max_tokens", usize::MAX)?.unwrap_or(TOKENS_DEFAULT);
         let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
         fields.unsupported("best_of", &[json!(n)])?;
-        fields.unsupported("suffix", &[json!("")])?;
+        let suffix = fields.text("suffix")?.filter(|suffix| !suffix.is_empty());
         fields.harmless(&["user", "metadata"]);
         let form = form::take(&mut fields)?;
-        let sampling = sampling::take(&mut fields, ids::seed())?;
+        let mut sampling = sampling::take(&mut fields, ids::seed())?;
         fields.end()?;
+        let mut n_dropped = 0;
+        if let Some(behind) = suffix {
+            // What a gap's prompt has no room for is left out here, where it is known what is far from the gap.
+            let cuts = std::mem::replace(&mut sampling.overflow, Overflow::Error) == Overflow::DropOldest;
+            let gap = Gap { before: text, behind, files: Vec::new() };
+            let n_max = cuts.then(|| room(served.engine.ctx(), max_tokens));
+            fim::Prompt { ids, n_dropped } = fim::prompt(&served, &gap, "suffix", n_max)?;
+        }
         served.check_length(ids.len(), sampling.overflow)?;
         let constraint = form.map(|form| form.compile(&served)).transpose()?;
         let question =
@@ -61,6 +74,7 @@ impl Dialect for Completion {
             tells_usage,
             tells_logprobs: logprobs.is_some(),
             echo,
+            n_dropped,
             begun: vec![false; n],
         };
         Ok(Asked { served, question, stream, dialect })
@@ -73,7 +87,11 @@ impl Dialect for Completion {
             json!({ "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason(reply) })
         };
         let choices = so_far.replies.iter().enumerate().map(choice).collect();
-        response("text_completion", &self.id, self.created, &self.served, choices, so_far)
+        let mut response = response("text_completion", &self.id, self.created, &self.served, choices, so_far);
+        if self.n_dropped > 0 {
+            response["dropped_tokens"] = self.n_dropped.into();
+        }
+        response
     }
 
     fn tell(&mut self, said: &Said, so_far: &SoFar, to: &mut Told) {
@@ -95,6 +113,9 @@ impl Dialect for Completion {
             return to.document(&chunk);
         }
         chunk["timings"] = so_far.timings();
+        if self.n_dropped > 0 {
+            chunk["dropped_tokens"] = self.n_dropped.into();
+        }
         to.document(&chunk);
         if self.tells_usage {
             let mut chunk = self.chunk(json!([]));

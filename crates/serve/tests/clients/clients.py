@@ -1,13 +1,16 @@
 """The server as OpenAI's own client meets it: clients.py PROGRAM starts it with the built-in model and asks."""
 
+import json
 import re
 import subprocess
 import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import openai
 
+EMBED = Path(__file__).parents[3] / "engine/tests/embed"
 STORY = [{"role": "user", "content": "Tell me a story."}]
 
 
@@ -105,6 +108,47 @@ class OpenAi(unittest.TestCase):
             next(iter(stream))
             stream.close()
         self.assertEqual(self.chat().choices[0].finish_reason, "length")
+
+
+class Embeddings(unittest.TestCase):
+    """A model that writes and an encoder, served together."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(PROGRAM, str(EMBED / "bert"))
+        cls.client = openai.OpenAI(base_url=f"{cls.server.url}/v1", api_key="none", max_retries=0)
+        cls.expected = json.loads((EMBED / "expected.json").read_text())
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        assert cls.server.stop() == 0
+
+    def test_vectors_are_those_of_the_library(self):
+        made = self.client.embeddings.create(model="bert", input=self.expected["texts"])
+        self.assertGreater(made.usage.prompt_tokens, 20)
+        for entry, expected in zip(made.data, self.expected["bert_mean"], strict=True):
+            for a, b in zip(entry.embedding, expected, strict=True):
+                self.assertAlmostEqual(a, b, delta=2e-5)
+
+    def test_numbers_and_base64_are_the_same_and_few_are_the_first(self):
+        ask = {"model": "demo", "input": ["Once upon a time", "there was a fox"]}
+        coded = self.client.embeddings.create(**ask)
+        plain = self.client.embeddings.create(**ask, encoding_format="float")
+        for a, b in zip(coded.data, plain.data, strict=True):
+            self.assertEqual(len(a.embedding), len(b.embedding))
+            self.assertTrue(all(abs(x - y) < 1e-7 for x, y in zip(a.embedding, b.embedding)))
+        few = self.client.embeddings.create(**ask, dimensions=8).data[0].embedding
+        self.assertEqual(len(few), 8)
+        self.assertAlmostEqual(sum(x * x for x in few), 1, delta=1e-5)
+
+    def test_what_cannot_be_is_refused(self):
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.client.embeddings.create(model="bert", input=["a", "a " * 80])
+        self.assertIn("text 1", refused.exception.message)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.client.chat.completions.create(model="bert", messages=STORY)
+        self.assertIn("bert", refused.exception.message)
 
 
 class Keys(unittest.TestCase):

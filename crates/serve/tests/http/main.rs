@@ -4,3 +4,4 @@ mod hostile;
 mod responses;
 mod served;
 mod server;
+mod vectors;

@@ -12,7 +12,7 @@ use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
-use ingle_serve::{Limits, Options, Serving, serve};
+use ingle_serve::{Limits, Model, Options, Serving, serve};
 use serde_json::{Value as Json, json};
 
 /// A server on a thread, stopped when it goes.
@@ -44,7 +44,7 @@ impl Server {
         let (tell, told) = channel();
         let thread = std::thread::spawn({
             let stop = stop.clone();
-            let serving = vec![Serving { engine, name: "demo".into() }];
+            let serving = vec![Serving { model: Model::Writer(engine), name: "demo".into() }];
             move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
         });
         Self { address: told.recv().unwrap(), stop, thread: Some(thread) }

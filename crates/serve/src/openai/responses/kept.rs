@@ -9,8 +9,8 @@ use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
 use super::stored::Kept;
+use crate::app::App;
 use crate::refusal::Refusal;
-use crate::server::App;
 
 /// Items to a page, where a request does not say, and at most.
 const PAGE: usize = 20;

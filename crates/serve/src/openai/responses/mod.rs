@@ -21,6 +21,7 @@ use self::output::{Part, TEXT, item, prefix};
 use self::stored::{Item, Kept};
 use super::{logprobs_json, take_stream};
 use crate::answering::{Asked, Dialect, Told};
+use crate::app::App;
 use crate::ask::{Said, TokenLogprobs, What};
 use crate::dialogue::Dialogue;
 use crate::fields::Fields;
@@ -28,7 +29,6 @@ use crate::ids;
 use crate::refusal::Refusal;
 use crate::reply::{Piece, Reply, SoFar};
 use crate::served::Served;
-use crate::server::App;
 
 /// An answer in the words of the Responses API.
 #[derive(Debug)]

@@ -1,0 +1,151 @@
+//! `POST /api/embed` and the older `/api/embeddings`: Ollama's.
+//!
+//! As Ollama has it, texts that are too long are cut unless the request forbids it; here the answer says which were
+//! (`truncated`). Models stay where they are, so `keep_alive` changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use ingle_engine::embed::{EmbedOptions, Input, Truncate};
+use serde_json::{Value as Json, json};
+
+use super::openai::take_dim;
+use super::{Given, TEXTS_MAX, Wish, inputs, take_truncate, with_array, write_vector};
+use crate::app::App;
+use crate::fields::Fields;
+use crate::reader::{Pass, Reader, Task};
+use crate::refusal::Refusal;
+
+/// Options that change nothing about a vector: how tokens are chosen, and how a computer is used.
+static WITHOUT_EFFECT: &[&str] = &[
+    "frequency_penalty",
+    "low_vram",
+    "main_gpu",
+    "min_p",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "num_batch",
+    "num_gpu",
+    "num_keep",
+    "num_predict",
+    "num_thread",
+    "numa",
+    "penalize_newline",
+    "presence_penalty",
+    "repeat_last_n",
+    "repeat_penalty",
+    "seed",
+    "stop",
+    "temperature",
+    "tfs_z",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "use_mlock",
+    "use_mmap",
+    "vocab_only",
+];
+
+/// Vectors of some texts, in Ollama's words.
+#[derive(Debug)]
+pub struct Embed {
+    texts: Vec<Given>,
+    options: EmbedOptions,
+    start: Instant,
+}
+
+/// The vector of one text, in Ollama's older words.
+#[derive(Debug)]
+pub struct Embedding {
+    text: String,
+    options: EmbedOptions,
+}
+
+impl Wish for Embed {
+    fn read(app: &App, mut fields: Fields) -> Result<(Arc<Reader>, Self), Refusal> {
+        let start = Instant::now();
+        let reader = model(app, &mut fields)?;
+        let mut texts = fields.texts("input")?;
+        if texts.len() > TEXTS_MAX {
+            return Err(Refusal::field("input", format!("input: expected up to {TEXTS_MAX} texts")));
+        }
+        if let [text] = texts.as_slice()
+            && text.is_empty()
+        {
+            texts.clear();
+        }
+        let dim = take_dim(&mut fields, &reader)?;
+        let truncate = take_truncate(&mut fields, Truncate::ToModel)?;
+        let truncate = take_options(&mut fields, truncate)?;
+        fields.harmless(&["keep_alive"]);
+        fields.end()?;
+        let texts = texts.into_iter().map(Given::Text).collect();
+        Ok((reader, Self { texts, options: EmbedOptions { truncate, dim, ..EmbedOptions::MODEL }, start }))
+    }
+
+    fn answer(self, reader: &Reader, pass: &Pass, cancel: &AtomicBool) -> Result<String, Refusal> {
+        let made = reader.embed(pass, &inputs(&self.texts), &self.options, cancel)?;
+        let mut embeddings = String::from("[");
+        for (i, vector) in made.vectors.iter().enumerate() {
+            embeddings.push_str(if i > 0 { "," } else { "" });
+            write_vector(&mut embeddings, vector);
+        }
+        embeddings.push(']');
+        let n_tokens: usize = made.n_tokens.iter().sum();
+        let mut rest = json!({
+            "model": reader.name, "total_duration": self.start.elapsed().as_nanos() as u64, "load_duration": 0,
+            "prompt_eval_count": n_tokens,
+        });
+        if !made.cut.is_empty() {
+            rest["truncated"] = made.cut.into();
+        }
+        Ok(with_array("embeddings", &embeddings, &rest))
+    }
+}
+
+impl Wish for Embedding {
+    fn read(app: &App, mut fields: Fields) -> Result<(Arc<Reader>, Self), Refusal> {
+        let reader = model(app, &mut fields)?;
+        let text = fields.text("prompt")?.unwrap_or_default();
+        let truncate = take_options(&mut fields, Truncate::ToModel)?;
+        fields.harmless(&["keep_alive"]);
+        fields.end()?;
+        Ok((reader, Self { text, options: EmbedOptions { truncate, ..EmbedOptions::MODEL } }))
+    }
+
+    fn answer(self, reader: &Reader, pass: &Pass, cancel: &AtomicBool) -> Result<String, Refusal> {
+        if self.text.is_empty() {
+            return Ok(json!({ "embedding": [] }).to_string());
+        }
+        let mut made = reader.embed(pass, &[Input::Text(&self.text)], &self.options, cancel)?;
+        let mut embedding = String::new();
+        write_vector(&mut embedding, &made.vectors.pop().unwrap_or_default());
+        Ok(with_array("embedding", &embedding, &json!({ "truncated": !made.cut.is_empty() })))
+    }
+}
+
+/// The model that is asked, whose tag is `latest` where nobody gives one.
+fn model(app: &App, fields: &mut Fields) -> Result<Arc<Reader>, Refusal> {
+    let name = fields.text("model")?.ok_or_else(|| Refusal::field("model", "model: none given"))?;
+    let found = app.reader(Some(&name), Task::Vectors);
+    match name.strip_suffix(":latest") {
+        Some(name) if matches!(found, Err(Refusal::NotFound(_))) => app.reader(Some(name), Task::Vectors),
+        _ => found,
+    }
+}
+
+/// Takes `options`, of which `num_ctx` says how long a text may be.
+fn take_options(fields: &mut Fields, truncate: Truncate) -> Result<Truncate, Refusal> {
+    let Some(options) = fields.take("options") else { return Ok(truncate) };
+    let mut options = Fields::of("options", options)?;
+    options.unsupported("embedding_only", &[Json::Bool(true)])?;
+    options.harmless(WITHOUT_EFFECT);
+    let n_tokens = options.count("num_ctx", usize::MAX)?.filter(|&n| n > 0);
+    options.end()?;
+    Ok(match (truncate, n_tokens) {
+        (Truncate::ToModel, Some(n)) => Truncate::To(n),
+        _ => truncate,
+    })
+}
