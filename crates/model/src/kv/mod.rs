@@ -1,13 +1,21 @@
 //! What a sequence has been through: keys and values of the layers that attend, the running state of those that recur.
 //!
-//! Memory is reserved for the whole context at once and touched page by page as positions fill up, so a step allocates
-//! nothing and an unused context costs nothing. Keys and values lie as [`ingle_kernel::attn`] wants them; a layer that
-//! looks back over a window keeps only the latest blocks. A recurrent state is one position's: going back needs a copy
-//! that was made there, so a few copies are kept, made by [`Kv::checkpoint`].
+//! Keys and values lie in pages, one for each layer and block of positions, which are taken from a [`Room`] as positions fill up. A
+//! room is reserved at once and touched as it is used, so a step allocates nothing and an unused context costs nothing. A
+//! layer that looks back over a window keeps only the latest blocks. Sequences can share pages: [`Kv::held`] gives what all
+//! layers have of a block, and [`Kv::adopt`] begins a sequence with such blocks.
+//!
+//! A recurrent state is one position's: going back needs a copy that was made there, so a few copies are kept, made by
+//! [`Kv::checkpoint`]; [`Kv::state`] gives one that others can begin with.
 
-pub use ingle_kernel::attn::FORMATS;
-use ingle_kernel::attn::{self, BLOCK, Cache};
+mod room;
+
+use std::sync::Arc;
+
+use ingle_kernel::attn::{self, Cache, Page, Table};
+pub use ingle_kernel::attn::{BLOCK, FORMATS};
 use ingle_kernel::quant::{self, Format};
+pub use room::Room;
 
 use crate::config::{Config, LayerPlan};
 use crate::decoder::Runtime;
@@ -47,9 +55,15 @@ impl KvShape {
         self.window.map_or(all, |window| all.min(window.saturating_add(SLACK).div_ceil(BLOCK) + 1))
     }
 
-    /// Values of a block of keys, or of values.
-    fn block_values(&self) -> usize {
-        self.n_kv_heads * BLOCK * self.head_dim
+    /// Bytes of a page.
+    fn page_bytes(&self, format: &Format) -> usize {
+        attn::page_bytes(format, self.n_kv_heads, self.head_dim)
+    }
+
+    /// Blocks that a token at `pos` or a later one looks at and that come before it.
+    fn looked_at(&self, pos: usize) -> std::ops::Range<usize> {
+        let first = self.window.map_or(0, |window| (pos + 1).saturating_sub(window));
+        first / BLOCK..pos.div_ceil(BLOCK)
     }
 }
 
@@ -59,8 +73,6 @@ pub struct Kv {
     format: &'static Format,
     capacity: usize,
     len: usize,
-    /// The most positions there have been since the sequence was empty: what the windows' places were written up to.
-    reached: usize,
     layers: Vec<LayerState>,
     /// Positions of the copies in [`Recurrent::copies`], `usize::MAX` where there is none.
     checkpoints: [usize; CHECKPOINTS],
@@ -77,11 +89,7 @@ struct LayerState {
 #[derive(Debug)]
 struct KeysAndValues {
     shape: KvShape,
-    n_places: usize,
-    /// `(n_kv_heads, n_places)` blocks, encoded.
-    k: Vec<u8>,
-    /// The same of values.
-    v: Vec<u8>,
+    pages: Table,
 }
 
 #[derive(Debug)]
@@ -89,6 +97,32 @@ struct Recurrent {
     now: Vec<f32>,
     /// `(CHECKPOINTS, now.len())`
     copies: Vec<f32>,
+}
+
+/// What layers have of a block of positions: a page for each that attends, unless its window has left it. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pages: Arc<[Option<Page>]>,
+}
+
+/// The state of all recurrent layers behind some position. Clones share it.
+#[derive(Debug, Clone)]
+pub struct State {
+    values: Arc<[f32]>,
+}
+
+impl Held {
+    /// Bytes of the pages.
+    pub fn n_bytes(&self) -> u64 {
+        self.pages.iter().flatten().map(|page| page.bytes().len() as u64).sum()
+    }
+}
+
+impl State {
+    /// Bytes of it.
+    pub fn n_bytes(&self) -> u64 {
+        size_of_val(&*self.values) as u64
+    }
 }
 
 /// The format called `name`, if a cache of `config` can be kept in it.
@@ -112,34 +146,34 @@ pub fn format(config: &Config, name: &str) -> Result<&'static Format> {
 pub fn n_bytes(config: &Config, format: &Format, capacity: usize) -> u64 {
     let layer = |plan: &LayerPlan| {
         let StateShape { kv, recurrent } = plan.mixer.state();
-        let kv = kv.map_or(0, |kv| {
-            let values = kv.block_values() as u64 * kv.n_places(capacity) as u64;
-            2 * values / format.block as u64 * format.bytes as u64
-        });
+        let kv = kv.map_or(0, |kv| kv.page_bytes(format) as u64 * kv.n_places(capacity) as u64);
         kv + 4 * (1 + CHECKPOINTS) as u64 * recurrent as u64
     };
     config.layers.iter().map(layer).sum()
 }
 
 impl Kv {
-    /// An empty sequence of up to `capacity` positions, keys and values in `format` (see [`format()`]). The caller decides
-    /// whether [`n_bytes`] fits the machine.
+    /// An empty sequence of up to `capacity` positions, keys and values in `format` (see [`format()`]), with pages of its own. The
+    /// caller decides whether [`n_bytes`] fits the machine.
     pub fn new(config: &Config, format: &'static Format, capacity: usize) -> Self {
+        Self::within(&Room::new(config, format, capacity, 1, 0), config)
+    }
+
+    /// An empty sequence whose pages are taken from `room`, which was made for `config`.
+    pub fn within(room: &Room, config: &Config) -> Self {
         let layer = |plan: &LayerPlan| {
             let StateShape { kv, recurrent } = plan.mixer.state();
             let kv = kv.map(|shape| {
-                let n_places = shape.n_places(capacity);
-                let n = n_places * format.row_bytes(shape.block_values());
-                KeysAndValues { shape, n_places, k: vec![0; n], v: vec![0; n] }
+                let pages = room.pages(shape.page_bytes(room.format()));
+                KeysAndValues { shape, pages: Table::new(pages.clone(), shape.n_places(room.capacity())) }
             });
             let copies = vec![0.0; CHECKPOINTS * recurrent];
             LayerState { kv, recurrent: Recurrent { now: vec![0.0; recurrent], copies } }
         };
         Self {
-            format,
-            capacity,
+            format: room.format(),
+            capacity: room.capacity(),
             len: 0,
-            reached: 0,
             layers: config.layers.iter().map(layer).collect(),
             checkpoints: [usize::MAX; CHECKPOINTS],
             next_checkpoint: 0,
@@ -171,9 +205,6 @@ impl Kv {
     pub fn truncate(&mut self, len: usize) -> usize {
         if len < self.len {
             self.len = self.nearest(len);
-            if self.len == 0 {
-                self.reached = 0;
-            }
             self.return_recurrent();
         }
         self.len
@@ -200,13 +231,66 @@ impl Kv {
         } else {
             len
         };
-        // A token at `len` looks back to `len + 1 - window`; places hold what was reached last.
-        let end = self.reached.next_multiple_of(BLOCK);
-        let held = |kv: &KeysAndValues| {
-            let oldest = end.saturating_sub(kv.n_places * BLOCK);
-            kv.shape.window.map_or(0, |window| (len + 1).saturating_sub(window)) >= oldest
-        };
-        if self.layers.iter().filter_map(|layer| layer.kv.as_ref()).all(held) { len } else { 0 }
+        // Places hold what was written last, which may be a future that is gone.
+        let held = |kv: &KeysAndValues| kv.shape.looked_at(len).all(|block| kv.pages.page(block).is_some());
+        if self.attending().all(held) { len } else { 0 }
+    }
+
+    /// What all layers have of `block`, all of whose positions are held.
+    pub fn held(&self, block: usize) -> Held {
+        assert!((block + 1) * BLOCK <= self.len);
+        Held { pages: self.attending().map(|kv| kv.pages.page(block).cloned()).collect() }
+    }
+
+    /// The state of recurrent layers where the sequence is now; `None` where no layer recurs.
+    pub fn state(&self) -> Option<State> {
+        let values = self.layers.iter().flat_map(|layer| layer.recurrent.now.iter().copied());
+        self.recurs().then(|| State { values: values.collect() })
+    }
+
+    /// Whether a sequence can go on behind `n` blocks of which the last are `blocks`, from the latest back, as far as is asked for.
+    pub fn suffices<'h>(&self, n: usize, blocks: impl IntoIterator<Item = &'h Held>) -> bool {
+        let mut open = self.attending().map(|kv| kv.shape.looked_at(n * BLOCK).start).min().unwrap_or(n)..n;
+        blocks.into_iter().all(|held| {
+            let Some(block) = open.next_back() else { return true };
+            let mut layers = self.attending().zip(held.pages.iter());
+            layers.all(|(kv, page)| page.is_some() || !kv.shape.looked_at(n * BLOCK).contains(&block))
+        }) && open.is_empty()
+    }
+
+    /// Begins anew with `blocks`, all there are of a sequence's beginning, and the recurrent state behind them, both of a sequence
+    /// of the same room. They must suffice ([`Kv::suffices`]), and a model that recurs needs the state.
+    pub fn adopt<'h>(&mut self, blocks: impl IntoIterator<Item = &'h Held>, state: Option<&State>) {
+        self.forget();
+        for (block, held) in blocks.into_iter().enumerate() {
+            let layers = self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut());
+            for (kv, page) in layers.zip(held.pages.iter()) {
+                if let Some(page) = page {
+                    kv.pages.put(block, page.clone());
+                }
+            }
+            self.len = (block + 1) * BLOCK;
+        }
+        assert!(self.len <= self.capacity && state.is_some() == (self.recurs() && self.len > 0));
+        let mut values = state.map_or(&[][..], |state| &state.values);
+        for now in self.layers.iter_mut().map(|layer| &mut layer.recurrent.now) {
+            if let Some((these, rest)) = values.split_at_checked(now.len()) {
+                now.copy_from_slice(these);
+                values = rest;
+            }
+        }
+        self.checkpoint();
+    }
+
+    /// Begins anew, whatever state a step left that broke off, and gives all pages back.
+    pub fn forget(&mut self) {
+        self.len = 0;
+        self.return_recurrent();
+        self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut()).for_each(|kv| kv.pages.clear());
+    }
+
+    fn attending(&self) -> impl Iterator<Item = &KeysAndValues> {
+        self.layers.iter().filter_map(|layer| layer.kv.as_ref())
     }
 
     /// Brings recurrent layers to `self.len`, which is 0 or a checkpoint; later checkpoints are of a future that is gone.
@@ -231,7 +315,6 @@ impl Kv {
     /// Counts `n` stored positions as held.
     pub(crate) fn advance(&mut self, n: usize) {
         self.len += n;
-        self.reached = self.reached.max(self.len);
         assert!(self.len <= self.capacity);
     }
 
@@ -243,13 +326,13 @@ impl Kv {
     /// The keys and values of a layer.
     pub(crate) fn layer(&self, layer: usize) -> Cache<'_> {
         let kv = self.layers[layer].kv.as_ref().expect("a layer that attends");
-        Cache { format: self.format, k: &kv.k, v: &kv.v }
+        Cache { format: self.format, pages: &kv.pages }
     }
 
     /// Positions that a layer takes before it must have attended with them.
     pub(crate) fn slice(&self, layer: usize) -> usize {
         let kv = self.layers[layer].kv.as_ref().expect("a layer that attends");
-        if kv.n_places * BLOCK >= self.capacity { self.capacity } else { SLACK }
+        if kv.pages.n_places() * BLOCK >= self.capacity { self.capacity } else { SLACK }
     }
 
     /// Stores rows `(n, n_kv_heads * head_dim)` at positions `pos..pos + n` of a layer.
@@ -257,6 +340,6 @@ impl Kv {
         let kv = self.layers[layer].kv.as_mut().expect("a layer that attends");
         let heads = (kv.shape.n_kv_heads, kv.shape.head_dim);
         assert!(pos + k.len() / (heads.0 * heads.1) <= self.capacity);
-        attn::store(run.pool, run.kernels, self.format, heads, pos, [k, v], [&mut kv.k, &mut kv.v]);
+        attn::store(run.pool, run.kernels, self.format, heads, pos, [k, v], &mut kv.pages);
     }
 }
