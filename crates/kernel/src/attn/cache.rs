@@ -171,7 +171,7 @@ impl<'a, const BYTES: usize> Quants<'a, BYTES, true> {
     fn keys<L: Floats>(l: L, block: Lying<'a>, first: usize, room: &'a mut Factors) -> Self {
         let there = &block.bytes[first / SHARED * (2 + BYTES) * BLOCK..];
         for (scales, bytes) in room.iter_mut().zip(there.chunks((2 + BYTES) * BLOCK)) {
-            widen_scales(l, bytes, scales);
+            widen_scales(l, bytes, block.ahead, scales);
         }
         Self { scales: room, quants: &there[2 * BLOCK..], stride: 0, ahead: block.ahead }
     }
@@ -190,15 +190,18 @@ impl<'a, const BYTES: usize> Quants<'a, BYTES, false> {
         let (all, stretch) = (head_dim / SHARED, first / SHARED);
         let (there, quants) = block.bytes.split_at(2 * BLOCK * all);
         for (scales, bytes) in room.iter_mut().zip(there.chunks(2 * BLOCK).skip(stretch)) {
-            widen_scales(l, bytes, scales);
+            widen_scales(l, bytes, block.ahead, scales);
         }
         Self { scales: room, quants: &quants[BYTES * stretch..], stride: all * BYTES, ahead: block.ahead }
     }
 }
 
-/// The first `BLOCK` halves of `bytes` as floats.
+/// The first `BLOCK` halves of `bytes` as floats; those of the block that comes next are asked for.
 #[inline(always)]
-fn widen_scales<L: Floats>(l: L, bytes: &[u8], scales: &mut [f32; BLOCK]) {
+fn widen_scales<L: Floats>(l: L, bytes: &[u8], ahead: usize, scales: &mut [f32; BLOCK]) {
+    for line in [0, 64] {
+        l.prefetch(bytes.as_ptr().wrapping_add(ahead.wrapping_add(line)));
+    }
     for (scales, bytes) in scales.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
         l.store(l.load_f16(bytes), scales);
     }
