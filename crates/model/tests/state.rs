@@ -69,7 +69,7 @@ fn sequences_that_share_pages_do_not_notice() {
         let tokens = tokens(model.vocab(), 230);
         let other: Vec<u32> = tokens.iter().rev().copied().collect();
         let fresh = model.logits(&tokens, 256, 64, 1);
-        let room = model.room(256, 3, 0);
+        let room = model.room(256, 3);
         let (mut first, mut scratch) = (Kv::within(&room, &model.model.config), model.sequence(256, 64, 1).1);
         model.feed(&mut first, &mut scratch, &tokens[..2 * BLOCK]);
         let (blocks, state) = ([first.held(0), first.held(1)], first.state());
@@ -102,7 +102,7 @@ fn sequences_that_share_pages_do_not_notice() {
 fn a_block_that_a_window_left_does_not_suffice() {
     let mut n_windows = 0;
     for model in tiny_models() {
-        let room = model.room(CTX, 1, 0);
+        let room = model.room(CTX, 1);
         let (mut kv, mut scratch) = (Kv::within(&room, &model.model.config), model.sequence(CTX, 64, 1).1);
         model.feed(&mut kv, &mut scratch, &tokens(model.vocab(), 15 * BLOCK));
         let blocks: Vec<Held> = (0..15).map(|block| kv.held(block)).collect();

@@ -92,6 +92,19 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
             "Requests refused as the queue was full",
             c.n_refused.load(Relaxed),
         ),
+        (
+            "ingle_kept_blocks",
+            "gauge",
+            "Blocks of 64 tokens kept for prompts that begin the same",
+            c.n_kept_blocks.load(Relaxed) as u64,
+        ),
+        ("ingle_kept_bytes", "gauge", "Memory of them", c.n_kept_bytes.load(Relaxed)),
+        (
+            "ingle_evicted_total",
+            "counter",
+            "Blocks and states that made room for others",
+            c.n_evicted.load(Relaxed),
+        ),
         ("ingle_waiting", "gauge", "Answers that wait", c.n_waiting.load(Relaxed) as u64),
         ("ingle_running", "gauge", "Answers under way", c.n_running.load(Relaxed) as u64),
     ];

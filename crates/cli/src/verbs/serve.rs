@@ -7,7 +7,7 @@ use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_serve::{Options, Serving, serve};
 
-use super::{Verb, model_arg, model_name, text, text_arg};
+use super::{Verb, human_bytes, model_arg, model_name, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::{load, pulling, settings};
@@ -52,6 +52,16 @@ fn args(command: Command) -> Command {
                 .value_parser(clap::value_parser!(u16).range(1..=256))
                 .help("Compute up to N answers at the same time, each with a context of its own"),
         )
+        .arg(
+            Arg::new("cache-mib")
+                .long("cache-mib")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u64).range(..1 << 30))
+                .help(
+                    "Keep up to N MiB of what answers have been through, for prompts that begin the same; \
+                     default: as much as the contexts take, or a quarter of the memory left beside them",
+                ),
+        )
         .arg(text_arg(
             "api-key-file",
             "FILE",
@@ -93,9 +103,14 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let kv = env.settings.text("kv").expect("it has a default");
     let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
     let queue_max = WAITING_PER_LANE * n_lanes;
-    let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max })?;
+    let prefix_bytes = matches.get_one::<u64>("cache-mib").map(|mib| mib << 20);
+    let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max, prefix_bytes })?;
     let name = text(matches, "model-name").map_or_else(|| short_name(model), str::to_owned);
-    let about = format!("{name}, {n_lanes} answers at a time, contexts of {} tokens", engine.ctx());
+    let kept = human_bytes(engine.prefix_bytes());
+    let about = format!(
+        "{name}, {n_lanes} answers at a time, contexts of {} tokens, up to {kept} kept of them",
+        engine.ctx()
+    );
     let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));
     serve(Serving { engine, name }, options, env.interrupted.clone(), ready)
         .map_err(|e| Failure::failed(format!("{host}:{port}: {e}")))?;

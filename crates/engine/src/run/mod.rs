@@ -1,8 +1,8 @@
 //! Many answers at once: one thread owns the model's sequences and steps them together.
 //!
-//! An [`Engine`] has a fixed number of lanes, each a sequence with its cache. A [`Job`] waits in a bounded queue until a lane is free,
-//! takes the one that has been through the longest part of its prompt, and leaves between two steps when its answer ends. Each
-//! step is planned ([`crate::schedule`]), computed for all lanes at once, and then every lane that has no token left to feed chooses its
+//! An [`Engine`] has a fixed number of lanes, each a sequence with its cache. A [`Job`] waits in a bounded queue until a lane is free
+//! and leaves between two steps when its answer ends. What lanes have been through is kept in a tree of blocks ([`crate::prefix`]), so
+//! that a job begins with the longest part of its prompt that any lane has been through. Each step is planned ([`crate::schedule`]), computed for all lanes at once, and then every lane that has no token left to feed chooses its
 //! next ([`crate::answer`]). What a lane computes does not depend on its neighbours, so an answer is the one that a
 //! [`crate::session::Session`] gives.
 //!
@@ -10,31 +10,23 @@
 //! out of steps until it is; one whose caller is gone ends. A panic while a lane chooses ends that lane's answer; one while all are
 //! computed ends those that shared the step. The thread sleeps while there is nothing to do.
 
+mod lane;
+mod prefixes;
+mod stepper;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
-use ingle_model::kv::{self, Kv};
-
-use crate::answer::{Answer, Choice, Next};
 use crate::constrain::Constraint;
 use crate::error::{Error, Result};
-use crate::generate::{Event, Finish, Outcome, Overflow, fit_prompt};
-use crate::memory;
+use crate::generate::{Event, Finish, Outcome, Overflow};
 use crate::model_file::Loaded;
 use crate::sample::Params;
-use crate::schedule::{StepLimits, plan};
-use crate::session::{SessionOptions, chunk_of};
-
-/// Tokens of prompts in a step that carries answers on: at 500 tokens a second a quarter of a second.
-const PROMPT_TOKENS_BESIDE_ANSWERS: usize = 128;
-/// How long the engine waits for sinks that are not ready.
-const SINK_WAIT: Duration = Duration::from_millis(2);
+use crate::session::SessionOptions;
+use stepper::Stepper;
 
 /// How much an engine holds.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +37,9 @@ pub struct EngineOptions<'a> {
     pub n_lanes: usize,
     /// Jobs that may wait for a lane.
     pub queue_max: usize,
+    /// Bytes of what lanes have been through that are kept beyond their contexts; `None` for as much as all contexts take, or a
+    /// quarter of the memory left beside them where that is less.
+    pub prefix_bytes: Option<u64>,
 }
 
 /// What to answer, how, and to whom.
@@ -118,6 +113,12 @@ pub struct Counters {
     pub n_waiting: AtomicUsize,
     /// Lanes at work.
     pub n_running: AtomicUsize,
+    /// Blocks kept of what lanes have been through.
+    pub n_kept_blocks: AtomicUsize,
+    /// Bytes of them.
+    pub n_kept_bytes: AtomicU64,
+    /// Blocks and states that had to make room for others.
+    pub n_evicted: AtomicU64,
 }
 
 /// A model with its lanes, on a thread of its own.
@@ -126,6 +127,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     loaded: Arc<Loaded>,
     ctx: usize,
+    prefix_bytes: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -159,12 +161,12 @@ impl Engine {
     pub fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
         let stepper = Stepper::new(loaded.clone(), options)?;
         let shared = stepper.shared.clone();
-        let ctx = stepper.ctx;
+        let (ctx, prefix_bytes) = (stepper.ctx, stepper.prefixes.budget());
         let thread = std::thread::Builder::new()
             .name("ingle-engine".into())
             .spawn(move || stepper.run())
             .map_err(|source| Error::Io { file: "a thread for the engine".into(), source })?;
-        Ok(Self { shared, loaded, ctx, thread: Some(thread) })
+        Ok(Self { shared, loaded, ctx, prefix_bytes, thread: Some(thread) })
     }
 
     /// The model.
@@ -175,6 +177,11 @@ impl Engine {
     /// Positions of a lane.
     pub fn ctx(&self) -> usize {
         self.ctx
+    }
+
+    /// Bytes that may be kept of what lanes have been through.
+    pub fn prefix_bytes(&self) -> u64 {
+        self.prefix_bytes
     }
 
     /// What it has done and is doing.
@@ -224,330 +231,4 @@ impl Drop for Engine {
             let _ = thread.join();
         }
     }
-}
-
-/// A sequence and, while it has one, its answer.
-#[derive(Debug)]
-struct Lane {
-    kv: Kv,
-    /// What the sequence is to be; the cache holds the beginning of it.
-    tokens: Vec<u32>,
-    at_work: Option<AtWork>,
-    /// The step in which it was last used.
-    used: u64,
-}
-
-/// An answer under way.
-struct AtWork {
-    answer: Answer,
-    job: Job,
-    outcome: Outcome,
-    /// Whether the prompt has been through the model.
-    answers: bool,
-}
-
-impl fmt::Debug for AtWork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AtWork").field("job", &self.job).field("outcome", &self.outcome).finish()
-    }
-}
-
-impl Lane {
-    fn pending(&self) -> usize {
-        self.tokens.len() - self.kv.len()
-    }
-
-    /// How much of `prompt` it has been through; the last token's logits are always computed.
-    fn common(&self, prompt: &[u32]) -> usize {
-        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        same.min(prompt.len().saturating_sub(1)).min(self.kv.len())
-    }
-
-    /// Goes back to the first `len` tokens and on with `tail`, which is still to be fed.
-    fn set(&mut self, len: usize, tail: &[u32]) {
-        self.tokens.truncate(len);
-        self.tokens.extend_from_slice(tail);
-        self.kv.truncate(len.min(self.kv.len()));
-    }
-
-    /// Whether it can take part in a step.
-    fn is_ready(&self) -> bool {
-        self.at_work.as_ref().is_some_and(|work| work.job.sink.ready())
-    }
-}
-
-/// What the engine's thread owns.
-struct Stepper {
-    shared: Arc<Shared>,
-    loaded: Arc<Loaded>,
-    scratch: Scratch,
-    lanes: Vec<Lane>,
-    limits: StepLimits,
-    ctx: usize,
-    n_steps: u64,
-    pending: Vec<usize>,
-    plan: Vec<usize>,
-}
-
-impl Stepper {
-    fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
-        let config = &loaded.model.config;
-        let n_lanes = options.n_lanes;
-        if n_lanes == 0 {
-            return Err(Error::Input("no lane for answers, expected at least 1".into()));
-        }
-        let format = kv::format(config, options.session.kv).map_err(|e| loaded.file.model_error(e))?;
-        let chunk = chunk_of(config, &options.session).max(n_lanes);
-        let ctx = options.session.ctx.unwrap_or(config.ctx_train.min(crate::session::CTX_DEFAULT)).max(1);
-        let scratch = Scratch::bytes_per_token(config) as u64 * chunk as u64;
-        let needed = kv::n_bytes(config, format, ctx).saturating_mul(n_lanes as u64).saturating_add(scratch);
-        let available = memory::available_bytes().unwrap_or(u64::MAX).saturating_sub(loaded.packed_bytes());
-        if needed > available {
-            let what = format!("{}: {n_lanes} contexts of {ctx} tokens", loaded.file.name());
-            return Err(Error::Memory { what, needed, available });
-        }
-        let lane = |_| Lane {
-            kv: Kv::new(config, format, ctx),
-            tokens: Vec::with_capacity(ctx),
-            at_work: None,
-            used: 0,
-        };
-        let shared = Shared {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            stop: AtomicBool::new(false),
-            counters: Counters::default(),
-            queue_max: options.queue_max,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-            scratch: Scratch::new(config, chunk, loaded.n_threads()),
-            lanes: (0..n_lanes).map(lane).collect(),
-            limits: StepLimits {
-                tokens_max: chunk,
-                prompt_tokens_beside_answers: PROMPT_TOKENS_BESIDE_ANSWERS.min(chunk),
-            },
-            ctx,
-            n_steps: 0,
-            pending: Vec::with_capacity(n_lanes),
-            plan: Vec::with_capacity(n_lanes),
-            loaded,
-        })
-    }
-
-    /// Until the engine is closed and nothing is left to do.
-    fn run(mut self) {
-        while self.admit() {
-            self.end_cancelled();
-            self.step();
-        }
-    }
-
-    /// Brings waiting jobs into free lanes; sleeps while there are neither jobs nor answers. `false` when it is over.
-    fn admit(&mut self) -> bool {
-        let shared = self.shared.clone();
-        let mut queue = shared.queue();
-        loop {
-            while let Some(job) =
-                self.lanes.iter().any(|lane| lane.at_work.is_none()).then(|| queue.jobs.pop_front()).flatten()
-            {
-                shared.counters.n_waiting.store(queue.jobs.len(), Relaxed);
-                drop(queue);
-                self.begin(job);
-                queue = shared.queue();
-            }
-            let n_running = self.lanes.iter().filter(|lane| lane.at_work.is_some()).count();
-            shared.counters.n_running.store(n_running, Relaxed);
-            if n_running > 0 {
-                let is_waiting = !self.lanes.iter().any(Lane::is_ready);
-                if is_waiting {
-                    drop(shared.wake.wait_timeout(queue, SINK_WAIT).unwrap_or_else(PoisonError::into_inner));
-                }
-                return true;
-            }
-            if queue.closing {
-                return false;
-            }
-            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Gives the job the free lane that has been through most of its prompt, of several the one unused for longest.
-    fn begin(&mut self, mut job: Job) {
-        let request = (job.overflow, job.keep, job.max_tokens);
-        let cut = match fit_prompt(&job.prompt, self.ctx, request, &mut |event| job.sink.on(event)) {
-            Ok(cut) => cut,
-            Err(e) => return job.sink.end(Err(e)),
-        };
-        let prompt = cut.as_deref().unwrap_or(&job.prompt);
-        // In a step it would be everybody's error.
-        let vocab = self.loaded.model.config.vocab;
-        if let Some(id) = prompt.iter().find(|&&id| id as usize >= vocab) {
-            let why = format!("token id {id}: this model's ids end at {}", vocab - 1);
-            return job.sink.end(Err(Error::Input(why)));
-        }
-        let choice = Choice {
-            params: &job.params,
-            stop: &job.stop,
-            max_tokens: job.max_tokens,
-            logprobs: job.logprobs,
-            constraint: job.constraint.as_ref(),
-        };
-        let answer = match Answer::new(&self.loaded, &choice, prompt, self.ctx) {
-            Ok(answer) => answer,
-            Err(e) => return job.sink.end(Err(e)),
-        };
-        let free = self.lanes.iter_mut().filter(|lane| lane.at_work.is_none());
-        let lane =
-            free.max_by_key(|lane| (lane.common(prompt), u64::MAX - lane.used)).expect("a lane is free");
-        let common = lane.common(prompt);
-        lane.set(common, &prompt[common..]);
-        // A window that forgot, or a state without a checkpoint, goes back further.
-        let n_reused = lane.kv.len();
-        self.shared.counters.n_reused.fetch_add(n_reused as u64, Relaxed);
-        let outcome = Outcome { finish: Finish::Cancelled, n_prompt: prompt.len(), n_reused, n_generated: 0 };
-        lane.at_work = Some(AtWork { answer, job, outcome, answers: false });
-    }
-
-    fn end_cancelled(&mut self) {
-        let stops = self.shared.stop.load(Relaxed);
-        for lane in &mut self.lanes {
-            if lane.at_work.as_ref().is_some_and(|work| stops || work.job.cancel.load(Relaxed)) {
-                end(lane, &self.shared, Finish::Cancelled);
-            }
-        }
-    }
-
-    /// One step of the model, and of every answer that has no token left to feed.
-    fn step(&mut self) {
-        self.pending.clear();
-        self.pending.extend(self.lanes.iter().map(|lane| if lane.is_ready() { lane.pending() } else { 0 }));
-        plan(&self.pending, &self.limits, &mut self.plan);
-        self.n_steps += 1;
-        let mut stepping: Vec<(&mut Lane, usize)> =
-            self.lanes.iter_mut().zip(self.plan.iter().copied()).filter(|(_, n)| *n > 0).collect();
-        if stepping.is_empty() {
-            return;
-        }
-        // First those whose logits are wanted: their rows lie together then.
-        stepping.sort_by_key(|(lane, n)| lane.pending() != *n);
-        let n_done = stepping.iter().filter(|(lane, n)| lane.pending() == *n).count();
-        let (loaded, scratch) = (&self.loaded, &mut self.scratch);
-        let computed = catch_unwind(AssertUnwindSafe(|| {
-            loaded.file.check_unchanged()?;
-            let mut spans: Vec<Span<'_>> = stepping
-                .iter_mut()
-                .map(|(lane, n)| {
-                    let from = lane.kv.len();
-                    Span { kv: &mut lane.kv, tokens: &lane.tokens[from..from + *n], n_wanted: 1 }
-                })
-                .collect();
-            let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);
-            forward.map_err(|source| loaded.file.model_error(source))
-        }));
-        let failed = match computed {
-            Ok(Ok(())) => None,
-            Ok(Err(e)) => Some(e.to_string()),
-            Err(_) => Some("a step of the model broke off, expected logits".into()),
-        };
-        if let Some(why) = failed {
-            for (lane, _) in stepping {
-                fail(lane, &self.shared, Error::Input(why.clone()));
-            }
-            return;
-        }
-        let counters = &self.shared.counters;
-        counters.n_steps.fetch_add(1, Relaxed);
-        for (lane, n) in &mut stepping {
-            lane.used = self.n_steps;
-            lane.fed(*n, counters);
-        }
-        for first in (0..n_done).step_by(LOGITS_ROWS_MAX) {
-            let rows = first..n_done.min(first + LOGITS_ROWS_MAX);
-            let logits = loaded.model.logits(&loaded.runtime(&[]), rows.clone(), scratch);
-            let rows = logits.chunks_exact_mut(loaded.model.config.vocab).zip(&mut stepping[rows]);
-            for (row, (lane, _)) in rows {
-                let chosen = catch_unwind(AssertUnwindSafe(|| lane.choose(row, self.ctx)));
-                match chosen {
-                    Ok(Ok(None)) => _ = counters.n_generated.fetch_add(1, Relaxed),
-                    Ok(Ok(Some(finish))) => end(lane, &self.shared, finish),
-                    Ok(Err(e)) => fail(lane, &self.shared, e),
-                    Err(_) => {
-                        let why = "the choice of a token broke off, expected one";
-                        fail(lane, &self.shared, Error::Input(why.into()));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Lane {
-    /// `n` more tokens have been through the model.
-    fn fed(&mut self, n: usize, counters: &Counters) {
-        let Some(work) = self.at_work.as_mut().filter(|work| !work.answers) else { return };
-        counters.n_prompt.fetch_add(n as u64, Relaxed);
-        let (done, total) = (self.kv.len(), work.outcome.n_prompt);
-        work.job.sink.on(Event::Prompt { done: done.min(total), total });
-        if done == self.tokens.len() {
-            work.answers = true;
-            if n > 1 {
-                self.kv.checkpoint();
-            }
-        }
-    }
-
-    /// Chooses the next token and puts it on the sequence; why the answer is over, if it is.
-    fn choose(&mut self, row: &mut [f32], ctx: usize) -> Result<Option<Finish>> {
-        let work = self.at_work.as_mut().expect("a lane at work");
-        let AtWork { answer, job, outcome, .. } = work;
-        let next = answer.choose(row, |event| job.sink.on(event))?;
-        outcome.n_generated = answer.n_generated();
-        match next {
-            Next::End(finish) => return Ok(Some(finish)),
-            Next::Feed(_) if answer.is_full() => return Ok(Some(Finish::Length)),
-            Next::Feed(id) => {
-                if self.tokens.len() == ctx {
-                    let (keep, n) = (job.keep, self.tokens.len());
-                    if job.overflow == Overflow::Error || keep + 2 > n {
-                        return Ok(Some(Finish::Context));
-                    }
-                    let n_dropped = (n - keep).div_ceil(2);
-                    job.sink.on(Event::Dropped { n_tokens: n_dropped });
-                    let tail = self.tokens.split_off(keep + n_dropped);
-                    self.set(keep, &tail);
-                }
-                self.tokens.push(id);
-            }
-            Next::GoBack(n) => {
-                let len = self.tokens.len();
-                if n + job.keep.max(1) > len {
-                    return Ok(Some(Finish::Banned));
-                }
-                // The last token that stays is computed again, for its logits.
-                let last = self.tokens[len - n - 1];
-                self.set(len - n - 1, &[last]);
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Ends a lane's answer and tells its caller.
-fn end(lane: &mut Lane, shared: &Shared, finish: Finish) {
-    let Some(AtWork { mut answer, mut job, mut outcome, .. }) = lane.at_work.take() else { return };
-    // What was never computed is not part of the sequence.
-    lane.tokens.truncate(lane.kv.len());
-    shared.counters.n_ended.fetch_add(1, Relaxed);
-    outcome.n_generated = answer.n_generated();
-    outcome.finish = answer.end(finish, |event| job.sink.on(event));
-    job.sink.end(Ok(outcome));
-}
-
-/// Ends a lane's answer with an error; what it has been through is forgotten, as it may be in disorder.
-fn fail(lane: &mut Lane, shared: &Shared, error: Error) {
-    lane.set(0, &[]);
-    let Some(AtWork { job, .. }) = lane.at_work.take() else { return };
-    shared.counters.n_ended.fetch_add(1, Relaxed);
-    job.sink.end(Err(error));
 }

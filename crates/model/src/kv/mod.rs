@@ -112,6 +112,17 @@ pub struct State {
 }
 
 impl Held {
+    /// This and, for layers that it lacks, what `other` has of the same block.
+    pub fn with(&self, other: &Self) -> Self {
+        let pages = self.pages.iter().zip(other.pages.iter());
+        Self { pages: pages.map(|(page, other)| page.clone().or_else(|| other.clone())).collect() }
+    }
+
+    /// Whether it has pages of as many layers as there are.
+    pub fn is_whole(&self) -> bool {
+        self.pages.iter().all(Option::is_some)
+    }
+
     /// Bytes of the pages.
     pub fn n_bytes(&self) -> u64 {
         self.pages.iter().flatten().map(|page| page.bytes().len() as u64).sum()
@@ -204,7 +215,7 @@ impl Kv {
     /// it: windows forget, and recurrent layers return only to checkpoints. A cache of plain attention goes anywhere.
     pub fn truncate(&mut self, len: usize) -> usize {
         if len < self.len {
-            self.len = self.nearest(len);
+            self.len = self.reachable(len);
             self.return_recurrent();
         }
         self.len
@@ -224,8 +235,11 @@ impl Kv {
         }
     }
 
-    /// The largest position up to `len` from which every layer can go on.
-    fn nearest(&self, len: usize) -> usize {
+    /// The largest position up to `len` from which every layer can go on: where [`Kv::truncate`] would go.
+    pub fn reachable(&self, len: usize) -> usize {
+        if len >= self.len {
+            return self.len;
+        }
         let len = if self.recurs() {
             self.checkpoints.iter().copied().filter(|&at| at <= len).max().unwrap_or(0)
         } else {
@@ -240,6 +254,25 @@ impl Kv {
     pub fn held(&self, block: usize) -> Held {
         assert!((block + 1) * BLOCK <= self.len);
         Held { pages: self.attending().map(|kv| kv.pages.page(block).cloned()).collect() }
+    }
+
+    /// Takes the pages of `held`, which has the same tokens, in place of its own.
+    pub fn share(&mut self, block: usize, held: &Held) {
+        let layers = self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut());
+        for (kv, page) in layers.zip(held.pages.iter()) {
+            if let Some(page) = page.as_ref().filter(|_| kv.pages.page(block).is_some()) {
+                kv.pages.put(block, page.clone());
+            }
+        }
+    }
+
+    /// Tokens after which all the blocks that they filled are still there in every layer.
+    pub fn step_max(&self) -> usize {
+        let max = |kv: &KeysAndValues| match kv.pages.n_places() {
+            n if n * BLOCK >= self.capacity => self.capacity,
+            n => n.saturating_sub(2) * BLOCK,
+        };
+        self.attending().map(max).min().unwrap_or(self.capacity).max(1)
     }
 
     /// The state of recurrent layers where the sequence is now; `None` where no layer recurs.
@@ -308,7 +341,8 @@ impl Kv {
         }
     }
 
-    fn recurs(&self) -> bool {
+    /// Whether some layers recur: then a sequence can begin only where a state was kept.
+    pub fn recurs(&self) -> bool {
         self.layers.iter().any(|layer| !layer.recurrent.now.is_empty())
     }
 

@@ -15,24 +15,26 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for `n_sequences` of up to `capacity` positions, and for so many `blocks` beyond what they hold. It is reserved, not
-    /// touched.
+    /// Room for `n_sequences` of up to `capacity` positions, and for pages of `spare_bytes` beyond what they hold. It is reserved,
+    /// not touched.
     pub fn new(
         config: &Config,
         format: &'static Format,
         capacity: usize,
         n_sequences: usize,
-        blocks: usize,
+        spare_bytes: u64,
     ) -> Self {
         let mut sizes: Vec<(usize, usize)> = Vec::new();
         for shape in config.layers.iter().filter_map(|layer| layer.mixer.state().kv) {
-            let (bytes, n) = (shape.page_bytes(format), n_sequences * shape.n_places(capacity) + blocks);
+            let (bytes, n) = (shape.page_bytes(format), n_sequences * shape.n_places(capacity));
             match sizes.iter_mut().find(|(size, _)| *size == bytes) {
                 Some((_, all)) => *all += n,
                 None => sizes.push((bytes, n)),
             }
         }
-        let pages = sizes.into_iter().map(|(bytes, n)| Pages::new(n, bytes)).collect();
+        // What is kept beyond may be of one size alone.
+        let spare = |bytes: usize| (spare_bytes / bytes.max(1) as u64) as usize;
+        let pages = sizes.into_iter().map(|(bytes, n)| Pages::new(n + spare(bytes), bytes)).collect();
         Self { format, capacity, pages }
     }
 

@@ -148,9 +148,9 @@ impl Tiny {
     }
 
     /// Room for `n` sequences with f32 keys and values.
-    pub fn room(&self, ctx: usize, n: usize, blocks: usize) -> Room {
+    pub fn room(&self, ctx: usize, n: usize) -> Room {
         let format = kv::format(&self.model.config, "f32").unwrap();
-        Room::new(&self.model.config, format, ctx, n, blocks)
+        Room::new(&self.model.config, format, ctx, n, 0)
     }
 
     /// An empty sequence with f32 keys and values, and buffers for steps of `chunk` tokens.
