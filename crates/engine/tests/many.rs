@@ -1,67 +1,22 @@
 //! Many answers at once are the answers that each would be alone.
 
 mod demo;
+mod jobs;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
 use ingle_engine::Result;
-use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
-use ingle_engine::run::{Engine, EngineOptions, Job, Sink};
+use ingle_engine::generate::{Event, Finish, Outcome, Request};
+use ingle_engine::run::{Engine, EngineOptions, Sink};
 use ingle_engine::sample::Params;
 use ingle_engine::session::SessionOptions;
-
-/// What came of an answer.
-struct Said {
-    text: String,
-    outcome: Result<Outcome>,
-}
-
-/// Collects an answer.
-struct Collect {
-    text: String,
-    to: Sender<Said>,
-}
-
-impl Sink for Collect {
-    fn ready(&self) -> bool {
-        true
-    }
-
-    fn on(&mut self, event: Event<'_>) {
-        if let Event::Text(text) = event {
-            self.text.push_str(text);
-        }
-    }
-
-    fn end(self: Box<Self>, outcome: Result<Outcome>) {
-        // A caller who is gone is no error.
-        let _ = self.to.send(Said { text: self.text, outcome });
-    }
-}
-
-fn job(prompt: &[u32], params: &Params, max_tokens: usize) -> (Job, Receiver<Said>) {
-    let (to, said) = channel();
-    let job = Job {
-        prompt: prompt.to_vec(),
-        params: params.clone(),
-        stop: vec![" the".into()],
-        max_tokens,
-        logprobs: None,
-        constraint: None,
-        shown: Arc::default(),
-        overflow: Overflow::DropOldest,
-        keep: 3,
-        cancel: Arc::default(),
-        sink: Box::new(Collect { text: String::new(), to }),
-    };
-    (job, said)
-}
+use jobs::{Said, job};
 
 fn options(ctx: usize, n_lanes: usize, chunk: usize) -> EngineOptions<'static> {
     let session = SessionOptions { ctx: Some(ctx), kv: "f16", chunk: Some(chunk) };
-    EngineOptions { session, n_lanes, queue_max: 100 }
+    EngineOptions { session, n_lanes, queue_max: 100, prefix_bytes: Some(1 << 20) }
 }
 
 const PROMPTS: [&str; 7] = [

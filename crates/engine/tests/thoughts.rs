@@ -240,7 +240,11 @@ fn many_answers_think_each_for_itself() {
     let form = form.after_thoughts(hermes(), Some(&SENTENCE));
     let prompt = demo::encode(&loaded, "Once upon a time there was");
     let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: Some(64) };
-    let engine = Engine::new(loaded.clone(), &EngineOptions { session, n_lanes: 4, queue_max: 100 }).unwrap();
+    let engine = Engine::new(
+        loaded.clone(),
+        &EngineOptions { session, n_lanes: 4, queue_max: 100, prefix_bytes: None },
+    )
+    .unwrap();
     let params = |seed| Params { temperature: 1.0, seed, ..Params::GREEDY };
     let said: Vec<_> = (0..8)
         .map(|seed| {

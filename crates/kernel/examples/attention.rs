@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use ingle_kernel::attn::{BLOCK, Cache, FORMATS, Queries, Shape, attend};
+use ingle_kernel::attn::{BLOCK, Cache, FORMATS, Pages, Queries, Shape, Table, attend, page_bytes};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant;
 use ingle_kernel::simd::Kernels;
@@ -34,9 +34,16 @@ fn main() {
             for (n_heads, n_kv_heads, head_dim) in SHAPES {
                 let scale = 0.1;
                 let shape = Shape { n_heads, n_kv_heads, head_dim, scale, window: None, softcap: None };
-                let n = format.row_bytes(n_pos.next_multiple_of(BLOCK) * n_kv_heads * head_dim);
-                // Any bytes do, as long as they are finite: 0x11 makes small numbers in every format.
-                let caches = vec![vec![0x11u8; n]; 2 * LAYERS];
+                let (n_blocks, page) = (n_pos.div_ceil(BLOCK), page_bytes(format, n_kv_heads, head_dim));
+                let pages = Pages::new(LAYERS * n_blocks, page);
+                let mut caches: Vec<_> = (0..LAYERS).map(|_| Table::new(pages.clone(), n_blocks)).collect();
+                // Block for block, as a model fills them.
+                for (block, table) in (0..n_blocks).flat_map(|block| (0..LAYERS).map(move |i| (block, i))) {
+                    let mut page = pages.take().expect("room for all");
+                    // Any bytes do, as long as they are finite: 0x11 makes small numbers in every format.
+                    page.bytes_mut().expect("a page of its own").fill(0x11);
+                    caches[table].put(block, page);
+                }
                 let mut scratch = vec![0.0; pool.n_threads() * shape.scratch_len()];
                 let mut time = |n_tokens: usize| {
                     let q = vec![0.1; n_tokens * n_heads * head_dim];
@@ -44,8 +51,8 @@ fn main() {
                     let (begin, mut seconds) = (Instant::now(), f64::INFINITY);
                     while begin.elapsed().as_secs_f64() < 0.3 {
                         let start = Instant::now();
-                        for kv in caches.as_chunks::<2>().0 {
-                            let cache = Cache { format, k: &kv[0], v: &kv[1] };
+                        for pages in &caches {
+                            let cache = Cache { format, pages };
                             let queries = Queries { first_pos: n_pos - n_tokens, q: &q, sinks: None };
                             attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out);
                         }
@@ -58,7 +65,7 @@ fn main() {
                 println!(
                     "{tier:8} {:6} {n_heads:3} / {n_kv_heads} of {head_dim:3} {:8.1} {:11.1}",
                     format.name,
-                    2.0 * n as f64 / one / 1e9,
+                    (n_blocks * page) as f64 / one / 1e9,
                     macs as f64 / many / 1e9
                 );
             }

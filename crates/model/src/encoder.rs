@@ -9,7 +9,7 @@
 //!
 //! Left out: encoders with norms before the blocks, windows or biases by distance; heads with more than one label.
 
-use ingle_kernel::attn::{BLOCK, Cache, Queries, Shape, attend, store};
+use ingle_kernel::attn::{BLOCK, Cache, Pages, Queries, Shape, Table, attend, page_bytes, store};
 use ingle_kernel::mat::Mat;
 use ingle_kernel::ops;
 use ingle_kernel::quant;
@@ -90,7 +90,7 @@ pub struct Scratch {
     /// Where each text of the last step begins, and the end of the last.
     starts: Vec<usize>,
     /// Keys and values of one text.
-    kv: [Vec<u8>; 2],
+    kv: Table,
     /// Queries and results of a tile. `(n_heads, tokens of the tile, head_dim)`
     tile: [Vec<f32>; 2],
     /// What [`attend`] needs.
@@ -307,13 +307,10 @@ impl Layer {
         }
         for ends in s.starts.windows(2) {
             let (first, n) = (ends[0], ends[1] - ends[0]);
-            let n_bytes = n_kv_heads * n.div_ceil(BLOCK) * quant::F32.row_bytes(BLOCK * head_dim);
-            let [cache_k, cache_v] = s.kv.each_mut().map(|bytes| &mut bytes[..n_bytes]);
             let rows = first * kv_dim..(first + n) * kv_dim;
             let given = [&k[rows.clone()], &v[rows]];
-            let into = [&mut *cache_k, &mut *cache_v];
-            store(run.pool, run.kernels, &quant::F32, (n_kv_heads, head_dim), 0, given, into);
-            let cache = Cache { format: &quant::F32, k: cache_k, v: cache_v };
+            store(run.pool, run.kernels, &quant::F32, (n_kv_heads, head_dim), 0, given, &mut s.kv);
+            let cache = Cache { format: &quant::F32, pages: &s.kv };
             let rows = first * q_dim..(first + n) * q_dim;
             let tile = tile_tokens(self.shape) * q_dim;
             for (q, out) in q[rows.clone()].chunks(tile).zip(heads[rows].chunks_mut(tile)) {
@@ -391,14 +388,14 @@ impl Scratch {
         let config = &encoder.config;
         let shapes = || encoder.layers.iter().map(|layer| layer.shape);
         let most = |of: fn(Shape) -> usize| shapes().map(of).max().unwrap_or(0);
-        let kv = tokens_max.min(config.ctx_train).div_ceil(BLOCK)
-            * most(|s| s.n_kv_heads * quant::F32.row_bytes(BLOCK * s.head_dim));
+        let n_blocks = tokens_max.min(config.ctx_train).div_ceil(BLOCK);
+        let pages = Pages::new(n_blocks, most(|s| page_bytes(&quant::F32, s.n_kv_heads, s.head_dim)));
         let tile = most(|s| tile_tokens(s) * s.n_heads * s.head_dim);
         let thread = most(|s| tiled(s, tile_tokens(s)).scratch_len());
         Self {
             rows: scratch::Scratch::new(config, tokens_max, n_threads),
             starts: vec![0],
-            kv: [vec![0; kv], vec![0; kv]],
+            kv: Table::new(pages, n_blocks),
             tile: [vec![0.0; tile], vec![0.0; tile]],
             threads: vec![0.0; n_threads * thread],
         }

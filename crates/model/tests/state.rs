@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Tiny, tiny_models};
-use ingle_model::kv::Kv;
+use ingle_model::kv::{BLOCK, Held, Kv};
 
 const CTX: usize = 1024;
 
@@ -61,6 +61,56 @@ fn a_checkpoint_saves_the_way() {
         assert!(kv.truncate(110) >= 100, "{}", model.name);
         assert_eq!(kv.truncate(100), 100, "{}", model.name);
     }
+}
+
+#[test]
+fn sequences_that_share_pages_do_not_notice() {
+    for model in tiny_models() {
+        let tokens = tokens(model.vocab(), 230);
+        let other: Vec<u32> = tokens.iter().rev().copied().collect();
+        let fresh = model.logits(&tokens, 256, 64, 1);
+        let room = model.room(256, 3);
+        let (mut first, mut scratch) = (Kv::within(&room, &model.model.config), model.sequence(256, 64, 1).1);
+        model.feed(&mut first, &mut scratch, &tokens[..2 * BLOCK]);
+        let (blocks, state) = ([first.held(0), first.held(1)], first.state());
+        let held = room.n_bytes();
+        let mut second = Kv::within(&room, &model.model.config);
+        // Of its window a layer has what is looked at.
+        let from: Vec<&Held> = blocks.iter().collect();
+        assert!(first.suffices(2, blocks.iter().rev()), "{}", model.name);
+        second.adopt(from.iter().copied(), state.as_ref());
+        assert_eq!((second.len(), room.n_bytes()), (2 * BLOCK, held), "{}: nothing is copied", model.name);
+
+        // Both go on, each its own way, and the first one comes back into what both have.
+        let logits = model.feed(&mut second, &mut scratch, &tokens[2 * BLOCK..180]);
+        assert!(logits == fresh[2 * BLOCK * model.vocab()..180 * model.vocab()], "{}", model.name);
+        let at = first.truncate(100);
+        model.feed(&mut first, &mut scratch, &tokens[at..100]);
+        model.feed(&mut first, &mut scratch, &other[..50]);
+        let logits = model.feed(&mut second, &mut scratch, &tokens[180..]);
+        assert!(logits == fresh[180 * model.vocab()..], "{}", model.name);
+        let mut third = Kv::within(&room, &model.model.config);
+        third.adopt(from, state.as_ref());
+        let logits = model.feed(&mut third, &mut scratch, &tokens[2 * BLOCK..]);
+        assert!(logits == fresh[2 * BLOCK * model.vocab()..], "{}", model.name);
+        drop((first, second, third, blocks));
+        assert_eq!(room.n_bytes(), 0, "{}: all pages came back", model.name);
+    }
+}
+
+#[test]
+fn a_block_that_a_window_left_does_not_suffice() {
+    let mut n_windows = 0;
+    for model in tiny_models() {
+        let room = model.room(CTX, 1);
+        let (mut kv, mut scratch) = (Kv::within(&room, &model.model.config), model.sequence(CTX, 64, 1).1);
+        model.feed(&mut kv, &mut scratch, &tokens(model.vocab(), 15 * BLOCK));
+        let blocks: Vec<Held> = (0..15).map(|block| kv.held(block)).collect();
+        let suffices = |n: usize| kv.suffices(n, blocks[..n].iter().rev());
+        assert!(suffices(15) && suffices(0), "{}", model.name);
+        n_windows += usize::from(!suffices(3));
+    }
+    assert!(n_windows > 0, "a model with windows is among them");
 }
 
 #[test]

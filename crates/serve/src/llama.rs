@@ -159,6 +159,13 @@ static ROWS: &[Row<Counters>] = &[
     counter("ingle_generated_tokens_total", "Tokens chosen", |c| c.n_generated.load(Relaxed)),
     counter("ingle_answers_total", "Answers ended", |c| c.n_ended.load(Relaxed)),
     counter("ingle_refused_total", "Requests refused as the queue was full", |c| c.n_refused.load(Relaxed)),
+    gauge("ingle_kept_blocks", "Blocks of 64 tokens kept for prompts that begin the same", |c| {
+        c.n_kept_blocks.load(Relaxed) as u64
+    }),
+    gauge("ingle_kept_bytes", "Memory of them", |c| c.n_kept_bytes.load(Relaxed)),
+    counter("ingle_evicted_total", "Blocks and states that made room for others", |c| {
+        c.n_evicted.load(Relaxed)
+    }),
     gauge("ingle_waiting", "Answers that wait", |c| c.n_waiting.load(Relaxed) as u64),
     gauge("ingle_running", "Answers under way", |c| c.n_running.load(Relaxed) as u64),
 ];

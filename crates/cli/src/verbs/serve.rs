@@ -13,7 +13,7 @@ use ingle_engine::session::SessionOptions;
 use ingle_kernel::par::Pool;
 use ingle_serve::{Limits, Model, Options, Serving, serve};
 
-use super::{Verb, model_arg, text, text_arg};
+use super::{Verb, human_bytes, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::{descriptors, load, model_ref, pulling, settings};
@@ -70,6 +70,16 @@ fn args(command: Command) -> Command {
                 .value_parser(clap::value_parser!(u32).range(1..))
                 .help("End an answer, with an error, that is not complete so long after it was asked for; default: never"),
         )
+        .arg(
+            Arg::new("cache-mib")
+                .long("cache-mib")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u64).range(..1 << 30))
+                .help(
+                    "Keep up to N MiB, of each model, of what answers have been through, for prompts that begin the same; \
+                     default: as much as the contexts take, or a quarter of the memory left beside them",
+                ),
+        )
         .arg(text_arg(
             "api-key-file",
             "FILE",
@@ -118,7 +128,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     env.catch_ctrl_c();
     let kv = env.settings.text("kv").expect("it has a default");
     let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
-    let engine = EngineOptions { session, n_lanes, queue_max: WAITING_PER_LANE * n_lanes };
+    let prefix_bytes = matches.get_one::<u64>("cache-mib").map(|mib| mib << 20);
+    let engine = EngineOptions { session, n_lanes, queue_max: WAITING_PER_LANE * n_lanes, prefix_bytes };
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let pool = Arc::new(Pool::new(env.n_threads()));
     let mut serving = Vec::new();
@@ -134,7 +145,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             Model::Reader(embedder)
         } else {
             let engine = Engine::new(Arc::new(Loaded::load_on(pool.clone(), file, &options)?), &engine)?;
-            about.push(format!("{name} (contexts of {} tokens)", engine.ctx()));
+            let kept = human_bytes(engine.prefix_bytes());
+            about.push(format!("{name} (contexts of {} tokens, up to {kept} kept of them)", engine.ctx()));
             Model::Writer(engine)
         };
         serving.push(Serving { model, name });

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::cache::{CacheFormat, Factors, Matrix};
+use super::cache::{CacheFormat, Factors, Lying, Matrix};
 use super::{BLOCK, Shape};
 use crate::ops::{exp, fold, softcap};
 use crate::simd::floats::Floats;
@@ -31,6 +31,8 @@ pub struct Block<'a> {
     pub k: &'a [u8],
     /// `(BLOCK, head_dim)`
     pub v: &'a [u8],
+    /// How far behind both the keys and values lie that come next, around the end of addresses if need be.
+    pub ahead: usize,
     /// Position of the first query.
     pub first_pos: usize,
     /// Queries times [`Shape::scale`]; rows are the heads of a group for one position, then for the next. `(strips, rows)`
@@ -112,7 +114,7 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
     running.weights[first..end].as_flattened_mut().fill(0.0);
     for (strip, queries) in block.queries.chunks_exact(all).enumerate() {
         let dims = BLOCK.min(head_dim - strip * BLOCK);
-        let keys = C::keys(l, block.k, strip * BLOCK, &mut room);
+        let keys = C::keys(l, Lying { bytes: block.k, ahead: block.ahead }, strip * BLOCK, &mut room);
         if few {
             let scores = &mut running.weights[first..end];
             product::<L, _, false>(l, &queries[first..end], 0..dims, keys, BLOCK, scores);
@@ -141,7 +143,8 @@ pub(crate) fn attend<L: Floats, C: CacheFormat>(l: L, block: &Block<'_>, running
 
     for (strip, sums) in running.found.sums.chunks_exact_mut(all).enumerate() {
         let dims = BLOCK.min(head_dim - strip * BLOCK);
-        let values = C::values(l, block.v, head_dim, strip * BLOCK, &mut room);
+        let values =
+            C::values(l, Lying { bytes: block.v, ahead: block.ahead }, head_dim, strip * BLOCK, &mut room);
         if few {
             let weights = &running.weights[first..end];
             mix::<L, _, false>(l, block, first..end, weights, values, dims, &mut sums[first..end]);
@@ -259,7 +262,7 @@ fn mul_add<L: Floats>(a: f32, b: f32, c: f32) -> f32 {
     if L::FUSES { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `(rows, width)` of keys or values as floats, and what lies a block behind is asked for.
+/// `(rows, width)` of keys or values as floats, and those that come next are asked for.
 #[inline(always)]
 fn widen<L: Floats, M: Matrix>(
     l: L,

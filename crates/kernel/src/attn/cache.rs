@@ -6,7 +6,7 @@
 //! number of bytes.
 //!
 //! Nothing is decoded in advance: 16 values become floats in a register where a product needs them, or are put into the first-level
-//! cache for the many rows of a prompt, while the same values of the block behind are asked for. An f16 scale times a quant of up to 8
+//! cache for the many rows of a prompt, while the same values of the block that comes next are asked for. An f16 scale times a quant of up to 8
 //! bits has 19 bits at most: it is a float, and nothing is rounded.
 
 use super::BLOCK;
@@ -45,11 +45,11 @@ pub(crate) trait CacheFormat {
     type Values<'a>: Matrix;
 
     /// `(BLOCK, BLOCK)` from dimension `first` on, a multiple of `BLOCK`, of a block of keys, or as many rows as there are.
-    fn keys<'a, L: Floats>(l: L, block: &'a [u8], first: usize, room: &'a mut Factors) -> Self::Keys<'a>;
+    fn keys<'a, L: Floats>(l: L, block: Lying<'a>, first: usize, room: &'a mut Factors) -> Self::Keys<'a>;
     /// `(BLOCK, BLOCK)` from dimension `first` on of a block of values of `head_dim`, or as many columns as there are.
     fn values<'a, L: Floats>(
         l: L,
-        block: &'a [u8],
+        block: Lying<'a>,
         head_dim: usize,
         first: usize,
         room: &'a mut Factors,
@@ -59,6 +59,14 @@ pub(crate) trait CacheFormat {
     fn encode(format: &Format, x: &[f32], out: &mut [u8]) {
         format.quantize.expect("formats of caches can be encoded")(x, None, out);
     }
+}
+
+/// A head's block of keys or of values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lying<'a> {
+    pub bytes: &'a [u8],
+    /// How far behind it the block lies that comes next, around the end of addresses if need be.
+    pub ahead: usize,
 }
 
 /// Room for the scales of `BLOCK` dimensions as floats.
@@ -72,7 +80,7 @@ pub(crate) trait Matrix: Copy {
     fn tail<L: Floats>(self, _: L, _row: usize, _column: usize, _n: usize) -> L::F {
         unreachable!("formats with scales have whole vectors");
     }
-    /// Asks for what lies a block behind the values that [`Matrix::lanes`] reads.
+    /// Asks for what [`Matrix::lanes`] will read of the block that comes next.
     fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize);
 }
 
@@ -96,13 +104,13 @@ pub(crate) struct Plain<'a, const BYTES: usize> {
     bytes: &'a [u8],
     /// Values from row to row.
     stride: usize,
-    block_bytes: usize,
+    ahead: usize,
 }
 
 impl<'a, const BYTES: usize> Plain<'a, BYTES> {
     #[inline(always)]
-    fn new(block: &'a [u8], first: usize, stride: usize) -> Self {
-        Self { bytes: &block[BYTES * first..], stride, block_bytes: block.len() }
+    fn new(block: Lying<'a>, first: usize, stride: usize) -> Self {
+        Self { bytes: &block.bytes[BYTES * first..], stride, ahead: block.ahead }
     }
 
     /// 16 values.
@@ -136,9 +144,9 @@ impl<const BYTES: usize> Matrix for Plain<'_, BYTES> {
 
     #[inline(always)]
     fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
-        let at = BYTES * (row * self.stride + 16 * column) + self.block_bytes;
+        let at = (BYTES * (row * self.stride + 16 * column)).wrapping_add(self.ahead);
         for line in (0..BYTES * 16 * C).step_by(64) {
-            l.prefetch(self.bytes.as_ptr().wrapping_add(at + line));
+            l.prefetch(self.bytes.as_ptr().wrapping_add(at.wrapping_add(line)));
         }
     }
 }
@@ -154,18 +162,18 @@ pub(crate) struct Quants<'a, const BYTES: usize, const KEYS: bool> {
     quants: &'a [u8],
     /// Bytes from row to row.
     stride: usize,
-    block_bytes: usize,
+    ahead: usize,
 }
 
 impl<'a, const BYTES: usize> Quants<'a, BYTES, true> {
     /// Of keys the scales of a stretch lie before its quants.
     #[inline(always)]
-    fn keys<L: Floats>(l: L, block: &'a [u8], first: usize, room: &'a mut Factors) -> Self {
-        let there = &block[first / SHARED * (2 + BYTES) * BLOCK..];
+    fn keys<L: Floats>(l: L, block: Lying<'a>, first: usize, room: &'a mut Factors) -> Self {
+        let there = &block.bytes[first / SHARED * (2 + BYTES) * BLOCK..];
         for (scales, bytes) in room.iter_mut().zip(there.chunks((2 + BYTES) * BLOCK)) {
-            widen_scales(l, bytes, scales);
+            widen_scales(l, bytes, block.ahead, scales);
         }
-        Self { scales: room, quants: &there[2 * BLOCK..], stride: 0, block_bytes: block.len() }
+        Self { scales: room, quants: &there[2 * BLOCK..], stride: 0, ahead: block.ahead }
     }
 }
 
@@ -174,28 +182,26 @@ impl<'a, const BYTES: usize> Quants<'a, BYTES, false> {
     #[inline(always)]
     fn values<L: Floats>(
         l: L,
-        block: &'a [u8],
+        block: Lying<'a>,
         head_dim: usize,
         first: usize,
         room: &'a mut Factors,
     ) -> Self {
         let (all, stretch) = (head_dim / SHARED, first / SHARED);
-        let (there, quants) = block.split_at(2 * BLOCK * all);
+        let (there, quants) = block.bytes.split_at(2 * BLOCK * all);
         for (scales, bytes) in room.iter_mut().zip(there.chunks(2 * BLOCK).skip(stretch)) {
-            widen_scales(l, bytes, scales);
+            widen_scales(l, bytes, block.ahead, scales);
         }
-        Self {
-            scales: room,
-            quants: &quants[BYTES * stretch..],
-            stride: all * BYTES,
-            block_bytes: block.len(),
-        }
+        Self { scales: room, quants: &quants[BYTES * stretch..], stride: all * BYTES, ahead: block.ahead }
     }
 }
 
-/// The first `BLOCK` halves of `bytes` as floats.
+/// The first `BLOCK` halves of `bytes` as floats; those of the block that comes next are asked for.
 #[inline(always)]
-fn widen_scales<L: Floats>(l: L, bytes: &[u8], scales: &mut [f32; BLOCK]) {
+fn widen_scales<L: Floats>(l: L, bytes: &[u8], ahead: usize, scales: &mut [f32; BLOCK]) {
+    for line in [0, 64] {
+        l.prefetch(bytes.as_ptr().wrapping_add(ahead.wrapping_add(line)));
+    }
     for (scales, bytes) in scales.as_chunks_mut().0.iter_mut().zip(bytes.as_chunks().0) {
         l.store(l.load_f16(bytes), scales);
     }
@@ -242,7 +248,7 @@ impl<const BYTES: usize, const KEYS: bool> Matrix for Quants<'_, BYTES, KEYS> {
     fn ask_ahead<L: Floats, const C: usize>(self, l: L, row: usize, column: usize) {
         let (at, upper) = self.at(row, column);
         if !upper {
-            l.prefetch(self.quants.as_ptr().wrapping_add(at + self.block_bytes));
+            l.prefetch(self.quants.as_ptr().wrapping_add(at.wrapping_add(self.ahead)));
         }
     }
 }
@@ -262,7 +268,7 @@ macro_rules! plain {
             #[inline(always)]
             fn keys<'a, L: Floats>(
                 _: L,
-                block: &'a [u8],
+                block: Lying<'a>,
                 first: usize,
                 _: &'a mut Factors,
             ) -> Plain<'a, $bytes> {
@@ -272,7 +278,7 @@ macro_rules! plain {
             #[inline(always)]
             fn values<'a, L: Floats>(
                 _: L,
-                block: &'a [u8],
+                block: Lying<'a>,
                 head_dim: usize,
                 first: usize,
                 _: &'a mut Factors,
@@ -308,7 +314,7 @@ macro_rules! quants {
             #[inline(always)]
             fn keys<'a, L: Floats>(
                 l: L,
-                block: &'a [u8],
+                block: Lying<'a>,
                 first: usize,
                 room: &'a mut Factors,
             ) -> Quants<'a, $bytes, true> {
@@ -318,7 +324,7 @@ macro_rules! quants {
             #[inline(always)]
             fn values<'a, L: Floats>(
                 l: L,
-                block: &'a [u8],
+                block: Lying<'a>,
                 head_dim: usize,
                 first: usize,
                 room: &'a mut Factors,

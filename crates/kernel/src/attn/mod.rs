@@ -9,15 +9,16 @@
 //!
 //! A head of keys and values meets all the queries that share it (arXiv 2305.13245), of several tokens at once where there
 //! are several: `block` has the arithmetic, compiled for every tier, `cache` how keys and values lie, `tile` what a thread
-//! does. Per layer keys are `(n_kv_heads, blocks)` of such blocks, and values as many, so that a head's whole past is one long
-//! read. Block `b` of positions lies in place `b % blocks`: a layer that looks back only over a window keeps only the latest.
+//! does. What a layer has of a block of positions is a page, which several sequences can share (`pages`).
 
 pub(crate) mod block;
 pub(crate) mod cache;
+mod pages;
 mod tile;
 
 use block::{Block, Running};
 pub use cache::FORMATS;
+pub use pages::{Page, Pages, Table};
 use tile::Work;
 
 use crate::par::{Disjoint, Pool};
@@ -96,10 +97,8 @@ impl Shape {
 pub struct Cache<'a> {
     /// Format of both, one of [`FORMATS`].
     pub format: &'static Format,
-    /// `(n_kv_heads, blocks)` blocks of `BLOCK * head_dim` values.
-    pub k: &'a [u8],
-    /// As many of values.
-    pub v: &'a [u8],
+    /// Where they lie.
+    pub pages: &'a Table,
 }
 
 /// The tokens that attend: consecutive positions of one sequence.
@@ -125,11 +124,15 @@ pub(crate) struct CacheKernel {
 /// Tokens from which on it pays to wake other threads for encoding them.
 const TOKENS_TO_SHARE: usize = 8;
 
-/// Encodes rows of keys and of values, `(n_tokens, n_kv_heads * head_dim)` each, as the positions from `pos` on of a cache that
-/// lies as [`Cache`] has it.
+/// Bytes of the page of a layer.
+pub fn page_bytes(format: &Format, n_kv_heads: usize, head_dim: usize) -> usize {
+    2 * n_kv_heads * format.row_bytes(BLOCK * head_dim)
+}
+
+/// Encodes rows of keys and of values, `(n_tokens, n_kv_heads * head_dim)` each, as the positions from `pos` on.
 ///
 /// # Panics
-/// When `format` is none of [`FORMATS`] or the cache has no whole block for each head.
+/// When `format` is none of [`FORMATS`], pages are smaller than [`page_bytes`], or what comes before `pos` in its block is not there.
 pub fn store(
     pool: &Pool,
     kernels: &Kernels,
@@ -137,30 +140,33 @@ pub fn store(
     (n_kv_heads, head_dim): (usize, usize),
     pos: usize,
     [k, v]: [&[f32]; 2],
-    [cache_k, cache_v]: [&mut [u8]; 2],
+    pages: &mut Table,
 ) {
     let kernel = kernels.cache_kernel(format);
     let block_bytes = format.row_bytes(BLOCK * head_dim);
-    let n_places = cache_k.len() / (n_kv_heads * block_bytes);
     let row = n_kv_heads * head_dim;
     let n_tokens = k.len() / row;
-    let (cache_k, cache_v) = (Disjoint::new(cache_k), Disjoint::new(cache_v));
-    let store_head = |head: usize| {
-        for (t, (k, v)) in k.chunks_exact(row).zip(v.chunks_exact(row)).enumerate() {
-            let (place, slot) = ((pos + t) / BLOCK % n_places, (pos + t) % BLOCK);
-            let at = (head * n_places + place) * block_bytes;
-            let values = head * head_dim..(head + 1) * head_dim;
-            // SAFETY: a head's blocks belong to one task alone.
-            let k_block = unsafe { cache_k.part(at, block_bytes) };
-            // SAFETY: the same.
-            let v_block = unsafe { cache_v.part(at, block_bytes) };
-            (kernel.store)(format, slot, [&k[values.clone()], &v[values]], [k_block, v_block]);
+    let mut first = 0;
+    while first < n_tokens {
+        let (block, slot) = ((pos + first) / BLOCK, (pos + first) % BLOCK);
+        let n = (n_tokens - first).min(BLOCK - slot);
+        let page = pages.writable(block, slot);
+        let page = &mut page[..2 * n_kv_heads * block_bytes];
+        let [k, v] = [k, v].map(|rows| &rows[first * row..(first + n) * row]);
+        let store_head = |head: usize, both: &mut [u8]| {
+            let (k_block, v_block) = both.split_at_mut(block_bytes);
+            for (t, (k, v)) in k.chunks_exact(row).zip(v.chunks_exact(row)).enumerate() {
+                let [k, v] = [k, v].map(|row| &row[head * head_dim..(head + 1) * head_dim]);
+                (kernel.store)(format, slot + t, [k, v], [&mut *k_block, &mut *v_block]);
+            }
+        };
+        if n < TOKENS_TO_SHARE {
+            let heads = page.chunks_exact_mut(2 * block_bytes).enumerate();
+            heads.for_each(|(head, both)| store_head(head, both));
+        } else {
+            pool.for_rows(page, 2 * block_bytes, store_head);
         }
-    };
-    if n_tokens < TOKENS_TO_SHARE {
-        (0..n_kv_heads).for_each(store_head);
-    } else {
-        pool.run(n_kv_heads, |head, _| store_head(head));
+        first += n;
     }
 }
 
@@ -169,7 +175,7 @@ pub fn store(
 /// `out` is `(n_tokens, n_heads * head_dim)`; `scratch` has [`Shape::scratch_len`] floats per thread of the pool.
 ///
 /// # Panics
-/// When the cache has fewer blocks than the queries see, or a format that is none of [`FORMATS`].
+/// When a block that the queries see is not there, or for a format that is none of [`FORMATS`].
 pub fn attend(
     pool: &Pool,
     kernels: &Kernels,
@@ -187,12 +193,8 @@ pub fn attend(
     assert_eq!((queries.q.len(), out.len()), (n_tokens * row, n_tokens * row));
     assert!(scratch.len() >= pool.n_threads() * shape.scratch_len());
     let block_bytes = cache.format.row_bytes(BLOCK * shape.head_dim);
-    let n_places = cache.k.len() / (shape.n_kv_heads * block_bytes);
-    let first_pos = queries.first_pos;
-    let n_seen = (first_pos + n_tokens).div_ceil(BLOCK) - shape.first_seen(first_pos) / BLOCK;
-    assert!(n_seen <= n_places && cache.v.len() == cache.k.len());
     let kernel = kernels.cache_kernel(cache.format);
-    let work = Work { shape, cache, kernel, n_places, block_bytes, n_tokens, queries };
+    let work = Work { shape, cache, kernel, block_bytes, n_tokens, queries };
 
     let unaligned = scratch.as_ptr().align_offset(4 * LINE).min(LINE);
     let scratch = &mut scratch[unaligned..];
@@ -270,6 +272,16 @@ mod tests {
         Shape { n_heads, n_kv_heads, head_dim, scale: 0.3, window: None, softcap: None }
     }
 
+    /// An empty one, whose pages look like NaNs where they were never written, and don't lie one behind the other.
+    fn table(format: &Format, shape: Shape, n_places: usize) -> Table {
+        let pages = Pages::new(n_places, page_bytes(format, shape.n_kv_heads, shape.head_dim));
+        let mut all: Vec<Page> = (0..n_places).filter_map(|_| pages.take()).collect();
+        all.iter_mut().for_each(|page| page.bytes_mut().unwrap().fill(0xff));
+        all.sort_by_key(|page| page.bytes().as_ptr().addr() % 7);
+        drop(all);
+        Table::new(pages, n_places)
+    }
+
     /// Keys and values of `first` tokens and then steps of `chunk`, each storing its own just before it attends, in a cache of
     /// `n_places` blocks.
     fn run_behind(
@@ -286,18 +298,16 @@ mod tests {
         let (row, kv_row) = (shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
         let mut scratch = vec![f32::NAN; n_threads * shape.scratch_len()];
         let mut out = vec![0.0; q.len()];
-        // What was never written may look like a NaN.
-        let n = n_places * format.row_bytes(BLOCK * kv_row);
-        let (mut cache_k, mut cache_v) = (vec![0xff; n], vec![0xff; n]);
+        let mut table = table(format, shape, n_places);
         let n_pos = q.len() / row;
         let mut pos = 0;
         while pos < n_pos {
             let end = n_pos.min(if pos < first { first } else { pos + chunk });
             let rows = [&k[pos * kv_row..end * kv_row], &v[pos * kv_row..end * kv_row]];
             let heads = (shape.n_kv_heads, shape.head_dim);
-            store(&pool, &kernels, format, heads, pos, rows, [&mut cache_k, &mut cache_v]);
+            store(&pool, &kernels, format, heads, pos, rows, &mut table);
             if pos >= first {
-                let cache = Cache { format, k: &cache_k, v: &cache_v };
+                let cache = Cache { format, pages: &table };
                 let queries = Queries { first_pos: pos, q: &q[pos * row..end * row], sinks };
                 attend(&pool, &kernels, shape, cache, queries, &mut scratch, &mut out[pos * row..end * row]);
             }

@@ -15,8 +15,7 @@ pub(super) struct Work<'a> {
     pub shape: Shape,
     pub cache: Cache<'a>,
     pub kernel: CacheKernel,
-    /// Blocks of a head in the cache, and their bytes.
-    pub n_places: usize,
+    /// Of a head's keys, or values.
     pub block_bytes: usize,
     pub n_tokens: usize,
     pub queries: Queries<'a>,
@@ -99,6 +98,12 @@ impl Work<'_> {
         (Room { queries, weights: weights.as_chunks_mut().0, floats }, rest)
     }
 
+    /// A head's keys and values of a block.
+    fn keys_and_values(&self, kv_head: usize, block: usize) -> &[u8] {
+        let page = self.cache.pages.page(block).expect("a block that was stored");
+        &page.bytes()[2 * kv_head * self.block_bytes..][..2 * self.block_bytes]
+    }
+
     /// What the tile finds in a segment.
     fn attend(&self, tile: &Tile, segment: usize, found: &mut [f32], room: &mut Room<'_>) {
         let found = Found::cut(found, tile.n_rows, self.shape);
@@ -113,10 +118,23 @@ impl Work<'_> {
         let seen = self.shape.first_seen(first_pos)..first_pos + tile.tokens.len();
         let first = (segment * SEGMENT).max(seen.start) / BLOCK;
         for block in first..((segment + 1) * SEGMENT).min(seen.end).div_ceil(BLOCK) {
-            let at = (tile.kv_head * self.n_places + block % self.n_places) * self.block_bytes;
-            let [k, v] = [self.cache.k, self.cache.v].map(|bytes| &bytes[at..at + self.block_bytes]);
-            let block =
-                Block { shape: self.shape, start: block * BLOCK, k, v, first_pos, queries: room.queries };
+            let both = self.keys_and_values(tile.kv_head, block);
+            // Behind the last comes the next head's first.
+            let next = if (block + 1) * BLOCK < seen.end {
+                self.keys_and_values(tile.kv_head, block + 1)
+            } else {
+                self.keys_and_values((tile.kv_head + 1) % self.shape.n_kv_heads, seen.start / BLOCK)
+            };
+            let (k, v) = both.split_at(self.block_bytes);
+            let block = Block {
+                shape: self.shape,
+                start: block * BLOCK,
+                k,
+                v,
+                ahead: next.as_ptr().addr().wrapping_sub(both.as_ptr().addr()),
+                first_pos,
+                queries: room.queries,
+            };
             (self.kernel.attend)(&block, &mut running);
         }
     }

@@ -12,7 +12,7 @@ use ingle_model::adapter::Active;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::{Contents, gguf};
-use ingle_model::kv::{self, Kv};
+use ingle_model::kv::{self, Kv, Room};
 
 /// A model, read for one tier.
 pub struct Tiny {
@@ -145,6 +145,12 @@ impl Tiny {
 
     pub fn mixers(&self) -> Vec<&'static str> {
         self.model.config.layers.iter().map(|layer| layer.mixer.name()).collect()
+    }
+
+    /// Room for `n` sequences with f32 keys and values.
+    pub fn room(&self, ctx: usize, n: usize) -> Room {
+        let format = kv::format(&self.model.config, "f32").unwrap();
+        Room::new(&self.model.config, format, ctx, n, 0)
     }
 
     /// An empty sequence with f32 keys and values, and buffers for steps of `chunk` tokens.

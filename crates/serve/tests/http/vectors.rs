@@ -140,7 +140,9 @@ fn demo() -> ModelFile {
 fn writer(name: &str, file: ModelFile, pool: &Arc<Pool>) -> Serving {
     let loaded = Arc::new(Loaded::load_on(pool.clone(), file, &LOAD).unwrap());
     let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
-    let engine = Engine::new(loaded, &EngineOptions { session, n_lanes: 2, queue_max: 8 }).unwrap();
+    let engine =
+        Engine::new(loaded, &EngineOptions { session, n_lanes: 2, queue_max: 8, prefix_bytes: None })
+            .unwrap();
     Serving { model: Model::Writer(engine), name: name.to_owned() }
 }
 

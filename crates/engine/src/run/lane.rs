@@ -1,0 +1,197 @@
+//! A lane: a sequence and, while it has one, its answer.
+//!
+//! Where layers recur, a sequence can begin only behind a position whose state was kept. So a lane's steps end at its *stops*: the
+//! last whole block of its prompt, and where another prompt was seen to part from it.
+
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ingle_model::kv::{BLOCK, Kv};
+
+use super::prefixes::{Found, Prefixes};
+use super::{Counters, Job, Shared};
+use crate::answer::{Answer, Next};
+use crate::error::{Error, Result};
+use crate::generate::{Event, Finish, Outcome, Overflow};
+
+/// A sequence and, while it has one, its answer.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub kv: Kv,
+    /// What the sequence is to be; the cache holds the beginning of it.
+    pub tokens: Vec<u32>,
+    pub at_work: Option<AtWork>,
+    /// The step in which it was last used.
+    pub used: u64,
+    /// Blocks that were put where other lanes find them.
+    pub n_put: usize,
+    /// Positions at which the states of recurrent layers are kept, and no step goes beyond; rising.
+    stops: Vec<usize>,
+    /// Whether it waits for what another lane computes.
+    pub waits: bool,
+}
+
+/// An answer under way.
+pub(super) struct AtWork {
+    pub answer: Answer,
+    pub job: Job,
+    pub outcome: Outcome,
+    /// Whether the prompt has been through the model.
+    pub answers: bool,
+}
+
+impl fmt::Debug for AtWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AtWork").field("job", &self.job).field("outcome", &self.outcome).finish()
+    }
+}
+
+impl Lane {
+    /// An empty one.
+    pub fn new(kv: Kv) -> Self {
+        let tokens = Vec::with_capacity(kv.capacity());
+        Self { kv, tokens, at_work: None, used: 0, n_put: 0, stops: Vec::new(), waits: false }
+    }
+
+    /// Tokens to feed until it can choose.
+    pub fn pending(&self) -> usize {
+        self.tokens.len() - self.kv.len()
+    }
+
+    /// The most of them that the next step may feed.
+    pub fn next(&self) -> usize {
+        let stop = self.stops.first().map_or(usize::MAX, |stop| stop - self.kv.len());
+        self.pending().min(stop).min(self.kv.step_max())
+    }
+
+    /// Whether its prompt has not been through the model.
+    pub fn is_at_prompt(&self) -> bool {
+        self.at_work.as_ref().is_some_and(|work| !work.answers)
+    }
+
+    /// Has the state kept behind the whole blocks of the first `len` tokens, if layers recur and it has not been there.
+    pub fn stop_at(&mut self, len: usize) {
+        let at = len / BLOCK * BLOCK;
+        if self.kv.recurs() && at > self.kv.len() && !self.stops.contains(&at) {
+            self.stops.push(at);
+            self.stops.sort_unstable();
+        }
+    }
+
+    /// Whether it stands at a stop, which is none then.
+    pub fn leave_stop(&mut self) -> bool {
+        let is_there = self.stops.first() == Some(&self.kv.len());
+        self.stops.retain(|stop| *stop > self.kv.len());
+        is_there
+    }
+
+    /// Behind which position another lane can take over what this one computes next.
+    pub fn gives_at(&self) -> Option<usize> {
+        if self.kv.recurs() { self.stops.first().copied() } else { Some((self.kv.len() / BLOCK + 1) * BLOCK) }
+    }
+
+    /// How much of `prompt` it has been through; the last token's logits are always computed.
+    pub fn common(&self, prompt: &[u32]) -> usize {
+        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        same.min(prompt.len().saturating_sub(1)).min(self.kv.len())
+    }
+
+    /// Goes back to the first `len` tokens and on with `tail`, which is still to be fed.
+    pub fn set(&mut self, len: usize, tail: &[u32]) {
+        self.tokens.truncate(len);
+        self.tokens.extend_from_slice(tail);
+        self.kv.truncate(len.min(self.kv.len()));
+        self.n_put = self.n_put.min(self.kv.len() / BLOCK);
+        self.stops.clear();
+    }
+
+    /// Begins anew with what was found of its tokens.
+    pub fn adopt(&mut self, found: &Found, prefixes: &mut Prefixes) {
+        prefixes.adopt(found, &mut self.kv);
+        self.n_put = self.kv.len() / BLOCK;
+        self.stops.retain(|stop| *stop > self.kv.len());
+    }
+
+    /// Takes over `n` tokens of the prompt that another lane computed.
+    pub fn gained(&mut self, n: usize, counters: &Counters) {
+        if let Some(work) = &mut self.at_work {
+            work.outcome.n_reused += n;
+            counters.n_reused.fetch_add(n as u64, Relaxed);
+        }
+    }
+
+    /// Whether it can take part in a step.
+    pub fn is_ready(&self) -> bool {
+        self.at_work.as_ref().is_some_and(|work| work.job.sink.ready())
+    }
+
+    /// `n` more tokens have been through the model.
+    pub fn fed(&mut self, n: usize, counters: &Counters) {
+        let Some(work) = self.at_work.as_mut().filter(|work| !work.answers) else { return };
+        counters.n_prompt.fetch_add(n as u64, Relaxed);
+        let (done, total) = (self.kv.len(), work.outcome.n_prompt);
+        work.job.sink.on(Event::Prompt { done: done.min(total), total });
+        if done == self.tokens.len() {
+            work.answers = true;
+            if n > 1 {
+                self.kv.checkpoint();
+            }
+        }
+    }
+
+    /// Chooses the next token and puts it on the sequence; why the answer is over, if it is.
+    pub fn choose(&mut self, row: &mut [f32], ctx: usize) -> Result<Option<Finish>> {
+        let work = self.at_work.as_mut().expect("a lane at work");
+        let AtWork { answer, job, outcome, .. } = work;
+        let next = answer.choose(row, |event| job.sink.on(event))?;
+        outcome.n_generated = answer.n_generated();
+        match next {
+            Next::End(finish) => return Ok(Some(finish)),
+            Next::Feed(_) if answer.is_full() => return Ok(Some(Finish::Length)),
+            Next::Feed(id) => {
+                if self.tokens.len() == ctx {
+                    let (keep, n) = (job.keep, self.tokens.len());
+                    if job.overflow == Overflow::Error || keep + 2 > n {
+                        return Ok(Some(Finish::Context));
+                    }
+                    let n_dropped = (n - keep).div_ceil(2);
+                    job.sink.on(Event::Dropped { n_tokens: n_dropped });
+                    let tail = self.tokens.split_off(keep + n_dropped);
+                    self.set(keep, &tail);
+                }
+                self.tokens.push(id);
+            }
+            Next::GoBack(n) => {
+                let len = self.tokens.len();
+                if n + job.keep.max(1) > len {
+                    return Ok(Some(Finish::Banned));
+                }
+                // The last token that stays is computed again, for its logits.
+                let last = self.tokens[len - n - 1];
+                self.set(len - n - 1, &[last]);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Ends a lane's answer and tells its caller.
+pub(super) fn end(lane: &mut Lane, shared: &Shared, finish: Finish) {
+    let Some(AtWork { mut answer, mut job, mut outcome, .. }) = lane.at_work.take() else { return };
+    // What was never computed is not part of the sequence.
+    lane.tokens.truncate(lane.kv.len());
+    lane.stops.clear();
+    shared.counters.n_ended.fetch_add(1, Relaxed);
+    outcome.n_generated = answer.n_generated();
+    outcome.finish = answer.end(finish, |event| job.sink.on(event));
+    job.sink.end(Ok(outcome));
+}
+
+/// Ends a lane's answer with an error; what it has been through is forgotten, as it may be in disorder.
+pub(super) fn fail(lane: &mut Lane, shared: &Shared, error: Error) {
+    lane.set(0, &[]);
+    lane.kv.forget();
+    let Some(AtWork { job, .. }) = lane.at_work.take() else { return };
+    shared.counters.n_ended.fetch_add(1, Relaxed);
+    job.sink.end(Err(error));
+}

@@ -1,0 +1,302 @@
+//! What the engine's thread does: brings jobs into lanes, steps the lanes together, keeps what they have been through.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
+use ingle_model::kv::{self, BLOCK, Kv, Room};
+
+use super::lane::{AtWork, Lane, end, fail};
+use super::prefixes::Prefixes;
+use super::{Counters, EngineOptions, Job, Shared};
+use crate::answer::{Answer, Choice};
+use crate::error::{Error, Result};
+use crate::generate::{Finish, Outcome, fit_prompt};
+use crate::memory;
+use crate::model_file::Loaded;
+use crate::schedule::{StepLimits, plan};
+use crate::session::{CTX_DEFAULT, chunk_of};
+
+/// Tokens of prompts in a step that carries answers on: at 500 tokens a second a quarter of a second.
+const PROMPT_TOKENS_BESIDE_ANSWERS: usize = 128;
+/// Of the memory beside contexts, what is kept of what lanes have been through is one part of so many.
+const SHARE_OF_THE_REST: u64 = 4;
+/// How long the engine waits for sinks that are not ready.
+const SINK_WAIT: Duration = Duration::from_millis(2);
+
+/// What the engine's thread owns.
+pub(super) struct Stepper {
+    pub shared: Arc<Shared>,
+    loaded: Arc<Loaded>,
+    scratch: Scratch,
+    lanes: Vec<Lane>,
+    pub prefixes: Prefixes,
+    limits: StepLimits,
+    pub ctx: usize,
+    n_steps: u64,
+    pending: Vec<usize>,
+    plan: Vec<usize>,
+}
+
+impl Stepper {
+    pub fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
+        let config = &loaded.model.config;
+        let n_lanes = options.n_lanes;
+        if n_lanes == 0 {
+            return Err(Error::Input("no lane for answers, expected at least 1".into()));
+        }
+        let format = kv::format(config, options.session.kv).map_err(|e| loaded.file.model_error(e))?;
+        let chunk = chunk_of(config, &options.session).max(n_lanes);
+        let ctx = options.session.ctx.unwrap_or(config.ctx_train.min(CTX_DEFAULT)).max(1);
+        let scratch = Scratch::bytes_per_token(config) as u64 * chunk as u64;
+        let contexts = kv::n_bytes(config, format, ctx).saturating_mul(n_lanes as u64);
+        let needed = contexts.saturating_add(scratch);
+        let available = memory::available_bytes().unwrap_or(u64::MAX).saturating_sub(loaded.packed_bytes());
+        let left = available.saturating_sub(needed);
+        let prefix_bytes = options.prefix_bytes.unwrap_or(contexts.min(left / SHARE_OF_THE_REST));
+        let needed = needed.saturating_add(prefix_bytes);
+        if needed > available {
+            let what = format!("{}: {n_lanes} contexts of {ctx} tokens", loaded.file.name());
+            let what = format!("{what} and {prefix_bytes} bytes for what they have been through");
+            return Err(Error::Memory { what, needed, available });
+        }
+        let room = Room::new(config, format, ctx, n_lanes, prefix_bytes);
+        let shared = Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            stop: AtomicBool::new(false),
+            counters: Counters::default(),
+            queue_max: options.queue_max,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            scratch: Scratch::new(config, chunk, loaded.n_threads()),
+            lanes: (0..n_lanes).map(|_| Lane::new(Kv::within(&room, config))).collect(),
+            prefixes: Prefixes::new(prefix_bytes),
+            limits: StepLimits {
+                tokens_max: chunk,
+                prompt_tokens_beside_answers: PROMPT_TOKENS_BESIDE_ANSWERS.min(chunk),
+            },
+            ctx,
+            n_steps: 0,
+            pending: Vec::with_capacity(n_lanes),
+            plan: Vec::with_capacity(n_lanes),
+            loaded,
+        })
+    }
+
+    /// Until the engine is closed and nothing is left to do.
+    pub fn run(mut self) {
+        while self.admit() {
+            self.end_cancelled();
+            self.step();
+        }
+    }
+
+    /// Brings waiting jobs into free lanes; sleeps while there are neither jobs nor answers. `false` when it is over.
+    fn admit(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
+        loop {
+            while let Some(job) =
+                self.lanes.iter().any(|lane| lane.at_work.is_none()).then(|| queue.jobs.pop_front()).flatten()
+            {
+                shared.counters.n_waiting.store(queue.jobs.len(), Relaxed);
+                drop(queue);
+                self.begin(job);
+                queue = shared.queue();
+            }
+            let n_running = self.lanes.iter().filter(|lane| lane.at_work.is_some()).count();
+            shared.counters.n_running.store(n_running, Relaxed);
+            if n_running > 0 {
+                let is_waiting = !self.lanes.iter().any(Lane::is_ready);
+                if is_waiting {
+                    drop(shared.wake.wait_timeout(queue, SINK_WAIT).unwrap_or_else(PoisonError::into_inner));
+                }
+                return true;
+            }
+            if queue.closing {
+                return false;
+            }
+            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Gives the job the free lane that has been through most of its prompt, or if more of it was kept the one unused for longest.
+    fn begin(&mut self, mut job: Job) {
+        let request = (job.overflow, job.keep, job.max_tokens);
+        let cut = match fit_prompt(&job.prompt, self.ctx, request, &mut |event| job.sink.on(event)) {
+            Ok(cut) => cut,
+            Err(e) => return job.sink.end(Err(e)),
+        };
+        let prompt = cut.as_deref().unwrap_or(&job.prompt);
+        // In a step it would be everybody's error.
+        let vocab = self.loaded.model.config.vocab;
+        if let Some(id) = prompt.iter().find(|&&id| id as usize >= vocab) {
+            let why = format!("token id {id}: this model's ids end at {}", vocab - 1);
+            return job.sink.end(Err(Error::Input(why)));
+        }
+        let choice = Choice {
+            params: &job.params,
+            stop: &job.stop,
+            max_tokens: job.max_tokens,
+            logprobs: job.logprobs,
+            constraint: job.constraint.as_ref(),
+            shown: job.shown.clone(),
+        };
+        let answer = match Answer::new(&self.loaded, &choice, prompt, self.ctx) {
+            Ok(answer) => answer,
+            Err(e) => return job.sink.end(Err(e)),
+        };
+        let found = self.prefixes.find(&self.lanes[0].kv, prompt);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_at_prompt()) {
+            // It is on a way that others go too.
+            let same = lane.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+            lane.stop_at(same.min(prompt.len().saturating_sub(1)));
+        }
+        let free = || self.lanes.iter().enumerate().filter(|(_, lane)| lane.at_work.is_none());
+        // A window that forgot, or a state without a checkpoint, goes back further.
+        let own = |lane: &Lane| lane.kv.reachable(lane.common(prompt));
+        let unused = |lane: &Lane| u64::MAX - lane.used;
+        let best = free().map(|(_, lane)| own(lane)).max().unwrap_or(0);
+        let order = |lane: &Lane| (if best < found.len() { 0 } else { own(lane) }, unused(lane));
+        let i = free().max_by_key(|(_, lane)| order(lane)).map(|(i, _)| i).expect("a lane is free");
+        let lane = &mut self.lanes[i];
+        if best < found.len() {
+            lane.tokens.clear();
+            lane.tokens.extend_from_slice(prompt);
+            lane.adopt(&found, &mut self.prefixes);
+        } else {
+            let common = lane.common(prompt);
+            lane.set(common, &prompt[common..]);
+        }
+        lane.stop_at(found.known());
+        lane.stop_at(prompt.len().saturating_sub(1));
+        let n_reused = lane.kv.len();
+        self.shared.counters.n_reused.fetch_add(n_reused as u64, Relaxed);
+        let outcome = Outcome { finish: Finish::Cancelled, n_prompt: prompt.len(), n_reused, n_generated: 0 };
+        lane.at_work = Some(AtWork { answer, job, outcome, answers: false });
+    }
+
+    /// Has a lane wait whose prompt goes the way of one that is ahead, and takes over what that one computed when they part.
+    fn share_ways(&mut self) {
+        for i in 0..self.lanes.len() {
+            let waited = self.lanes[i].waits;
+            let waits = self.lanes[i].is_at_prompt() && (0..self.lanes.len()).any(|j| self.follows(i, j));
+            self.lanes[i].waits = waits;
+            if waited && !waits && self.lanes[i].is_at_prompt() {
+                let lane = &mut self.lanes[i];
+                let (found, len) = (self.prefixes.find(&lane.kv, &lane.tokens), lane.kv.len());
+                if found.len() > len {
+                    lane.adopt(&found, &mut self.prefixes);
+                    lane.gained(found.len() - len, &self.shared.counters);
+                }
+            }
+        }
+    }
+
+    /// Whether what lane `j` computes next is part of lane `i`'s prompt too, and will be found.
+    fn follows(&self, i: usize, j: usize) -> bool {
+        let (lane, ahead) = (&self.lanes[i], &self.lanes[j]);
+        let is_ahead = (ahead.kv.len(), i) > (lane.kv.len(), j);
+        if !is_ahead || !ahead.is_at_prompt() || !ahead.is_ready() || ahead.n_put != ahead.kv.len() / BLOCK {
+            return false;
+        }
+        let gives_at = ahead.gives_at().filter(|&at| at < lane.tokens.len() && at <= ahead.tokens.len());
+        gives_at.is_some_and(|at| lane.tokens[..at] == ahead.tokens[..at])
+    }
+
+    /// Puts what lanes have been through where others find it.
+    fn keep(lanes: &mut [(&mut Lane, usize)], prefixes: &mut Prefixes, counters: &Counters) {
+        for (lane, _) in lanes {
+            if lane.kv.len() / BLOCK > lane.n_put {
+                lane.n_put = prefixes.put(&mut lane.kv, &lane.tokens, lane.n_put);
+            }
+            if lane.leave_stop() {
+                prefixes.keep_state(&lane.kv, &lane.tokens);
+            }
+        }
+        let tree = prefixes.tree();
+        counters.n_kept_blocks.store(tree.n_blocks(), Relaxed);
+        counters.n_kept_bytes.store(tree.n_bytes(), Relaxed);
+        counters.n_evicted.store(tree.n_evicted(), Relaxed);
+    }
+
+    fn end_cancelled(&mut self) {
+        let stops = self.shared.stop.load(Relaxed);
+        for lane in &mut self.lanes {
+            if lane.at_work.as_ref().is_some_and(|work| stops || work.job.cancel.load(Relaxed)) {
+                end(lane, &self.shared, Finish::Cancelled);
+            }
+        }
+    }
+
+    /// One step of the model, and of every answer that has no token left to feed.
+    fn step(&mut self) {
+        self.pending.clear();
+        self.share_ways();
+        let next = |lane: &Lane| if lane.is_ready() && !lane.waits { lane.next() } else { 0 };
+        self.pending.extend(self.lanes.iter().map(next));
+        plan(&self.pending, &self.limits, &mut self.plan);
+        self.n_steps += 1;
+        let mut stepping: Vec<(&mut Lane, usize)> =
+            self.lanes.iter_mut().zip(self.plan.iter().copied()).filter(|(_, n)| *n > 0).collect();
+        if stepping.is_empty() {
+            return;
+        }
+        // First those whose logits are wanted: their rows lie together then.
+        stepping.sort_by_key(|(lane, n)| lane.pending() != *n);
+        let n_done = stepping.iter().filter(|(lane, n)| lane.pending() == *n).count();
+        let (loaded, scratch) = (&self.loaded, &mut self.scratch);
+        let _turn = loaded.turn();
+        let computed = catch_unwind(AssertUnwindSafe(|| {
+            loaded.file.check_unchanged()?;
+            let mut spans: Vec<Span<'_>> = stepping
+                .iter_mut()
+                .map(|(lane, n)| {
+                    let from = lane.kv.len();
+                    Span { kv: &mut lane.kv, tokens: &lane.tokens[from..from + *n], n_wanted: 1 }
+                })
+                .collect();
+            let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);
+            forward.map_err(|source| loaded.file.model_error(source))
+        }));
+        let failed = match computed {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(e.to_string()),
+            Err(_) => Some("a step of the model broke off, expected logits".into()),
+        };
+        if let Some(why) = failed {
+            for (lane, _) in stepping {
+                fail(lane, &self.shared, Error::Input(why.clone()));
+            }
+            return;
+        }
+        let counters = &self.shared.counters;
+        counters.n_steps.fetch_add(1, Relaxed);
+        for (lane, n) in &mut stepping {
+            lane.used = self.n_steps;
+            lane.fed(*n, counters);
+        }
+        Self::keep(&mut stepping, &mut self.prefixes, counters);
+        for first in (0..n_done).step_by(LOGITS_ROWS_MAX) {
+            let rows = first..n_done.min(first + LOGITS_ROWS_MAX);
+            let logits = loaded.model.logits(&loaded.runtime(&[]), rows.clone(), scratch);
+            let rows = logits.chunks_exact_mut(loaded.model.config.vocab).zip(&mut stepping[rows]);
+            for (row, (lane, _)) in rows {
+                let chosen = catch_unwind(AssertUnwindSafe(|| lane.choose(row, self.ctx)));
+                match chosen {
+                    Ok(Ok(None)) => _ = counters.n_generated.fetch_add(1, Relaxed),
+                    Ok(Ok(Some(finish))) => end(lane, &self.shared, finish),
+                    Ok(Err(e)) => fail(lane, &self.shared, e),
+                    Err(_) => {
+                        let why = "the choice of a token broke off, expected one";
+                        fail(lane, &self.shared, Error::Input(why.into()));
+                    }
+                }
+            }
+        }
+    }
+}
