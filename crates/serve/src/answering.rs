@@ -125,9 +125,7 @@ pub async fn route<D: Dialect>(
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
     let reading = move || Fields::parse(&body).and_then(|fields| D::read(&app, fields));
-    let read = tokio::task::spawn_blocking(reading).await;
-    let Asked { served, question, stream, mut dialect } =
-        read.map_err(|_| Refusal::Failed("reading the request broke off".into()))??;
+    let Asked { served, question, stream, mut dialect } = on_a_thread(reading).await?;
     let mut so_far = SoFar::new(question.n, start);
     let mut said = ask(&served.engine, question)?;
     if let Some(framing) = stream {
@@ -140,6 +138,17 @@ pub async fn route<D: Dialect>(
         telling.iter().try_for_each(|said| so_far.take(said))?;
     }
     Ok(AsJson(dialect.whole(&so_far)).into_response())
+}
+
+/// Does what may take its time where no connection waits for it.
+///
+/// # Errors
+/// Its own.
+pub async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Refusal::Failed("reading the request broke off".into()))?
 }
 
 /// The response that tells what is said as it comes. A client that goes drops it, and with it the receiver.
@@ -160,7 +169,9 @@ fn streamed(
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     let pings = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
-    let spoken = Spoken { said, dialect, so_far, framing, first: Some(first.text), pings, is_over: false };
+    // Where nothing was asked, the beginning is all.
+    let is_over = so_far.is_over();
+    let spoken = Spoken { said, dialect, so_far, framing, first: Some(first.text), pings, is_over };
     (headers, Body::from_stream(spoken)).into_response()
 }
 

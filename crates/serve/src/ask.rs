@@ -103,13 +103,13 @@ pub struct Question {
     pub constraint: Option<Constraint>,
     /// How the answer's text is told apart; `None` for all of it as it stands.
     pub reading: Option<Reading>,
-    /// Answers wanted; each has the next seed.
+    /// Answers wanted; each has the next seed. With none, nothing is asked.
     pub n: usize,
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
 pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Refusal> {
-    let (to, said) = channel(TELLINGS_MAX * question.n);
+    let (to, said) = channel(TELLINGS_MAX * question.n.max(1));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
     for index in 0..question.n {
         let mut params = question.sampling.params.clone();

@@ -42,6 +42,13 @@ impl Fields {
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Gives a field another name, and perhaps another value.
+    pub fn turn(&mut self, name: &str, into: &str, value: impl FnOnce(Json) -> Json) {
+        if let Some(old) = self.take(name) {
+            self.0.insert(into.to_owned(), value(old));
+        }
+    }
+
     /// Takes a text.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.typed(name, "a text", |value| value.as_str().map(str::to_owned))

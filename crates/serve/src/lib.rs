@@ -3,12 +3,13 @@
 //! Reading order: `server` binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
 //! refuses what it does not know. `dialogue` makes a question of a conversation for a model that is `served`, `ask` brings it to
 //! the engine and back what is said, `reply` gathers that, and `answering` is the road from request to response for every API; the
-//! APIs are its dialects: `openai` and its neighbours. `llama` has the routes that answer by themselves.
+//! APIs are its dialects: `openai`, `anthropic`, `ollama`. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod answering;
+mod anthropic;
 mod ask;
 mod dialogue;
 mod fields;
@@ -16,6 +17,7 @@ mod form;
 mod guard;
 mod ids;
 mod llama;
+mod ollama;
 mod openai;
 mod page;
 mod payload;

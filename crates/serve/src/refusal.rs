@@ -89,7 +89,11 @@ impl Refusal {
 
     /// The body in Anthropic's words.
     pub fn anthropic(&self) -> Json {
-        let kind = if let Self::Failed(_) = self { "api_error" } else { self.kind() };
+        let kind = match self {
+            Self::Failed(_) => "api_error",
+            Self::TooLarge(_) => "request_too_large",
+            _ => self.kind(),
+        };
         json!({ "type": "error", "error": { "type": kind, "message": self.to_string() } })
     }
 

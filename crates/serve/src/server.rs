@@ -13,9 +13,10 @@ use axum::routing::{get, post};
 use ingle_model::prompt::Now;
 
 use crate::guard::{Guard, guard};
+use crate::ollama::{answer::Answer, chat::Chat, generate::Generate};
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Served, Serving};
-use crate::{answering, llama, openai, page, payload};
+use crate::{answering, anthropic, llama, ollama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -119,6 +120,14 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/models/{id}", get(openai::models::one))
         .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
         .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
+        .route("/v1/messages", post(answering::route::<anthropic::create::Message>))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+        .route("/api/version", get(ollama::models::version))
+        .route("/api/tags", get(ollama::models::tags))
+        .route("/api/ps", get(ollama::models::ps))
+        .route("/api/show", post(ollama::models::show))
+        .route("/api/generate", post(answering::route::<Answer<Generate>>))
+        .route("/api/chat", post(answering::route::<Answer<Chat>>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))
@@ -145,7 +154,7 @@ impl App {
     pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let found = match name {
             None => self.models.first(),
-            Some(name) => self.models.iter().find(|served| served.name == name),
+            Some(name) => self.models.iter().find(|served| is_name_of(&served.name, name)),
         };
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = self.models.iter().map(|served| served.name.as_str()).collect();
@@ -153,6 +162,12 @@ impl App {
             Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
         })
     }
+}
+
+/// Whether a model is meant. Clients of Ollama put `:latest` behind names that have no tag.
+fn is_name_of(model: &str, asked: &str) -> bool {
+    let plain = |name: &'_ str| name.strip_suffix(":latest").unwrap_or(name).len();
+    model[..plain(model)] == asked[..plain(asked)]
 }
 
 fn unix_seconds() -> u64 {

@@ -107,7 +107,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         serving.push(Serving { engine, name });
     }
     if names.next().is_some() {
-        return Err(Failure::usage("--model-name: there are more names than models".into()));
+        return Err(Failure::usage("--model-name: there are more names than models"));
     }
     let about = format!("{}, {n_lanes} answers at a time", about.join(", "));
     let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));

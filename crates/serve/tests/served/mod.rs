@@ -1,0 +1,124 @@
+//! A server with the built-in model, and a client that writes to its socket.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
+use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::session::SessionOptions;
+use ingle_kernel::bytes::Bytes;
+use ingle_serve::{Options, Serving, serve};
+use serde_json::{Value as Json, json};
+
+/// A server on a thread, stopped when it goes.
+pub struct Server {
+    pub address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub fn start(n_lanes: usize, queue_max: usize, api_keys: &[&str]) -> Self {
+        Self::of(Bytes::new(ingle_demo::GGUF), n_lanes, queue_max, api_keys)
+    }
+
+    /// A server of another model than the built-in one.
+    pub fn of(gguf: Bytes, n_lanes: usize, queue_max: usize, api_keys: &[&str]) -> Self {
+        let file = ModelFile::from_bytes("demo", gguf).unwrap();
+        let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
+        let loaded = Arc::new(Loaded::load(file, &options).unwrap());
+        let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
+        let engine = Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max }).unwrap();
+        let options = Options {
+            address: "127.0.0.1:0".parse().unwrap(),
+            api_keys: api_keys.iter().map(ToString::to_string).collect(),
+            allow_hosts: Vec::new(),
+            allow_origins: vec!["https://friend.example".into()],
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = channel();
+        let thread = std::thread::spawn({
+            let stop = stop.clone();
+            let serving = vec![Serving { engine, name: "demo".into() }];
+            move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
+        });
+        Self { address: told.recv().unwrap(), stop, thread: Some(thread) }
+    }
+
+    /// Opens a request, and leaves it to the caller to read.
+    pub fn open(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}{headers}\r\n",
+            self.address,
+            if headers.contains("Content-Length") {
+                String::new()
+            } else {
+                format!("Content-Length: {}\r\n", body.len())
+            }
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A body that is too large is refused before it is all there.
+        let _ = stream.write_all(body);
+        stream
+    }
+
+    /// Status, head and body of a request.
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, String) {
+        let mut text = String::new();
+        self.open(method, path, headers, body).read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        (status, head.to_owned(), if is_chunked { joined(body) } else { body.to_owned() })
+    }
+
+    pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+        let (status, _, text) = self.ask("POST", path, "", body.to_string().as_bytes());
+        (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
+    }
+
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, _, text) = self.ask("GET", "/metrics", "", b"");
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}{{model=\"demo\"}} "))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// The parts of a chunked body.
+fn joined(mut body: &str) -> String {
+    let mut out = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let n = usize::from_str_radix(size, 16).unwrap();
+        out.push_str(&rest[..n]);
+        body = rest[n..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    out
+}
+
+/// `into` with the fields of `more`.
+pub fn with(mut into: Json, more: &Json) -> Json {
+    into.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    into
+}
+
+pub fn chat(text: &str, more: Json) -> Json {
+    let messages = json!([{ "role": "user", "content": text }]);
+    with(json!({ "messages": messages, "temperature": 0, "max_tokens": 24 }), &more)
+}
+
+pub const CHAT: &str = "/v1/chat/completions";
+pub const STORY: &str = "Tell me a story.";
