@@ -8,6 +8,7 @@ mod dirs;
 mod env;
 mod exit;
 mod load;
+mod managing;
 mod model_ref;
 mod network;
 mod pulling;

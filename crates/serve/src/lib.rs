@@ -27,5 +27,6 @@ mod sampling;
 mod served;
 mod server;
 
+pub use ollama::installed::{Library, Progress};
 pub use served::Serving;
 pub use server::{Options, serve};

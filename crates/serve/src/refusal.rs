@@ -26,6 +26,9 @@ pub enum Refusal {
     /// No such route, model or response.
     #[error("{0}")]
     NotFound(String),
+    /// The server does not do that; what does is said.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The route takes another method.
     #[error("this route takes another method")]
     Method,
@@ -60,6 +63,7 @@ impl Refusal {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Elsewhere(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -70,7 +74,9 @@ impl Refusal {
     /// What it is called in OpenAI's words, which are nearly Anthropic's.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } | Self::Method | Self::TooLarge(_) => "invalid_request_error",
+            Self::Invalid { .. } | Self::Elsewhere(_) | Self::Method | Self::TooLarge(_) => {
+                "invalid_request_error"
+            }
             Self::Unauthorized(_) => "authentication_error",
             Self::Forbidden(_) => "permission_error",
             Self::NotFound(_) => "not_found_error",

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use ingle_model::prompt::Now;
 
 use crate::guard::{Guard, guard};
+use crate::ollama::installed::{self, Library};
 use crate::ollama::{answer::Answer, chat::Chat, generate::Generate};
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Served, Serving};
@@ -34,6 +35,8 @@ pub struct Options {
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may call it, besides its own.
     pub allow_origins: Vec<String>,
+    /// The models on the device, where clients may fetch and remove some.
+    pub library: Option<Arc<dyn Library>>,
 }
 
 /// What routes know.
@@ -43,6 +46,10 @@ pub struct App {
     pub models: Vec<Arc<Served>>,
     /// When the server started, in seconds since 1970.
     pub started: u64,
+    /// The models on the device, where clients may change them.
+    pub library: Option<Arc<dyn Library>>,
+    /// Held while a model is fetched.
+    pub pulling: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
@@ -69,7 +76,8 @@ pub fn serve(
             )));
         }
     }
-    let app = Arc::new(App { models, started: unix_seconds() });
+    let app =
+        Arc::new(App { models, started: unix_seconds(), library: options.library, pulling: Arc::default() });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(options.address).await?;
@@ -127,6 +135,12 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/api/ps", get(ollama::models::ps))
         .route("/api/show", post(ollama::models::show))
         .route("/api/generate", post(answering::route::<Answer<Generate>>))
+        .route("/api/pull", post(installed::pull))
+        .route("/api/delete", delete(installed::delete))
+        .route("/api/create", post(installed::elsewhere))
+        .route("/api/copy", post(installed::elsewhere))
+        .route("/api/push", post(installed::elsewhere))
+        .route("/api/blobs/{digest}", post(installed::elsewhere).head(installed::elsewhere))
         .route("/api/chat", post(answering::route::<Answer<Chat>>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)

@@ -202,3 +202,20 @@ fn what_is_not_understood_is_refused_in_ollamas_words() {
     refused("/api/show", json!({}), 400, "model");
     refused("/api/nothing", json!({}), 404, "/api/nothing");
 }
+
+#[test]
+fn a_server_without_a_store_says_who_has_it() {
+    let server = Server::start(1, 8, &[]);
+    for (method, path, word) in [
+        ("POST", "/api/pull", "ingle pull x"),
+        ("DELETE", "/api/delete", "ingle rm x"),
+        ("POST", "/api/create", "ingle quantize"),
+        ("POST", "/api/copy", "--as NAME"),
+        ("POST", "/api/push", "not published"),
+        ("POST", "/api/blobs/sha256:00", "ingle pull PATH"),
+    ] {
+        let (status, _, text) = server.ask(method, path, "", b"{\"model\": \"x:latest\"}");
+        assert!(status == 501 && text.contains(word), "{path}: {status} {text}");
+    }
+    assert_eq!(server.ask("HEAD", "/api/blobs/sha256:00", "", b"").0, 501);
+}

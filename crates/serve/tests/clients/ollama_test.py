@@ -110,6 +110,12 @@ class Ollama(Case):
         self.assertEqual(shown.capabilities, ["completion", "tools"])
         self.assertEqual(shown.modelinfo["general.architecture"], shown.details.family)
 
+    def test_who_has_the_store_is_said(self):
+        for ask in (self.client.pull, self.client.delete, self.client.create):
+            with self.assertRaises(ollama.ResponseError) as refused:
+                ask("other")
+            self.assertEqual(refused.exception.status_code, 501)
+
     def test_errors_have_their_status(self):
         for more, status, word in [
             ({"model": "other"}, 404, "other"),
@@ -137,11 +143,11 @@ class Ollama(Case):
 class Keys(unittest.TestCase):
     def test_the_key_is_asked_for(self):
         def ask(url):
-            with self.assertRaises(ollama.ResponseError) as refused:
-                ollama.Client(host=url).list()
+            with ollama.Client(host=url) as client, self.assertRaises(ollama.ResponseError) as refused:
+                client.list()
             self.assertEqual(refused.exception.status_code, 401)
-            client = ollama.Client(host=url, headers={"Authorization": "Bearer right"})
-            self.assertEqual(len(client.list().models), 1)
+            with ollama.Client(host=url, headers={"Authorization": "Bearer right"}) as client:
+                self.assertEqual(len(client.list().models), 1)
 
         with_key("right", ask)
 

@@ -39,6 +39,7 @@ impl Server {
             api_keys: api_keys.iter().map(ToString::to_string).collect(),
             allow_hosts: Vec::new(),
             allow_origins: vec!["https://friend.example".into()],
+            library: None,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();
