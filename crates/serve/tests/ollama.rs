@@ -104,7 +104,7 @@ fn calls_have_objects_for_arguments() {
     assert_eq!(calls[0]["message"]["tool_calls"][0]["function"], *call);
 
     // What the end cuts short is text.
-    let cut = (4..40).find_map(|n| {
+    let cut = (28..80).find_map(|n| {
         let options = json!({ "temperature": 0, "num_predict": n });
         let (_, cut) = server.post(CHAT, &chat(STORY, with(more.clone(), &json!({ "options": options }))));
         let text = cut["message"]["content"].as_str().unwrap().to_owned();
