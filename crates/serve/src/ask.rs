@@ -156,6 +156,8 @@ struct Voice {
     one_call: bool,
     /// Whether the only call that may be is complete.
     has_called: bool,
+    /// Whether the end cut a call short of which was told already.
+    is_cut: bool,
 }
 
 impl Teller {
@@ -168,6 +170,7 @@ impl Teller {
             id_len: reading.and_then(|reading| reading.format.id_len),
             one_call: reading.is_some_and(|reading| reading.one_call),
             has_called: false,
+            is_cut: false,
         };
         let reader = reading.map(|r| output::Answer::new(r.format, r.options.clone()));
         Self { voice, cancel, reader }
@@ -192,7 +195,7 @@ impl Voice {
     }
 
     fn part(&mut self, part: Part<'_>) {
-        if self.has_called {
+        if self.has_called || self.is_cut {
             return;
         }
         match part {
@@ -207,8 +210,11 @@ impl Voice {
                 self.has_called = self.one_call;
                 self.tell(What::CallEnd);
             }
-            // Markers say what the parts are; calls fail before they are told.
-            Part::Markup(_) | Part::CallFailed => {}
+            // Only calls that a grammar guides are told before they are complete, and those fail only at the end. What follows
+            // says the same again.
+            Part::CallFailed => self.is_cut = true,
+            // Markers say what the parts are.
+            Part::Markup(_) => {}
         }
     }
 }

@@ -103,15 +103,27 @@ fn calls_have_objects_for_arguments() {
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0]["message"]["tool_calls"][0]["function"], *call);
 
-    // What the end cuts short is text.
-    let cut = (28..80).find_map(|n| {
-        let options = json!({ "temperature": 0, "num_predict": n });
-        let (_, cut) = server.post(CHAT, &chat(STORY, with(more.clone(), &json!({ "options": options }))));
-        let text = cut["message"]["content"].as_str().unwrap().to_owned();
-        (cut["done_reason"] == "length" && text.starts_with("{\"name\"")).then_some((cut, text))
-    });
-    let (cut, text) = cut.unwrap();
-    assert!(cut["message"]["tool_calls"].is_null() && text.contains("weather"), "{cut}");
+    // What the end cuts short is text, told once.
+    let mut n_cut = 0;
+    for n in 28..50 {
+        let options = json!({ "options": { "temperature": 0, "num_predict": n } });
+        let asked = chat(STORY, with(more.clone(), &options));
+        let (_, cut) = server.post(CHAT, &asked);
+        let text = cut["message"]["content"].as_str().unwrap();
+        let told = lines(&server, CHAT, asked);
+        let joined: String = told.iter().map(|line| line["message"]["content"].as_str().unwrap()).collect();
+        assert_eq!(joined, text);
+        let n_calls = told.iter().filter(|line| line["message"]["tool_calls"].is_array()).count();
+        assert_eq!(n_calls, usize::from(cut["message"]["tool_calls"].is_array()), "{cut}");
+        if text.starts_with("{\"name\"") {
+            assert!(
+                n_calls == 0 && cut["done_reason"] == "length" && text.matches("weather").count() == 1,
+                "{cut}"
+            );
+            n_cut += 1;
+        }
+    }
+    assert!(n_cut > 2, "the answer ends within the arguments");
 
     let said = json!([
         { "role": "user", "content": STORY }, whole["message"],

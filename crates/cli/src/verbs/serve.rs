@@ -16,7 +16,7 @@ use crate::{load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
-    about: "Serve models to programs, in the words of OpenAI, Anthropic and Ollama, and to the browser",
+    about: "Serve models to programs and to the browser",
     examples: &[
         "ingle serve demo",
         "ingle serve qwen3:0.6b --port 8080 --parallel 8",

@@ -50,6 +50,8 @@ pub struct Answer<K> {
     created: u64,
     tells_logprobs: bool,
     is_empty: bool,
+    /// Calls that were told.
+    n_calls: usize,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -94,7 +96,7 @@ impl<K: Kind> Dialect for Answer<K> {
         };
         question.keep = keep.unwrap_or(question.keep);
         let (created, kind) = (app.now(), PhantomData);
-        let dialect = Self { served: served.clone(), created, tells_logprobs, is_empty, kind };
+        let dialect = Self { served: served.clone(), created, tells_logprobs, is_empty, n_calls: 0, kind };
         Ok(Asked { served, question, stream, dialect })
     }
 
@@ -132,13 +134,16 @@ impl<K: Kind> Dialect for Answer<K> {
                 to.document(&self.line(told, logprobs));
             }
             What::CallEnd => {
-                let calls: Vec<Json> =
-                    reply.calls().enumerate().last().and_then(call_json).into_iter().collect();
-                told.insert("tool_calls".to_owned(), calls.into());
+                told.insert("tool_calls".to_owned(), self.calls(reply).into());
                 to.document(&self.line(told, &[]));
             }
             What::End(_) => {
                 told.insert("content".to_owned(), cut_call(reply).unwrap_or_default().into());
+                // One that is complete but for its last marker.
+                let calls = self.calls(reply);
+                if !calls.is_empty() {
+                    told.insert("tool_calls".to_owned(), calls.into());
+                }
                 let mut line = self.line(told, &[]);
                 end(&mut line, reply, so_far);
                 to.document(&line);
@@ -162,6 +167,13 @@ impl<K: Kind> Answer<K> {
         }
         line["done"] = false.into();
         line
+    }
+
+    /// The calls that are complete and were not told.
+    fn calls(&mut self, reply: &Reply) -> Vec<Json> {
+        let calls: Vec<Json> = reply.calls().enumerate().skip(self.n_calls).filter_map(call_json).collect();
+        self.n_calls += calls.len();
+        calls
     }
 
     /// What is said where nothing was asked: the model is there.
