@@ -4,6 +4,7 @@
 //! [`model_ref`] finds models, [`pulling`] fetches them; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
 mod chat;
+mod descriptors;
 mod dirs;
 mod env;
 mod exit;

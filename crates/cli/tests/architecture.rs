@@ -62,9 +62,21 @@ fn nothing_but_net_opens_a_connection() {
             .map(|word| if word.contains("std::net") || word == "TcpListener" { "UdpSocket" } else { word }),
         &[],
     );
+    refuse(&[SERVE], &[".connect(", "::connect(", "client::"], &[]);
     let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     for dir in crates.chain([root().join("demo")]) {
         let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+        // hyper's half that serves is the server's; with its other half one could ask.
+        let served = ["hyper = ", "hyper-util = "];
+        let manifest: Vec<&str> = manifest
+            .lines()
+            .filter(|line| {
+                let serves = dir.ends_with("serve") && served.iter().any(|name| line.starts_with(name));
+                assert!(!serves || (line.contains("default-features = false") && !line.contains("client")));
+                !serves
+            })
+            .collect();
+        let manifest = manifest.join("\n");
         for word in ["ureq", "rustls", "reqwest", "hyper", "socket2", "native-tls"] {
             assert!(!manifest.contains(word) || dir.ends_with("net"), "{} names {word}", dir.display());
         }

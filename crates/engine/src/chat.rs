@@ -4,9 +4,10 @@ use ingle_model::prompt::{ChatTemplate, Now, RENDER_STACK_BYTES, RenderInput};
 use ingle_model::token::{Parse, Tokenizer};
 use serde_json::{Map, Value as Json};
 
+use crate::constrain::Constraint;
 use crate::error::Result;
 use crate::model_file::Loaded;
-use crate::output::{self, Format};
+use crate::output::{Format, Reasoning};
 use crate::tools_as_text::written_out;
 
 /// How a model is spoken to: its template, if it carries one, and how it writes its beginning and end.
@@ -14,6 +15,7 @@ use crate::tools_as_text::written_out;
 pub struct Prompter {
     template: Option<ChatTemplate>,
     source: String,
+    format: &'static Format,
     bos: String,
     eos: String,
 }
@@ -34,12 +36,21 @@ pub struct Conversation<'a> {
 /// Ids, and how many of them at the start must stay when others are dropped.
 #[derive(Debug)]
 pub struct Prompt {
-    /// What was made into ids.
-    pub text: String,
     /// The ids.
     pub ids: Vec<u32>,
     /// Ids of BOS and the system message.
     pub keep: usize,
+    /// The thoughts that the answer begins inside of.
+    pub inside: Option<&'static Reasoning>,
+    thinks: bool,
+}
+
+impl Prompt {
+    /// `form`, to begin behind what a model of `format` writes before its answer: thoughts that the prompt left open, or that the
+    /// template speaks of and the conversation did not switch off.
+    pub fn behind_thoughts(&self, form: Constraint, format: &Format) -> Constraint {
+        if self.thinks { form.after_thoughts(format, self.inside) } else { form }
+    }
 }
 
 impl Prompter {
@@ -52,6 +63,7 @@ impl Prompter {
         Ok(Self {
             template: loaded.file.template()?,
             source: loaded.file.template_source()?.unwrap_or_default().to_owned(),
+            format: loaded.format()?,
             bos: written(tokenizer, tokenizer.bos()),
             eos: written(tokenizer, tokenizer.eos()),
         })
@@ -62,19 +74,14 @@ impl Prompter {
         self.template.is_some()
     }
 
-    /// The template's text; empty when there is none.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
     /// Whether the template speaks of `name`: a variable that it would not miss changes nothing.
     pub fn mentions(&self, name: &str) -> bool {
         self.source.contains(name)
     }
 
-    /// How the model writes calls and thoughts. One whose template knows no tools is told of them as Hermes models are.
+    /// How the model writes calls and thoughts.
     pub fn format(&self) -> &'static Format {
-        if self.mentions("tools") { output::detect(&self.source) } else { output::TEXT_FORMAT }
+        self.format
     }
 
     /// The text of a conversation, up to the beginning of the answer if it `asks` for one; without a template all contents,
@@ -130,7 +137,13 @@ impl Prompter {
             self.text(loaded, &alone, false).and_then(|text| self.ids(loaded, &text)).unwrap_or_default()
         };
         let common = alone.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        Ok(Prompt { text, keep: common.max(bos), ids })
+        let inside = self.format.opened_by(&text).filter(|_| self.has_template());
+        let is_off = ["enable_thinking", "thinking"]
+            .iter()
+            .any(|name| conversation.extra.get(*name) == Some(&false.into()));
+        let may_open = !is_off && self.format.reasoning.iter().any(|reasoning| self.mentions(reasoning.open));
+        let thinks = inside.is_some() || self.format.before_text.is_some() || may_open;
+        Ok(Prompt { keep: common.max(bos), ids, inside, thinks })
     }
 
     fn ids(&self, loaded: &Loaded, text: &str) -> Result<Vec<u32>> {

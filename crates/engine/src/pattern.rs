@@ -28,14 +28,27 @@ impl Pattern {
 
     /// Takes the next byte; `true` when the text is complete with it.
     pub fn advance(&mut self, byte: u8) -> bool {
-        if self.matched == self.text.len() {
-            self.matched = self.fallback[self.matched];
-        }
-        while self.matched > 0 && self.text[self.matched] != byte {
-            self.matched = self.fallback[self.matched];
-        }
-        self.matched += usize::from(self.text[self.matched] == byte);
+        self.matched = self.step(self.matched, byte);
         self.matched == self.text.len()
+    }
+
+    /// How many of `bytes` complete the text, were they next.
+    pub fn completes_in(&self, bytes: &[u8]) -> Option<usize> {
+        let mut matched = self.matched;
+        let completes = |&byte: &u8| {
+            matched = self.step(matched, byte);
+            matched == self.text.len()
+        };
+        bytes.iter().position(completes).map(|i| i + 1)
+    }
+
+    /// How much matches with `byte` behind `matched` bytes.
+    fn step(&self, matched: usize, byte: u8) -> usize {
+        let mut matched = if matched == self.text.len() { self.fallback[matched] } else { matched };
+        while matched > 0 && self.text[matched] != byte {
+            matched = self.fallback[matched];
+        }
+        matched + usize::from(self.text[matched] == byte)
     }
 
     /// Bytes at the end of the stream that the text begins with.
@@ -70,6 +83,7 @@ mod tests {
             let found: Vec<usize> =
                 stream.bytes().zip(1..).filter(|&(b, _)| pattern.advance(b)).map(|(_, end)| end).collect();
             assert_eq!(found, ends, "{text} in {stream}");
+            assert_eq!(Pattern::new(text).completes_in(stream.as_bytes()), ends.first().copied());
         }
     }
 }

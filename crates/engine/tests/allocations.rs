@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use ingle_engine::generate::{Event, Overflow, Request};
-use ingle_engine::output::{Answer, Delivery, FORMATS, Options};
+use ingle_engine::output::{Delivery, FORMATS, Options, Parser};
 use ingle_engine::sample::Params;
 
 struct Counting;
@@ -101,7 +101,7 @@ fn a_token_in_steady_state_allocates_nothing() {
 fn telling_parts_apart_allocates_nothing() {
     for format in FORMATS {
         let options = Options { tools: [].into(), inside: None, delivery: Delivery::Proven };
-        let mut answer = Answer::new(format, options);
+        let mut answer = Parser::new(format, options);
         let (mut before, mut n_bytes) = (0, 0);
         for i in 0..2000 {
             if i == 100 {

@@ -123,6 +123,35 @@ fn grammars_accept_their_texts_and_no_others() {
 }
 
 #[test]
+fn numbers_are_those_that_64_bits_hold() {
+    let loaded = demo::load(None, 1);
+    let number = schema(&json!({ "type": "number" }));
+    let open = schema(&json!({ "type": "object" }));
+    let large = format!("1{}", "0".repeat(307));
+    let multiple = schema(&json!({ "type": "integer", "multipleOf": 7 }));
+    let table: &[(&Grammar, &[&str], &[&str])] = &[
+        (&number, &["1e307", "-2.5E-9", "6.02214076e+23", "1e-4000", &large], &["2e1640", "1e308"]),
+        (&number, &[], &[&format!("{large}0"), &format!("{large}e1")]),
+        (&open, &[r#"{"1e999": "1e999", "n": [18446744073709551616]}"#], &[r#"{"n": [1e999]}"#]),
+        (&multiple, &["7", "-14", "9007199254740988"], &["8", "1e7", "70000000000000000"]),
+    ];
+    for (grammar, accepted, rejected) in table {
+        let constraint = loaded.constraint(grammar).unwrap();
+        accepted.iter().for_each(|text| assert!(accepts(&loaded, &constraint, text), "{text}"));
+        rejected.iter().for_each(|text| assert!(!accepts(&loaded, &constraint, text), "{text}"));
+    }
+}
+
+#[test]
+fn a_vocabulary_is_made_ahead_and_once() {
+    let loaded = demo::load(None, 1);
+    std::thread::scope(|scope| {
+        (0..3).for_each(|_| drop(scope.spawn(|| loaded.prepare_constraints().unwrap())));
+    });
+    assert!(loaded.constraint(&Grammar::JsonObject).is_ok());
+}
+
+#[test]
 fn what_can_not_be_held_is_refused_with_the_reason() {
     let loaded = demo::load(None, 1);
     let table = [
@@ -189,33 +218,6 @@ fn what_was_taken_back_leaves_no_trace() {
     assert!(fresh.clone().take_back(1).is_err());
 }
 
-#[test]
-fn a_constraint_begins_after_the_thinking() {
-    let loaded = demo::load(None, 1);
-    let tokenizer = loaded.tokenizer().unwrap();
-    let mut constraint = loaded.constraint(&Grammar::Choices(vec!["yes".into()])).unwrap().after("</think>");
-    let mut row = vec![0.0f32; loaded.model.config.vocab];
-    constraint.mask(&mut row).unwrap();
-    assert!(
-        tokenizer.ending().iter().all(|&id| row[id as usize] == f32::NEG_INFINITY),
-        "it has to end its thinking"
-    );
-    for id in ids(&loaded, "no, or </think") {
-        constraint.accept(id).unwrap();
-        assert!(constraint.is_waiting() && !constraint.may_end());
-    }
-    let end = ids(&loaded, ">");
-    end.iter().for_each(|&id| constraint.accept(id).unwrap());
-    assert!(!constraint.is_waiting() && constraint.forced() == b"yes");
-    let yes = ids(&loaded, "yes");
-    yes.iter().for_each(|&id| constraint.accept(id).unwrap());
-    assert!(constraint.must_end());
-    constraint.take_back(yes.len() + 1).unwrap();
-    assert!(constraint.is_waiting());
-    constraint.accept(end[end.len() - 1]).unwrap();
-    assert!(accepts(&loaded, &constraint, "yes") && !accepts(&loaded, &constraint, "no"));
-}
-
 struct Answer {
     outcome: Outcome,
     text: String,
@@ -276,6 +278,17 @@ fn random_schema(random: &mut impl FnMut(usize) -> usize, depth: usize) -> Json 
 
 #[test]
 fn answers_under_random_schemas_are_valid() {
+    check_answers(60);
+}
+
+/// What the issue asks for: 300 of 300.
+#[test]
+#[ignore = "the same with more answers, for an optimised build"]
+fn three_hundred_answers_under_random_schemas_are_valid() {
+    check_answers(300);
+}
+
+fn check_answers(n: u64) {
     let loaded = demo::load(None, 2);
     let mut state = 7u64;
     let mut random = |n: usize| {
@@ -283,7 +296,7 @@ fn answers_under_random_schemas_are_valid() {
         (state >> 33) as usize % n
     };
     let mut n_answers = 0;
-    while n_answers < 60 {
+    while n_answers < n {
         let schema = random_schema(&mut random, 0);
         let constraint = match loaded.constraint(&Grammar::JsonSchema(schema.to_string())) {
             Ok(constraint) => constraint,

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ingle_engine::output::{Answer, Calls, Delivery, Demand, FORMATS, Format, Options, Part, Tool, detect};
+use ingle_engine::output::{Calls, Delivery, Demand, FORMATS, Format, Options, Parser, Part, Tool, detect};
 use ingle_engine::{Error, chat};
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use llguidance::api::TopLevelGrammar;
@@ -47,7 +47,7 @@ fn read(format: &'static Format, tools: &[Tool], text: &str) -> (String, Vec<(St
         Part::Reasoning(_) | Part::Markup(_) => {}
         Part::CallFailed => unreachable!("calls are proven"),
     };
-    let mut answer = Answer::new(format, options);
+    let mut answer = Parser::new(format, options);
     answer.push(text, &mut on);
     answer.finish(&mut on);
     (said, calls)

@@ -21,7 +21,7 @@ use tokio::time::{Interval, interval_at};
 
 use crate::ask::{self, Question, Said, ask};
 use crate::fields::Fields;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::reply::SoFar;
 use crate::served::Served;
@@ -124,10 +124,13 @@ pub async fn route<D: Dialect>(
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
-    let reading = move || Fields::parse(&body).and_then(|fields| D::read(&app, fields));
-    let Asked { served, question, stream, mut dialect } = on_a_thread(reading).await?;
+    let reading = {
+        let app = app.clone();
+        move || Fields::parse(&body).and_then(|fields| D::read(&app, fields))
+    };
+    let Asked { served, question, stream, mut dialect } = aside(reading).await?;
     let mut so_far = SoFar::new(question.n, start);
-    let mut said = ask(&served.engine, question)?;
+    let mut said = ask(&app, &served, question)?;
     if let Some(framing) = stream {
         return Ok(streamed(said, dialect, so_far, framing));
     }
@@ -138,17 +141,6 @@ pub async fn route<D: Dialect>(
         telling.iter().try_for_each(|said| so_far.take(said))?;
     }
     Ok(AsJson(dialect.whole(&so_far)).into_response())
-}
-
-/// Does what may take its time where no connection waits for it.
-///
-/// # Errors
-/// Its own.
-pub async fn on_a_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Refusal::Failed("reading the request broke off".into()))?
 }
 
 /// The response that tells what is said as it comes. A client that goes drops it, and with it the receiver.

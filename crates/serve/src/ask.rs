@@ -1,22 +1,31 @@
 //! From a request to the engine and back: a job goes in, what is said comes out of a channel that an async task can wait on.
 //!
 //! The channel is bounded. While it is nearly full the engine leaves the answer out of its steps; when its receiver is gone, as
-//! the client went, the answer is cancelled. Text is told apart on the engine's thread: what the model thinks, what it says, and
-//! whom it calls.
+//! the client went, or its time is up, or the server's, the answer is cancelled. Text is told apart on the engine's thread: what the
+//! model thinks, what it says, and whom it calls.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
-use ingle_engine::run::{Engine, Job, Refused, Sink};
+use ingle_engine::run::{Job, Refused, Sink};
 use ingle_engine::sample::Logprob;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::ids;
+use crate::listen::{Phase, reached};
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
+use crate::served::Served;
+use crate::server::App;
 
 /// Tellings that may wait for a slow client.
 const TELLINGS_MAX: usize = 64;
@@ -30,6 +39,8 @@ pub struct Said {
     pub index: usize,
     /// What.
     pub what: What,
+    /// Tokens chosen for it: those since what was told before it, markers included.
+    pub n_tokens: usize,
 }
 
 /// What is said at once: a call that proves to be none may be much.
@@ -108,13 +119,29 @@ pub struct Question {
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
-pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Refusal> {
+pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Telling>, Refusal> {
     let (to, said) = channel(TELLINGS_MAX * question.n.max(1));
+    let (alive, ended) = channel(1);
+    let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
+    tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
-    for index in 0..question.n {
+    for (index, cancel) in cancels.into_iter().enumerate() {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
-        let cancel = Arc::new(AtomicBool::new(false));
+        let voice = Voice {
+            index,
+            to: to.clone(),
+            room: TELLINGS_OF_A_TOKEN * question.n,
+            next: Vec::new(),
+            logprobs: Vec::new(),
+            n_tokens: 0,
+            id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
+            one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
+            has_called: false,
+            is_cut: false,
+            _alive: alive.clone(),
+        };
+        let reader = question.reading.as_ref().map(|r| output::Parser::new(r.format, r.options.clone()));
         let job = Job {
             prompt: question.prompt.clone(),
             params,
@@ -125,10 +152,10 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Ref
             shown: markers.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
-            sink: Box::new(Teller::new(index, to.clone(), cancel.clone(), question.reading.as_ref())),
+            sink: Box::new(Teller { voice, cancel: cancel.clone(), reader }),
             cancel,
         };
-        engine.submit(job).map_err(
+        served.engine.submit(job).map_err(
             |Refused { closing, .. }| {
                 if closing { Refusal::Stopping } else { Refusal::Busy }
             },
@@ -137,21 +164,57 @@ pub fn ask(engine: &Engine, question: Question) -> Result<Receiver<Telling>, Ref
     Ok(said)
 }
 
+/// Cancels answers that nobody waits for any more or whose time is up, and says why; `ended` closes when none is left.
+async fn end_in_time(
+    to: Sender<Telling>,
+    cancels: Vec<Arc<AtomicBool>>,
+    mut ended: Receiver<Infallible>,
+    limit: Option<Duration>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let cancel = || cancels.iter().for_each(|cancel| cancel.store(true, Relaxed));
+    let late = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => pending().await,
+        }
+        limit.unwrap_or_default()
+    };
+    let refusal = tokio::select! {
+        _ = ended.recv() => return,
+        () = to.closed() => return cancel(),
+        limit = late => Refusal::Late(limit),
+        () = reached(&mut phase, Phase::Over) => Refusal::Stopping,
+    };
+    // Before the engine can say that it was cancelled; but where there is no room the lane is free at once all the same.
+    let told = to.try_send(vec![Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 }]);
+    cancel();
+    if let Err(TrySendError::Full(last)) = told {
+        let _ = to.send(last).await;
+    }
+}
+
 /// Puts what is said into the channel.
 struct Teller {
     voice: Voice,
     cancel: Arc<AtomicBool>,
-    reader: Option<output::Answer>,
+    reader: Option<output::Parser>,
 }
 
 /// The channel's side of it.
 struct Voice {
     index: usize,
     to: Sender<Telling>,
+    /// What has to be free of the channel, which all answers of a request share.
+    room: usize,
+    /// While it is there the answer is not over.
+    _alive: Sender<Infallible>,
     /// What is to be said next.
     next: Telling,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
+    /// Tokens that nothing was told of yet.
+    n_tokens: usize,
     id_len: Option<usize>,
     one_call: bool,
     /// Whether the only call that may be is complete.
@@ -160,26 +223,12 @@ struct Voice {
     is_cut: bool,
 }
 
-impl Teller {
-    fn new(index: usize, to: Sender<Telling>, cancel: Arc<AtomicBool>, reading: Option<&Reading>) -> Self {
-        let voice = Voice {
-            index,
-            to,
-            next: Vec::new(),
-            logprobs: Vec::new(),
-            id_len: reading.and_then(|reading| reading.format.id_len),
-            one_call: reading.is_some_and(|reading| reading.one_call),
-            has_called: false,
-            is_cut: false,
-        };
-        let reader = reading.map(|r| output::Answer::new(r.format, r.options.clone()));
-        Self { voice, cancel, reader }
-    }
-}
-
 impl Voice {
     fn tell(&mut self, what: What) {
-        self.next.push(Said { index: self.index, what });
+        // What was dropped is no token's telling.
+        let is_chosen = !matches!(what, What::Dropped(_));
+        let n_tokens = if is_chosen { std::mem::take(&mut self.n_tokens) } else { 0 };
+        self.next.push(Said { index: self.index, what, n_tokens });
     }
 
     fn send(&mut self) {
@@ -221,11 +270,7 @@ impl Voice {
 
 impl Sink for Teller {
     fn ready(&self) -> bool {
-        if self.voice.to.is_closed() {
-            self.cancel.store(true, Relaxed);
-            return true;
-        }
-        self.voice.to.capacity() >= TELLINGS_OF_A_TOKEN
+        self.voice.to.is_closed() || self.voice.to.capacity() >= self.voice.room
     }
 
     fn on(&mut self, event: Event<'_>) {
@@ -246,9 +291,11 @@ impl Sink for Teller {
             Event::TakenBack { n_tokens } => {
                 let n_kept = voice.logprobs.len().saturating_sub(n_tokens);
                 voice.logprobs.truncate(n_kept);
+                voice.n_tokens = voice.n_tokens.saturating_sub(n_tokens);
             }
             Event::Dropped { n_tokens } => voice.tell(What::Dropped(n_tokens)),
-            Event::Prompt { .. } | Event::Token(_) => {}
+            Event::Token(_) => voice.n_tokens += 1,
+            Event::Prompt { .. } => {}
         }
         voice.send();
     }

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use ingle_engine::chat::{Conversation, Prompt};
-use ingle_engine::constrain::{Constraint, Grammar, held};
-use ingle_engine::output::{Calls, Delivery, Demand, Options, Reasoning, Tool};
+use ingle_engine::output::{Calls, Delivery, Options, Tool};
 use ingle_model::prompt::Now;
 use serde_json::{Map, Value as Json, json};
 
@@ -187,29 +186,31 @@ impl Dialogue {
         let prompt = self.prompt(served, now)?;
         served.check_length(prompt.ids.len(), self.sampling.overflow)?;
         let (callable, demands) = (self.tools.callable(), self.tools.demands());
-        let inside = served.format.opened_by(&prompt.text);
+        let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
         let constraint = match (demands, &self.form) {
             (true, Some(form)) => return Err(form.clashes("tool_choice demands a call")),
-            (false, Some(form)) if !callable.is_empty() => {
-                return Err(form.clashes("tools are given, and tool_choice is not \"none\""));
+            (true, None) => {
+                let compiled = served.loaded().call_constraint(served.format, &callable, calls, None);
+                Some(compiled.map_err(|e| Refusal::field("tools", format!("tools: {e}")))?)
             }
-            (true, None) => Some(calls(served, &callable, self.tools.parallel)?),
-            (false, Some(form)) => Some(form.compile(served)?),
+            (false, Some(form)) if callable.is_empty() => Some(form.compile(served)?),
+            (false, Some(form)) => Some(form.or_calls(served, &callable, calls)?),
             (false, None) => None,
         };
         let options = Options {
             tools: callable,
-            inside,
+            inside: prompt.inside,
             // What a grammar guides is a call from its first word on.
             delivery: if demands { Delivery::Early } else { Delivery::Proven },
         };
+        let constraint = constraint.map(|form| prompt.behind_thoughts(form, served.format));
         Ok(Question {
             prompt: prompt.ids,
             keep: prompt.keep,
             sampling: self.sampling,
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
             logprobs: self.logprobs,
-            constraint: constraint.map(|constraint| behind(constraint, inside)),
+            constraint,
             reading: Some(Reading {
                 format: served.format,
                 markers: served.markers.clone(),
@@ -238,25 +239,4 @@ fn rename_thoughts(messages: &mut Json, served: &Served) {
             _ => {}
         }
     }
-}
-
-/// The constraint, to begin when the thoughts are over that the prompt has opened.
-fn behind(constraint: Constraint, inside: Option<&Reasoning>) -> Constraint {
-    inside.map_or_else(|| constraint.clone(), |reasoning| constraint.clone().after(reasoning.close))
-}
-
-/// What leaves the model no choice but to call.
-fn calls(served: &Served, tools: &[Tool], parallel: bool) -> Result<Constraint, Refusal> {
-    let refused = |e: &dyn std::fmt::Display| Refusal::field("tools", format!("tools: {e}"));
-    let tokenizer = served.loaded().tokenizer()?;
-    let demand = Demand {
-        tools,
-        calls: if parallel { Calls::Many } else { Calls::One },
-        template: served.prompter.source(),
-        token: &|text| tokenizer.id_of(text),
-        schema: &held,
-    };
-    let grammar = served.format.grammar(&demand).map_err(|e| refused(&e))?;
-    let grammar = grammar.ok_or_else(|| refused(&"how this model calls them is not known"))?;
-    served.loaded().constraint(&Grammar::Calls(grammar)).map_err(|e| refused(&e))
 }

@@ -7,6 +7,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::refusal::Refusal;
 
+/// The most values of a body, of some 100 bytes each once they are read: the ids of a long context, several times over.
+const VALUES_MAX: usize = 1 << 20;
+
 /// What is left of a JSON object.
 #[derive(Debug)]
 pub struct Fields(Map<String, Json>);
@@ -17,6 +20,11 @@ impl Fields {
     /// # Errors
     /// When it is not a JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        if n_values_at_most(body) > VALUES_MAX {
+            return Err(Refusal::request(format!(
+                "the body has more than {VALUES_MAX} values, which is the most"
+            )));
+        }
         match serde_json::from_slice(body) {
             Ok(Json::Object(map)) => Ok(Self(map)),
             Ok(_) => Err(Refusal::request("the body is JSON but no object, expected one")),
@@ -47,6 +55,11 @@ impl Fields {
         if let Some(old) = self.take(name) {
             self.0.insert(into.to_owned(), value(old));
         }
+    }
+
+    /// A field, as it stands; `null` counts as absent.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name).filter(|value| !value.is_null())
     }
 
     /// Takes a text.
@@ -119,6 +132,21 @@ impl Fields {
     }
 }
 
+/// A bound of the values that `json` has, without reading them: what comes before, between and behind them.
+fn n_values_at_most(json: &[u8]) -> usize {
+    let (mut n, mut in_text, mut escaped) = (1, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b':' | b'[' | b'{' if !in_text => n += 1,
+            _ => {}
+        }
+    }
+    n
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +165,10 @@ mod tests {
     fn a_body_that_is_no_object_is_refused() {
         assert!(Fields::parse(b"[1]").unwrap_err().to_string().contains("no object"));
         assert!(Fields::parse(b"{\"a\": \xff}").unwrap_err().to_string().contains("no JSON"));
+        let many = format!("[{}0]", "0,".repeat(VALUES_MAX));
+        assert!(Fields::parse(many.as_bytes()).unwrap_err().to_string().contains("values"));
+        let text = format!("{{\"a\": \"\\\"{}\"}}", ",".repeat(VALUES_MAX));
+        assert!(Fields::parse(text.as_bytes()).is_ok(), "a text is one value");
         let deep = [b'['; 100_000];
         assert!(Fields::parse(&deep).unwrap_err().to_string().contains("recursion"));
     }

@@ -1,6 +1,7 @@
 //! The form an answer is to have: OpenAI's `response_format`, llama.cpp's `grammar` and `json_schema`, and what others call them.
 
 use ingle_engine::constrain::{Constraint, Grammar};
+use ingle_engine::output::{Calls, Tool};
 use serde_json::Value as Json;
 
 use crate::fields::Fields;
@@ -18,6 +19,15 @@ impl Form {
     /// What `field` asks for.
     pub fn new(field: &'static str, grammar: Grammar) -> Self {
         Self { field, grammar }
+    }
+
+    /// The form of answers that have it, or call.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn or_calls(&self, served: &Served, tools: &[Tool], calls: Calls) -> Result<Constraint, Refusal> {
+        let compiled = served.loaded().call_constraint(served.format, tools, calls, Some(&self.grammar));
+        compiled.map_err(|e| self.refused(&e))
     }
 
     /// Compiles it: a form that can't be held is refused before anything is computed.

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::uri::{Authority, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -27,30 +28,48 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Whether the request is meant for this server and comes from where it may.
+    ///
     /// # Errors
-    /// [`Refusal::Forbidden`] or [`Refusal::Unauthorized`].
-    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = text(header::HOST).unwrap_or_default();
-        if !self.is_host(host) {
+    /// [`Refusal::Forbidden`]
+    fn check_source(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let host = hosts.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if hosts.next().is_some() {
+            return Err(Refusal::Forbidden("a request with two Host headers, expected one".into()));
+        }
+        // A request line that names a host has the last word (RFC 9112), so it has to be ours as well.
+        let named = uri.authority().map_or(host, Authority::as_str);
+        if let Some(other) = [host, named].into_iter().find(|host| !self.is_host(host)) {
             return Err(Refusal::Forbidden(format!(
-                "Host {host:?} is not this server's; start it with --allow-host to allow it"
+                "Host {other:?} is not this server's; start it with --allow-host to allow it"
             )));
         }
-        if headers.contains_key(header::ORIGIN) {
-            let origin = text(header::ORIGIN).unwrap_or_default();
+        for origin in headers.get_all(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or_default();
             if !self.is_origin(origin, host) {
                 return Err(Refusal::Forbidden(format!(
                     "Origin {origin:?} may not use this server; start it with --allow-origin to allow it"
                 )));
             }
         }
+        Ok(())
+    }
+
+    /// Whether it has a key, where one is needed.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthorized`]
+    fn check_key(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
         let is_open = matches!(path, "/" | "/health" | "/favicon.ico") || path.starts_with("/page/");
         if self.keys.is_empty() || is_open {
             return Ok(());
         }
-        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let Some(given) = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok()) else {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let bearer = text("authorization")
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some(given) = bearer.map(|(_, key)| key).or_else(|| text("x-api-key")) else {
             return Err(Refusal::Unauthorized("this server needs an API key: Authorization: Bearer KEY"));
         };
         // All keys are compared, whichever fits.
@@ -87,30 +106,50 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     std::hint::black_box(differing) == 0 && a.len() == b.len()
 }
 
-/// The check as a layer; answers what browsers ask before they ask (CORS).
+/// The checks as a layer; answers what browsers ask before they ask (CORS).
 pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if let Err(refusal) = guard.check(request.uri().path(), request.headers()).or_else(|refusal| {
-        // A browser asks without the key whether it may ask.
-        let asks = request.method() == Method::OPTIONS && matches!(refusal, Refusal::Unauthorized(_));
-        if asks { Ok(()) } else { Err(refusal) }
-    }) {
-        return refusal.into_response();
+    if let Err(refusal) = guard.check_source(request.uri(), request.headers()) {
+        return sealed(refusal.into_response());
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_question = request.method() == Method::OPTIONS;
-    let mut response =
-        if is_question { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        if is_question {
-            let methods = HeaderValue::from_static("GET, POST, DELETE");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-            let names = HeaderValue::from_static("Authorization, Content-Type, X-Api-Key");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
-        }
+    if request.method() == Method::OPTIONS {
+        // A browser asks without the key whether it may ask.
+        let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        return sealed(allowed(StatusCode::NO_CONTENT.into_response(), origin, wanted));
     }
+    let response = match guard.check_key(request.uri().path(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    sealed(allowed(response, origin, None))
+}
+
+/// Tells the browser that pages of `origin` may read the response, and which headers they may send: those they want to, as each
+/// client has its own (`anthropic-version`, `x-stainless-lang`) and the origin may ask.
+fn allowed(mut response: Response, origin: Option<HeaderValue>, wanted: Option<HeaderValue>) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    let Some(origin) = origin else { return response };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+    if let Some(wanted) = wanted {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+    }
+    if response.status() == StatusCode::NO_CONTENT {
+        let headers = response.headers_mut();
+        let methods = HeaderValue::from_static("GET, HEAD, POST, DELETE");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}
+
+/// What is here is what it says it is, and no part of other sites' pages.
+fn sealed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(policy, HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -121,9 +160,11 @@ mod tests {
     fn checked(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
+            map.append(*name, value.parse().unwrap());
         }
-        guard.check(path, &map)
+        let uri: Uri = path.parse().unwrap();
+        guard.check_source(&uri, &map)?;
+        guard.check_key(uri.path(), &map)
     }
 
     fn open() -> Guard {
@@ -146,6 +187,11 @@ mod tests {
         {
             assert!(checked(&guard, "/v1/models", &[("host", host)]).is_err(), "{host}");
         }
+        assert!(checked(&guard, "/health", &[]).is_err(), "no Host at all");
+        assert!(checked(&guard, "/", &[("host", "localhost"), ("host", "evil.example")]).is_err());
+        assert!(checked(&guard, "http://localhost:8383/", &[("host", "localhost:8383")]).is_ok());
+        assert!(checked(&guard, "http://evil.example/", &[("host", "localhost:8383")]).is_err());
+        assert!(checked(&guard, "http://localhost/", &[("host", "evil.example")]).is_err());
         let origin =
             |origin| checked(&guard, "/v1/models", &[("host", "localhost:8383"), ("origin", origin)]);
         assert!(origin("http://localhost:8383").is_ok() && origin("https://a.example").is_ok());
@@ -158,6 +204,7 @@ mod tests {
     fn a_key_is_needed_where_there_is_one() {
         let guard = Guard { keys: vec!["one".into(), "two".into()], ..open() };
         let ask = |path, key| checked(&guard, path, &[("host", "localhost"), ("authorization", key)]);
+        assert!(ask("/v1/models", "bearer one").is_ok(), "a scheme has no case");
         assert!(ask("/v1/models", "Bearer one").is_ok() && ask("/v1/models", "Bearer two").is_ok());
         for wrong in ["Bearer onee", "Bearer on", "Bearer ", "one", "Basic one"] {
             assert!(ask("/v1/models", wrong).is_err(), "{wrong}");

@@ -1,9 +1,10 @@
 //! The server: models behind HTTP, in words that programs already speak.
 //!
-//! Reading order: `server` binds, guards and stops; `guard` decides who may ask; `fields` takes a request's body apart and
-//! refuses what it does not know. `dialogue` makes a question of a conversation for a model that is `served`, `ask` brings it to
-//! the engine and back what is said, `reply` gathers that, and `answering` is the road from request to response for every API; the
-//! APIs are its dialects: `openai`, `anthropic`, `ollama`. `llama` has the routes that answer by themselves.
+//! Reading order: `server` routes, starts and stops; `listen` and `wire` keep connections within limits; `guard` decides who may
+//! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
+//! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
+//! from request to response for every API; the APIs are its dialects: `openai`, `anthropic`, `ollama`. `llama` has the routes that
+//! answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -16,6 +17,7 @@ mod fields;
 mod form;
 mod guard;
 mod ids;
+mod listen;
 mod llama;
 mod ollama;
 mod openai;
@@ -26,7 +28,9 @@ mod reply;
 mod sampling;
 mod served;
 mod server;
+mod wire;
 
+pub use listen::Limits;
 pub use ollama::installed::{Library, Progress};
 pub use served::Serving;
 pub use server::{Options, serve};

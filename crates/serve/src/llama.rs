@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
 use crate::openai::messages::messages_of;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::server::App;
 
@@ -25,7 +25,11 @@ pub async fn health() -> Json<Value> {
 
 /// `POST /tokenize`
 pub async fn tokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Json<Value>, Refusal> {
-    let mut fields = Fields::parse(&body)?;
+    aside(move || tokenized(&app, &body)).await.map(Json)
+}
+
+fn tokenized(app: &App, body: &[u8]) -> Result<Value, Refusal> {
+    let mut fields = Fields::parse(body)?;
     let content = fields.text("content")?.ok_or_else(|| Refusal::field("content", "content: none given"))?;
     let served = app.model(fields.text("model")?.as_deref())?;
     let special = fields.flag("add_special")?.unwrap_or(false);
@@ -39,12 +43,16 @@ pub async fn tokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Re
         json!({ "id": id, "piece": piece })
     };
     let tokens: Value = if pieces { ids.iter().map(piece).collect() } else { json!(ids) };
-    Ok(Json(json!({ "tokens": tokens })))
+    Ok(json!({ "tokens": tokens }))
 }
 
 /// `POST /detokenize`
 pub async fn detokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<Json<Value>, Refusal> {
-    let mut fields = Fields::parse(&body)?;
+    aside(move || detokenized(&app, &body)).await.map(Json)
+}
+
+fn detokenized(app: &App, body: &[u8]) -> Result<Value, Refusal> {
+    let mut fields = Fields::parse(body)?;
     let wrong = || Refusal::field("tokens", "tokens: expected an array of token ids");
     let tokens = fields.take("tokens").ok_or_else(wrong)?;
     let served = app.model(fields.text("model")?.as_deref())?;
@@ -55,7 +63,7 @@ pub async fn detokenize(State(app): State<Arc<App>>, Payload(body): Payload) -> 
         .iter()
         .map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()))
         .collect();
-    Ok(Json(json!({ "content": served.decode(&ids.ok_or_else(wrong)?)? })))
+    Ok(json!({ "content": served.decode(&ids.ok_or_else(wrong)?)? }))
 }
 
 /// `POST /apply-template`
@@ -63,7 +71,11 @@ pub async fn apply_template(
     State(app): State<Arc<App>>,
     Payload(body): Payload,
 ) -> Result<Json<Value>, Refusal> {
-    let mut fields = Fields::parse(&body)?;
+    aside(move || templated(&app, &body)).await.map(Json)
+}
+
+fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
+    let mut fields = Fields::parse(body)?;
     let messages =
         fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
     let messages = messages_of(messages)?;
@@ -73,7 +85,7 @@ pub async fn apply_template(
     let conversation =
         Conversation { messages: &messages, tools: tools.as_ref(), extra: Map::new(), now: app.calendar() };
     let prompt = served.prompter.text(served.loaded(), &conversation, true)?;
-    Ok(Json(json!({ "prompt": prompt })))
+    Ok(json!({ "prompt": prompt }))
 }
 
 /// `GET /metrics`, in Prometheus's text form.

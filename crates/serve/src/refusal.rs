@@ -1,5 +1,7 @@
 //! A request that is not answered, in OpenAI's form: a status and `{"error": {message, type, param, code}}`.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -35,9 +37,18 @@ pub enum Refusal {
     /// The body has more than so many bytes.
     #[error("the body has more than {0} bytes, which is the most")]
     TooLarge(usize),
+    /// The body did not come within so long.
+    #[error("the body did not come within {} s, which is the most", .0.as_secs_f64())]
+    Slow(Duration),
+    /// There is no room for another large body.
+    #[error("other large requests are being read; try again in a few seconds")]
+    Crowded,
     /// As many requests as may wait are waiting.
     #[error("the queue is full; try again in a few seconds")]
     Busy,
+    /// The answer was not there within so long.
+    #[error("the answer was not complete within {} s, which is this server's limit", .0.as_secs_f64())]
+    Late(Duration),
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -66,7 +77,9 @@ impl Refusal {
             Self::Elsewhere(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy | Self::Crowded | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -74,13 +87,14 @@ impl Refusal {
     /// What it is called in OpenAI's words, which are nearly Anthropic's.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } | Self::Elsewhere(_) | Self::Method | Self::TooLarge(_) => {
+            Self::Invalid { .. } | Self::Elsewhere(_) | Self::Method | Self::TooLarge(_) | Self::Slow(_) => {
                 "invalid_request_error"
             }
             Self::Unauthorized(_) => "authentication_error",
             Self::Forbidden(_) => "permission_error",
             Self::NotFound(_) => "not_found_error",
-            Self::Busy | Self::Stopping => "overloaded_error",
+            Self::Busy | Self::Crowded | Self::Stopping => "overloaded_error",
+            Self::Late(_) => "timeout_error",
             Self::Failed(_) => "server_error",
         }
     }
@@ -142,7 +156,7 @@ impl From<ingle_engine::Error> for Refusal {
 impl Refusal {
     fn respond(&self, body: &Json) -> Response {
         let mut response = (self.status(), axum::Json(body)).into_response();
-        if matches!(self, Self::Busy | Self::Stopping) {
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
         }
         if matches!(self, Self::Unauthorized(_)) {

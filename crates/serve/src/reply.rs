@@ -37,6 +37,10 @@ pub struct Reply {
     pub pieces: Vec<Piece>,
     /// Its tokens' log-probabilities.
     pub logprobs: Vec<TokenLogprobs>,
+    /// How many of those there were when each piece had its latest text.
+    logprobs_by: Vec<usize>,
+    /// Tokens of thoughts, with the markers around them.
+    pub n_thought: usize,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// Tokens of the prompt that were dropped.
@@ -65,13 +69,20 @@ impl Reply {
         self.pieces.iter().filter_map(|piece| if let Piece::Call(call) = piece { Some(call) } else { None })
     }
 
+    /// The log-probabilities of a piece's tokens.
+    pub fn logprobs_of(&self, piece: usize) -> &[TokenLogprobs] {
+        let by = |piece: usize| self.logprobs_by.get(piece).copied().unwrap_or_default();
+        let start = piece.checked_sub(1).map_or(0, by);
+        self.logprobs.get(start..by(piece)).unwrap_or_default()
+    }
+
     /// Why it ended; nothing before it has.
     pub fn finish(&self) -> Option<Finish> {
         self.outcome.map(|outcome| outcome.finish)
     }
 
     /// Takes what was said; the refusal that ended it, if one did.
-    fn take(&mut self, what: &What) -> Result<(), Refusal> {
+    fn take(&mut self, Said { what, n_tokens, .. }: &Said) -> Result<(), Refusal> {
         match what {
             What::Text { text, thinks, logprobs } => {
                 self.logprobs.extend_from_slice(logprobs);
@@ -80,6 +91,7 @@ impl Reply {
                     (_, false) => self.pieces.push(Piece::Text(text.clone())),
                     (_, true) => self.pieces.push(Piece::Thought(text.clone())),
                 }
+                self.n_thought += if *thinks { *n_tokens } else { 0 };
             }
             What::CallBegin { id, name } => {
                 let call = Call { id: id.clone(), name: name.clone(), arguments: String::new() };
@@ -93,6 +105,11 @@ impl Reply {
             What::CallEnd => {}
             What::Dropped(n) => self.n_dropped += n,
             What::End(outcome) => self.outcome = Some(outcome.clone()?),
+        }
+        let n_told = self.logprobs.len();
+        self.logprobs_by.resize(self.pieces.len(), n_told);
+        if let Some(last) = self.logprobs_by.last_mut() {
+            *last = n_told;
         }
         Ok(())
     }
@@ -119,7 +136,7 @@ impl SoFar {
         if !matches!(said.what, What::Dropped(_) | What::End(_)) {
             self.first.get_or_insert_with(Instant::now);
         }
-        self.replies[said.index].take(&said.what)
+        self.replies[said.index].take(said)
     }
 
     /// Whether all answers have ended.
@@ -133,6 +150,11 @@ impl SoFar {
         let first = outcomes.clone().next();
         let n_chosen = outcomes.by_ref().map(|outcome| outcome.n_generated).sum();
         (first.map_or(0, |o| o.n_prompt), first.map_or(0, |o| o.n_reused), n_chosen)
+    }
+
+    /// Tokens of thoughts.
+    pub fn n_thought(&self) -> usize {
+        self.replies.iter().map(|reply| reply.n_thought).sum()
     }
 
     /// Tokens of the prompt that were dropped.

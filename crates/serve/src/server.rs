@@ -1,4 +1,4 @@
-//! Binding, routing and stopping.
+//! Routing, starting and stopping.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,18 +11,23 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use ingle_model::prompt::Now;
+use tokio::sync::{Semaphore, watch};
 
 use crate::guard::{Guard, guard};
+use crate::listen::{Limits, Phase, bind, listen};
 use crate::ollama::installed::{self, Library};
 use crate::ollama::{answer::Answer, chat::Chat, generate::Generate};
+use crate::openai::responses;
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::{Served, Serving};
 use crate::{answering, anthropic, llama, ollama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
-/// How long answers under way may go on once it is.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long the last words of answers that are ended may take to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Threads on which requests are read, each of which may have a large one in hand.
+const READERS_MAX: usize = 16;
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -35,6 +40,8 @@ pub struct Options {
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may call it, besides its own.
     pub allow_origins: Vec<String>,
+    /// What clients may take.
+    pub limits: Limits,
     /// The models on the device, where clients may fetch and remove some.
     pub library: Option<Arc<dyn Library>>,
 }
@@ -44,8 +51,16 @@ pub struct Options {
 pub struct App {
     /// The models; the first is who is asked when a request names none.
     pub models: Vec<Arc<Served>>,
+    /// Responses that later ones may go on from.
+    pub responses: responses::stored::Stored,
     /// When the server started, in seconds since 1970.
     pub started: u64,
+    /// What clients may take.
+    pub limits: Limits,
+    /// How far the server is from its end.
+    pub phase: watch::Receiver<Phase>,
+    /// Room for large bodies.
+    pub bodies: Arc<Semaphore>,
     /// The models on the device, where clients may change them.
     pub library: Option<Arc<dyn Library>>,
     /// Held while a model is fetched.
@@ -66,6 +81,9 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
+    if options.api_keys.iter().any(|key| key.trim().is_empty()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an API key is empty, expected a text"));
+    }
     let models: Result<Vec<_>, _> = models.into_iter().map(|one| Served::new(one).map(Arc::new)).collect();
     let models = models.map_err(io::Error::other)?;
     for (i, one) in models.iter().enumerate() {
@@ -76,11 +94,30 @@ pub fn serve(
             )));
         }
     }
-    let app =
-        Arc::new(App { models, started: unix_seconds(), library: options.library, pulling: Arc::default() });
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    for served in &models {
+        let loaded = served.loaded().clone();
+        // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
+        std::thread::spawn(move || _ = loaded.prepare_constraints());
+    }
+    let limits = options.limits;
+    let (tell, phase) = watch::channel(Phase::Open);
+    let app = Arc::new(App {
+        models,
+        responses: responses::stored::Stored::new(responses::stored::LIMITS),
+        started: unix_seconds(),
+        library: options.library,
+        pulling: Arc::default(),
+        limits,
+        phase: phase.clone(),
+        bodies: payload::room(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(READERS_MAX)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(options.address).await?;
+        let listener = bind(options.address)?;
         let address = listener.local_addr()?;
         let checks = Guard {
             address,
@@ -89,27 +126,22 @@ pub fn serve(
             origins: options.allow_origins,
         };
         let router = router(app.clone(), Arc::new(checks));
-        let stopped = {
-            let (app, stop) = (app.clone(), stop.clone());
-            async move {
-                while !stop.load(Relaxed) {
-                    tokio::time::sleep(STOP_EVERY).await;
-                }
-                app.models.iter().for_each(|served| served.engine.close());
-            }
-        };
-        ready(address);
-        let serving = async { axum::serve(listener, router).with_graceful_shutdown(stopped).await };
         let deadline = async {
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
             }
-            tokio::time::sleep(DRAIN).await;
+            app.models.iter().for_each(|served| served.engine.close());
+            tell.send_replace(Phase::Closing);
+            tokio::time::sleep(limits.drain).await;
+            tell.send_replace(Phase::Over);
+            tokio::time::sleep(LAST_WORDS).await;
         };
+        ready(address);
         tokio::select! {
-            served = serving => served,
-            () = deadline => Ok(()),
+            () = listen(listener, router, limits, phase) => {}
+            () = deadline => {}
         }
+        Ok(())
     });
     runtime.shutdown_timeout(STOP_EVERY);
     outcome
@@ -128,6 +160,10 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/v1/models/{id}", get(openai::models::one))
         .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
         .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
+        .route("/v1/responses", post(answering::route::<responses::Answer>))
+        .route("/v1/responses/{id}", get(responses::kept::one).delete(responses::kept::delete))
+        .route("/v1/responses/{id}/cancel", post(responses::kept::cancel))
+        .route("/v1/responses/{id}/input_items", get(responses::kept::input_items))
         .route("/v1/messages", post(answering::route::<anthropic::create::Message>))
         .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
         .route("/api/version", get(ollama::models::version))

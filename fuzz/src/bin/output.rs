@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use ingle_engine::output::{Answer, Delivery, FORMATS, Format, Options, Part, Tool};
+use ingle_engine::output::{Delivery, FORMATS, Format, Options, Parser, Part, Tool};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ fn read<'a>(format: &'static Format, options: &Options, pieces: impl Iterator<It
             assert!(options.delivery == Delivery::Early && open.take().is_some());
         }
     };
-    let mut answer = Answer::new(format, options.clone());
+    let mut answer = Parser::new(format, options.clone());
     pieces.for_each(|piece| answer.push(piece, &mut on));
     answer.finish(&mut on);
     assert!(open.is_none(), "a call without an end");

@@ -1,6 +1,7 @@
 //! One answer: asked for, shown as it comes, measured.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,10 @@ use ingle_engine::chat::Prompt;
 use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
 use ingle_engine::memory;
+use ingle_engine::output::{self, Delivery, Parser, Part};
 use ingle_engine::sample::{Logprob, Logprobs, Params};
 use ingle_engine::session::Session;
-use ingle_model::token::Tokenizer;
+use ingle_model::token::{Kind, Tokenizer};
 use serde_json::{Value as Json, json};
 
 use crate::env::{Env, Progress, say};
@@ -69,7 +71,7 @@ fn fresh_seed() -> u64 {
 /// What was answered and how that went.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The text.
+    /// The text; of an answer with a form, without thoughts.
     pub text: String,
     outcome: Outcome,
     /// Until the first token.
@@ -95,9 +97,28 @@ pub fn answer(
     mut show: impl FnMut(&str) -> io::Result<()>,
 ) -> Result<Answer, Failure> {
     let start = Instant::now();
+    let loaded = session.loaded().clone();
+    let tokenizer = loaded.tokenizer()?;
+    let format = loaded.format()?;
+    let constraint = options.constraint.clone().map(|form| prompt.behind_thoughts(form, format));
+    let mut parser = constraint.as_ref().map(|_| {
+        let inside = prompt.inside;
+        Parser::new(format, output::Options { tools: Arc::new([]), inside, delivery: Delivery::Proven })
+    });
     let mut first = None;
     let mut text = String::new();
     let mut shown = Ok(());
+    let mut tell = |part: Part<'_>| {
+        let Part::Text(piece) = part else { return };
+        text.push_str(piece);
+        if shown.is_ok() {
+            shown = show(piece);
+            if shown.is_err() {
+                // Nobody reads on: stop generating.
+                env.interrupted.store(true, Relaxed);
+            }
+        }
+    };
     let mut n_dropped = 0;
     let mut progress = Progress::new(env);
     let request = Request {
@@ -108,10 +129,8 @@ pub fn answer(
         overflow: options.overflow,
         keep: prompt.keep,
         logprobs: options.logprobs,
-        constraint: options.constraint.as_ref(),
+        constraint: constraint.as_ref(),
     };
-    let loaded = session.loaded().clone();
-    let tokenizer = loaded.tokenizer()?;
     let mut logprobs = Vec::new();
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
@@ -120,21 +139,24 @@ pub fn answer(
         Event::Prompt { .. } => progress.clear(),
         Event::Logprobs(of) => logprobs.push(logprobs_json(tokenizer, of)),
         Event::TakenBack { n_tokens } => logprobs.truncate(logprobs.len().saturating_sub(n_tokens)),
-        Event::Token(_) => {
+        Event::Token(id) => {
             first.get_or_insert_with(|| start.elapsed());
-        }
-        Event::Dropped { n_tokens } => n_dropped += n_tokens,
-        Event::Text(piece) => {
-            text.push_str(piece);
-            if shown.is_ok() {
-                shown = show(piece);
-                if shown.is_err() {
-                    // Nobody reads on: stop generating.
-                    env.interrupted.store(true, Relaxed);
-                }
+            // Markers that are structure have no text of their own.
+            if let (Some(parser), Some(marker)) = (&mut parser, marker(tokenizer, id))
+                && format.markers().any(|known| known == marker)
+            {
+                parser.push(marker, &mut tell);
             }
         }
+        Event::Dropped { n_tokens } => n_dropped += n_tokens,
+        Event::Text(piece) => match &mut parser {
+            Some(parser) => parser.push(piece, &mut tell),
+            None => tell(Part::Text(piece)),
+        },
     })?;
+    if let Some(parser) = parser {
+        parser.finish(&mut tell);
+    }
     progress.clear();
     shown?;
     let total = start.elapsed();
@@ -236,6 +258,12 @@ impl Answer {
         }
         all
     }
+}
+
+/// The name of a token that is structure.
+fn marker(tokenizer: &Tokenizer, id: u32) -> Option<&str> {
+    let name = tokenizer.token_name(id).filter(|_| tokenizer.kind(id) == Some(Kind::Control))?;
+    std::str::from_utf8(name).ok()
 }
 
 /// An entry of OpenAI's `logprobs.content`, and the ids.

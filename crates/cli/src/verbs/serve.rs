@@ -2,17 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
-use ingle_serve::{Library, Options, Serving, serve};
+use ingle_serve::{Library, Limits, Options, Serving, serve};
 
 use super::{Verb, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::managing::Managed;
-use crate::{load, pulling, settings};
+use crate::{descriptors, load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
@@ -32,6 +33,10 @@ pub static VERB: Verb = Verb {
 const PARALLEL: &str = "4";
 /// Requests that may wait for each answer under way.
 const WAITING_PER_LANE: usize = 16;
+/// Connections at the same time, where the system allows as many.
+const CONNECTIONS_MAX: usize = 12_000;
+/// Descriptors of files for everything else.
+const DESCRIPTORS_BESIDE: usize = 64;
 
 fn args(command: Command) -> Command {
     let command = command
@@ -55,6 +60,13 @@ fn args(command: Command) -> Command {
                 .default_value(PARALLEL)
                 .value_parser(clap::value_parser!(u16).range(1..=256))
                 .help("Compute up to N answers at the same time, each with a context of its own"),
+        )
+        .arg(
+            Arg::new("request-timeout")
+                .long("request-timeout")
+                .value_name("SECONDS")
+                .value_parser(clap::value_parser!(u32).range(1..))
+                .help("End an answer, with an error, that is not complete so long after it was asked for; default: never"),
         )
         .arg(text_arg(
             "api-key-file",
@@ -96,6 +108,11 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         allow_hosts: many("allow-host"),
         allow_origins: many("allow-origin"),
         library,
+        limits: Limits {
+            connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
+            answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),
+            ..Limits::usual()
+        },
     };
     if !host.is_loopback() && options.api_keys.is_empty() {
         return Err(Failure::usage(format!(

@@ -10,6 +10,8 @@
 //! of unlimited kinds. What an answer says within its form is the model's business.
 
 mod gbnf;
+mod lead;
+mod number;
 mod schema;
 mod sequence;
 mod vocabulary;
@@ -40,16 +42,6 @@ pub enum Grammar {
     Gbnf(String),
     /// One of these texts.
     Choices(Vec<String>),
-    /// What [`crate::output::Format::grammar`] writes: Lark with JSON Schemas that are [`held`].
-    Calls(String),
-}
-
-/// A JSON Schema in the form that a grammar may hold within it.
-///
-/// # Errors
-/// [`Error::Constraint`] naming the place and the keyword that can't be held, or what is malformed.
-pub fn held(schema: &Json) -> Result<Json> {
-    schema::rewrite(schema)
 }
 
 impl Grammar {
@@ -57,11 +49,7 @@ impl Grammar {
     fn plan(&self) -> Result<TopLevelGrammar> {
         let n_bytes = match self {
             Self::JsonObject => 0,
-            Self::JsonSchema(text)
-            | Self::Regex(text)
-            | Self::Lark(text)
-            | Self::Gbnf(text)
-            | Self::Calls(text) => text.len(),
+            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) | Self::Gbnf(text) => text.len(),
             Self::Choices(choices) => choices.iter().map(String::len).sum(),
         };
         if n_bytes > GRAMMAR_BYTES_MAX {
@@ -71,11 +59,7 @@ impl Grammar {
         }
         match self {
             Self::JsonObject => schema::plan(&serde_json::json!({ "type": "object" })),
-            Self::JsonSchema(text) => {
-                let schema: Json = serde_json::from_str(text)
-                    .map_err(|e| Error::Constraint(format!("the JSON Schema is not JSON: {e}")))?;
-                schema::plan(&schema)
-            }
+            Self::JsonSchema(text) => schema::plan(&parsed(text)?),
             Self::Regex(pattern) => Ok(TopLevelGrammar::from_regex(pattern)),
             Self::Lark(text) => {
                 // What these would do is not held here.
@@ -90,8 +74,20 @@ impl Grammar {
             }
             Self::Gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark),
             Self::Choices(choices) => choices_pattern(choices).map(|p| TopLevelGrammar::from_regex(&p)),
-            Self::Calls(text) => Ok(TopLevelGrammar::from_lark(text.clone())),
         }
+    }
+
+    /// The JSON Schema that it is, in the form that is held.
+    fn json_schema(&self) -> Result<Json> {
+        match self {
+            Self::JsonObject => schema::rewrite(&serde_json::json!({ "type": "object" })),
+            Self::JsonSchema(text) => schema::rewrite(&parsed(text)?),
+            _ => Err(Error::Constraint(format!("a {} beside calls, expected a JSON Schema", self.name()))),
+        }
+    }
+
+    fn holds(&self) -> Holds {
+        Holds { json: matches!(self, Self::JsonObject | Self::JsonSchema(_)), calls: false }
     }
 
     /// What errors call it.
@@ -102,9 +98,21 @@ impl Grammar {
             Self::Lark(_) => "Lark grammar",
             Self::Gbnf(_) => "GBNF grammar",
             Self::Choices(_) => "list of choices",
-            Self::Calls(_) => "grammar of calls",
         }
     }
+}
+
+fn parsed(schema: &str) -> Result<Json> {
+    serde_json::from_str(schema).map_err(|e| Error::Constraint(format!("the JSON Schema is not JSON: {e}")))
+}
+
+/// What a form is made of.
+#[derive(Debug, Clone, Copy)]
+struct Holds {
+    /// JSON: numbers and strings are written as there.
+    json: bool,
+    /// Calls, with all that a format writes before them.
+    calls: bool,
 }
 
 /// A regular expression for exactly these texts.

@@ -4,9 +4,8 @@
 //! the choice, [`Constraint::take_back`] goes back. Clones at the same place share what was learnt of the grammar, so that
 //! many answers to one request cost one compilation.
 //!
-//! For models that think first, [`Constraint::after`] lets a constraint begin only when a text (`</think>`) has been
-//! written. Until then every token is free, but none that ends the answer, and none that has something other than white
-//! space behind that text.
+//! A model that thinks first does so before its form begins: [`Constraint::after_thoughts`] and `lead`. Numbers of JSON are kept
+//! to what its readers hold: `number`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,42 +13,44 @@ use std::sync::Arc;
 use llguidance::toktrie::SimpleVob;
 use llguidance::{Matcher, TokenParser};
 
-use super::vocabulary::{STRUCTURE, Vocabulary, one_line};
+use super::Holds;
+use super::lead::{Lead, Step};
+use super::number::Numbers;
+use super::vocabulary::{Vocabulary, one_line};
 use crate::error::{Error, Result};
-use crate::pattern::Pattern;
+use crate::output::{Format, Reasoning};
 
 /// What may come next in one answer.
 #[derive(Clone)]
 pub struct Constraint {
     vocabulary: Arc<Vocabulary>,
     matcher: Matcher,
-    /// Accepted since the constraint began.
-    n_accepted: usize,
+    holds: Holds,
+    /// Tokens that the matcher has taken.
+    n_matched: usize,
+    /// Tokens since the form was known to have begun.
+    n_form: usize,
+    /// Whether what was written may be of the form: the matcher took all of it.
+    matches: bool,
     /// Whether the end was accepted where nothing else could come, which the matcher has no step for.
     ended: bool,
-    wait: Option<Wait>,
-}
-
-/// What comes before the constraint begins.
-#[derive(Clone)]
-struct Wait {
-    /// The text that begins it.
-    marker: Pattern,
-    /// Tokens that may write the marker and more than white space behind it.
-    forbidden: Vec<u32>,
-    /// Tokens before the constraint began.
-    ids: Vec<u32>,
-    over: bool,
+    /// The numbers of an answer that is JSON.
+    numbers: Option<Numbers>,
+    lead: Option<Lead>,
 }
 
 impl fmt::Debug for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Constraint").field("n_accepted", &self.n_accepted).finish_non_exhaustive()
+        f.debug_struct("Constraint").field("n_matched", &self.n_matched).finish_non_exhaustive()
     }
 }
 
 impl Constraint {
-    pub(super) fn new(parser: TokenParser, vocabulary: Arc<Vocabulary>) -> std::result::Result<Self, String> {
+    pub(super) fn new(
+        parser: TokenParser,
+        vocabulary: Arc<Vocabulary>,
+        holds: Holds,
+    ) -> std::result::Result<Self, String> {
         let mut matcher = Matcher::new(Ok(parser));
         // A grammar that nothing satisfies shows here.
         matcher.compute_mask_or_eos().map_err(|e| match one_line(&e) {
@@ -58,19 +59,31 @@ impl Constraint {
             }
             reason => reason,
         })?;
-        Ok(Self { vocabulary, matcher, n_accepted: 0, ended: false, wait: None })
+        let numbers = holds.json.then(Numbers::new);
+        let (n_matched, n_form) = (0, 0);
+        Ok(Self {
+            vocabulary,
+            matcher,
+            holds,
+            n_matched,
+            n_form,
+            matches: true,
+            ended: false,
+            numbers,
+            lead: None,
+        })
     }
 
-    /// This constraint, to begin after the first `marker` that is written: a text, or the name of a token.
+    /// This constraint, to begin behind the thoughts of an answer of `format`. `inside` are those that the prompt left open
+    /// ([`Format::opened_by`]); otherwise the answer may open some, or begin with its form.
     #[must_use]
-    pub fn after(self, marker: &str) -> Self {
-        if marker.is_empty() {
-            return self;
-        }
-        let goes_on = |id: &u32| ends_and_goes_on(text_or_name(&self.vocabulary, *id), marker);
-        let forbidden = (0..self.vocabulary.n_vocab() as u32).filter(goes_on).collect();
-        let wait = Wait { marker: Pattern::new(marker), forbidden, ids: Vec::new(), over: false };
-        Self { wait: Some(wait), ..self }
+    pub fn after_thoughts(self, format: &Format, inside: Option<&'static Reasoning>) -> Self {
+        // A grammar of calls holds what its format writes before them.
+        let lead = match self.holds.calls && format.before_text.is_some() {
+            true => None,
+            false => Lead::new(&self.vocabulary, format, inside),
+        };
+        Self { lead, ..self }
     }
 
     /// Sets to minus infinity in `row` `(n_vocab)` what can't come next. Rows may be longer than the vocabulary.
@@ -78,16 +91,32 @@ impl Constraint {
     /// # Errors
     /// [`Error::Constraint`] when the grammar is too complex at this place, or nothing can come next.
     pub fn mask(&mut self, row: &mut [f32]) -> Result<()> {
-        if let Some(wait) = self.wait.as_ref().filter(|wait| !wait.over) {
-            for &id in self.vocabulary.ending().iter().chain(&wait.forbidden) {
-                if let Some(logit) = row.get_mut(id as usize) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
+        let Some(lead) = self.lead.as_ref().filter(|lead| !lead.is_over()) else {
+            return self.mask_form(row);
+        };
+        let vocabulary = self.vocabulary.clone();
+        if lead.is_thinking() {
+            lead.forbidden(&vocabulary, |id| forbid(row, id));
             return Ok(());
         }
+        let mut before = Vec::new();
+        lead.allowed(&vocabulary, |id| before.extend(row.get(id as usize).map(|&logit| (id, logit))));
+        if self.matches {
+            self.mask_form(row)?;
+        } else {
+            row.fill(f32::NEG_INFINITY);
+        }
+        before.into_iter().for_each(|(id, logit)| row[id as usize] = logit);
+        Ok(())
+    }
+
+    fn mask_form(&mut self, row: &mut [f32]) -> Result<()> {
         let allowed = self.matcher.compute_mask_or_eos().map_err(|e| failed(&e))?;
         apply(&allowed, row);
+        if let Some(numbers) = &self.numbers {
+            let vocabulary = &self.vocabulary;
+            numbers.mask(vocabulary.numerals(), |id| vocabulary.bytes(id), |id| forbid(row, id));
+        }
         Ok(())
     }
 
@@ -96,16 +125,46 @@ impl Constraint {
     /// # Errors
     /// [`Error::Constraint`] when `id` can't come next.
     pub fn accept(&mut self, id: u32) -> Result<()> {
-        if let Some(wait) = self.wait.as_mut().filter(|wait| !wait.over) {
-            wait.push(&self.vocabulary, id);
+        let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_over()) else {
+            self.accept_form(id)?;
+            self.n_form += 1;
             return Ok(());
+        };
+        let may_be = self.matches && !lead.is_thinking();
+        let in_form = may_be && self.matcher.validate_tokens(&[id]).map_err(|e| failed(&e))? == 1;
+        match lead.accept(&self.vocabulary, id, in_form) {
+            Step::Form if self.matches => self.accept_form(id),
+            Step::Form => Err(failed(&"neither thoughts nor the form begin so")),
+            Step::Before => self.forget(),
+            Step::Either => {
+                self.matches = in_form;
+                if in_form { self.accept_form(id) } else { Ok(()) }
+            }
         }
+    }
+
+    fn accept_form(&mut self, id: u32) -> Result<()> {
         if self.must_end() && !self.ended && self.vocabulary.ending().contains(&id) {
             self.ended = true;
             return Ok(());
         }
+        let numbers = self.numbers.as_mut();
+        if numbers.is_some_and(|numbers| !numbers.accept(self.vocabulary.bytes(id))) {
+            return Err(failed(&"the number is too large for 64 bits"));
+        }
         self.matcher.consume_token(id).map_err(|e| failed(&e))?;
-        self.n_accepted += 1;
+        self.n_matched += 1;
+        Ok(())
+    }
+
+    /// The form has not begun: what was written was none of it.
+    fn forget(&mut self) -> Result<()> {
+        if self.matches && self.n_matched == 0 {
+            return Ok(());
+        }
+        self.matcher.rollback(std::mem::take(&mut self.n_matched)).map_err(|e| failed(&e))?;
+        self.numbers = self.numbers.take().map(|_| Numbers::new());
+        self.matches = true;
         Ok(())
     }
 
@@ -114,78 +173,60 @@ impl Constraint {
     /// # Errors
     /// [`Error::Constraint`] when there were fewer.
     pub fn take_back(&mut self, n: usize) -> Result<()> {
-        let n = n - usize::from(n > 0 && std::mem::take(&mut self.ended));
-        let n_inside = n.min(self.n_accepted);
-        self.matcher.rollback(n_inside).map_err(|e| failed(&e))?;
-        self.n_accepted -= n_inside;
-        let n_before = n - n_inside;
-        match &mut self.wait {
-            _ if n_before == 0 => Ok(()),
-            Some(wait) if wait.ids.len() >= n_before => {
-                wait.take_back(&self.vocabulary, n_before);
-                Ok(())
-            }
-            _ => {
-                Err(Error::Constraint(format!("{n_before} tokens were taken back that were never accepted")))
-            }
+        if n == 0 {
+            return Ok(());
         }
+        let ended = std::mem::take(&mut self.ended);
+        if n <= self.n_form {
+            let n_matched = n - usize::from(ended);
+            self.matcher.rollback(n_matched).map_err(|e| failed(&e))?;
+            self.numbers.iter_mut().for_each(|numbers| numbers.take_back(n_matched));
+            self.n_matched -= n_matched;
+            self.n_form -= n;
+            return Ok(());
+        }
+        let too_many =
+            || Error::Constraint(format!("{n} tokens were taken back, of which some were never accepted"));
+        let lead = self.lead.as_mut().ok_or_else(too_many)?;
+        let n_left = lead.ids().len().checked_sub(n - self.n_form).ok_or_else(too_many)?;
+        let left = lead.ids()[..n_left].to_vec();
+        lead.reset();
+        self.n_form = 0;
+        self.forget()?;
+        left.into_iter().try_for_each(|id| self.accept(id))
     }
 
     /// Whether the answer may end here.
     pub fn may_end(&mut self) -> bool {
-        !self.is_waiting() && (self.must_end() || self.matcher.is_accepting().unwrap_or(false))
+        self.matches
+            && !self.is_thinking()
+            && (self.must_end() || self.matcher.is_accepting().unwrap_or(false))
     }
 
     /// Whether nothing but an end can come next.
     pub fn must_end(&self) -> bool {
-        !self.is_waiting() && self.matcher.is_stopped() && self.matcher.stop_reason().is_ok()
+        self.has_begun() && self.matcher.is_stopped() && self.matcher.stop_reason().is_ok()
     }
 
-    /// Whether the text that begins the constraint has not been written yet.
-    pub fn is_waiting(&self) -> bool {
-        self.wait.as_ref().is_some_and(|wait| !wait.over)
+    /// Whether thoughts are being written.
+    pub fn is_thinking(&self) -> bool {
+        self.lead.as_ref().is_some_and(Lead::is_thinking)
+    }
+
+    /// Whether the form has begun: no thoughts are being written, nor may what was written become some.
+    pub fn has_begun(&self) -> bool {
+        self.lead.as_ref().is_none_or(Lead::is_over)
     }
 
     /// The bytes that must come next, whatever the model says: a draft that costs nothing. Empty where there is a choice.
     pub fn forced(&self) -> Vec<u8> {
         // On a clone, as the library goes on by itself over bytes it was asked for.
-        if self.is_waiting() || self.must_end() {
+        if !self.has_begun() || self.must_end() {
             Vec::new()
         } else {
             self.matcher.clone().compute_ff_bytes()
         }
     }
-}
-
-impl Wait {
-    fn push(&mut self, vocabulary: &Vocabulary, id: u32) {
-        self.ids.push(id);
-        self.over |=
-            text_or_name(vocabulary, id).iter().fold(false, |found, &b| found | self.marker.advance(b));
-    }
-
-    fn take_back(&mut self, vocabulary: &Vocabulary, n: usize) {
-        let ids = std::mem::take(&mut self.ids);
-        self.over = false;
-        self.marker.reset();
-        ids[..ids.len() - n].iter().for_each(|&id| self.push(vocabulary, id));
-    }
-}
-
-/// What token `id` writes, or what it is called when it is structure.
-fn text_or_name(vocabulary: &Vocabulary, id: u32) -> &[u8] {
-    let bytes = vocabulary.bytes(id);
-    bytes.strip_prefix(&[STRUCTURE]).unwrap_or(bytes)
-}
-
-/// Whether `bytes` may complete `marker` and have more than white space behind it.
-fn ends_and_goes_on(bytes: &[u8], marker: &str) -> bool {
-    let marker = marker.as_bytes();
-    (1..=bytes.len()).any(|end| {
-        let n = end.min(marker.len());
-        let completes = bytes[end - n..end] == marker[marker.len() - n..] && (n == marker.len() || n == end);
-        completes && !bytes[end..].iter().all(u8::is_ascii_whitespace)
-    })
 }
 
 /// Minus infinity for all that is not `allowed`.
@@ -205,6 +246,12 @@ fn apply(allowed: &SimpleVob, row: &mut [f32]) {
                 }
             }
         }
+    }
+}
+
+fn forbid(row: &mut [f32], id: u32) {
+    if let Some(logit) = row.get_mut(id as usize) {
+        *logit = f32::NEG_INFINITY;
     }
 }
 

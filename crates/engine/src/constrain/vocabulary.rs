@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use ingle_model::token::{Kind, Tokenizer};
 use llguidance::ParserFactory;
-use llguidance::api::ParserLimits;
+use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 
-use super::{Constraint, Grammar};
+use super::number::Numerals;
+use super::{Constraint, Grammar, Holds, schema};
 use crate::error::{Error, Result};
+use crate::output::{Calls, Demand, Format, Tool};
 
 /// Stands before the name of a token that is structure; no UTF-8 text has it.
 pub(super) const STRUCTURE: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
@@ -25,6 +27,7 @@ pub struct Vocabulary {
     factory: ParserFactory,
     /// Ids that end an answer; none is fine.
     ending: Vec<u32>,
+    numerals: Numerals,
 }
 
 impl fmt::Debug for Vocabulary {
@@ -59,7 +62,7 @@ impl Vocabulary {
             .map_err(|e| Error::Constraint(format!("the model's vocabulary: {e}")))?;
         factory.quiet();
         *factory.limits_mut() = ParserLimits { verbose_errors: false, ..ParserLimits::default() };
-        Ok(Self { factory, ending })
+        Ok(Self { factory, ending, numerals: Numerals::read(&words) })
     }
 
     /// Compiles `grammar`: a constraint at the beginning of an answer.
@@ -68,10 +71,51 @@ impl Vocabulary {
     /// [`Error::Constraint`] with the reason when the grammar is malformed, asks something that can't be held, is too large,
     /// or nothing can satisfy it.
     pub fn compile(self: &Arc<Self>, grammar: &Grammar) -> Result<Constraint> {
-        let refused =
-            |e: &dyn fmt::Display| Error::Constraint(format!("{}: {}", grammar.name(), one_line(e)));
-        let parser = self.factory.create_parser(grammar.plan()?).map_err(|e| refused(&e))?;
-        Constraint::new(parser, self.clone()).map_err(|e| refused(&e))
+        self.build(grammar.plan()?, grammar.holds(), grammar.name())
+    }
+
+    /// Compiles what an answer of `format` must be that calls `tools`, so many times, with arguments as their schemas ask.
+    /// `template` is the model's chat template. Formats whose texts stand bare hold less of a text than its schema asks. Where
+    /// there is another form the answer may be of that instead, which has to be JSON.
+    ///
+    /// # Errors
+    /// [`Error::Constraint`] when the format has no calls, there is no tool, or a schema asks something that can't be held.
+    pub fn compile_calls(
+        self: &Arc<Self>,
+        format: &Format,
+        tools: &[Tool],
+        calls: Calls,
+        template: &str,
+        or: Option<&Grammar>,
+    ) -> Result<Constraint> {
+        let demand =
+            Demand { tools, calls, template, token: &|name| self.structure(name), schema: &schema::rewrite };
+        let grammar = format.grammar(&demand)?.ok_or_else(|| {
+            Error::Constraint(format!(
+                "calls: {} tools and calls in the format {}, expected a tool and a model that calls",
+                tools.len(),
+                format.name
+            ))
+        })?;
+        let grammar = match or {
+            None => grammar,
+            Some(form) => {
+                let calls = grammar.replacen("start:", "demanded:", 1);
+                format!("start: demanded | other\nother: %json {}\n{calls}", form.json_schema()?)
+            }
+        };
+        self.build(TopLevelGrammar::from_lark(grammar), Holds { json: format.quotes, calls: true }, "calls")
+    }
+
+    fn build(self: &Arc<Self>, grammar: TopLevelGrammar, holds: Holds, name: &str) -> Result<Constraint> {
+        let refused = |e: &dyn fmt::Display| Error::Constraint(format!("{name}: {}", one_line(e)));
+        let parser = self.factory.create_parser(grammar).map_err(|e| refused(&e))?;
+        Constraint::new(parser, self.clone(), holds).map_err(|e| refused(&e))
+    }
+
+    /// The token that is structure and called so, if there is one.
+    fn structure(&self, name: &str) -> Option<u32> {
+        self.factory.tok_env().tok_trie().token_id(&[&[STRUCTURE], name.as_bytes()].concat())
     }
 
     /// The bytes of token `id`; of structure, with a marker in front.
@@ -82,6 +126,11 @@ impl Vocabulary {
     /// Number of tokens.
     pub fn n_vocab(&self) -> usize {
         self.factory.tok_env().tok_trie().vocab_size()
+    }
+
+    /// Tokens that can make a number too large.
+    pub(super) fn numerals(&self) -> &Numerals {
+        &self.numerals
     }
 
     /// Ids that end an answer.

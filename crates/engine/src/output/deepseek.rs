@@ -22,10 +22,12 @@ pub(super) static FORMAT: Format = Format {
     about: "names and arguments between <｜tool▁call▁begin｜> and <｜tool▁call▁end｜> (DeepSeek V3, R1, V3.1)",
     is_for: |template| template.contains(ONE),
     reasoning: &[THINK],
+    before_text: None,
     openers: &[ALL, ONE],
     bare: false,
     inner: &[ALL_END, ONE_END, SEPARATOR],
     id_len: None,
+    quotes: true,
     calls: |r, opener| Box::pin(calls(r, opener == Some(0))),
     grammar: |d| {
         let [all, all_end, one, one_end, separator] =

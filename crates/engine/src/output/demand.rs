@@ -3,6 +3,9 @@
 //! The text is Lark as llguidance reads it, with `%json` for schemas. Which of a format's markers are single tokens depends on
 //! the vocabulary, so a grammar asks for each: a token is written as its id, anything else as text. A grammar holds the whole
 //! answer behind the thinking, which the caller leaves unguided.
+//!
+//! Left out: formats that write texts bare (Gemma's and Qwen3-Coder's) hold of a text only which ones are listed, not its pattern
+//! or length, and Gemma's takes any value where a schema names no one type.
 
 use std::cell::RefCell;
 

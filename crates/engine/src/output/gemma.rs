@@ -24,10 +24,12 @@ pub(super) static FORMAT: Format = Format {
     about: "call:NAME{KEY:VALUE} between tokens, as are strings (FunctionGemma, Gemma 4)",
     is_for: |template| MARKS.iter().any(|[open, ..]| template.contains(open)),
     reasoning: &[Reasoning { open: "<|channel>thought\n", close: "<channel|>" }, THINK],
+    before_text: None,
     openers: &[MARKS[0][0], MARKS[1][0]],
     bare: false,
     inner: &[MARKS[0][1], MARKS[0][2], MARKS[1][1], MARKS[1][2], "<|channel>", "<|tool_response>"],
     id_len: None,
+    quotes: false,
     calls: |r, opener| Box::pin(call(r, MARKS[opener.unwrap_or(0)])),
     grammar,
     example: "<|tool_call>call:add{a:1}<tool_call|>",
@@ -145,7 +147,7 @@ fn grammar(d: &Writer<'_>) -> String {
     let text = d.text_up_to("text", marks[2]);
     let any = format!(
         "any: {quote} text | NUMBER | \"true\" | \"false\" | \"null\" | \"[\" (any (\",\" any)*)? \"]\" | \"{{\" (pair (\",\" pair)*)? \"}}\"\n\
-         pair: KEY \":\" any\nKEY: /[A-Za-z_][A-Za-z0-9_]*/\nNUMBER: /-?(0|[1-9][0-9]*)(\\.[0-9]+)?/\n"
+         pair: KEY \":\" any\nKEY: /[A-Za-z_][A-Za-z0-9_]*/\nNUMBER: /-?(0|[1-9][0-9]{{0,300}})(\\.[0-9]+)?/\n"
     );
     format!("start: {}\n{calls}{text}{any}", d.separated("call", ""))
 }

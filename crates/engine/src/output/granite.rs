@@ -17,10 +17,12 @@ pub(super) static FORMAT: Format = Format {
         Reasoning { open: "Here is my thought process:", close: "Here is my response:" },
         Reasoning { open: "Here's my thought process:", close: "Here's my response:" },
     ],
+    before_text: None,
     openers: &["<|tool_call|>", "<tool_call>"],
     bare: false,
     inner: &["</tool_call>"],
     id_len: None,
+    quotes: true,
     calls: |r, _| {
         Box::pin(async {
             json_call::calls(r).await?;

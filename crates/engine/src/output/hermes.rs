@@ -13,10 +13,12 @@ pub(super) static FORMAT: Format = Format {
     about: "a JSON object in <tool_call> tags (Hermes, Qwen2.5, Qwen3, Granite 4)",
     is_for: |template| template.contains("<tool_call>"),
     reasoning: &[THINK],
+    before_text: None,
     openers: &["<tool_call>"],
     bare: false,
     inner: &["</tool_call>"],
     id_len: None,
+    quotes: true,
     calls: |r, _| {
         Box::pin(async {
             json_call::calls(r).await?;

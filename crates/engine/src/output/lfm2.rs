@@ -21,10 +21,12 @@ pub(super) static FORMAT: Format = Format {
             .any(|m| template.contains(m))
     },
     reasoning: &[THINK],
+    before_text: None,
     openers: &[OPEN],
     bare: false,
     inner: &[CLOSE],
     id_len: None,
+    quotes: true,
     calls: |r, _| Box::pin(calls(r)),
     grammar,
     example: "<|tool_call_start|>[add(a=1)]<|tool_call_end|>",

@@ -18,10 +18,12 @@ pub(super) static FORMAT: Format = Format {
             || template.contains("<|start_header_id|>") && template.contains("parameters")
     },
     reasoning: &[THINK],
+    before_text: None,
     openers: &["<|python_tag|>"],
     bare: true,
     inner: &[],
     id_len: None,
+    quotes: true,
     calls: |r, opener| {
         Box::pin(async move {
             r.space().await;

@@ -13,10 +13,12 @@ pub(super) static FORMAT: Format = Format {
     about: "a list of JSON objects, or names with arguments, behind [TOOL_CALLS] (Mistral, Ministral, Magistral)",
     is_for: |template| template.contains("[TOOL_CALLS]"),
     reasoning: &[Reasoning { open: "[THINK]", close: "[/THINK]" }, THINK],
+    before_text: None,
     openers: &["[TOOL_CALLS]"],
     bare: false,
     inner: &["[CALL_ID]", "[ARGS]"],
     id_len: Some(9),
+    quotes: true,
     calls: |r, _| Box::pin(calls(r)),
     grammar: |d| {
         let open = d.mark("[TOOL_CALLS]");

@@ -1,7 +1,7 @@
 //! What a model's text means: thoughts, words for the user and calls to tools, told apart while the text is still coming.
 //!
 //! Every family of models writes calls its own way. A [`Format`] is one such way; the shelf [`FORMATS`] holds them, and
-//! [`detect`] finds the one that a chat template speaks. An [`Answer`] takes text in pieces, cut anywhere, and gives out
+//! [`detect`] finds the one that a chat template speaks. A [`Parser`] takes an answer in pieces, cut anywhere, and gives out
 //! [`Part`]s; any cut gives the same parts, and only what could still become a marker is held back.
 //!
 //! Nothing is lost: text, reasoning, markup and the raw text of calls are, put together, the answer byte by byte. A call is one
@@ -9,13 +9,13 @@
 //! the arguments fit the tool's schema is not asked here. To make them fit, [`Format::grammar`] makes a grammar that guides
 //! the model to a call.
 //!
-//! Markers are often special tokens, which are not rendered as a rule: text given to an [`Answer`] must hold those of
+//! Markers are often special tokens, which are not rendered as a rule: text given to a [`Parser`] must hold those of
 //! [`Format::markers`] by their names, and no other.
 
-mod answer;
 mod demand;
 mod json;
 mod json_call;
+mod parser;
 mod parts;
 mod python;
 mod reader;
@@ -38,9 +38,9 @@ mod tests;
 
 use std::fmt;
 
-pub use answer::{Answer, Options};
 use demand::Writer;
 pub use demand::{Calls, Demand};
+pub use parser::{Options, Parser};
 pub use parts::{Delivery, Part};
 use reader::{Reader, Reading};
 
@@ -56,6 +56,8 @@ pub struct Format {
     is_for: fn(&str) -> bool,
     /// How thoughts may be marked. Only the beginning of an answer holds some.
     pub reasoning: &'static [Reasoning],
+    /// What stands before the text of every answer, behind thoughts if there are some.
+    pub before_text: Option<&'static str>,
     /// What may begin a call. None begins another.
     openers: &'static [&'static str],
     /// Whether the answer may begin within a call, before any opener.
@@ -66,6 +68,8 @@ pub struct Format {
     pub id_len: Option<usize>,
     /// Reads one call or more, behind the opener of this index.
     calls: for<'a> fn(&'a Reader, Option<usize>) -> Reading<'a>,
+    /// Whether its grammar writes every text within a call in JSON's quotes.
+    pub(crate) quotes: bool,
     /// Writes the grammar of an answer that calls.
     grammar: fn(&Writer<'_>) -> String,
     /// A call of `add` with an `a` of 1; empty where there are no calls.
@@ -135,7 +139,7 @@ impl Format {
         self.reasoning.iter().find(|reasoning| prompt.ends_with(reasoning.open.trim_end()))
     }
 
-    /// Texts that mean something to this format. Where one is a special token of the vocabulary, an [`Answer`] must get it
+    /// Texts that mean something to this format. Where one is a special token of the vocabulary, a [`Parser`] must get it
     /// by its name.
     pub fn markers(&self) -> impl Iterator<Item = &'static str> {
         let thoughts = self.reasoning.iter().flat_map(|reasoning| [reasoning.open, reasoning.close]);

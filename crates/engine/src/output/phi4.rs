@@ -16,10 +16,12 @@ pub(super) static FORMAT: Format = Format {
             || template.contains("functools")
     },
     reasoning: &[THINK],
+    before_text: None,
     openers: &["<|tool_call|>", "functools["],
     bare: false,
     inner: &["<|/tool_call|>"],
     id_len: None,
+    quotes: true,
     calls: |r, opener| {
         Box::pin(async move {
             if opener == Some(1) {

@@ -67,7 +67,7 @@ fn read(format: &'static Format, options: &Options, pieces: &[&str]) -> Told {
             open = kind;
         }
     };
-    let mut answer = Answer::new(format, options.clone());
+    let mut answer = Parser::new(format, options.clone());
     pieces.iter().for_each(|piece| answer.push(piece, &mut on));
     answer.finish(&mut on);
     assert_eq!(call, "", "a call that does not end");
@@ -166,7 +166,7 @@ fn only_what_may_become_a_marker_is_held_back() {
     for format in FORMATS {
         for text in ["a", "plain text, 1 < 2", "Ä {x} [y] ", "so\n"] {
             let options = Options { tools: tools(), inside: None, delivery: Delivery::Proven };
-            let mut answer = Answer::new(format, options);
+            let mut answer = Parser::new(format, options);
             let mut shown = String::new();
             answer.push(text, |part| match part {
                 Part::Text(text) => shown.push_str(text),

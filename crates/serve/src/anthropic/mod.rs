@@ -16,11 +16,10 @@ use serde_json::{Map, Value as Json, json};
 
 use self::messages::messages_of;
 use self::tools::take_tools;
-use crate::answering::on_a_thread;
 use crate::dialogue::{Dialogue, Thinking};
 use crate::fields::Fields;
 use crate::form;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::sampling::{self, Sampling};
 use crate::served::Served;
@@ -40,7 +39,7 @@ pub async fn count_tokens(
         let prompt = dialogue.prompt(&served, app.calendar())?;
         Ok(AsJson(json!({ "input_tokens": prompt.ids.len() })))
     };
-    on_a_thread(counting).await
+    aside(counting).await
 }
 
 /// Takes what both routes have in common; and whether thoughts are told.

@@ -21,9 +21,8 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::models::take_name;
-use crate::answering::on_a_thread;
 use crate::fields::Fields;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::server::App;
 
@@ -105,7 +104,7 @@ pub async fn pull(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
         return Ok((headers, Body::from_stream(Lines(told))).into_response());
     }
     drop(told);
-    on_a_thread(work).await?;
+    aside(work).await?;
     Ok(AsJson(json!({ "status": "success" })).into_response())
 }
 
@@ -118,7 +117,7 @@ pub async fn delete(State(app): State<Arc<App>>, Payload(body): Payload) -> Resu
     if app.model(Some(&name)).is_ok() {
         return Err(Refusal::field("model", format!("model: {name} is being served, and can't be removed")));
     }
-    on_a_thread(move || library.remove(&name).map_err(|e| refusal(&e))).await
+    aside(move || library.remove(&name).map_err(|e| refusal(&e))).await
 }
 
 /// The store, where clients may change it.

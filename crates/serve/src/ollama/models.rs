@@ -9,9 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::timestamp;
-use crate::answering::on_a_thread;
 use crate::fields::Fields;
-use crate::payload::Payload;
+use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::served::Served;
 use crate::server::App;
@@ -71,7 +70,7 @@ pub async fn show(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
             "modelfile": format!("FROM {}\n", served.name),
             "parameters": format!("num_ctx {}", served.engine.ctx()),
             // Jinja, not Go.
-            "template": served.prompter.source(),
+            "template": served.loaded().file.template_source()?.unwrap_or_default(),
             "details": details(contents),
             "model_info": info(contents, verbose),
             "capabilities": capabilities(&served),
@@ -82,7 +81,7 @@ pub async fn show(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
         }
         Ok(AsJson(shown))
     };
-    on_a_thread(showing).await
+    aside(showing).await
 }
 
 /// Takes the model's name, which older clients call `name`.

@@ -99,6 +99,7 @@ impl Dialect for Completion {
         if self.tells_usage {
             let mut chunk = self.chunk(json!([]));
             chunk["usage"] = usage(so_far);
+            chunk["timings"] = so_far.timings();
             to.document(&chunk);
         }
         to.data("[DONE]");

@@ -93,7 +93,8 @@ pub fn take_tools(fields: &mut Fields) -> Result<Tools, Refusal> {
 fn push(tools: &mut Tools, (i, tool): (usize, Json)) -> Result<(), Refusal> {
     let wrong = |what: &str| Refusal::field("tools", format!("tools[{i}]: {what}"));
     if tool["type"] != "function" {
-        return Err(wrong("only tools of type \"function\" are known"));
+        let only = format!("only tools of type \"function\" are known, not {}", tool["type"]);
+        return Err(wrong(&only));
     }
     let function = if tool["function"].is_object() { &tool["function"] } else { &tool };
     let name = function["name"].as_str().filter(|name| is_name(name));

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod completions;
 pub mod messages;
 pub mod models;
+pub mod responses;
 
 use ingle_engine::generate::Finish;
 use ingle_engine::sample::Logprob;

@@ -97,6 +97,16 @@ impl Rewriter<'_> {
             }
         }
         bounds(fields, base)?;
+        // A number that may not go on must be a multiple where it ends.
+        if base.contains_key("multipleOf") {
+            for (bound, exclusive, n) in
+                [("minimum", "exclusiveMinimum", -EXACT_MAX), ("maximum", "exclusiveMaximum", EXACT_MAX)]
+            {
+                if !base.contains_key(exclusive) {
+                    base.entry(bound).or_insert(json!(n as i64));
+                }
+            }
+        }
         let mut patterns = Vec::new();
         if let Some(value) = fields.get("pattern") {
             patterns.push(pattern::translate(string("pattern", value)?)?);

@@ -1,14 +1,12 @@
 //! Anthropic's API as a client meets it: real sockets, the built-in model.
 
-#[expect(dead_code, reason = "what other tests need of it")]
-mod served;
-
 use ingle_kernel::bytes::Bytes;
 use ingle_model::file::gguf::parse;
 use ingle_model::file::gguf_write::{Header, Writer};
+use ingle_serve::Limits;
 use serde_json::{Value as Json, json};
 
-use served::{STORY, Server, with};
+use crate::served::{STORY, Server, with};
 
 const MESSAGES: &str = "/v1/messages";
 
@@ -198,7 +196,7 @@ fn thinker() -> Bytes {
 
 #[test]
 fn thoughts_are_blocks_of_their_own() {
-    let server = Server::of(thinker(), 1, 8, &[]);
+    let server = Server::of(thinker(), 1, 8, &[], Limits::usual());
     let enabled = json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } });
     let (status, whole) = server.post(MESSAGES, &ask(STORY, enabled.clone()));
     let block = &whole["content"][0];

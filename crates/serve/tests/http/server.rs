@@ -1,14 +1,12 @@
 //! The server as a client meets it: real sockets, the built-in model.
 
-mod served;
-
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use served::{CHAT, STORY, Server, chat, with};
+use crate::served::{CHAT, STORY, Server, chat, with};
 
 /// The JSON of each event of a stream, whose end must be there.
 fn events(text: &str) -> Vec<Json> {
@@ -174,13 +172,7 @@ fn an_answer_has_the_form_that_was_asked_for() {
 #[test]
 fn a_client_that_goes_ends_its_answer() {
     let server = Server::start(1, 8, &[]);
-    // An answer that may not end.
-    let (_, end) = server.post("/tokenize", &json!({ "content": "<|im_end|><|endoftext|>" }));
-    let bias: serde_json::Map<_, _> =
-        end["tokens"].as_array().unwrap().iter().map(|id| (id.to_string(), json!(-100))).collect();
-    let endless =
-        json!({ "logit_bias": bias, "max_tokens": 1_000_000, "overflow": "drop-oldest", "stream": true });
-    let asked = chat(STORY, with(endless, &json!({ "temperature": 1 })));
+    let asked = server.endless();
     let mut stream = server.open("POST", CHAT, "", asked.to_string().as_bytes());
     let mut some = [0; 2000];
     stream.read_exact(&mut some).unwrap();
@@ -276,9 +268,35 @@ fn what_cannot_be_called_or_held_is_refused() {
             json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
             "tool_choice",
         ),
-        (json!({ "tools": [tool("a")], "response_format": { "type": "json_object" } }), "response_format"),
+        (json!({ "tools": [tool("a")], "grammar": "root ::= \"x\"" }), "grammar"),
     ] {
         let (status, refused) = server.post(CHAT, &chat(STORY, more.clone()));
         assert_eq!((status, &refused["error"]["param"]), (400, &json!(name)), "{more}: {refused}");
     }
+}
+
+#[test]
+fn an_answer_that_may_call_has_its_form_otherwise() {
+    let server = Server::start(1, 8, &[]);
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 9 } },
+        "required": ["n"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let (mut n_calls, mut n_forms) = (0, 0);
+    for seed in 0..24 {
+        let more = json!({ "tools": [tool("weather")], "response_format": format, "temperature": 3.0, "top_k": 0,
+            "top_p": 1.0, "min_p": 0.0, "seed": seed, "max_tokens": 200 });
+        let (status, whole) = server.post(CHAT, &chat(STORY, more));
+        assert_eq!(status, 200, "{whole}");
+        let message = &whole["choices"][0]["message"];
+        match message["tool_calls"].as_array() {
+            Some(_) => n_calls += 1,
+            None if whole["choices"][0]["finish_reason"] == "stop" => {
+                let said: Json = serde_json::from_str(message["content"].as_str().unwrap()).unwrap();
+                assert!(said["n"].as_i64().unwrap() <= 9, "{whole}");
+                n_forms += 1;
+            }
+            None => {}
+        }
+    }
+    assert!(n_calls > 0 && n_forms > 0, "{n_calls} calls, {n_forms} of the form");
 }

@@ -23,11 +23,11 @@ pub struct Options {
 /// Tells an answer's parts apart while it is coming.
 ///
 /// ```
-/// use ingle_engine::output::{Answer, Delivery, Options, Part, Tool, detect};
+/// use ingle_engine::output::{Delivery, Options, Parser, Part, Tool, detect};
 ///
 /// let format = detect("... <tool_call> ...");
 /// let tools = [Tool { name: "now".into(), parameters: serde_json::Value::Null }].into();
-/// let mut answer = Answer::new(format, Options { tools, inside: None, delivery: Delivery::Proven });
+/// let mut answer = Parser::new(format, Options { tools, inside: None, delivery: Delivery::Proven });
 /// let mut calls = Vec::new();
 /// let mut on = |part: Part<'_>| {
 ///     if let Part::CallBegin { name, .. } = part {
@@ -39,20 +39,20 @@ pub struct Options {
 /// answer.finish(&mut on);
 /// assert_eq!(calls, ["now"]);
 /// ```
-pub struct Answer {
+pub struct Parser {
     tape: Arc<Mutex<Tape>>,
     reading: Pin<Box<dyn Future<Output = ()> + Send>>,
     over: bool,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Parser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("tape", &self.tape).finish_non_exhaustive()
+        f.debug_struct("Parser").field("tape", &self.tape).finish_non_exhaustive()
     }
 }
 
-impl Answer {
-    /// An answer of which nothing has come.
+impl Parser {
+    /// For an answer of which nothing has come.
     pub fn new(format: &'static Format, options: Options) -> Self {
         let tape = Arc::new(Mutex::new(Tape::new(Queue::new(options.delivery))));
         let reader = Reader { format, tools: options.tools, tape: tape.clone() };

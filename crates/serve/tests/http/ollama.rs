@@ -1,11 +1,8 @@
 //! Ollama's API as a client meets it: real sockets, the built-in model.
 
-#[expect(dead_code, reason = "what other tests need of it")]
-mod served;
-
 use serde_json::{Value as Json, json};
 
-use served::{STORY, Server, with};
+use crate::served::{STORY, Server, with};
 
 const CHAT: &str = "/api/chat";
 const GENERATE: &str = "/api/generate";

@@ -12,7 +12,7 @@ use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
-use ingle_serve::{Options, Serving, serve};
+use ingle_serve::{Limits, Options, Serving, serve};
 use serde_json::{Value as Json, json};
 
 /// A server on a thread, stopped when it goes.
@@ -24,11 +24,15 @@ pub struct Server {
 
 impl Server {
     pub fn start(n_lanes: usize, queue_max: usize, api_keys: &[&str]) -> Self {
-        Self::of(Bytes::new(ingle_demo::GGUF), n_lanes, queue_max, api_keys)
+        Self::limited(n_lanes, queue_max, api_keys, Limits::usual())
+    }
+
+    pub fn limited(n_lanes: usize, queue_max: usize, api_keys: &[&str], limits: Limits) -> Self {
+        Self::of(Bytes::new(ingle_demo::GGUF), n_lanes, queue_max, api_keys, limits)
     }
 
     /// A server of another model than the built-in one.
-    pub fn of(gguf: Bytes, n_lanes: usize, queue_max: usize, api_keys: &[&str]) -> Self {
+    pub fn of(gguf: Bytes, n_lanes: usize, queue_max: usize, api_keys: &[&str], limits: Limits) -> Self {
         let file = ModelFile::from_bytes("demo", gguf).unwrap();
         let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
         let loaded = Arc::new(Loaded::load(file, &options).unwrap());
@@ -40,6 +44,7 @@ impl Server {
             allow_hosts: Vec::new(),
             allow_origins: vec!["https://friend.example".into()],
             library: None,
+            limits,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();
@@ -83,6 +88,15 @@ impl Server {
     pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
         let (status, _, text) = self.ask("POST", path, "", body.to_string().as_bytes());
         (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
+    }
+
+    /// A chat whose streamed answer does not end by itself.
+    pub fn endless(&self) -> Json {
+        let (_, end) = self.post("/tokenize", &json!({ "content": "<|im_end|><|endoftext|>" }));
+        let ids = end["tokens"].as_array().unwrap();
+        let bias: serde_json::Map<_, _> = ids.iter().map(|id| (id.to_string(), json!(-100))).collect();
+        let more = json!({ "logit_bias": bias, "max_tokens": 1_000_000, "overflow": "drop-oldest" });
+        chat(STORY, with(more, &json!({ "temperature": 1, "stream": true })))
     }
 
     pub fn metric(&self, name: &str) -> u64 {

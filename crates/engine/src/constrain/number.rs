@@ -1,0 +1,214 @@
+//! Numbers that every reader of JSON can hold.
+//!
+//! JSON sets no limit to a number, and llguidance's grammars none to its digits: a model that goes on with them writes `2e1640`,
+//! which is no number of 64 bits. So where an answer is JSON, tokens that would take a number to 10^308 are masked: digits of
+//! the part before the point, with the exponent added, are 308 at most. A negative exponent may be any: what is too small is
+//! read as zero.
+//!
+//! The text is followed byte by byte, as far as it takes to know a number from what stands in a string. Only where a number
+//! is long already, or its exponent is being written, is a list of tokens looked through; anywhere else there is nothing to do.
+
+use super::vocabulary::STRUCTURE;
+
+/// Digits before the point and the exponent, together.
+const DIGITS_MAX: u16 = 308;
+/// So many digits are followed by no exponent of two digits that is too large, nor by a token of [`DIGITS_NEAR`] digits.
+const DIGITS_NEAR: u16 = 100;
+
+/// Where in a JSON text a byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In no string and no number.
+    Between,
+    String,
+    /// Behind a backslash in a string.
+    Escape,
+    /// So many digits before the point.
+    Whole(u16),
+    /// Behind the point; so many digits before it.
+    Fraction(u16),
+    /// So much may the exponent still be, and it is this.
+    Exponent(u16, u16),
+    /// An exponent below zero.
+    Small,
+}
+
+impl Place {
+    /// Behind `byte`; `None` where that makes a number too large.
+    fn step(self, byte: u8) -> Option<Self> {
+        let digit = byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+        Some(match (self, byte, digit) {
+            // A token that is no text ends whatever it was.
+            (_, STRUCTURE, _) => Self::Between,
+            (Self::Escape, ..) => Self::String,
+            (Self::String, b'\\', _) => Self::Escape,
+            (Self::String, b'"', _) => Self::Between,
+            (Self::String, ..) => Self::String,
+            (Self::Between, _, Some(_)) => Self::Whole(1),
+            (Self::Whole(n), _, Some(_)) => (n < DIGITS_MAX).then_some(Self::Whole(n + 1))?,
+            (Self::Whole(n), b'.', _) => Self::Fraction(n),
+            (Self::Fraction(n), _, Some(_)) => Self::Fraction(n),
+            (Self::Whole(n) | Self::Fraction(n), b'e' | b'E', _) => Self::Exponent(DIGITS_MAX - n, 0),
+            (Self::Exponent(max, so_far), _, Some(digit)) => {
+                let exponent = so_far * 10 + digit;
+                (exponent <= max).then_some(Self::Exponent(max, exponent))?
+            }
+            (Self::Exponent(..), b'+', _) => self,
+            (Self::Exponent(..), b'-', _) | (Self::Small, _, Some(_)) => Self::Small,
+            (_, b'"', _) => Self::String,
+            _ => Self::Between,
+        })
+    }
+
+    /// Behind all of `bytes`.
+    fn walk(self, bytes: &[u8]) -> Option<Self> {
+        bytes.iter().try_fold(self, |place, &byte| place.step(byte))
+    }
+
+    /// Whether a few more bytes could make a number too large.
+    fn is_near(self) -> bool {
+        match self {
+            Self::Whole(n) | Self::Fraction(n) => n >= DIGITS_NEAR,
+            Self::Exponent(..) => true,
+            Self::Between | Self::String | Self::Escape | Self::Small => false,
+        }
+    }
+}
+
+/// The tokens of a vocabulary that can make a number too large.
+#[derive(Debug)]
+pub(super) struct Numerals {
+    /// Where a number is nearly that: all with digits.
+    near: Vec<u32>,
+    /// Elsewhere: those with so many digits, or so large an exponent, that one is enough.
+    anywhere: Vec<u32>,
+}
+
+impl Numerals {
+    /// Reads `words`: the bytes of each token.
+    pub fn read(words: &[Vec<u8>]) -> Self {
+        let far =
+            [Place::Between, Place::String, Place::Whole(DIGITS_NEAR - 1), Place::Fraction(DIGITS_NEAR - 1)];
+        let with_digits = words.iter().enumerate().filter(|(_, word)| word.iter().any(u8::is_ascii_digit));
+        let mut numerals = Self { near: Vec::new(), anywhere: Vec::new() };
+        for (id, word) in with_digits {
+            numerals.near.push(id as u32);
+            if far.iter().any(|place| place.walk(word).is_none()) {
+                numerals.anywhere.push(id as u32);
+            }
+        }
+        numerals
+    }
+}
+
+/// The numbers of one answer that is JSON.
+#[derive(Debug, Clone)]
+pub(super) struct Numbers {
+    /// Behind each token, the beginning first.
+    places: Vec<Place>,
+}
+
+impl Numbers {
+    /// Nothing is written yet.
+    pub fn new() -> Self {
+        Self { places: vec![Place::Between] }
+    }
+
+    fn place(&self) -> Place {
+        self.places.last().copied().unwrap_or(Place::Between)
+    }
+
+    /// Calls `forbid` with each token that makes a number too large; `bytes` says what a token writes.
+    pub fn mask<'a>(
+        &self,
+        numerals: &Numerals,
+        bytes: impl Fn(u32) -> &'a [u8],
+        mut forbid: impl FnMut(u32),
+    ) {
+        let place = self.place();
+        let tokens = if place.is_near() { &numerals.near } else { &numerals.anywhere };
+        tokens.iter().filter(|&&id| place.walk(bytes(id)).is_none()).for_each(|&id| forbid(id));
+    }
+
+    /// Goes on with a token that writes `bytes`; `false` where that makes a number too large.
+    pub fn accept(&mut self, bytes: &[u8]) -> bool {
+        let next = self.place().walk(bytes);
+        self.places.extend(next);
+        next.is_some()
+    }
+
+    /// Undoes the last `n` tokens.
+    pub fn take_back(&mut self, n: usize) {
+        self.places.truncate(self.places.len().saturating_sub(n).max(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_held(text: &str) -> bool {
+        Place::Between.walk(text.as_bytes()).is_some()
+    }
+
+    #[test]
+    fn what_is_held_is_finite_and_what_is_usual_is_held() {
+        let digits = |n: usize| "9".repeat(n);
+        let held = [
+            "0".into(),
+            "-12.5e3".into(),
+            "6.02214076e+23".into(),
+            "1E-4000".into(),
+            "9e307".into(),
+            "0.001e307".into(),
+            "18446744073709551616".into(),
+            digits(308),
+            format!("{}e0", digits(308)),
+            format!("{}.{}e208", digits(100), digits(400)),
+            "[1e300,2e300,0.5]".into(),
+            format!("{{\"1e999\\\"{}\": 1e5}}", digits(400)),
+        ];
+        for text in &held {
+            assert!(is_held(text), "{text}");
+            serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+        for text in [
+            "2e1640".into(),
+            "1e308".into(),
+            digits(309),
+            format!("{}e9", digits(300)),
+            "\"\":1e00309".into(),
+        ] {
+            assert!(!is_held(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_masked_where_they_overflow() {
+        let words: Vec<Vec<u8>> = ["1", "9", "e", "00", ",", "e999", "e99", "\""].map(|w| w.into()).into();
+        let numerals = Numerals::read(&words);
+        assert_eq!(numerals.near, [0, 1, 3, 5, 6]);
+        let forbidden = |text: &str| {
+            let mut numbers = Numbers::new();
+            assert!(text.bytes().all(|byte| numbers.accept(&[byte])), "{text}");
+            let mut forbidden = Vec::new();
+            numbers.mask(&numerals, |id| &words[id as usize], |id| forbidden.push(id));
+            forbidden
+        };
+        assert_eq!(forbidden("1"), [5]);
+        assert_eq!(forbidden("\"1"), [] as [u32; 0], "in a string");
+        assert_eq!(forbidden("1e30"), [1, 3], "1e301 is one");
+        assert_eq!(forbidden(&"1".repeat(307)), [3, 5, 6]);
+        assert_eq!(forbidden(&"1".repeat(308)), [0, 1, 3, 5, 6]);
+    }
+
+    #[test]
+    fn what_was_taken_back_leaves_no_trace() {
+        let mut numbers = Numbers::new();
+        assert!(numbers.accept(b"1e3") && numbers.accept(b"0") && !numbers.accept(b"99"));
+        numbers.take_back(1);
+        assert!(numbers.accept(b"07") && !numbers.accept(b"0"));
+        numbers.take_back(9);
+        assert!(numbers.accept(b"1"));
+    }
+}
