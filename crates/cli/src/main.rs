@@ -9,6 +9,7 @@ mod dirs;
 mod env;
 mod exit;
 mod load;
+mod managing;
 mod model_ref;
 mod network;
 mod pulling;

@@ -7,7 +7,9 @@ mod harness;
 mod hub;
 
 use std::fs;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use harness::{Dir, TestCommand, tiny};
@@ -238,4 +240,74 @@ fn ctrl_c_keeps_what_came_and_the_next_pull_goes_on() {
     assert!(again.code == 0 && again.stderr.contains("2.0 MiB of 3.0 MiB to fetch"), "{again:?}");
     assert_eq!(hub.seen_at(&at)[1].header("range"), Some("bytes=1048576-"));
     assert_eq!(fs::read(again.stdout.trim_end()).unwrap(), model);
+}
+
+/// `serve` with that hub, and what it says of itself on stderr; ended when it goes.
+struct Served(Child, String);
+
+impl Served {
+    fn start(dir: &Dir, hub: &Hub, args: &[&str]) -> Self {
+        let all = [&["serve", "demo", "--port", "0"], args].concat();
+        let mut child = ingle(dir, hub, &all).command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        Self(child, address)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.1).unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.1);
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn clients_of_a_server_fetch_and_remove_models_where_they_may() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let asked = r#"{"model": "someone/tiny-GGUF:latest"}"#;
+    let whole = r#"{"model": "someone/tiny-GGUF", "stream": false}"#;
+    let shut = Served::start(&dir, &hub, &[]);
+    for (method, path) in [("POST", "/api/pull"), ("DELETE", "/api/delete")] {
+        let answer = shut.ask(method, path, asked);
+        assert!(answer.starts_with("HTTP/1.1 501") && answer.contains("--manage"), "{answer}");
+    }
+    assert!(hub.seen().is_empty(), "nobody asked for it");
+    drop(shut);
+
+    let open = Served::start(&dir, &hub, &["--manage"]);
+    let pulled = open.ask("POST", "/api/pull", asked);
+    assert!(pulled.starts_with("HTTP/1.1 200") && pulled.contains("\"total\":"), "{pulled}");
+    assert!(pulled.contains("{\"status\":\"success\"}"), "{pulled}");
+    let here = || ingle(&dir, &hub, &["list", "--json"]).json();
+    assert_eq!(here()[0]["name"], "someone/tiny-GGUF:Q8_0");
+    assert!(open.ask("POST", "/api/pull", whole).contains("{\"status\":\"success\"}"), "it is here already");
+    assert!(open.ask("DELETE", "/api/delete", asked).starts_with("HTTP/1.1 200"));
+    assert_eq!(here(), serde_json::json!([]));
+    for (body, status) in [
+        (r#"{"model": "someone/other", "stream": false}"#, 404),
+        (r#"{"model": "http://127.0.0.1:1/x.gguf", "stream": false}"#, 400),
+        (r#"{"model": "https://127.0.0.1:1/x.gguf", "stream": false}"#, 400),
+    ] {
+        let answer = open.ask("POST", "/api/pull", body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
+    }
+    let served = open.ask("DELETE", "/api/delete", r#"{"model": "demo"}"#);
+    assert!(served.starts_with("HTTP/1.1 400") && served.contains("being served"), "{served}");
+    drop(open);
+
+    let offline = Served::start(&dir, &hub, &["--manage", "--offline"]);
+    let n = hub.seen().len();
+    let refused = offline.ask("POST", "/api/pull", whole);
+    assert!(refused.starts_with("HTTP/1.1 403") && hub.seen().len() == n, "{refused}");
 }

@@ -161,7 +161,9 @@ fn streamed(
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     let pings = interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
-    let spoken = Spoken { said, dialect, so_far, framing, first: Some(first.text), pings, is_over: false };
+    // Where nothing was asked, the beginning is all.
+    let is_over = so_far.is_over();
+    let spoken = Spoken { said, dialect, so_far, framing, first: Some(first.text), pings, is_over };
     (headers, Body::from_stream(spoken)).into_response()
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ingle_model::prompt::Now;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::listen::{Limits, Phase};
+use crate::ollama::installed::Library;
 use crate::openai::responses::stored::{LIMITS, Stored};
 use crate::payload;
 use crate::reader::{Reader, Task};
@@ -31,12 +32,21 @@ pub struct App {
     pub phase: watch::Receiver<Phase>,
     /// Room for large bodies.
     pub bodies: Arc<Semaphore>,
+    /// The models on the device, where clients may change them.
+    pub library: Option<Arc<dyn Library>>,
+    /// Held while a model is fetched.
+    pub pulling: Arc<Mutex<()>>,
 }
 
 impl App {
     /// # Errors
     /// When two models have one name, or one has no tokenizer.
-    pub fn new(serving: Vec<Serving>, limits: Limits, phase: watch::Receiver<Phase>) -> io::Result<Self> {
+    pub fn new(
+        serving: Vec<Serving>,
+        library: Option<Arc<dyn Library>>,
+        limits: Limits,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
         let mut app = Self {
             models: Vec::new(),
             readers: Vec::new(),
@@ -45,6 +55,8 @@ impl App {
             limits,
             phase,
             bodies: payload::room(),
+            library,
+            pulling: Arc::default(),
         };
         for Serving { name, model } in serving {
             if app.any(Some(&name)).is_ok() {
@@ -82,11 +94,11 @@ impl App {
     pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let found = match name {
             None => self.models.first(),
-            Some(name) => self.models.iter().find(|served| served.name == name),
+            Some(name) => self.models.iter().find(|served| is_name_of(&served.name, name)),
         };
         found.cloned().ok_or_else(|| {
             let name = name.or(self.readers.first().map(|reader| reader.name.as_str())).unwrap_or_default();
-            match self.readers.iter().find(|reader| reader.name == name) {
+            match self.readers.iter().find(|reader| is_name_of(&reader.name, name)) {
                 Some(reader) => {
                     let does = match reader.task() {
                         Task::Vectors => "makes vectors of texts (/v1/embeddings)",
@@ -125,7 +137,7 @@ impl App {
     pub fn any(&self, name: Option<&str>) -> Result<Arc<Reader>, Refusal> {
         let found = match name {
             None => self.models.first().map(|served| &served.reader).or(self.readers.first()),
-            Some(name) => self.all().find(|reader| reader.name == name),
+            Some(name) => self.all().find(|reader| is_name_of(&reader.name, name)),
         };
         found.cloned().ok_or_else(|| self.absent(name.unwrap_or_default()))
     }
@@ -142,6 +154,11 @@ impl App {
         let names = names.join("\", \"");
         Refusal::NotFound(format!("no model {name:?} here; this server has \"{names}\""))
     }
+}
+
+/// Whether a model is meant. Clients of Ollama put `:latest` behind names that have no tag.
+fn is_name_of(model: &str, asked: &str) -> bool {
+    model.strip_suffix(":latest").unwrap_or(model) == asked.strip_suffix(":latest").unwrap_or(asked)
 }
 
 fn unix_seconds() -> u64 {

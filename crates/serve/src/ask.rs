@@ -114,13 +114,13 @@ pub struct Question {
     pub constraint: Option<Constraint>,
     /// How the answer's text is told apart; `None` for all of it as it stands.
     pub reading: Option<Reading>,
-    /// Answers wanted; each has the next seed.
+    /// Answers wanted; each has the next seed. With none, nothing is asked.
     pub n: usize,
 }
 
 /// Asks; what is said comes from the receiver. Dropping it ends the answers.
 pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Telling>, Refusal> {
-    let (to, said) = channel(TELLINGS_MAX * question.n);
+    let (to, said) = channel(TELLINGS_MAX * question.n.max(1));
     let (alive, ended) = channel(1);
     let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
     tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
@@ -138,6 +138,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
             one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
             has_called: false,
+            is_cut: false,
             _alive: alive.clone(),
         };
         let reader = question.reading.as_ref().map(|r| output::Parser::new(r.format, r.options.clone()));
@@ -218,6 +219,8 @@ struct Voice {
     one_call: bool,
     /// Whether the only call that may be is complete.
     has_called: bool,
+    /// Whether the end cut a call short of which was told already.
+    is_cut: bool,
 }
 
 impl Voice {
@@ -241,7 +244,7 @@ impl Voice {
     }
 
     fn part(&mut self, part: Part<'_>) {
-        if self.has_called {
+        if self.has_called || self.is_cut {
             return;
         }
         match part {
@@ -256,8 +259,11 @@ impl Voice {
                 self.has_called = self.one_call;
                 self.tell(What::CallEnd);
             }
-            // Markers say what the parts are; calls fail before they are told.
-            Part::Markup(_) | Part::CallFailed => {}
+            // Only calls that a grammar guides are told before they are complete, and those fail only at the end. What follows
+            // says the same again.
+            Part::CallFailed => self.is_cut = true,
+            // Markers say what the parts are.
+            Part::Markup(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ingle_engine::chat::Conversation;
+use ingle_engine::chat::{Conversation, Prompt};
 use ingle_engine::output::{Calls, Delivery, Options, Tool};
 use ingle_model::prompt::Now;
 use serde_json::{Map, Value as Json, json};
@@ -158,25 +158,34 @@ impl Thinking {
 }
 
 impl Dialogue {
-    /// The question that it is to `served`.
+    /// The prompt that it is to `served`, however long.
     ///
     /// # Errors
-    /// When the template refuses the messages, the prompt is too long, or what is demanded can't be held.
-    pub fn question(mut self, served: &Served, now: Now) -> Result<Question, Refusal> {
+    /// When the template refuses the messages, or the tools are not what they should be.
+    pub fn prompt(&mut self, served: &Served, now: Now) -> Result<Prompt, Refusal> {
         self.tools.check()?;
         if let Some(thinking) = &self.thinking {
             thinking.tell(served, &mut self.extra)?;
         }
-        let (callable, demands) = (self.tools.callable(), self.tools.demands());
-        let told: Json = self.tools.list.into_iter().map(|(_, told)| told).collect();
+        rename_thoughts(&mut self.messages, served);
+        let told: Json = self.tools.list.iter().map(|(_, told)| told.clone()).collect();
         let conversation = Conversation {
             messages: &self.messages,
-            tools: (!callable.is_empty()).then_some(&told),
-            extra: self.extra,
+            tools: (!self.tools.callable().is_empty()).then_some(&told),
+            extra: self.extra.clone(),
             now,
         };
-        let prompt = served.prompter.prompt(served.loaded(), &conversation)?;
+        Ok(served.prompter.prompt(served.loaded(), &conversation)?)
+    }
+
+    /// The question that it is to `served`.
+    ///
+    /// # Errors
+    /// Those of [`Self::prompt`]; and when the prompt is too long, or what is demanded can't be held.
+    pub fn question(mut self, served: &Served, now: Now) -> Result<Question, Refusal> {
+        let prompt = self.prompt(served, now)?;
         served.check_length(prompt.ids.len(), self.sampling.overflow)?;
+        let (callable, demands) = (self.tools.callable(), self.tools.demands());
         let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
         let constraint = match (demands, &self.form) {
             (true, Some(form)) => return Err(form.clashes("tool_choice demands a call")),
@@ -210,5 +219,24 @@ impl Dialogue {
             }),
             n: self.n,
         })
+    }
+}
+
+/// Puts earlier thoughts, which messages have as `reasoning_content`, where the template looks for them. One that reads `thinking`
+/// has no place for thoughts and words beside a call, so the words go first there.
+fn rename_thoughts(messages: &mut Json, served: &Served) {
+    let reads = |name| served.prompter.mentions(name);
+    if reads("reasoning_content") || !reads(".thinking") {
+        return;
+    }
+    let messages = messages.as_array_mut().into_iter().flatten().filter_map(Json::as_object_mut);
+    for message in messages {
+        let speaks = message.get("content").and_then(Json::as_str).is_some_and(|text| !text.is_empty());
+        match message.shift_remove("reasoning_content") {
+            Some(thoughts) if !(speaks && message.contains_key("tool_calls")) => {
+                message.insert("thinking".to_owned(), thoughts);
+            }
+            _ => {}
+        }
     }
 }

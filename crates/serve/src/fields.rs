@@ -50,6 +50,13 @@ impl Fields {
         self.0.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Gives a field another name, and perhaps another value.
+    pub fn turn(&mut self, name: &str, into: &str, value: impl FnOnce(Json) -> Json) {
+        if let Some(old) = self.take(name) {
+            self.0.insert(into.to_owned(), value(old));
+        }
+    }
+
     /// A field, as it stands; `null` counts as absent.
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.0.get(name).filter(|value| !value.is_null())

@@ -3,13 +3,14 @@
 //! Reading order: `server` routes, starts and stops; `listen` and `wire` keep connections within limits; `guard` decides who may
 //! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
 //! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
-//! from request to response for every API; the APIs are its dialects: `openai` and its neighbours, `infill` with the prompts of
-//! `fim`. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
+//! from request to response for every API; the APIs are its dialects: `openai`, `anthropic`, `ollama`, and `infill` with the prompts
+//! of `fim`. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod answering;
+mod anthropic;
 mod app;
 mod ask;
 mod dialogue;
@@ -22,6 +23,7 @@ mod ids;
 mod infill;
 mod listen;
 mod llama;
+mod ollama;
 mod openai;
 mod page;
 mod payload;
@@ -34,5 +36,6 @@ mod server;
 mod wire;
 
 pub use listen::Limits;
+pub use ollama::installed::{Library, Progress};
 pub use served::{Model, Serving};
 pub use server::{Options, serve};

@@ -28,6 +28,9 @@ pub enum Refusal {
     /// No such route, model or response.
     #[error("{0}")]
     NotFound(String),
+    /// The server does not do that; what does is said.
+    #[error("{0}")]
+    Elsewhere(String),
     /// The route takes another method.
     #[error("this route takes another method")]
     Method,
@@ -71,6 +74,7 @@ impl Refusal {
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Elsewhere(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -83,7 +87,7 @@ impl Refusal {
     /// What it is called in OpenAI's words, which are nearly Anthropic's.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } | Self::Method | Self::TooLarge(_) | Self::Slow(_) => {
+            Self::Invalid { .. } | Self::Elsewhere(_) | Self::Method | Self::TooLarge(_) | Self::Slow(_) => {
                 "invalid_request_error"
             }
             Self::Unauthorized(_) => "authentication_error",
@@ -105,7 +109,11 @@ impl Refusal {
 
     /// The body in Anthropic's words.
     pub fn anthropic(&self) -> Json {
-        let kind = if let Self::Failed(_) = self { "api_error" } else { self.kind() };
+        let kind = match self {
+            Self::Failed(_) => "api_error",
+            Self::TooLarge(_) => "request_too_large",
+            _ => self.kind(),
+        };
         json!({ "type": "error", "error": { "type": kind, "message": self.to_string() } })
     }
 

@@ -38,16 +38,22 @@ pub fn take(fields: &mut Fields, seed: u64) -> Result<Sampling, Refusal> {
         setting.set(&mut params, &values).map_err(|e| Refusal::field(&name, e.to_string()))?;
     }
     params.check().map_err(|e| Refusal::request(e.to_string()))?;
-    let stop = fields.texts("stop")?;
-    if stop.len() > STOPS_MAX || stop.iter().any(String::is_empty) {
-        return Err(Refusal::field("stop", format!("stop: expected up to {STOPS_MAX} texts, none empty")));
-    }
+    let stop = take_stops(fields, "stop")?;
     let overflow = match fields.text("overflow")?.as_deref() {
         None | Some("error") => Overflow::Error,
         Some("drop-oldest") => Overflow::DropOldest,
         Some(_) => return Err(Refusal::field("overflow", "overflow: expected \"error\" or \"drop-oldest\"")),
     };
     Ok(Sampling { params, stop, overflow })
+}
+
+/// Takes the texts that end an answer, under the name that an API has for them.
+pub fn take_stops(fields: &mut Fields, name: &str) -> Result<Vec<String>, Refusal> {
+    let stops = fields.texts(name)?;
+    if stops.len() > STOPS_MAX || stops.iter().any(String::is_empty) {
+        return Err(Refusal::field(name, format!("{name}: expected up to {STOPS_MAX} texts, none empty")));
+    }
+    Ok(stops)
 }
 
 /// A value as the settings read it.

@@ -64,6 +64,12 @@ impl Served {
         self.engine.loaded()
     }
 
+    /// Whether it is known to think before it speaks: its template can be told to, or marks thoughts.
+    pub fn thinks(&self) -> bool {
+        let marks = self.format.reasoning.iter().map(|reasoning| reasoning.open.trim());
+        marks.chain(["enable_thinking", "reasoning_effort"]).any(|word| self.prompter.mentions(word))
+    }
+
     /// # Errors
     /// When a prompt of `n` tokens does not fit and nothing may be dropped.
     pub fn check_length(&self, n: usize, overflow: Overflow) -> Result<(), Refusal> {

@@ -9,17 +9,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::embeddings::rerank::Rerank;
 use crate::guard::{Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
+use crate::ollama::installed::{self, Library};
+use crate::ollama::{answer::Answer, chat::Chat, generate::Generate};
 use crate::openai::responses;
 use crate::refusal::{Refusal, in_its_words};
 use crate::served::Serving;
-use crate::{answering, embeddings, infill, llama, openai, page, payload};
+use crate::{answering, anthropic, embeddings, infill, llama, ollama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -41,6 +43,8 @@ pub struct Options {
     pub allow_origins: Vec<String>,
     /// What clients may take.
     pub limits: Limits,
+    /// The models on the device, where clients may fetch and remove some.
+    pub library: Option<Arc<dyn Library>>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
@@ -62,7 +66,7 @@ pub fn serve(
     }
     let limits = options.limits;
     let (tell, phase) = watch::channel(Phase::Open);
-    let app = Arc::new(App::new(models, limits, phase.clone())?);
+    let app = Arc::new(App::new(models, options.library, limits, phase.clone())?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(READERS_MAX)
@@ -125,6 +129,20 @@ fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
         .route("/rerank", post(embeddings::route::<Rerank>))
         .route("/reranking", post(embeddings::route::<Rerank>))
         .route("/v1/reranking", post(embeddings::route::<Rerank>))
+        .route("/v1/messages", post(answering::route::<anthropic::create::Message>))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
+        .route("/api/version", get(ollama::models::version))
+        .route("/api/tags", get(ollama::models::tags))
+        .route("/api/ps", get(ollama::models::ps))
+        .route("/api/show", post(ollama::models::show))
+        .route("/api/generate", post(answering::route::<Answer<Generate>>))
+        .route("/api/pull", post(installed::pull))
+        .route("/api/delete", delete(installed::delete))
+        .route("/api/create", post(installed::elsewhere))
+        .route("/api/copy", post(installed::elsewhere))
+        .route("/api/push", post(installed::elsewhere))
+        .route("/api/blobs/{digest}", post(installed::elsewhere).head(installed::elsewhere))
+        .route("/api/chat", post(answering::route::<Answer<Chat>>))
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))

@@ -9,7 +9,7 @@ mod logits;
 mod perplexity;
 mod pull;
 mod quantize;
-mod rm;
+pub mod rm;
 mod run;
 mod serve;
 mod show;

@@ -40,18 +40,8 @@ fn args(command: Command) -> Command {
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let name = text(matches, "name").expect("clap asks for it");
-    let library = pulling::library(env);
     let asker = Asker { env, is_sure: matches.get_flag("yes") };
-    let named = library.names.read()?.remove(name);
-    let removed = match (named, Reference::parse(name)?) {
-        (Some(named), _) => remove_named(name, &named, &library, &asker)?,
-        (None, Some(Reference::Hub(hub))) => remove_hub(name, &hub, &library, &asker)?,
-        (None, _) if name == DEMO => return Err(Failure::usage("demo is built in and can't be removed")),
-        (None, _) => {
-            return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
-        }
-    };
-    let Some(bytes) = removed else {
+    let Some(bytes) = remove(name, &pulling::library(env), &|what| asker.agrees(what))? else {
         say("nothing was removed");
         return Ok(Exit::FAILED);
     };
@@ -62,6 +52,20 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     Ok(Exit::OK)
 }
+
+/// Removes what `name` means, where somebody `agrees` to what that is. Gives the bytes freed, or `None` when nobody does.
+pub fn remove(name: &str, library: &Library, agrees: Agrees<'_>) -> Result<Option<u64>, Failure> {
+    let named = library.names.read()?.remove(name);
+    match (named, Reference::parse(name)?) {
+        (Some(named), _) => remove_named(name, &named, library, agrees),
+        (None, Some(Reference::Hub(hub))) => remove_hub(name, &hub, library, agrees),
+        (None, _) if name == DEMO => Err(Failure::usage("demo is built in and can't be removed")),
+        (None, _) => Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them"))),
+    }
+}
+
+/// Says whether something may be removed.
+pub type Agrees<'a> = &'a dyn Fn(&str) -> Result<bool, Failure>;
 
 /// Who decides.
 struct Asker<'a> {
@@ -86,7 +90,7 @@ fn remove_named(
     name: &str,
     named: &Named,
     library: &Library,
-    asker: &Asker<'_>,
+    agrees: Agrees<'_>,
 ) -> Result<Option<u64>, Failure> {
     let mut bytes = 0;
     match named {
@@ -98,7 +102,7 @@ fn remove_named(
         }
         Named::Url { path, .. } => {
             let size = std::fs::metadata(path).map_or(0, |m| m.len());
-            if !asker.agrees(&format!("Remove {} ({})", path.display(), human_bytes(size)))? {
+            if !agrees(&format!("Remove {} ({})", path.display(), human_bytes(size)))? {
                 return Ok(None);
             }
             match std::fs::remove_file(path) {
@@ -118,7 +122,7 @@ fn remove_hub(
     name: &str,
     hub: &HubRef,
     library: &Library,
-    asker: &Asker<'_>,
+    agrees: Agrees<'_>,
 ) -> Result<Option<u64>, Failure> {
     let cache = &library.cache;
     let is_all = hub.want == Want::Default;
@@ -138,7 +142,7 @@ fn remove_hub(
         removal.names.len(),
         human_bytes(removal.bytes_freed)
     );
-    if !asker.agrees(&what)? {
+    if !agrees(&what)? {
         return Ok(None);
     }
     remove::perform(cache, &hub.repo, &removal)?;

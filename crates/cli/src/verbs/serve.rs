@@ -11,20 +11,22 @@ use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::par::Pool;
-use ingle_serve::{Limits, Model, Options, Serving, serve};
+use ingle_serve::{Library, Limits, Model, Options, Serving, serve};
 
 use super::{Verb, human_bytes, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
+use crate::managing::Managed;
 use crate::{descriptors, load, model_ref, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
-    about: "Serve models to programs and to the browser, in OpenAI's words",
+    about: "Serve models to programs and to the browser",
     examples: &[
         "ingle serve demo",
         "ingle serve qwen3:0.6b --port 8080 --parallel 8",
         "ingle serve qwen3:0.6b all-MiniLM-L6-v2",
+        "ingle serve demo --manage",
         "ingle serve model.gguf --host 0.0.0.0 --api-key-file key.txt --allow-host box.lan",
     ],
     args,
@@ -87,6 +89,9 @@ fn args(command: Command) -> Command {
         ))
         .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
         .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
+        .arg(Arg::new("manage").long("manage").action(ArgAction::SetTrue).help(
+            "Let clients fetch models from the hub and remove models (POST /api/pull, DELETE /api/delete)",
+        ))
         .arg(repeated(
             "model-name",
             "NAME",
@@ -107,11 +112,16 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let port = *matches.get_one::<u16>("port").expect("it has a default");
     let n_lanes = usize::from(*matches.get_one::<u16>("parallel").expect("it has a default"));
     let many = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
+    let library: Option<Arc<dyn Library>> = match matches.get_flag("manage") {
+        true => Some(Arc::new(Managed::new(env)?)),
+        false => None,
+    };
     let options = Options {
         address: SocketAddr::new(host, port),
         api_keys: keys(matches, env)?,
         allow_hosts: many("allow-host"),
         allow_origins: many("allow-origin"),
+        library,
         limits: Limits {
             connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
             answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),

@@ -1,6 +1,8 @@
 //! The server as clients meet it: real sockets, the built-in model.
 
+mod anthropic;
 mod hostile;
+mod ollama;
 mod responses;
 mod served;
 mod server;

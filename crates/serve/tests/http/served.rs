@@ -28,7 +28,12 @@ impl Server {
     }
 
     pub fn limited(n_lanes: usize, queue_max: usize, api_keys: &[&str], limits: Limits) -> Self {
-        let file = ModelFile::from_bytes("demo", Bytes::new(ingle_demo::GGUF)).unwrap();
+        Self::of(Bytes::new(ingle_demo::GGUF), n_lanes, queue_max, api_keys, limits)
+    }
+
+    /// A server of another model than the built-in one.
+    pub fn of(gguf: Bytes, n_lanes: usize, queue_max: usize, api_keys: &[&str], limits: Limits) -> Self {
+        let file = ModelFile::from_bytes("demo", gguf).unwrap();
         let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
         let loaded = Arc::new(Loaded::load(file, &options).unwrap());
         let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
@@ -39,6 +44,7 @@ impl Server {
             api_keys: api_keys.iter().map(ToString::to_string).collect(),
             allow_hosts: Vec::new(),
             allow_origins: vec!["https://friend.example".into()],
+            library: None,
             limits,
         };
         let stop = Arc::new(AtomicBool::new(false));

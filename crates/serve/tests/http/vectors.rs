@@ -51,6 +51,7 @@ impl Server {
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             limits: Limits::usual(),
+            library: None,
         };
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();

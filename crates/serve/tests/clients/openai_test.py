@@ -1,45 +1,27 @@
-"""The server as OpenAI's own client meets it: clients.py PROGRAM starts it with the built-in model and asks."""
+"""The server as OpenAI's own client meets it."""
 
 import json
-import re
-import subprocess
-import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
 
+from served import STORY, Case, Server, with_key
+
 EMBED = Path(__file__).parents[3] / "engine/tests/embed"
-STORY = [{"role": "user", "content": "Tell me a story."}]
 
 
-class Server:
-    """`ingle serve demo` on a free port."""
-
-    def __init__(self, program, *args):
-        command = [program, "serve", "demo", "--port", "0", *args]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        self.url = re.search(r"http://\S+", line).group(0)
-
-    def stop(self):
-        self.process.terminate()
-        status = self.process.wait(timeout=20)
-        self.process.stderr.close()
-        return status
-
-
-class OpenAi(unittest.TestCase):
+class OpenAi(Case):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(PROGRAM)
+        super().setUpClass()
         cls.client = openai.OpenAI(base_url=f"{cls.server.url}/v1", api_key="none", max_retries=0)
 
     @classmethod
     def tearDownClass(cls):
         cls.client.close()
-        assert cls.server.stop() == 0
+        super().tearDownClass()
 
     def chat(self, **more):
         return self.client.chat.completions.create(
@@ -115,7 +97,7 @@ class Embeddings(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(PROGRAM, str(EMBED / "bert"))
+        cls.server = Server(str(EMBED / "bert"))
         cls.client = openai.OpenAI(base_url=f"{cls.server.url}/v1", api_key="none", max_retries=0)
         cls.expected = json.loads((EMBED / "expected.json").read_text())
 
@@ -153,21 +135,14 @@ class Embeddings(unittest.TestCase):
 
 class Keys(unittest.TestCase):
     def test_the_key_is_asked_for(self):
-        import tempfile
-
-        with tempfile.NamedTemporaryFile("w") as keys:
-            keys.write("right\n")
-            keys.flush()
-            server = Server(PROGRAM, "--api-key-file", keys.name)
-        try:
+        def ask(url):
             with self.assertRaises(openai.AuthenticationError):
-                openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0).models.list()
-            with openai.OpenAI(base_url=f"{server.url}/v1", api_key="right") as client:
+                openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0).models.list()
+            with openai.OpenAI(base_url=f"{url}/v1", api_key="right") as client:
                 self.assertEqual(len(list(client.models.list())), 1)
-        finally:
-            self.assertEqual(server.stop(), 0)
+
+        with_key("right", ask)
 
 
 if __name__ == "__main__":
-    PROGRAM = sys.argv.pop(1)
     unittest.main()

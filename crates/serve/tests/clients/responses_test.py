@@ -1,4 +1,4 @@
-"""The Responses API as OpenAI's own client meets it: responses.py PROGRAM starts the server with the built-in model and asks."""
+"""The Responses API as OpenAI's own client meets it: responses_test.py PROGRAM starts the server with the built-in model and asks."""
 
 import json
 import re

@@ -1,0 +1,199 @@
+//! What is served, as Ollama's clients ask for it: `/api/version`, `/api/tags`, `/api/ps`, `/api/show`.
+
+use std::sync::Arc;
+
+use axum::Json as AsJson;
+use axum::extract::State;
+use ingle_model::file::{Contents, Value};
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use super::timestamp;
+use crate::app::App;
+use crate::fields::Fields;
+use crate::payload::{Payload, aside};
+use crate::refusal::Refusal;
+use crate::served::Served;
+
+/// The version of Ollama whose forms are spoken here: clients ask it what they may expect.
+const SPOKEN: &str = "0.13.0";
+/// Models stay as long as the server does.
+const NEVER: &str = "9999-12-31T23:59:59Z";
+/// Longer arrays of a file's metadata are told only to who asks for all.
+const ARRAY_MAX: usize = 8;
+
+/// `GET /api/version`
+pub async fn version() -> AsJson<Json> {
+    AsJson(json!({ "version": SPOKEN, "ingle": env!("CARGO_PKG_VERSION") }))
+}
+
+/// `GET /api/tags`: the models that can be asked.
+pub async fn tags(State(app): State<Arc<App>>) -> AsJson<Json> {
+    let models: Json = app
+        .models
+        .iter()
+        .map(|served| {
+            let mut model = model(served);
+            model["modified_at"] = timestamp(app.started).into();
+            model
+        })
+        .collect();
+    AsJson(json!({ "models": models }))
+}
+
+/// `GET /api/ps`: the same, as all of them are loaded.
+pub async fn ps(State(app): State<Arc<App>>) -> AsJson<Json> {
+    let models: Json = app
+        .models
+        .iter()
+        .map(|served| {
+            let mut model = model(served);
+            model["expires_at"] = NEVER.into();
+            model["size_vram"] = 0.into();
+            model["context_length"] = served.engine.ctx().into();
+            model
+        })
+        .collect();
+    AsJson(json!({ "models": models }))
+}
+
+/// `POST /api/show`
+pub async fn show(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<AsJson<Json>, Refusal> {
+    let showing = move || {
+        let mut fields = Fields::parse(&body)?;
+        let name = take_name(&mut fields)?;
+        let verbose = fields.flag("verbose")?.unwrap_or(false);
+        fields.end()?;
+        let served = app.model(Some(&name))?;
+        let contents = served.loaded().file.contents();
+        let mut shown = json!({
+            "modelfile": format!("FROM {}\n", served.name),
+            "parameters": format!("num_ctx {}", served.engine.ctx()),
+            // Jinja, not Go.
+            "template": served.loaded().file.template_source()?.unwrap_or_default(),
+            "details": details(contents),
+            "model_info": info(contents, verbose),
+            "capabilities": capabilities(&served),
+            "modified_at": timestamp(app.started),
+        });
+        if let Ok(Some(license)) = contents.str("general.license") {
+            shown["license"] = license.into();
+        }
+        Ok(AsJson(shown))
+    };
+    aside(showing).await
+}
+
+/// Takes the model's name, which older clients call `name`.
+pub fn take_name(fields: &mut Fields) -> Result<String, Refusal> {
+    let (model, name) = (fields.text("model")?, fields.text("name")?);
+    model.or(name).ok_or_else(|| Refusal::field("model", "model: none given"))
+}
+
+fn model(served: &Served) -> Json {
+    let file = &served.loaded().file;
+    json!({
+        "name": served.name, "model": served.name, "size": file.n_bytes(), "digest": digest(file.contents()),
+        "details": details(file.contents()),
+    })
+}
+
+/// What tells a model from others: the SHA-256 of what its file says of itself, not of its weights' bytes.
+fn digest(contents: &Contents) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in contents.keys() {
+        hash.update(key);
+        match value {
+            Value::String(bytes) => hash.update(&bytes[..]),
+            Value::Array { len, bytes, .. } => {
+                hash.update(len.to_le_bytes());
+                hash.update(&bytes[..]);
+            }
+            other => hash.update(format!("{other:?}")),
+        }
+    }
+    for tensor in contents.tensors() {
+        hash.update(format!("{} {:?} {}", tensor.name, tensor.shape, tensor.format.name));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn details(contents: &Contents) -> Json {
+    let family = contents.str("general.architecture").ok().flatten().unwrap_or_default();
+    let n_params: u64 = contents.tensors().iter().map(|tensor| tensor.n_values() as u64).sum();
+    json!({
+        "parent_model": "",
+        "format": contents.container.split(' ').next().unwrap_or_default().to_lowercase(),
+        "family": family,
+        "families": [family],
+        "parameter_size": rounded(n_params),
+        "quantization_level": level(contents),
+    })
+}
+
+/// A number of parameters as people write it.
+fn rounded(n: u64) -> String {
+    match n {
+        0..1_000_000 => format!("{:.1}K", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}M", n as f64 / 1e6),
+        _ => format!("{:.1}B", n as f64 / 1e9),
+    }
+}
+
+/// The block format that most bytes have.
+fn level(contents: &Contents) -> String {
+    let mut formats: Vec<(&str, usize)> = Vec::new();
+    for tensor in contents.tensors() {
+        match formats.iter_mut().find(|(name, _)| *name == tensor.format.name) {
+            Some((_, n_bytes)) => *n_bytes += tensor.n_bytes(),
+            None => formats.push((tensor.format.name, tensor.n_bytes())),
+        }
+    }
+    let most = formats.into_iter().max_by_key(|(_, n_bytes)| *n_bytes);
+    most.map_or_else(String::new, |(name, _)| name.to_uppercase())
+}
+
+fn capabilities(served: &Served) -> Vec<&'static str> {
+    let calls = !served.format.example.is_empty();
+    let known = [("completion", true), ("tools", calls), ("thinking", served.thinks())];
+    known.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+/// A file's metadata under its own keys; long arrays are null unless all is wanted.
+fn info(contents: &Contents, verbose: bool) -> Json {
+    let told = |(key, value): (&str, &Value)| {
+        let json = match value {
+            Value::Uint(n) => json!(n),
+            Value::Int(n) => json!(n),
+            Value::Float(x) => json!(x),
+            Value::Bool(b) => json!(b),
+            Value::String(bytes) => String::from_utf8_lossy(bytes).into(),
+            Value::Array { len, .. } if *len > ARRAY_MAX && !verbose => Json::Null,
+            Value::Array { .. } => array(contents, key),
+        };
+        (key.to_owned(), json)
+    };
+    // The template has a place of its own.
+    let keys = contents.keys().filter(|(key, _)| *key != "tokenizer.chat_template");
+    Json::Object(keys.map(told).collect::<Map<_, _>>())
+}
+
+fn array(contents: &Contents, key: &str) -> Json {
+    if let Ok(Some(texts)) = contents.strings(key) {
+        return texts.map(|text| Json::from(String::from_utf8_lossy(text))).collect();
+    }
+    if let Ok(Some(ints)) = contents.ints(key) {
+        return ints.into();
+    }
+    contents.floats(key).ok().flatten().map_or(Json::Null, Json::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_rounded() {
+        assert_eq!([999, 751_632_384, 8_030_261_248].map(rounded), ["1.0K", "751.6M", "8.0B"]);
+    }
+}
