@@ -102,10 +102,16 @@ impl<V, S> Tree<V, S> {
     /// is added.
     pub fn path(&mut self, tokens: &[u32]) -> Vec<usize> {
         self.clock += 1;
+        let path = self.look(tokens);
+        path.iter().for_each(|&i| self.touch(i));
+        path
+    }
+
+    /// The same nodes, without using them.
+    pub fn look(&self, tokens: &[u32]) -> Vec<usize> {
         let (mut path, mut parent) = (Vec::new(), NONE);
         for block in tokens.as_chunks::<BLOCK>().0 {
             let Some(&i) = self.children.get(&(parent, *block)) else { break };
-            self.touch(i);
             path.push(i);
             parent = i;
         }

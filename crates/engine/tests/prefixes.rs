@@ -23,8 +23,13 @@ const SESSION: SessionOptions<'_> = SessionOptions { ctx: Some(CTX), kv: "f16", 
 const BLOCK: usize = 64;
 
 fn engine(loaded: &Arc<Loaded>, n_lanes: usize, prefix_bytes: u64) -> Engine {
-    let options =
-        EngineOptions { session: SESSION, n_lanes, queue_max: 100, prefix_bytes: Some(prefix_bytes) };
+    let options = EngineOptions {
+        session: SESSION,
+        n_lanes,
+        queue_max: 100,
+        prefix_bytes: Some(prefix_bytes),
+        kv_dir: None,
+    };
     Engine::new(loaded.clone(), &options).unwrap()
 }
 

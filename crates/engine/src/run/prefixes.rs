@@ -11,7 +11,7 @@ use crate::prefix::Tree;
 /// The tree of an engine's lanes.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    tree: Tree<Held, State>,
+    pub tree: Tree<Held, State>,
 }
 
 /// What is there of a prompt.
@@ -44,11 +44,6 @@ impl Prefixes {
     /// Bytes that may be kept.
     pub fn budget(&self) -> u64 {
         self.tree.budget()
-    }
-
-    /// The tree.
-    pub fn tree(&self) -> &Tree<Held, State> {
-        &self.tree
     }
 
     /// What is there of `prompt`, but for its last token, whose logits are always computed. Valid until something is put.

@@ -129,7 +129,30 @@ impl Held {
     }
 }
 
+impl Held {
+    /// The page of each layer that attends.
+    pub fn bytes(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.pages.iter().map(|page| page.as_ref().map(Page::bytes))
+    }
+
+    /// The pages there are, to be written; none of those that somebody else has.
+    pub fn bytes_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let pages = Arc::get_mut(&mut self.pages).unwrap_or_default();
+        pages.iter_mut().flatten().filter_map(Page::bytes_mut)
+    }
+}
+
 impl State {
+    /// The state of these values, of all layers one behind the other.
+    pub fn new(values: impl Iterator<Item = f32>) -> Self {
+        Self { values: values.collect() }
+    }
+
+    /// The values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Bytes of it.
     pub fn n_bytes(&self) -> u64 {
         size_of_val(&*self.values) as u64
@@ -320,6 +343,11 @@ impl Kv {
         self.len = 0;
         self.return_recurrent();
         self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut()).for_each(|kv| kv.pages.clear());
+    }
+
+    /// Values of [`Kv::state`].
+    pub fn state_len(&self) -> usize {
+        self.layers.iter().map(|layer| layer.recurrent.now.len()).sum()
     }
 
     fn attending(&self) -> impl Iterator<Item = &KeysAndValues> {
