@@ -88,7 +88,10 @@ fn a_beginning_that_another_lane_computed_is_not_computed_again() {
         for (i, said) in (1..5).zip(all) {
             let said = said.recv().unwrap();
             let n_reused = said.outcome.unwrap().n_reused;
-            assert!(n_reused >= 300 / BLOCK * BLOCK, "{name}: prompt {i}: {n_reused} reused");
+            // Where layers recur, up to a block's end; elsewhere to the token where prompts part.
+            let recurs = loaded.model.config.layers.iter().any(|layer| layer.mixer.state().recurrent > 0);
+            let expected = if recurs { 300 / BLOCK * BLOCK } else { 300 };
+            assert!(n_reused >= expected, "{name}: prompt {i}: {n_reused} reused");
             assert_eq!(said.text, alone(&loaded, &prompts[i], &drawn(i as u64), 20), "{name}: prompt {i}");
         }
         let kept = engine.counters().n_kept_bytes.load(Relaxed);
