@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use ingle_engine::generate::Outcome;
+use ingle_engine::kv_dir::fingerprint::fingerprint;
 use ingle_engine::kv_dir::{Folder, Kept, KvDir};
 use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, EngineOptions};
@@ -120,6 +121,28 @@ fn a_prompt_is_not_computed_again_after_a_restart() {
         assert_eq!(ask(&third, &prompt).1.n_reused, 0, "{name}");
         assert_eq!(n_reported(&temporary.0), 0, "{name}");
     }
+}
+
+/// A child of this test says what its fingerprint is.
+#[test]
+fn a_fingerprint_is_the_same_in_another_process() {
+    const NAME: &str = "a_fingerprint_is_the_same_in_another_process";
+    const CHILD: &str = "INGLE_TEST_CHILD";
+    let f16 = ingle_kernel::quant::by_name("f16").unwrap();
+    let all: Vec<String> =
+        models().iter().map(|loaded| format!("{:02x?}", fingerprint(loaded, f16, CTX))).collect();
+    if std::env::var_os(CHILD).is_some() {
+        println!("{}", all.join("\n"));
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let said = child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains(&all.join("\n")), "{said}");
+    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(different.len(), all.len(), "no two models are the same");
+    let loaded = &models()[0];
+    assert_ne!(fingerprint(loaded, f16, CTX), fingerprint(loaded, f16, CTX + 1));
 }
 
 #[test]

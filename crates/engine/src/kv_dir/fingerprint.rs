@@ -1,12 +1,13 @@
 //! What keys and values depend on, in 32 bytes: two models have the same only if they compute the same.
 //!
-//! It is to be had in milliseconds, so it does not read the weights: configuration, names, shapes and formats of all tensors, sizes of
+//! It is to be had in milliseconds, so it does not read the weights: metadata but for the vocabulary, names, shapes and formats of all tensors, sizes of
 //! files, some bytes of each tensor, and some of each file. Two files that agree in all of that and differ elsewhere would be taken for
 //! each other; nothing that trains or converts a model leaves that much as it was.
 
 use std::fmt::Write as _;
 
 use ingle_kernel::quant::Format;
+use ingle_model::file::value::Value;
 use sha2::{Digest, Sha256};
 
 use super::Key;
@@ -23,17 +24,23 @@ const SAMPLES_OF_FILE: usize = 1024;
 pub fn fingerprint(loaded: &Loaded, format: &Format, ctx: usize) -> Key {
     let mut hash = Sha256::new();
     let mut text = format!(
-        "ingle {} on {}, {} in contexts of {ctx}, {:?}",
+        "ingle {} on {}, {} in contexts of {ctx} ",
         env!("CARGO_PKG_VERSION"),
         loaded.tier(),
-        format.name,
-        loaded.model.config
+        format.name
     );
     for tensor in loaded.file.contents().tensors() {
         // Writing to a text does not fail.
         let _ = write!(text, "{} {:?} {} ", tensor.name, tensor.shape, tensor.format.name);
     }
     add(&mut hash, text.as_bytes());
+    for (key, value) in loaded.file.contents().keys().filter(|(key, _)| !key.starts_with("tokenizer.")) {
+        add(&mut hash, key.as_bytes());
+        match value {
+            Value::String(bytes) | Value::Array { bytes, .. } => add(&mut hash, bytes),
+            number => add(&mut hash, format!("{number:?}").as_bytes()),
+        }
+    }
     for tensor in loaded.file.contents().tensors().iter().filter(|tensor| tensor.n_made_bytes() == 0) {
         sample(&mut hash, &tensor.bytes(), SAMPLES_OF_TENSOR);
     }
