@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
 //! sequence, [`sample`] chooses tokens, [`constrain`] says which may come, [`ban`] and [`stop`] watch the text, [`answer`] puts them
-//! together, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], which share beginnings through [`prefix`], [`output`] says what an
+//! together, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], which share beginnings through [`prefix`] and keep them in [`kv_dir`], [`output`] says what an
 //! answer means. [`embed`] makes vectors of texts, and scores of pairs. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -14,6 +14,7 @@ mod container;
 pub mod embed;
 pub mod error;
 pub mod generate;
+pub mod kv_dir;
 pub mod memory;
 pub mod mmap;
 pub mod model_file;

@@ -57,6 +57,11 @@ impl ModelFile {
         &self.name
     }
 
+    /// The mapped files.
+    pub(crate) fn files(&self) -> &[Mapped] {
+        &self.files
+    }
+
     /// Metadata and tensors.
     pub fn contents(&self) -> &Contents {
         &self.contents

@@ -102,14 +102,31 @@ impl<V, S> Tree<V, S> {
     /// is added.
     pub fn path(&mut self, tokens: &[u32]) -> Vec<usize> {
         self.clock += 1;
+        let path = self.look(tokens);
+        path.iter().for_each(|&i| self.touch(i));
+        path
+    }
+
+    /// The same nodes, without using them.
+    pub fn look(&self, tokens: &[u32]) -> Vec<usize> {
         let (mut path, mut parent) = (Vec::new(), NONE);
         for block in tokens.as_chunks::<BLOCK>().0 {
             let Some(&i) = self.children.get(&(parent, *block)) else { break };
-            self.touch(i);
             path.push(i);
             parent = i;
         }
         path
+    }
+
+    /// The node behind `parent`, or at the beginning, whose tokens begin most like `tokens`, and how many are the same.
+    pub fn nearest(&self, parent: Option<usize>, tokens: &[u32]) -> Option<(usize, usize)> {
+        let mut key = (parent.unwrap_or(NONE), [0; BLOCK]);
+        key.1.iter_mut().zip(tokens).for_each(|(key, token)| *key = *token);
+        // Tokens with the same beginning lie side by side.
+        let beside = [self.children.range(..=key).next_back(), self.children.range(key..).next()];
+        let of_parent = beside.into_iter().flatten().filter(|((of, _), _)| *of == key.0);
+        let same = |there: &Tokens| there.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        of_parent.map(|((_, there), &i)| (i, same(there))).max_by_key(|(_, n)| *n).filter(|(_, n)| *n > 0)
     }
 
     /// The value of a node.
@@ -272,6 +289,26 @@ mod tests {
         almost[BLOCK + 7] = 0;
         assert_eq!(tree.path(&almost).len(), 1);
         assert_eq!(tree.path(&tokens(&[1, 2])[..2 * BLOCK - 1]).len(), 1, "whole blocks only");
+    }
+
+    #[test]
+    fn the_nearest_block_begins_the_same_for_longest() {
+        let mut tree: Tree<u32, u32> = Tree::new(100 * EACH);
+        let parent = add(&mut tree, &[1], ROOM);
+        assert_eq!(parent, 1);
+        let parent = tree.path(&tokens(&[1]))[0];
+        let block = |n: usize, then: u32| -> Tokens { std::array::from_fn(|i| if i < n { 5 } else { then }) };
+        for (n, then) in [(3, 9), (10, 2), (10, 7), (40, 1), (0, 0), (0, 8)] {
+            tree.add(Some(parent), &block(n, then), n as u32, ROOM);
+        }
+        let nearest = |tokens: &[u32]| tree.nearest(Some(parent), tokens).map(|(i, n)| (*tree.value(i), n));
+        assert_eq!(nearest(&block(20, 6)), Some((40, 20)));
+        assert_eq!(nearest(&block(20, 6)[..15]), Some((40, 15)));
+        assert_eq!(nearest(&block(4, 9)[..5]).map(|(_, n)| n), Some(4));
+        assert_eq!(nearest(&block(10, 7)[..30]), Some((10, 30)));
+        assert_eq!(nearest(&[77]), None);
+        assert_eq!(nearest(&[]), None);
+        assert_eq!(tree.nearest(None, &block(0, 1)).map(|(_, n)| n), Some(64));
     }
 
     #[test]

@@ -23,8 +23,13 @@ const SESSION: SessionOptions<'_> = SessionOptions { ctx: Some(CTX), kv: "f16", 
 const BLOCK: usize = 64;
 
 fn engine(loaded: &Arc<Loaded>, n_lanes: usize, prefix_bytes: u64) -> Engine {
-    let options =
-        EngineOptions { session: SESSION, n_lanes, queue_max: 100, prefix_bytes: Some(prefix_bytes) };
+    let options = EngineOptions {
+        session: SESSION,
+        n_lanes,
+        queue_max: 100,
+        prefix_bytes: Some(prefix_bytes),
+        kv_dir: None,
+    };
     Engine::new(loaded.clone(), &options).unwrap()
 }
 
@@ -83,7 +88,10 @@ fn a_beginning_that_another_lane_computed_is_not_computed_again() {
         for (i, said) in (1..5).zip(all) {
             let said = said.recv().unwrap();
             let n_reused = said.outcome.unwrap().n_reused;
-            assert!(n_reused >= 300 / BLOCK * BLOCK, "{name}: prompt {i}: {n_reused} reused");
+            // Where layers recur, up to a block's end; elsewhere to the token where prompts part.
+            let recurs = loaded.model.config.layers.iter().any(|layer| layer.mixer.state().recurrent > 0);
+            let expected = if recurs { 300 / BLOCK * BLOCK } else { 300 };
+            assert!(n_reused >= expected, "{name}: prompt {i}: {n_reused} reused");
             assert_eq!(said.text, alone(&loaded, &prompts[i], &drawn(i as u64), 20), "{name}: prompt {i}");
         }
         let kept = engine.counters().n_kept_bytes.load(Relaxed);

@@ -2,11 +2,13 @@
 //! turns.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::embed::{Embedder, is_encoder};
+use ingle_engine::kv_dir::KvDir;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
@@ -35,6 +37,8 @@ pub static VERB: Verb = Verb {
 
 /// Answers computed at the same time, when nobody says how many.
 const PARALLEL: &str = "4";
+/// MiB of files of what answers have been through, when nobody says how many.
+const KV_CACHE_MIB: &str = "8192";
 /// Requests that may wait for each answer under way.
 const WAITING_PER_LANE: usize = 16;
 /// Connections at the same time, where the system allows as many.
@@ -81,6 +85,20 @@ fn args(command: Command) -> Command {
                     "Keep up to N MiB, of each model, of what answers have been through, for prompts that begin the same; \
                      default: as much as the contexts take, or a quarter of the memory left beside them",
                 ),
+        )
+        .arg(text_arg(
+            "kv-cache-dir",
+            "DIR",
+            "Keep what answers have been through in files here, for the next start; they tell what was asked",
+        ))
+        .arg(
+            Arg::new("kv-cache-mib")
+                .long("kv-cache-mib")
+                .value_name("N")
+                .requires("kv-cache-dir")
+                .default_value(KV_CACHE_MIB)
+                .value_parser(clap::value_parser!(u64).range(..1 << 40))
+                .help("Keep up to N MiB there; what was unused for longest goes first"),
         )
         .arg(text_arg(
             "api-key-file",
@@ -139,7 +157,12 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let kv = env.settings.text("kv").expect("it has a default");
     let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
     let prefix_bytes = matches.get_one::<u64>("cache-mib").map(|mib| mib << 20);
-    let engine = EngineOptions { session, n_lanes, queue_max: WAITING_PER_LANE * n_lanes, prefix_bytes };
+    let kv_mib = *matches.get_one::<u64>("kv-cache-mib").expect("it has a default");
+    let report = |what: &str| say(format_args!("{what}"));
+    let kv_dir = text(matches, "kv-cache-dir");
+    let kv_dir = kv_dir.map(|dir| KvDir { path: Path::new(dir), bytes_max: kv_mib << 20, report });
+    let queue_max = WAITING_PER_LANE * n_lanes;
+    let engine = EngineOptions { session, n_lanes, queue_max, prefix_bytes, kv_dir };
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let pool = Arc::new(Pool::new(env.n_threads()));
     let mut serving = Vec::new();

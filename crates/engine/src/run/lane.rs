@@ -27,8 +27,12 @@ pub(super) struct Lane {
     pub n_put: usize,
     /// Positions at which the states of recurrent layers are kept, and no step goes beyond; rising.
     stops: Vec<usize>,
-    /// Whether it waits for what another lane computes.
+    /// Whether it waits for what another lane computes, or for files.
     pub waits: bool,
+    /// Whether files may have more of its prompt.
+    pub reads: bool,
+    /// Whether it has been through something since its blocks were noted to be written.
+    pub is_new: bool,
 }
 
 /// An answer under way.
@@ -50,7 +54,17 @@ impl Lane {
     /// An empty one.
     pub fn new(kv: Kv) -> Self {
         let tokens = Vec::with_capacity(kv.capacity());
-        Self { kv, tokens, at_work: None, used: 0, n_put: 0, stops: Vec::new(), waits: false }
+        Self {
+            kv,
+            tokens,
+            at_work: None,
+            used: 0,
+            n_put: 0,
+            stops: Vec::new(),
+            waits: false,
+            reads: false,
+            is_new: false,
+        }
     }
 
     /// Tokens to feed until it can choose.

@@ -10,6 +10,7 @@
 //! out of steps until it is; one whose caller is gone ends. A panic while a lane chooses ends that lane's answer; one while all are
 //! computed ends those that shared the step. The thread sleeps while there is nothing to do.
 
+mod disk;
 mod lane;
 mod prefixes;
 mod stepper;
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish, Outcome, Overflow};
+use crate::kv_dir::KvDir;
 use crate::model_file::Loaded;
 use crate::sample::Params;
 use crate::session::SessionOptions;
@@ -40,6 +42,8 @@ pub struct EngineOptions<'a> {
     /// Bytes of what lanes have been through that are kept beyond their contexts; `None` for as much as all contexts take, or a
     /// quarter of the memory left beside them where that is less.
     pub prefix_bytes: Option<u64>,
+    /// Where what lanes have been through is kept in files, for the next run.
+    pub kv_dir: Option<KvDir<'a>>,
 }
 
 /// What to answer, how, and to whom.
@@ -159,7 +163,7 @@ impl Engine {
     /// Starts an engine on `loaded`.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the lanes' caches and buffers are larger than what the system can give, [`Error::Input`] for no lane.
+    /// [`Error::Io`] when files can't be kept where they should be, [`Error::Memory`] when the lanes' caches and buffers are larger than what the system can give, [`Error::Input`] for no lane.
     pub fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
         let stepper = Stepper::new(loaded.clone(), options)?;
         let shared = stepper.shared.clone();

@@ -11,7 +11,7 @@ use crate::prefix::Tree;
 /// The tree of an engine's lanes.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    tree: Tree<Held, State>,
+    pub tree: Tree<Held, State>,
 }
 
 /// What is there of a prompt.
@@ -19,14 +19,16 @@ pub(super) struct Prefixes {
 pub(super) struct Found {
     /// Nodes of its blocks.
     path: Vec<usize>,
-    /// How many of them a sequence can begin with.
-    n_blocks: usize,
+    /// Tokens that a sequence can begin with: whole blocks of the path, or all of it and the beginning of one more.
+    len: usize,
+    /// The block that has the beginning of what comes behind the path.
+    next: Option<usize>,
 }
 
 impl Found {
     /// Tokens that a sequence can begin with.
     pub fn len(&self) -> usize {
-        self.n_blocks * BLOCK
+        self.len
     }
 
     /// Tokens whose blocks are there, even if a window or a state is not.
@@ -46,27 +48,32 @@ impl Prefixes {
         self.tree.budget()
     }
 
-    /// The tree.
-    pub fn tree(&self) -> &Tree<Held, State> {
-        &self.tree
-    }
-
     /// What is there of `prompt`, but for its last token, whose logits are always computed. Valid until something is put.
     pub fn find(&mut self, kv: &Kv, prompt: &[u32]) -> Found {
-        let path = self.tree.path(&prompt[..prompt.len().saturating_sub(1)]);
+        let prompt = &prompt[..prompt.len().saturating_sub(1)];
+        let path = self.tree.path(prompt);
+        // A state is one position's, but pages are good for every position in them.
+        let next =
+            self.tree.nearest(path.last().copied(), &prompt[path.len() * BLOCK..]).filter(|_| !kv.recurs());
+        if let Some((i, n_same)) = next {
+            let len = path.len() * BLOCK + n_same;
+            if kv.suffices(len, path.iter().chain([&i]).rev().map(|&i| self.tree.value(i))) {
+                return Found { path, len, next: Some(i) };
+            }
+        }
         let suffices = |n: usize| {
             let has_state = !kv.recurs() || self.tree.state(path[n - 1]).is_some();
-            has_state && kv.suffices(n, path[..n].iter().rev().map(|&i| self.tree.value(i)))
+            has_state && kv.suffices(n * BLOCK, path[..n].iter().rev().map(|&i| self.tree.value(i)))
         };
         let n_blocks = (1..=path.len()).rev().find(|&n| suffices(n)).unwrap_or(0);
-        Found { path, n_blocks }
+        Found { path, len: n_blocks * BLOCK, next: None }
     }
 
     /// Begins the sequence of `kv` with what was found.
     pub fn adopt(&mut self, found: &Found, kv: &mut Kv) {
-        let path = &found.path[..found.n_blocks];
-        let state = path.last().and_then(|&i| self.tree.use_state(i).cloned());
-        kv.adopt(path.iter().map(|&i| self.tree.value(i)), state.as_ref());
+        let path = &found.path[..found.len / BLOCK];
+        let state = path.last().filter(|_| kv.recurs()).and_then(|&i| self.tree.use_state(i).cloned());
+        kv.adopt(found.len, path.iter().chain(&found.next).map(|&i| self.tree.value(i)), state.as_ref());
     }
 
     /// Puts the whole blocks of a sequence of `tokens` there, of which the first `n_put` were put before; how many of them are

@@ -8,12 +8,14 @@ use std::time::Duration;
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, BLOCK, Kv, Room};
 
+use super::disk::{self, Disk};
 use super::lane::{AtWork, Lane, end, fail};
 use super::prefixes::Prefixes;
 use super::{Counters, EngineOptions, Job, Shared};
 use crate::answer::{Answer, Choice};
 use crate::error::{Error, Result};
 use crate::generate::{Finish, Outcome, fit_prompt};
+use crate::kv_dir::{Folder, fingerprint};
 use crate::memory;
 use crate::model_file::Loaded;
 use crate::schedule::{StepLimits, plan};
@@ -25,6 +27,8 @@ const PROMPT_TOKENS_BESIDE_ANSWERS: usize = 128;
 const SHARE_OF_THE_REST: u64 = 4;
 /// How long the engine waits for sinks that are not ready.
 const SINK_WAIT: Duration = Duration::from_millis(2);
+/// How long it waits for the thread that writes files, when nothing else is to be done.
+const WRITER_WAIT: Duration = Duration::from_millis(5);
 
 /// What the engine's thread owns.
 pub(super) struct Stepper {
@@ -33,6 +37,7 @@ pub(super) struct Stepper {
     scratch: Scratch,
     lanes: Vec<Lane>,
     pub prefixes: Prefixes,
+    disk: Option<Disk>,
     limits: StepLimits,
     pub ctx: usize,
     n_steps: u64,
@@ -56,13 +61,19 @@ impl Stepper {
         let available = memory::available_bytes().unwrap_or(u64::MAX).saturating_sub(loaded.packed_bytes());
         let left = available.saturating_sub(needed);
         let prefix_bytes = options.prefix_bytes.unwrap_or(contexts.min(left / SHARE_OF_THE_REST));
-        let needed = needed.saturating_add(prefix_bytes);
+        let on_the_way = options.kv_dir.map_or(0, |_| disk::BLOCKS * kv::n_bytes(config, format, BLOCK));
+        let spare_bytes = prefix_bytes.saturating_add(on_the_way);
+        let needed = needed.saturating_add(spare_bytes);
         if needed > available {
             let what = format!("{}: {n_lanes} contexts of {ctx} tokens", loaded.file.name());
             let what = format!("{what} and {prefix_bytes} bytes for what they have been through");
             return Err(Error::Memory { what, needed, available });
         }
-        let room = Room::new(config, format, ctx, n_lanes, prefix_bytes);
+        let room = Room::new(config, format, ctx, n_lanes, spare_bytes);
+        let disk = |dir| {
+            Disk::new(Folder::open(&dir, fingerprint::fingerprint(&loaded, format, ctx))?, room.clone())
+        };
+        let disk = options.kv_dir.map(disk).transpose()?;
         let shared = Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -75,6 +86,7 @@ impl Stepper {
             scratch: Scratch::new(config, chunk, loaded.n_threads()),
             lanes: (0..n_lanes).map(|_| Lane::new(Kv::within(&room, config))).collect(),
             prefixes: Prefixes::new(prefix_bytes),
+            disk,
             limits: StepLimits {
                 tokens_max: chunk,
                 prompt_tokens_beside_answers: PROMPT_TOKENS_BESIDE_ANSWERS.min(chunk),
@@ -92,6 +104,10 @@ impl Stepper {
         while self.admit() {
             self.end_cancelled();
             self.step();
+            self.save();
+        }
+        if let Some(disk) = self.disk.take() {
+            disk.finish(&self.prefixes);
         }
     }
 
@@ -120,7 +136,12 @@ impl Stepper {
             if queue.closing {
                 return false;
             }
-            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let Some(disk) = self.disk.as_mut().filter(|disk| disk.is_behind()) else {
+                queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            disk.hand_over(&self.prefixes);
+            queue = shared.wake.wait_timeout(queue, WRITER_WAIT).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -177,14 +198,32 @@ impl Stepper {
         let n_reused = lane.kv.len();
         self.shared.counters.n_reused.fetch_add(n_reused as u64, Relaxed);
         let outcome = Outcome { finish: Finish::Cancelled, n_prompt: prompt.len(), n_reused, n_generated: 0 };
+        (lane.reads, lane.is_new) = (self.disk.is_some(), true);
         lane.at_work = Some(AtWork { answer, job, outcome, answers: false });
     }
 
-    /// Has a lane wait whose prompt goes the way of one that is ahead, and takes over what that one computed when they part.
+    /// Notes what ended answers have been through, to be written.
+    fn save(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        for lane in self.lanes.iter_mut().filter(|lane| lane.is_new && lane.at_work.is_none()) {
+            lane.is_new = false;
+            disk.note(&lane.tokens, lane.kv.recurs());
+        }
+        disk.hand_over(&self.prefixes);
+    }
+
+    /// Has a lane wait whose prompt is being read from files, or goes the way of one that is ahead, and take over what has come of
+    /// it when that ends.
     fn share_ways(&mut self) {
         for i in 0..self.lanes.len() {
-            let waited = self.lanes[i].waits;
-            let waits = self.lanes[i].is_at_prompt() && (0..self.lanes.len()).any(|j| self.follows(i, j));
+            let waited = self.lanes[i].waits || self.lanes[i].reads;
+            let lane = &mut self.lanes[i];
+            if let Some(disk) = self.disk.as_ref().filter(|_| lane.reads) {
+                lane.reads = lane.is_at_prompt() && disk.read(&mut self.prefixes, &lane.kv, &lane.tokens);
+            }
+            let reads = lane.reads;
+            let follows = |j| self.follows(i, j);
+            let waits = self.lanes[i].is_at_prompt() && (reads || (0..self.lanes.len()).any(follows));
             self.lanes[i].waits = waits;
             if waited && !waits && self.lanes[i].is_at_prompt() {
                 let lane = &mut self.lanes[i];
@@ -218,7 +257,7 @@ impl Stepper {
                 prefixes.keep_state(&lane.kv, &lane.tokens);
             }
         }
-        let tree = prefixes.tree();
+        let tree = &prefixes.tree;
         counters.n_kept_blocks.store(tree.n_blocks(), Relaxed);
         counters.n_kept_bytes.store(tree.n_bytes(), Relaxed);
         counters.n_evicted.store(tree.n_evicted(), Relaxed);

@@ -129,7 +129,30 @@ impl Held {
     }
 }
 
+impl Held {
+    /// The page of each layer that attends.
+    pub fn bytes(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.pages.iter().map(|page| page.as_ref().map(Page::bytes))
+    }
+
+    /// The pages there are, to be written; none of those that somebody else has.
+    pub fn bytes_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let pages = Arc::get_mut(&mut self.pages).unwrap_or_default();
+        pages.iter_mut().flatten().filter_map(Page::bytes_mut)
+    }
+}
+
 impl State {
+    /// The state of these values, of all layers one behind the other.
+    pub fn new(values: impl Iterator<Item = f32>) -> Self {
+        Self { values: values.collect() }
+    }
+
+    /// The values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Bytes of it.
     pub fn n_bytes(&self) -> u64 {
         size_of_val(&*self.values) as u64
@@ -281,20 +304,28 @@ impl Kv {
         self.recurs().then(|| State { values: values.collect() })
     }
 
-    /// Whether a sequence can go on behind `n` blocks of which the last are `blocks`, from the latest back, as far as is asked for.
-    pub fn suffices<'h>(&self, n: usize, blocks: impl IntoIterator<Item = &'h Held>) -> bool {
-        let mut open = self.attending().map(|kv| kv.shape.looked_at(n * BLOCK).start).min().unwrap_or(n)..n;
+    /// Whether a sequence can go on from `len` positions, the last of whose blocks are `blocks`, from the latest back, as far as is
+    /// asked for.
+    pub fn suffices<'h>(&self, len: usize, blocks: impl IntoIterator<Item = &'h Held>) -> bool {
+        let end = len.div_ceil(BLOCK);
+        let mut open = self.attending().map(|kv| kv.shape.looked_at(len).start).min().unwrap_or(end)..end;
         blocks.into_iter().all(|held| {
             let Some(block) = open.next_back() else { return true };
             let mut layers = self.attending().zip(held.pages.iter());
-            layers.all(|(kv, page)| page.is_some() || !kv.shape.looked_at(n * BLOCK).contains(&block))
+            layers.all(|(kv, page)| page.is_some() || !kv.shape.looked_at(len).contains(&block))
         }) && open.is_empty()
     }
 
-    /// Begins anew with `blocks`, all there are of a sequence's beginning, and the recurrent state behind them, both of a sequence
-    /// of the same room. They must suffice ([`Kv::suffices`]), and a model that recurs needs the state.
-    pub fn adopt<'h>(&mut self, blocks: impl IntoIterator<Item = &'h Held>, state: Option<&State>) {
+    /// Begins anew with `len` positions: `blocks` are all there are of them, the last perhaps with more, and `state` the recurrent
+    /// one behind them, both of a sequence of the same room. They must suffice ([`Kv::suffices`]), and a model that recurs needs the state.
+    pub fn adopt<'h>(
+        &mut self,
+        len: usize,
+        blocks: impl IntoIterator<Item = &'h Held>,
+        state: Option<&State>,
+    ) {
         self.forget();
+        let mut n_blocks = 0;
         for (block, held) in blocks.into_iter().enumerate() {
             let layers = self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut());
             for (kv, page) in layers.zip(held.pages.iter()) {
@@ -302,9 +333,11 @@ impl Kv {
                     kv.pages.put(block, page.clone());
                 }
             }
-            self.len = (block + 1) * BLOCK;
+            n_blocks += 1;
         }
-        assert!(self.len <= self.capacity && state.is_some() == (self.recurs() && self.len > 0));
+        assert!(len.div_ceil(BLOCK) == n_blocks && len <= self.capacity);
+        assert_eq!(state.is_some(), self.recurs() && len > 0);
+        self.len = len;
         let mut values = state.map_or(&[][..], |state| &state.values);
         for now in self.layers.iter_mut().map(|layer| &mut layer.recurrent.now) {
             if let Some((these, rest)) = values.split_at_checked(now.len()) {
@@ -320,6 +353,11 @@ impl Kv {
         self.len = 0;
         self.return_recurrent();
         self.layers.iter_mut().filter_map(|layer| layer.kv.as_mut()).for_each(|kv| kv.pages.clear());
+    }
+
+    /// Values of [`Kv::state`].
+    pub fn state_len(&self) -> usize {
+        self.layers.iter().map(|layer| layer.recurrent.now.len()).sum()
     }
 
     fn attending(&self) -> impl Iterator<Item = &KeysAndValues> {

@@ -3,6 +3,7 @@
 use ingle_kernel::attn::Pages;
 use ingle_kernel::quant::Format;
 
+use super::Held;
 use crate::config::Config;
 
 /// Room for the keys and values of sequences that can share them.
@@ -12,6 +13,8 @@ pub struct Room {
     capacity: usize,
     /// Of each size.
     pages: Vec<Pages>,
+    /// Of each layer that attends, the bytes of a page.
+    layers: Vec<usize>,
 }
 
 impl Room {
@@ -24,9 +27,10 @@ impl Room {
         n_sequences: usize,
         spare_bytes: u64,
     ) -> Self {
-        let mut sizes: Vec<(usize, usize)> = Vec::new();
+        let (mut sizes, mut layers): (Vec<(usize, usize)>, _) = (Vec::new(), Vec::new());
         for shape in config.layers.iter().filter_map(|layer| layer.mixer.state().kv) {
             let (bytes, n) = (shape.page_bytes(format), n_sequences * shape.n_places(capacity));
+            layers.push(bytes);
             match sizes.iter_mut().find(|(size, _)| *size == bytes) {
                 Some((_, all)) => *all += n,
                 None => sizes.push((bytes, n)),
@@ -35,7 +39,7 @@ impl Room {
         // What is kept beyond may be of one size alone.
         let spare = |bytes: usize| (spare_bytes / bytes.max(1) as u64) as usize;
         let pages = sizes.into_iter().map(|(bytes, n)| Pages::new(n + spare(bytes), bytes)).collect();
-        Self { format, capacity, pages }
+        Self { format, capacity, pages, layers }
     }
 
     /// Positions of a sequence.
@@ -51,6 +55,20 @@ impl Room {
     /// Bytes of pages that somebody has.
     pub fn n_bytes(&self) -> u64 {
         self.pages.iter().map(|pages| (pages.n_taken() * pages.page_bytes()) as u64).sum()
+    }
+
+    /// Bytes of the pages of a block, layer by layer.
+    pub fn page_sizes(&self) -> &[usize] {
+        &self.layers
+    }
+
+    /// Pages for a block, of the layers that are `wanted`, to be written; `None` when there are not enough.
+    pub fn blank(&self, wanted: &[bool]) -> Option<Held> {
+        let pages =
+            self.layers.iter().zip(wanted).map(|(bytes, wanted)| {
+                if *wanted { self.pages(*bytes).take().map(Some) } else { Some(None) }
+            });
+        Some(Held { pages: pages.collect::<Option<_>>()? })
     }
 
     /// Pages of `bytes`, a size of this model's.

@@ -37,8 +37,11 @@ impl Server {
         let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
         let loaded = Arc::new(Loaded::load(file, &options).unwrap());
         let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
-        let engine =
-            Engine::new(loaded, &EngineOptions { session, n_lanes, queue_max, prefix_bytes: None }).unwrap();
+        let engine = Engine::new(
+            loaded,
+            &EngineOptions { session, n_lanes, queue_max, prefix_bytes: None, kv_dir: None },
+        )
+        .unwrap();
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
             api_keys: api_keys.iter().map(ToString::to_string).collect(),
