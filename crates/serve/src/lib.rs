@@ -1,6 +1,6 @@
 //! The server: models behind HTTP, in words that programs already speak.
 //!
-//! Reading order: `server` routes, starts and stops; `listen` and `wire` keep connections within limits; `guard` decides who may
+//! Reading order: `server` starts and stops, `routes` says where everything is; `listen` and `wire` keep connections within limits; `guard` decides who may
 //! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
 //! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
 //! from request to response for every API; the APIs are its dialects: `openai`, `anthropic`, `ollama`, and `infill` with the prompts
@@ -30,6 +30,7 @@ mod payload;
 mod reader;
 mod refusal;
 mod reply;
+mod routes;
 mod sampling;
 mod served;
 mod server;

@@ -9,19 +9,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
 use crate::app::App;
-use crate::embeddings::rerank::Rerank;
 use crate::guard::{Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
-use crate::ollama::installed::{self, Library};
-use crate::ollama::{answer::Answer, chat::Chat, generate::Generate};
-use crate::openai::responses;
+use crate::ollama::installed::Library;
+use crate::payload;
 use crate::refusal::{Refusal, in_its_words};
+use crate::routes::ROUTES;
 use crate::served::Serving;
-use crate::{answering, anthropic, embeddings, infill, llama, ollama, openai, page, payload};
 
 /// How often the server looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
@@ -105,44 +102,8 @@ pub fn serve(
 }
 
 fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/page/{name}", get(page::file))
-        .route("/health", get(llama::health))
-        .route("/metrics", get(llama::metrics))
-        .route("/tokenize", post(llama::tokenize))
-        .route("/detokenize", post(llama::detokenize))
-        .route("/apply-template", post(llama::apply_template))
-        .route("/v1/models", get(openai::models::list))
-        .route("/v1/models/{id}", get(openai::models::one))
-        .route("/v1/chat/completions", post(answering::route::<openai::chat::Chat>))
-        .route("/v1/completions", post(answering::route::<openai::completions::Completion>))
-        .route("/v1/responses", post(answering::route::<responses::Answer>))
-        .route("/v1/responses/{id}", get(responses::kept::one).delete(responses::kept::delete))
-        .route("/v1/responses/{id}/cancel", post(responses::kept::cancel))
-        .route("/v1/responses/{id}/input_items", get(responses::kept::input_items))
-        .route("/infill", post(answering::route::<infill::Infill>))
-        .route("/v1/embeddings", post(embeddings::route::<embeddings::openai::Vectors>))
-        .route("/api/embed", post(embeddings::route::<embeddings::ollama::Embed>))
-        .route("/api/embeddings", post(embeddings::route::<embeddings::ollama::Embedding>))
-        .route("/v1/rerank", post(embeddings::route::<Rerank>))
-        .route("/rerank", post(embeddings::route::<Rerank>))
-        .route("/reranking", post(embeddings::route::<Rerank>))
-        .route("/v1/reranking", post(embeddings::route::<Rerank>))
-        .route("/v1/messages", post(answering::route::<anthropic::create::Message>))
-        .route("/v1/messages/count_tokens", post(anthropic::count_tokens))
-        .route("/api/version", get(ollama::models::version))
-        .route("/api/tags", get(ollama::models::tags))
-        .route("/api/ps", get(ollama::models::ps))
-        .route("/api/show", post(ollama::models::show))
-        .route("/api/generate", post(answering::route::<Answer<Generate>>))
-        .route("/api/pull", post(installed::pull))
-        .route("/api/delete", delete(installed::delete))
-        .route("/api/create", post(installed::elsewhere))
-        .route("/api/copy", post(installed::elsewhere))
-        .route("/api/push", post(installed::elsewhere))
-        .route("/api/blobs/{digest}", post(installed::elsewhere).head(installed::elsewhere))
-        .route("/api/chat", post(answering::route::<Answer<Chat>>))
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.make)()));
+    routes
         .fallback(async |uri: axum::http::Uri| Refusal::NotFound(format!("{}: no such route", uri.path())))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(DefaultBodyLimit::max(payload::BYTES_MAX))

@@ -1,6 +1,7 @@
 //! The server as clients meet it: real sockets, the built-in model.
 
 mod anthropic;
+mod described;
 mod hostile;
 mod ollama;
 mod responses;
