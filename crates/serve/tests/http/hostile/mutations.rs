@@ -19,6 +19,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
             r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "Grüße 👋"}]}], "max_completion_tokens": 2, "stream": true, "stream_options": {"include_usage": true}, "stop": ["a", "b"], "n": 2, "seed": 7}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "logprobs": true, "top_logprobs": 3, "logit_bias": {"5": -100, "6": 3.5}, "presence_penalty": 0.5, "frequency_penalty": -0.5, "top_k": 40, "min_p": 0.1, "mirostat": 2, "dry_multiplier": 0.8}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]{1,9}$"}, "b": {"enum": [1, null, "x"]}}, "required": ["a"], "additionalProperties": false}}}}"#,
+            r#"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "7"}], "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}], "tool_choice": "required", "parallel_tool_calls": false, "max_tokens": 3, "stream": true}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "grammar": "root ::= \"a\" b{2,5} [0-9]+\nb ::= \"x\" | (\"y\" b)?", "chat_template_kwargs": {"enable_thinking": false}}"#,
         ],
     ),
@@ -34,6 +35,50 @@ pub static ROUTES: &[(&str, &[&str])] = &[
         &[
             r#"{"content": "Hello <|im_end|> wörld", "add_special": true, "parse_special": true, "with_pieces": true}"#,
         ],
+    ),
+    (
+        "/v1/responses",
+        &[
+            r#"{"input": "Tell me a story.", "max_output_tokens": 3, "instructions": "Be brief.", "store": false, "stream": true, "metadata": {"a": "b"}}"#,
+            r#"{"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "7"}], "max_output_tokens": 3, "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}], "text": {"format": {"type": "json_object"}}, "tool_choice": "none"}"#,
+        ],
+    ),
+    (
+        "/v1/messages",
+        &[
+            r#"{"model": "demo", "max_tokens": 3, "system": [{"type": "text", "text": "Be brief."}], "messages": [{"role": "user", "content": "Tell me a story."}], "stream": true, "stop_sequences": ["x"]}"#,
+            r#"{"model": "demo", "max_tokens": 3, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "7"}]}], "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}], "tool_choice": {"type": "auto"}, "temperature": 0.5}"#,
+        ],
+    ),
+    (
+        "/v1/messages/count_tokens",
+        &[
+            r#"{"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "system": "s"}"#,
+        ],
+    ),
+    (
+        "/api/chat",
+        &[
+            r#"{"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "options": {"num_predict": 3, "temperature": 0.5, "stop": ["x"]}, "keep_alive": "5m"}"#,
+            r#"{"model": "demo:latest", "messages": [{"role": "user", "content": "x"}], "stream": false, "format": {"type": "object"}, "options": {"num_predict": 3}}"#,
+        ],
+    ),
+    (
+        "/api/generate",
+        &[
+            r#"{"model": "demo", "prompt": "Once", "raw": true, "options": {"num_predict": 3, "seed": 1}, "think": false}"#,
+        ],
+    ),
+    ("/api/show", &[r#"{"model": "demo", "verbose": false}"#]),
+    (
+        "/v1/embeddings",
+        &[
+            r#"{"model": "demo", "input": ["a", "b"], "dimensions": 8, "encoding_format": "base64", "truncate": true}"#,
+        ],
+    ),
+    (
+        "/api/embed",
+        &[r#"{"model": "demo", "input": ["a", "b"], "truncate": true, "options": {"num_ctx": 64}}"#],
     ),
     ("/detokenize", &[r#"{"tokens": [1, 2, 3, 40, 500]}"#]),
     (
@@ -223,12 +268,24 @@ fn well_formed(answer: &[u8]) -> Result<u16, String> {
     if !body.is_empty() {
         return Err("more than a body".into());
     }
-    if field("content-type") == Some("application/json") {
-        serde_json::from_str::<Json>(&whole).map_err(|e| e.to_string())?;
-    } else if !whole.ends_with("data: [DONE]\n\n") {
-        return Err("a stream without its end".into());
-    }
-    Ok(status)
+    let json = |text: &str| serde_json::from_str::<Json>(text).map_err(|e| e.to_string());
+    let ends = match field("content-type") {
+        Some("application/json") => json(&whole).map(|_| true)?,
+        Some("application/x-ndjson") => {
+            let lines = whole.lines().map(json).collect::<Result<Vec<_>, _>>()?;
+            lines.last().is_some_and(|last| last["done"] == true || last["error"].is_string())
+        }
+        _ => {
+            let data = whole.lines().filter_map(|line| line.strip_prefix("data: "));
+            let data: Vec<Json> =
+                data.filter(|data| *data != "[DONE]").map(json).collect::<Result<_, _>>()?;
+            let kind = data.last().and_then(|last| last["type"].as_str()).unwrap_or_default();
+            let is_last =
+                ["message_stop", "error", "response.completed", "response.incomplete", "response.failed"];
+            whole.ends_with("data: [DONE]\n\n") || is_last.contains(&kind)
+        }
+    };
+    if ends { Ok(status) } else { Err("a stream without its end".into()) }
 }
 
 /// Sends `n` mutations of every route's bodies, drawn from `seed`; what went wrong.
