@@ -116,6 +116,7 @@ fn unsafe_code_is_where_the_architecture_says() {
         "gemm.rs",
         "mat.rs",
         "attn/mod.rs",
+        "attn/pages.rs",
         "attn/tile.rs",
         "scan/delta.rs",
         "scan/ssm.rs",

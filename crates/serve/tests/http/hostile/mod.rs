@@ -167,7 +167,7 @@ fn bodies_that_are_no_json_are_refused_on_every_route() {
     for (path, _) in mutations::ROUTES {
         for body in &bodies {
             let (status, _, text) = server.ask("POST", path, "", body);
-            assert!(status == 400 && text.contains("\"message\""), "{path}: {status} {text}");
+            assert!(status == 400 && text.contains("\"error\""), "{path}: {status} {text}");
         }
     }
     is_well(&server);
