@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Load on a server, and what it does under it. Needs nothing but Python.
 
-    load.py URL batch [--sequences 1,8] [--prompt 64] [--generate 32] [--rounds 5]
-        Sequences that begin together, each of its own prompt of ids: tokens a second of all, and of what is generated.
+    load.py URL batch [--sequences 1,8] [--prompt 64] [--generate 32] [--rounds 5] [--pid PID]
+        Sequences that begin together, each of its own prompt of ids: tokens a second of all, of what is generated, and while
+        all generate. With --pid, what share of the program's time on CPUs its threads for requests took.
     load.py URL soak [--clients 32] [--seconds 300] [--leave 0.1] [--pid PID]
         Clients that stream answers of many lengths one after the other, of which some leave in the middle.
     load.py URL prefix [--prompt 2000]
@@ -14,6 +15,7 @@ Writes one JSON document. Exits with 1 when a request went wrong, or, with --pid
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -85,7 +87,21 @@ def median(values):
     return values[len(values) // 2] if values else None
 
 
+def thread_seconds(pid):
+    """Seconds on CPUs, by the names of threads."""
+    seconds = {}
+    for task in os.scandir(f"/proc/{pid}/task"):
+        try:
+            with open(f"{task.path}/comm") as comm, open(f"{task.path}/schedstat") as stat:
+                name = comm.read().strip()
+                seconds[name] = seconds.get(name, 0) + int(stat.read().split()[0]) / 1e9
+        except FileNotFoundError:
+            pass
+    return seconds
+
+
 async def batch(client, args):
+    before = thread_seconds(args.pid) if args.pid else {}
     n_vocab, rng, rows = await client.vocabulary(), random.Random(1), []
     sizes = [int(n) for n in args.sequences.split(",")]
     for _ in range(args.rounds):
@@ -103,7 +119,10 @@ async def batch(client, args):
             tokens_per_text = n_generated / sum(len(times) for times, _, _ in told)
             rows.append((n, n_all / seconds, n_generated / seconds, n_texts * tokens_per_text / (end - start)))
     of = lambda n, i: median([row[i] for row in rows if row[0] == n])
-    return {
+    after = thread_seconds(args.pid) if args.pid else {}
+    spent = {name: seconds - before.get(name, 0) for name, seconds in after.items()}
+    shares = {name: seconds / sum(spent.values()) for name, seconds in spent.items() if seconds > 0}
+    return ({"share_of_threads": shares} if shares else {}) | {
         str(n): {"all_per_second": of(n, 1), "generated_per_second": of(n, 2), "together_per_second": of(n, 3)}
         for n in sizes
     }
