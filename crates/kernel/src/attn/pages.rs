@@ -2,8 +2,8 @@
 //!
 //! A page is `(n_kv_heads, 2)` blocks, a head's keys and then its values, as [`super::cache`] lays them out. [`Pages`] is the room
 //! that pages of one size are taken from: reserved at once and zero, which the system backs with memory as it is written, so
-//! that taking a page, sharing it and giving it back allocate nothing. A page that was given back is the next to be taken,
-//! with what it held. A [`Table`] says which pages a layer of one sequence looks at.
+//! that taking a page, sharing it and giving it back allocate nothing. The pages of a layer of a sequence are taken from runs, one
+//! behind the other: they are read so, and neighbours share what the CPU needs to find them. A [`Table`] says which pages a layer of one sequence looks at.
 //!
 //! A page is written only through the one handle to it; a table that is to write into a page somebody else has too takes
 //! another and copies what it keeps.
@@ -18,6 +18,9 @@ use super::BLOCK;
 /// Bytes of a line of the CPU's caches, at which pages begin.
 const LINE_BYTES: usize = 64;
 
+/// Pages that are given to one layer of a sequence one behind the other: some megabytes.
+const RUN: usize = 32;
+
 /// Room for pages of one size. Clones are the same room.
 #[derive(Clone)]
 pub struct Pages(Arc<Room>);
@@ -29,8 +32,36 @@ struct Room {
     page_bytes: usize,
     /// Handles to each page.
     counts: Box<[AtomicUsize]>,
-    /// Pages without a handle; the last is taken first.
-    free: Mutex<Vec<usize>>,
+    free: Mutex<Free>,
+}
+
+/// Pages without a handle.
+struct Free {
+    /// Of each page whether it is one.
+    is_free: Box<[bool]>,
+    n: usize,
+}
+
+impl Free {
+    /// Takes page `i`, if it is free.
+    fn take(&mut self, i: usize) -> Option<usize> {
+        let is_free = self.is_free.get_mut(i).is_some_and(|is_free| std::mem::take(is_free));
+        self.n -= usize::from(is_free);
+        is_free.then_some(i)
+    }
+
+    /// Takes the page behind `before`, or the first of a run of which that one is free, or any.
+    fn take_behind(&mut self, before: Option<usize>) -> Option<usize> {
+        let behind = before.map(|i| i + 1).filter(|i| i % RUN != 0).and_then(|i| self.take(i));
+        let start = |free: &Self| (0..free.is_free.len()).step_by(RUN).find(|&i| free.is_free[i]);
+        behind.or_else(|| start(self).and_then(|i| self.take(i))).or_else(|| self.take_last())
+    }
+
+    /// Takes the last one.
+    fn take_last(&mut self) -> Option<usize> {
+        let last = self.is_free.iter().rposition(|is_free| *is_free)?;
+        self.take(last)
+    }
 }
 
 // SAFETY: `memory` is the one field that is not Sync by itself. A page's bytes are written only through the one handle to it,
@@ -46,19 +77,35 @@ impl Pages {
         // SAFETY: UnsafeCell<u8> has the layout of u8, and the box is ours.
         let memory = unsafe { Box::from_raw(Box::into_raw(memory) as *mut [UnsafeCell<u8>]) };
         let counts = (0..n).map(|_| AtomicUsize::new(0)).collect();
-        Self(Arc::new(Room { memory, start, page_bytes, counts, free: Mutex::new((0..n).rev().collect()) }))
+        Self(Arc::new(Room {
+            memory,
+            start,
+            page_bytes,
+            counts,
+            free: Mutex::new(Free { is_free: vec![true; n].into(), n }),
+        }))
     }
 
     /// A page that nobody has, if there is one; it holds any bytes.
     pub fn take(&self) -> Option<Page> {
-        let i = self.0.free().pop()?;
+        let i = self.0.free().take_last()?;
+        Some(self.taken(i))
+    }
+
+    /// The same, if it can be the one behind `before`, of a layer's block before.
+    fn take_behind(&self, before: Option<usize>) -> Option<Page> {
+        let i = self.0.free().take_behind(before)?;
+        Some(self.taken(i))
+    }
+
+    fn taken(&self, i: usize) -> Page {
         self.0.counts[i].store(1, Relaxed);
-        Some(Page { room: self.0.clone(), i })
+        Page { room: self.0.clone(), i }
     }
 
     /// Pages that can be taken.
     pub fn n_free(&self) -> usize {
-        self.0.free().len()
+        self.0.free().n
     }
 
     /// Pages that somebody has.
@@ -79,7 +126,7 @@ impl fmt::Debug for Pages {
 }
 
 impl Room {
-    fn free(&self) -> MutexGuard<'_, Vec<usize>> {
+    fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -126,7 +173,9 @@ impl Drop for Page {
     fn drop(&mut self) {
         if self.room.counts[self.i].fetch_sub(1, Release) == 1 {
             fence(Acquire);
-            self.room.free().push(self.i);
+            let mut free = self.room.free();
+            free.is_free[self.i] = true;
+            free.n += 1;
         }
     }
 }
@@ -187,10 +236,11 @@ impl Table {
     pub(super) fn writable(&mut self, block: usize, n_kept: usize) -> &mut [u8] {
         assert!(n_kept < BLOCK && (n_kept == 0 || self.page(block).is_some()), "a block goes on where it is");
         let n = self.places.len();
+        let before = block.checked_sub(1).and_then(|before| self.page(before)).map(|page| page.i);
         let place = &mut self.places[block % n];
         let is_own = place.as_mut().is_some_and(|place| place.page.bytes_mut().is_some());
         if !is_own {
-            let mut page = self.from.take().expect("a page for every place");
+            let mut page = self.from.take_behind(before).expect("a page for every place");
             if let Some(there) = place.as_ref().filter(|_| n_kept > 0) {
                 page.bytes_mut().expect("a page of its own").copy_from_slice(there.page.bytes());
             }
@@ -221,6 +271,23 @@ mod tests {
         assert!(second.bytes() == [0; 128] && pages.take().is_none());
         drop((other, second));
         assert_eq!(pages.n_free(), 2);
+    }
+
+    #[test]
+    fn a_layers_pages_lie_one_behind_the_other() {
+        let pages = Pages::new(3 * RUN, 64);
+        let mut tables = [Table::new(pages.clone(), 2 * RUN), Table::new(pages.clone(), 2 * RUN)];
+        for block in 0..RUN + 2 {
+            tables.iter_mut().for_each(|table| _ = table.writable(block, 0));
+        }
+        let at = |table: &Table, block: usize| table.page(block).unwrap().i;
+        for table in &tables {
+            assert!((1..RUN).all(|block| at(table, block) == at(table, block - 1) + 1));
+        }
+        // Where no whole run is left any page does, until there is none.
+        assert_eq!(pages.n_free(), RUN - 4);
+        let others: Vec<Page> = (0..RUN).map_while(|_| pages.take()).collect();
+        assert!(others.len() == RUN - 4 && pages.n_free() == 0);
     }
 
     #[test]
