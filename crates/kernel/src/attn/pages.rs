@@ -45,7 +45,7 @@ struct Free {
 impl Free {
     /// Takes page `i`, if it is free.
     fn take(&mut self, i: usize) -> Option<usize> {
-        let is_free = self.is_free.get_mut(i).is_some_and(|is_free| std::mem::take(is_free));
+        let is_free = self.is_free.get_mut(i).is_some_and(std::mem::take);
         self.n -= usize::from(is_free);
         is_free.then_some(i)
     }
