@@ -1,20 +1,22 @@
 //! Forms that begin behind a model's thoughts: what may come before them, however tokens are cut, and what is taken back.
 
 mod demo;
+mod jobs;
 mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Sender, channel};
 
 use ingle_engine::constrain::{Constraint, Grammar, Vocabulary};
-use ingle_engine::generate::{Event, Finish, Outcome, Overflow, Request};
+use ingle_engine::generate::{Event, Finish, Overflow, Request};
 use ingle_engine::output::{Format, Reasoning, detect};
-use ingle_engine::run::{Engine, EngineOptions, Job, Sink};
+use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::sample::Params;
 use ingle_engine::session::SessionOptions;
 use ingle_model::token::Tokenizer;
 use serde_json::json;
+
+use jobs::{Said, job};
 
 fn hermes() -> &'static Format {
     detect("<tool_call>")
@@ -206,28 +208,6 @@ fn what_was_taken_back_leaves_no_trace() {
     }
 }
 
-struct Collect {
-    text: String,
-    to: Sender<(String, Outcome)>,
-}
-
-impl Sink for Collect {
-    fn ready(&self) -> bool {
-        true
-    }
-
-    fn on(&mut self, event: Event<'_>) {
-        if let Event::Text(text) = event {
-            self.text.push_str(text);
-        }
-    }
-
-    fn end(self: Box<Self>, outcome: ingle_engine::Result<Outcome>) {
-        // A caller who is gone is no error.
-        let _ = self.to.send((self.text, outcome.unwrap()));
-    }
-}
-
 /// Thoughts that the demo model ends soon: with a sentence.
 static SENTENCE: Reasoning = Reasoning { open: "(", close: "." };
 
@@ -248,20 +228,9 @@ fn many_answers_think_each_for_itself() {
     let params = |seed| Params { temperature: 1.0, seed, ..Params::GREEDY };
     let said: Vec<_> = (0..8)
         .map(|seed| {
-            let (to, said) = channel();
-            let job = Job {
-                prompt: prompt.clone(),
-                params: params(seed),
-                stop: Vec::new(),
-                max_tokens: 400,
-                logprobs: None,
-                constraint: Some(form.clone()),
-                shown: Arc::default(),
-                overflow: Overflow::Error,
-                keep: 0,
-                cancel: Arc::default(),
-                sink: Box::new(Collect { text: String::new(), to }),
-            };
+            let (mut job, said) = job(&prompt, &params(seed), 400);
+            job.stop.clear();
+            (job.constraint, job.overflow, job.keep) = (Some(form.clone()), Overflow::Error, 0);
             engine.submit(job).unwrap();
             said
         })
@@ -269,7 +238,8 @@ fn many_answers_think_each_for_itself() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut lengths = Vec::new();
     for (seed, said) in said.iter().enumerate() {
-        let (text, outcome) = said.recv().unwrap();
+        let Said { text, outcome } = said.recv().unwrap();
+        let outcome = outcome.unwrap();
         let params = params(seed as u64);
         let request = Request {
             prompt: &prompt,

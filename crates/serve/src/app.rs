@@ -19,7 +19,7 @@ use crate::served::{Model, Served, Serving};
 #[derive(Debug)]
 pub struct App {
     /// Models that write; the first is who is asked when a request names none.
-    pub models: Vec<Arc<Served>>,
+    pub writers: Vec<Arc<Served>>,
     /// Responses that later ones may go on from.
     pub responses: Stored,
     /// Models that only read.
@@ -48,7 +48,7 @@ impl App {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let mut app = Self {
-            models: Vec::new(),
+            writers: Vec::new(),
             readers: Vec::new(),
             responses: Stored::new(LIMITS),
             started: unix_seconds(),
@@ -69,7 +69,7 @@ impl App {
                     let loaded = engine.loaded().clone();
                     // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
                     std::thread::spawn(move || _ = loaded.prepare_constraints());
-                    app.models.push(Arc::new(Served::new(name, engine).map_err(io::Error::other)?));
+                    app.writers.push(Arc::new(Served::new(name, engine).map_err(io::Error::other)?));
                 }
                 Model::Reader(embedder) => app.readers.push(Arc::new(Reader::new(name, embedder))),
             }
@@ -93,8 +93,8 @@ impl App {
     /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing.
     pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let found = match name {
-            None => self.models.first(),
-            Some(name) => self.models.iter().find(|served| is_name_of(&served.name, name)),
+            None => self.writers.first(),
+            Some(name) => self.writers.iter().find(|served| is_name_of(&served.name, name)),
         };
         found.cloned().ok_or_else(|| {
             let name = name.or(self.readers.first().map(|reader| reader.name.as_str())).unwrap_or_default();
@@ -136,7 +136,7 @@ impl App {
     /// [`Refusal::NotFound`] when there is none of that name.
     pub fn any(&self, name: Option<&str>) -> Result<Arc<Reader>, Refusal> {
         let found = match name {
-            None => self.models.first().map(|served| &served.reader).or(self.readers.first()),
+            None => self.writers.first().map(|served| &served.reader).or(self.readers.first()),
             Some(name) => self.all().find(|reader| is_name_of(&reader.name, name)),
         };
         found.cloned().ok_or_else(|| self.absent(name.unwrap_or_default()))
@@ -144,11 +144,11 @@ impl App {
 
     /// All models as ones that read, those first that do nothing else.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Reader>> {
-        self.readers.iter().chain(self.models.iter().map(|served| &served.reader))
+        self.readers.iter().chain(self.writers.iter().map(|served| &served.reader))
     }
 
     fn absent(&self, name: &str) -> Refusal {
-        let names = self.models.iter().map(|served| &served.name);
+        let names = self.writers.iter().map(|served| &served.name);
         let names: Vec<&str> =
             names.chain(self.readers.iter().map(|r| &r.name)).map(String::as_str).collect();
         let names = names.join("\", \"");

@@ -96,7 +96,7 @@ fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = String::new();
     for row in ROWS {
-        row.write(&mut text, app.models.iter().map(|served| (&*served.name, served.engine.counters())));
+        row.write(&mut text, app.writers.iter().map(|served| (&*served.name, served.engine.counters())));
     }
     for row in READER_ROWS {
         row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));

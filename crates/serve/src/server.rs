@@ -83,7 +83,7 @@ pub fn serve(
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
             }
-            app.models.iter().for_each(|served| served.engine.close());
+            app.writers.iter().for_each(|served| served.engine.close());
             app.all().for_each(|reader| reader.close());
             tell.send_replace(Phase::Closing);
             tokio::time::sleep(limits.drain).await;

@@ -30,7 +30,7 @@ pub async fn version() -> AsJson<Json> {
 /// `GET /api/tags`: the models that can be asked.
 pub async fn tags(State(app): State<Arc<App>>) -> AsJson<Json> {
     let models: Json = app
-        .models
+        .writers
         .iter()
         .map(|served| {
             let mut model = model(served);
@@ -44,7 +44,7 @@ pub async fn tags(State(app): State<Arc<App>>) -> AsJson<Json> {
 /// `GET /api/ps`: the same, as all of them are loaded.
 pub async fn ps(State(app): State<Arc<App>>) -> AsJson<Json> {
     let models: Json = app
-        .models
+        .writers
         .iter()
         .map(|served| {
             let mut model = model(served);

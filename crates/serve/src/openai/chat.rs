@@ -6,7 +6,7 @@ use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
 use super::messages::{messages_of, take_tools};
-use super::{ANSWERS_MAX, logprobs_json, reason, response, take_stream, usage};
+use super::{ANSWERS_MAX, end_stream, fail_stream, logprobs_json, reason, response, take_stream};
 use crate::answering::{Asked, Dialect, Told};
 use crate::app::App;
 use crate::ask::{Said, What};
@@ -133,19 +133,12 @@ impl Dialect for Chat {
         };
         to.document(&delta);
         if so_far.is_over() {
-            if self.tells_usage {
-                let mut chunk = self.chunk(json!([]));
-                chunk["usage"] = usage(so_far);
-                chunk["timings"] = so_far.timings();
-                to.document(&chunk);
-            }
-            to.data("[DONE]");
+            end_stream(self.tells_usage.then(|| self.chunk(json!([]))), so_far, to);
         }
     }
 
     fn fail(&mut self, refusal: &Refusal, to: &mut Told) {
-        to.document(&refusal.json());
-        to.data("[DONE]");
+        fail_stream(refusal, to);
     }
 }
 

@@ -10,7 +10,7 @@ use ingle_engine::generate::Finish;
 use ingle_engine::sample::Logprob;
 use serde_json::{Value as Json, json};
 
-use crate::answering::Framing;
+use crate::answering::{Framing, Told};
 use crate::ask::TokenLogprobs;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
@@ -48,6 +48,22 @@ pub fn response(
         response["dropped_tokens"] = so_far.n_dropped().into();
     }
     response
+}
+
+/// Ends a stream: with the usage in a `chunk` without choices, if it is to be told.
+pub fn end_stream(usage_in: Option<Json>, so_far: &SoFar, to: &mut Told) {
+    if let Some(mut chunk) = usage_in {
+        chunk["usage"] = usage(so_far);
+        chunk["timings"] = so_far.timings();
+        to.document(&chunk);
+    }
+    to.data("[DONE]");
+}
+
+/// Ends a stream with what went wrong.
+pub fn fail_stream(refusal: &Refusal, to: &mut Told) {
+    to.document(&refusal.json());
+    to.data("[DONE]");
 }
 
 /// Why an answer ended, in OpenAI's words.

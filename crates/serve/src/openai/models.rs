@@ -14,7 +14,7 @@ use crate::served::Served;
 
 /// `GET /v1/models`
 pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let writers = app.models.iter().map(|served| writer(&app, served));
+    let writers = app.writers.iter().map(|served| writer(&app, served));
     let data: Value = writers.chain(app.readers.iter().map(|one| reader(&app, one))).collect();
     Json(json!({ "object": "list", "data": data }))
 }
