@@ -501,7 +501,7 @@ fn decode(
             for (ids, kv) in ids.iter().zip(&mut kvs) {
                 let tokens = &ids.all[first..ids.all.len().min(first + DECODER_STEP_TOKENS)];
                 let n_wanted = if pooling == Pooling::Last { 1 } else { tokens.len() };
-                spans.push(Span { kv, tokens, n_wanted });
+                spans.push(Span::wanting(n_wanted, kv, tokens));
             }
             let wanted: Vec<usize> = spans.iter().map(|span| span.n_wanted).collect();
             loaded.model.forward(&run, &mut spans, &mut s).map_err(model_error)?;

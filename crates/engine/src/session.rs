@@ -244,7 +244,7 @@ impl Session {
     /// Takes tokens `range` of the session into the cache.
     fn advance(&mut self, range: Range<usize>, n_wanted: usize) -> Result<()> {
         let loaded = &self.loaded;
-        let span = Span { kv: &mut self.kv, tokens: &self.tokens[range], n_wanted };
+        let span = Span::wanting(n_wanted, &mut self.kv, &self.tokens[range]);
         let stepped = loaded.model.forward(&loaded.runtime(&self.adapters), &mut [span], &mut self.scratch);
         stepped.map_err(|source| loaded.file.model_error(source))?;
         self.n_last = n_wanted;

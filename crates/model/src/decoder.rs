@@ -38,16 +38,54 @@ pub struct Runtime<'a> {
 pub struct Span<'a> {
     /// The sequence's cache; the tokens take the positions after those it holds.
     pub kv: &'a mut Kv,
-    /// At least one token.
+    /// At least one token, and then those of the branches.
     pub tokens: &'a [u32],
     /// Of how many of the last tokens hidden states are wanted, at least one; the others only leave what later ones look back at.
     pub n_wanted: usize,
+    /// Other ways to go on from some of the tokens, which the cache forgets.
+    pub branches: &'a [Branch],
+}
+
+/// Tokens that might come instead of others of their span. Their hidden states are those that they would have in their place; their keys and
+/// values are not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch {
+    /// Tokens of the span that it comes behind, at least one.
+    pub behind: usize,
+    /// Tokens of it.
+    pub n_tokens: usize,
 }
 
 impl<'a> Span<'a> {
     /// `tokens` for `kv`, all of whose hidden states are wanted.
     pub fn new(kv: &'a mut Kv, tokens: &'a [u32]) -> Self {
-        Self { kv, tokens, n_wanted: tokens.len() }
+        Self { kv, n_wanted: tokens.len(), tokens, branches: &[] }
+    }
+
+    /// `tokens` for `kv`, of the last `n_wanted` of which hidden states are wanted.
+    pub fn wanting(n_wanted: usize, kv: &'a mut Kv, tokens: &'a [u32]) -> Self {
+        Self { kv, tokens, n_wanted, branches: &[] }
+    }
+
+    /// Tokens that are appended.
+    pub fn n_kept(&self) -> usize {
+        Branch::n_kept(self.branches, self.tokens)
+    }
+}
+
+impl Branch {
+    /// How many of `tokens` are in none of `branches`, which come last.
+    pub(crate) fn n_kept(branches: &[Self], tokens: &[u32]) -> usize {
+        tokens.len().saturating_sub(branches.iter().map(|branch| branch.n_tokens).sum())
+    }
+
+    /// Each branch with the places of its tokens, the first of which comes behind `n_kept` others.
+    pub(crate) fn places(branches: &[Self], n_kept: usize) -> impl Iterator<Item = (&Self, Range<usize>)> {
+        branches.iter().scan(n_kept, |first, branch| {
+            let tokens = *first..*first + branch.n_tokens;
+            *first = tokens.end;
+            Some((branch, tokens))
+        })
     }
 }
 
@@ -102,6 +140,22 @@ impl Model {
     /// [`Error::Input`] for an empty or too long span, one that wants more tokens than it has, too many tokens for `scratch`, or an id outside the vocabulary;
     /// nothing is changed then.
     pub fn forward(&self, run: &Runtime<'_>, spans: &mut [Span<'_>], s: &mut Scratch) -> Result<()> {
+        self.forward_through(self.weights.layers.len(), run, spans, s)
+    }
+
+    /// The same through the first `n_layers` alone, at least one: an early guess at the hidden states. The layers behind learn nothing of
+    /// the tokens, so before a whole step goes on, the caches go back to where they were.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_through(
+        &self,
+        n_layers: usize,
+        run: &Runtime<'_>,
+        spans: &mut [Span<'_>],
+        s: &mut Scratch,
+    ) -> Result<()> {
+        let layers = &self.weights.layers[..n_layers];
         let n_tokens = self.check(spans, s)?;
         self.embed(run, spans, s);
         if let Some(table) = &self.weights.per_layer {
@@ -111,7 +165,7 @@ impl Model {
         if let Some(streams) = &self.weights.streams {
             streams.spread(&step, s);
         }
-        for (i, layer) in self.weights.layers.iter().enumerate() {
+        for (i, layer) in layers.iter().enumerate() {
             run.pool.offer_turn();
             step.layer = i;
             if let Some(streams) = &layer.streams {
@@ -122,7 +176,7 @@ impl Model {
                 mixer.block.forward(&mut step, s);
                 self.add_output(&step, mixer, s);
             }
-            if i + 1 == self.weights.layers.len() {
+            if i + 1 == layers.len() {
                 // No token looks at another any more.
                 step.keep_wanted(s);
             }
@@ -140,7 +194,7 @@ impl Model {
         }
         s.norm(run, step.n_tokens, &self.weights.out_norm);
         for span in &mut *step.spans {
-            span.kv.advance(span.tokens.len());
+            span.kv.advance(span.n_kept());
         }
         Ok(())
     }
@@ -197,8 +251,12 @@ impl Model {
 
     fn check(&self, spans: &[Span<'_>], s: &Scratch) -> Result<usize> {
         let mut n_tokens = 0;
-        for Span { kv, tokens, n_wanted } in spans {
+        for span in spans {
+            let Span { kv, tokens, n_wanted, branches } = span;
             let room = kv.capacity() - kv.len();
+            if !branches.is_empty() {
+                self.check_branches(span, room)?;
+            }
             if tokens.is_empty() || tokens.len() > room {
                 return Err(Error::Input(format!(
                     "{} tokens for a context with room for {room} more; expected 1 to {room}",
@@ -224,14 +282,46 @@ impl Model {
         Ok(n_tokens)
     }
 
+    fn check_branches(&self, span: &Span<'_>, room: usize) -> Result<()> {
+        if !self.takes_branches() {
+            return Err(Error::Input(
+                "a branch in a model with layers that recur or share keys, expected none".into(),
+            ));
+        }
+        let n_all: usize = span.branches.iter().map(|branch| branch.n_tokens).sum();
+        let n_kept = span.tokens.len().saturating_sub(n_all);
+        let fits = |branch: &Branch| {
+            let end = branch.behind + branch.n_tokens;
+            (1..=n_kept).contains(&branch.behind) && end <= room && end <= span.kv.step_max()
+        };
+        if n_kept == 0 || n_kept > span.kv.step_max() || !span.branches.iter().all(fits) {
+            let n = span.tokens.len();
+            return Err(Error::Input(format!(
+                "{n_all} of {n} tokens in branches; expected each behind one of the others"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether spans may have branches: no layer recurs, and none reads the keys and values of another.
+    pub fn takes_branches(&self) -> bool {
+        self.config.layers.iter().all(|layer| {
+            let state = layer.mixer.state();
+            state.recurrent == 0 && state.kv.is_some()
+        })
+    }
+
     /// Looks up embeddings and the rotary angles of every token's position.
     fn embed(&self, run: &Runtime<'_>, spans: &[Span<'_>], s: &mut Scratch) {
         let dim = self.config.dim;
         let mut t = 0;
         for span in spans {
-            for (i, &id) in span.tokens.iter().enumerate() {
+            let of = |branch: &Branch| branch.behind..branch.behind + branch.n_tokens;
+            let places = (0..span.n_kept()).chain(span.branches.iter().flat_map(of));
+            for (&id, place) in span.tokens.iter().zip(places) {
+                let pos = span.kv.len() + place;
                 self.weights.embed.dequantize_row(id as usize, &mut s.x[t * dim..(t + 1) * dim]);
-                s.angles.set(&self.config.ropes, t, span.kv.len() + i, span.kv.capacity());
+                s.angles.set(&self.config.ropes, t, pos, span.kv.capacity());
                 t += 1;
             }
         }

@@ -6,6 +6,7 @@
 mod common;
 
 use common::{Tiny, tiny_models};
+use ingle_model::decoder::Branch;
 use ingle_model::kv::{BLOCK, Held, Kv};
 
 const CTX: usize = 1024;
@@ -48,6 +49,43 @@ fn going_back_ends_where_a_sequence_can_go_on() {
             assert!(logits == expected, "{}: back to {back}, went on from {at}", model.name);
         }
     }
+}
+
+/// What branches give is what their tokens give in place of those that stay, and nothing is left of them.
+#[test]
+fn a_branch_is_as_if_it_had_been_the_way() {
+    let mut n_models = 0;
+    for model in tiny_models().into_iter().filter(|model| model.model.takes_branches()) {
+        n_models += 1;
+        let vocab = model.vocab();
+        let tokens = tokens(vocab, 700);
+        for start in [1, BLOCK - 3, BLOCK, 400] {
+            let (mut kv, mut scratch) = model.sequence(CTX, 300, 1);
+            model.feed(&mut kv, &mut scratch, &tokens[..start]);
+            let chain = &tokens[start..start + 6];
+            let others: Vec<u32> = tokens[600..].iter().copied().take(9).collect();
+            let branches = [(1, 1), (3, 6), (6, 2)].map(|(behind, n_tokens)| Branch { behind, n_tokens });
+            let logits = model.feed_branches(&mut kv, &[chain, &others].concat(), &branches);
+            assert_eq!(kv.len(), start + chain.len());
+            let (own, mut of_branches) = logits.split_at(chain.len() * vocab);
+            let fresh = |tokens: &[u32]| model.logits(tokens, CTX, 300, 1);
+            let all = fresh(&tokens[..start + 30]);
+            assert!(own == &all[start * vocab..][..own.len()], "{}: the way itself at {start}", model.name);
+            let mut rest = &others[..];
+            for Branch { behind, n_tokens } in branches {
+                let (these, later) = of_branches.split_at(n_tokens * vocab);
+                let (ids, later_ids) = rest.split_at(n_tokens);
+                let expected = fresh(&[&tokens[..start + behind], ids].concat());
+                let expected = &expected[(start + behind) * vocab..];
+                assert!(these == expected, "{}: behind {behind} at {start}", model.name);
+                (of_branches, rest) = (later, later_ids);
+            }
+            // The sequence goes on as if they had not been.
+            let later = model.feed(&mut kv, &mut scratch, &tokens[start + 6..start + 30]);
+            assert!(later == all[(start + 6) * vocab..], "{}: behind them at {start}", model.name);
+        }
+    }
+    assert!(n_models > 3);
 }
 
 #[test]

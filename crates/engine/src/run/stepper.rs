@@ -296,7 +296,7 @@ impl Stepper {
                 .iter_mut()
                 .map(|(lane, n)| {
                     let from = lane.kv.len();
-                    Span { kv: &mut lane.kv, tokens: &lane.tokens[from..from + *n], n_wanted: 1 }
+                    Span::wanting(1, &mut lane.kv, &lane.tokens[from..from + *n])
                 })
                 .collect();
             let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);

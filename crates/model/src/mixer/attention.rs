@@ -1,13 +1,15 @@
 //! Grouped-query attention (arXiv 2305.13245) with rotary positions, and what families add to it: norms on q and k, windows,
 //! soft caps, sinks and gates on the result (arXiv 2505.06708).
 
+use std::ops::Range;
+
 use ingle_kernel::attn::{Queries, Shape, attend};
 use ingle_kernel::ops::Activation;
 
 use super::Mixer;
-use crate::decoder::Step;
+use crate::decoder::{Branch, Span, Step};
 use crate::error::Result;
-use crate::kv::{KvShape, StateShape};
+use crate::kv::{Kv, KvShape, StateShape};
 use crate::linear::{Linear, project};
 use crate::norm::Norm;
 use crate::rope::Angles;
@@ -208,30 +210,44 @@ impl Mixer for Attention {
         self.prepare(step, &s.angles, q, q_dim, self.q_norm.as_ref());
 
         let layer = self.plan.kv_from.unwrap_or(step.layer);
-        let mut first = 0;
-        for span in &mut *step.spans {
-            let (mut pos, end) = (span.kv.len(), first + span.tokens.len());
-            // A cache that keeps only a window takes a long span slice by slice.
-            while first < end {
-                let n = (end - first).min(span.kv.slice(layer));
-                if self.own.is_some() {
-                    let rows = first * kv_dim..(first + n) * kv_dim;
-                    span.kv.store(run, layer, pos, &k[rows.clone()], &v[rows]);
-                }
-                let rows = first * q_dim..(first + n) * q_dim;
-                let queries = Queries { first_pos: pos, q: &q[rows.clone()], sinks: self.sinks.as_deref() };
-                let cache = span.kv.layer(layer);
-                attend(
-                    run.pool,
-                    run.kernels,
-                    self.plan.shape,
-                    cache,
-                    queries,
-                    &mut s.thread,
-                    &mut heads[rows],
-                );
-                (first, pos) = (first + n, pos + n);
+        let store = |kv: &mut Kv, pos: usize, rows: Range<usize>| {
+            if self.own.is_some() {
+                let rows = rows.start * kv_dim..rows.end * kv_dim;
+                kv.store(run, layer, pos, &k[rows.clone()], &v[rows]);
             }
+        };
+        let thread = &mut s.thread;
+        let mut look = |kv: &Kv, first_pos: usize, rows: Range<usize>| {
+            let rows = rows.start * q_dim..rows.end * q_dim;
+            let queries = Queries { first_pos, q: &q[rows.clone()], sinks: self.sinks.as_deref() };
+            attend(
+                run.pool,
+                run.kernels,
+                self.plan.shape,
+                kv.layer(layer),
+                queries,
+                thread,
+                &mut heads[rows],
+            );
+        };
+        let mut first = 0;
+        for Span { kv, tokens, branches, .. } in &mut *step.spans {
+            let (base, n_kept) = (kv.len(), Branch::n_kept(branches, tokens));
+            // A cache that keeps only a window takes a long span slice by slice.
+            let slice = kv.slice(layer);
+            for start in (0..n_kept).step_by(slice) {
+                let rows = first + start..first + n_kept.min(start + slice);
+                store(kv, base + start, rows.clone());
+                look(kv, base + start, rows);
+            }
+            for (branch, at) in Branch::places(branches, n_kept) {
+                let (pos, rows) = (base + branch.behind, first + at.start..first + at.end);
+                store(kv, pos, rows.clone());
+                look(kv, pos, rows);
+                // What is kept comes back to its place.
+                store(kv, pos, first + branch.behind..first + n_kept.min(branch.behind + branch.n_tokens));
+            }
+            first += tokens.len();
         }
         let mut result = &*heads;
         if self.plan.gated {

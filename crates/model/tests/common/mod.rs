@@ -9,7 +9,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::Active;
-use ingle_model::decoder::{LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
+use ingle_model::decoder::{Branch, LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::{Contents, gguf};
 use ingle_model::kv::{self, Kv, Room};
@@ -175,7 +175,7 @@ impl Tiny {
     pub fn last_logits(&self, tokens: &[u32], ctx: usize, n: usize) -> Vec<f32> {
         let (mut kv, mut scratch) = self.sequence(ctx, tokens.len(), 1);
         let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
-        let span = Span { kv: &mut kv, tokens, n_wanted: n };
+        let span = Span::wanting(n, &mut kv, tokens);
         self.model.forward(&run, &mut [span], &mut scratch).expect("valid tokens");
         self.model.logits(&run, 0..n, &mut scratch).to_vec()
     }
@@ -207,6 +207,17 @@ impl Tiny {
         self.model.forward(&run, &mut spans, &mut scratch).expect("valid tokens");
         let mut out = Vec::new();
         self.read_logits(&run, n, &mut scratch, &mut out);
+        out
+    }
+
+    /// One step of `tokens` whose last are those of `branches`, the logits of each.
+    pub fn feed_branches(&self, kv: &mut Kv, tokens: &[u32], branches: &[Branch]) -> Vec<f32> {
+        let mut scratch = Scratch::new(&self.model.config, tokens.len(), 2);
+        let run = Runtime { pool: &self.pools[1], kernels: &self.kernels, adapters: &self.adapters };
+        let span = Span { kv, tokens, n_wanted: tokens.len(), branches };
+        self.model.forward(&run, &mut [span], &mut scratch).expect("valid branches");
+        let mut out = Vec::new();
+        self.read_logits(&run, tokens.len(), &mut scratch, &mut out);
         out
     }
 
