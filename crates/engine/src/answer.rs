@@ -14,8 +14,9 @@ use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish};
 use crate::model_file::Loaded;
-use crate::sample::{Logprobs, Params, Room, SampleError, Sampler};
+use crate::sample::{Logprobs, Params, Rng, Room, SampleError, Sampler};
 use crate::stop::StopFilter;
+use ingle_model::token::Parse;
 
 /// How tokens are chosen and what ends them.
 #[derive(Debug, Clone)]
@@ -150,6 +151,37 @@ impl Answer {
         Ok(if goes_on { Next::GoBack(found.n_tokens - 1) } else { Next::End(Finish::Banned) })
     }
 
+    /// Plays on without saying anything: whoever guesses the next tokens chooses them as this answer would.
+    pub fn rehearse(&mut self) -> Rehearsal<'_> {
+        let rng = self.sampler.rng().clone();
+        Rehearsal { answer: self, rng, n_accepted: 0, n_form: 0 }
+    }
+
+    /// Appends to `to` at most `n` tokens of the text that comes next whatever the model says, by the answer's form. The model may still
+    /// write that text in other tokens.
+    ///
+    /// # Errors
+    /// When the model has no tokenizer, or one that has no tokens for them.
+    pub fn forced(&mut self, n: usize, to: &mut Vec<u32>) -> Result<()> {
+        let Some(constraint) = &self.constraint else { return Ok(()) };
+        let bytes = constraint.forced();
+        // A character may be cut.
+        let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        if text.is_empty() {
+            return Ok(());
+        }
+        let (loaded, first) = (&self.loaded, to.len());
+        let encoded = loaded.tokenizer()?.encode(text, Parse::Text, to);
+        encoded.map_err(|source| loaded.file.model_error(source))?;
+        to.truncate(first + n);
+        Ok(())
+    }
+
+    /// The most tokens that may still be chosen.
+    pub fn n_left(&self) -> usize {
+        self.max_tokens.saturating_sub(self.n_generated)
+    }
+
     /// The answer is over: gives out the text that was held back. Returns why it ended, which that text may change.
     pub fn end(&mut self, finish: Finish, mut on: impl FnMut(Event<'_>)) -> Finish {
         let (stop, mut stopped) = (&mut self.stop, false);
@@ -159,6 +191,50 @@ impl Answer {
             return Finish::Stop(self.stop.stopped_by().unwrap_or(0));
         }
         finish
+    }
+}
+
+/// An answer whose next tokens are tried out; when it is dropped, the answer is as it was before.
+#[derive(Debug)]
+pub struct Rehearsal<'a> {
+    answer: &'a mut Answer,
+    rng: Rng,
+    n_accepted: usize,
+    n_form: usize,
+}
+
+impl Rehearsal<'_> {
+    /// What the answer would choose by `row` `(vocab)`, whose contents are lost, and the most probable token beside it; `None` where it
+    /// would end, or can't go on.
+    pub fn guess(&mut self, row: &mut [f32]) -> Option<(u32, Option<u32>)> {
+        let Answer { sampler, constraint, loaded, .. } = &mut *self.answer;
+        let tokenizer = loaded.tokenizer().ok()?;
+        if let Some(constraint) = constraint {
+            constraint.mask(row).ok()?;
+        }
+        let (id, other) = sampler.guess(row).ok()?;
+        if tokenizer.is_eog(id) {
+            return None;
+        }
+        sampler.accept(id, tokenizer.token_name(id).unwrap_or_default());
+        self.n_accepted += 1;
+        if let Some(constraint) = constraint {
+            constraint.accept(id).ok()?;
+            self.n_form += 1;
+        }
+        Some((id, other))
+    }
+}
+
+impl Drop for Rehearsal<'_> {
+    fn drop(&mut self) {
+        let Answer { sampler, constraint, .. } = &mut *self.answer;
+        sampler.take_back(self.n_accepted);
+        sampler.return_to(self.rng.clone());
+        if let Some(constraint) = constraint.as_mut().filter(|_| self.n_form > 0) {
+            // What was accepted can be taken back; if not, the choice will say so.
+            let _ = constraint.take_back(self.n_form);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One answer: a prompt goes in, events come out, until something ends it.
 //!
-//! The loop is short: the [`Answer`] chooses by the last logits, the session feeds the token, or goes back when a banned string
+//! The loop is short: the [`Answer`] chooses by the last logits, the session feeds the token, with guesses behind it or without, or goes back when a banned string
 //! is complete. It allocates nothing per token. Which clock measures it is the caller's business: events come at the moments that
 //! matter.
 
@@ -12,6 +12,7 @@ use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::sample::{Logprobs, Params};
 use crate::session::Session;
+use crate::spec::Tally;
 
 /// What to do when the context is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,16 @@ pub struct Outcome {
     pub n_reused: usize,
     /// Tokens generated and not taken back, the one that ended the answer included.
     pub n_generated: usize,
+    /// What was guessed, and what came of it.
+    pub guesses: Tally,
+}
+
+impl Default for Outcome {
+    /// Of an answer that ended before it began.
+    fn default() -> Self {
+        let (n_prompt, n_reused, n_generated) = (0, 0, 0);
+        Self { finish: Finish::Cancelled, n_prompt, n_reused, n_generated, guesses: Tally::default() }
+    }
 }
 
 impl Session {
@@ -132,7 +143,7 @@ impl Session {
         let held = self.reusable(prompt);
         let fed = self.set(prompt, cancel, |done| on(Event::Prompt { done: held + done, total }))?;
         let mut outcome =
-            Outcome { finish: Finish::Cancelled, n_prompt: total, n_reused: held, n_generated: 0 };
+            Outcome { finish: Finish::Cancelled, n_prompt: total, n_reused: held, ..Outcome::default() };
         if fed.is_none() {
             return Ok(outcome);
         }
@@ -143,7 +154,7 @@ impl Session {
             if cancel.load(Relaxed) {
                 break Finish::Cancelled;
             }
-            match answer.choose(self.last_logits(), &mut on)? {
+            match self.choose(&mut answer, &mut on)? {
                 Next::End(finish) => break finish,
                 Next::GoBack(n) if !self.go_back(n, request.keep, cancel)? => break Finish::Banned,
                 Next::GoBack(_) => {}
@@ -151,12 +162,13 @@ impl Session {
                     if self.tokens().len() == self.ctx() && !self.make_room(request, cancel, &mut on)? {
                         break Finish::Context;
                     }
-                    self.feed(&[id], cancel, |_| ())?;
+                    self.go_on(id, &mut answer, cancel)?;
                 }
             }
         };
         outcome.n_generated = answer.n_generated();
         outcome.finish = answer.end(finish, on);
+        outcome.guesses = self.speculator().map(|speculator| speculator.take_tally(0)).unwrap_or_default();
         Ok(outcome)
     }
 

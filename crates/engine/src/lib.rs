@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`mmap`] and [`model_file`] bring a model in, [`chat`] renders a conversation, [`session`] runs it over a
 //! sequence, [`sample`] chooses tokens, [`constrain`] says which may come, [`ban`] and [`stop`] watch the text, [`answer`] puts them
-//! together, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], which share beginnings through [`prefix`] and keep them in [`kv_dir`], [`output`] says what an
+//! together, [`spec`] guesses ahead, [`generate`] runs one answer in a session, [`run`] many at once by the plans of [`schedule`], which share beginnings through [`prefix`] and keep them in [`kv_dir`], [`output`] says what an
 //! answer means. [`embed`] makes vectors of texts, and scores of pairs. This crate knows token ids and events; it does not know HTTP, terminals or the environment.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod answer;
 pub mod ban;
 pub mod chat;
+pub mod clock;
 pub mod constrain;
 mod container;
 pub mod embed;
@@ -26,6 +27,7 @@ pub mod run;
 pub mod sample;
 pub mod schedule;
 pub mod session;
+pub mod spec;
 pub mod stop;
 mod tools_as_text;
 

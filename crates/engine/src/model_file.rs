@@ -264,6 +264,11 @@ impl Loaded {
         Runtime { pool: &self.pool, kernels: &self.kernels, adapters }
     }
 
+    /// The threads, for another model to share.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Waits for a turn on the threads, where others use them too.
     pub fn turn(&self) -> Turn<'_> {
         self.pool.turn()

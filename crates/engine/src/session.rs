@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_model::adapter::Active;
 use ingle_model::config::Config;
-use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
+use ingle_model::decoder::{Branch, LOGITS_ROWS_MAX, Scratch, Span};
 use ingle_model::kv::{self, Kv};
 
+use crate::answer::{Answer, Next};
 use crate::error::{Error, Result};
+use crate::generate::{Event, Finish};
 use crate::memory;
 use crate::model_file::Loaded;
+use crate::spec::{DRAFTS_MAX, Speculation, Speculator, Target, Turn};
 
 /// The context a session gets when nobody asks for one: the smaller of the model's and this.
 pub const CTX_DEFAULT: usize = 8192;
@@ -51,6 +54,18 @@ pub struct Session {
     tokens: Vec<u32>,
     /// Tokens of the last step, whose hidden states are in `scratch`.
     n_last: usize,
+    guessing: Option<Guessing>,
+}
+
+/// What a session has that guesses.
+#[derive(Debug)]
+struct Guessing {
+    speculator: Speculator,
+    /// What a step feeds, and how its guesses branch off.
+    feed: Vec<u32>,
+    branches: Vec<Branch>,
+    /// Tokens that the last step fed, if it was one of [`Session::go_on`].
+    n_fed: Option<usize>,
 }
 
 impl Session {
@@ -93,8 +108,24 @@ impl Session {
             tokens: Vec::with_capacity(ctx),
             n_last: 0,
             adapters: Vec::new(),
+            guessing: None,
             loaded,
         })
+    }
+
+    /// Guesses ahead from here on, which changes no answer.
+    pub fn speculate(&mut self, speculation: Speculation) {
+        self.guessing = Some(Guessing {
+            speculator: Speculator::new(speculation, 1),
+            feed: Vec::with_capacity(2 * DRAFTS_MAX + 2),
+            branches: Vec::with_capacity(DRAFTS_MAX),
+            n_fed: None,
+        });
+    }
+
+    /// What guesses, if anything does.
+    pub fn speculator(&mut self) -> Option<&mut Speculator> {
+        self.guessing.as_mut().map(|guessing| &mut guessing.speculator)
     }
 
     /// The model.
@@ -228,6 +259,72 @@ impl Session {
         assert!(self.n_last > 0, "logits need a token");
         let loaded = &self.loaded;
         loaded.model.logits(&loaded.runtime(&self.adapters), self.n_last - 1..self.n_last, &mut self.scratch)
+    }
+
+    /// Appends `token`, and has what may come behind it computed too. Without anything that guesses it is a step like any other and
+    /// allocates nothing.
+    pub(crate) fn go_on(&mut self, token: u32, answer: &mut Answer, cancel: &AtomicBool) -> Result<()> {
+        let room = self.ctx() - self.tokens.len();
+        if self.guessing.is_none() {
+            self.feed(&[token], cancel, |_| ())?;
+            return Ok(());
+        }
+        self.loaded.file.check_unchanged()?;
+        self.tokens.push(token);
+        while self.tokens.len() - self.kv.len() > 1 + DRAFTS_MAX.min(self.chunk() - 1) {
+            let from = self.kv.len();
+            let n = self.chunk().min(self.tokens.len() - 1 - from);
+            self.advance(from..from + n, 1)?;
+        }
+        let Self { loaded, adapters, kv, scratch, tokens, guessing, .. } = self;
+        let Some(Guessing { speculator, feed, branches, n_fed }) = guessing else { return Ok(()) };
+        let n_sure = tokens.len() - kv.len();
+        speculator.begin();
+        let turn = Turn { lane: 0, tokens, kv, answer, room: room - 1 };
+        let target = Target { loaded, adapters };
+        speculator.propose(&target, &mut [turn], n_sure, scratch.tokens_max());
+        feed.clear();
+        branches.clear();
+        feed.extend_from_slice(&tokens[kv.len()..]);
+        let drafts = speculator.drafts(0);
+        drafts.put(feed, n_sure, branches);
+        let n_wanted = 1 + drafts.len();
+        let span = Span { kv, tokens: feed, n_wanted, branches };
+        let stepped = loaded.model.forward(&loaded.runtime(adapters), &mut [span], scratch);
+        if let Err(source) = stepped {
+            tokens.truncate(kv.len());
+            self.n_last = 0;
+            return Err(loaded.file.model_error(source));
+        }
+        (self.n_last, *n_fed) = (n_wanted, Some(feed.len()));
+        Ok(())
+    }
+
+    /// Has `answer` choose by the logits behind the last token, and on among what was guessed. What it chose of that is part of the
+    /// session; what comes next is not yet.
+    pub(crate) fn choose(&mut self, answer: &mut Answer, mut on: impl FnMut(Event<'_>)) -> Result<Next> {
+        let n_fed = self.guessing.as_mut().and_then(|guessing| guessing.n_fed.take());
+        let Some(n_fed) = n_fed else { return answer.choose(self.last_logits(), on) };
+        let Self { loaded, adapters, kv, scratch, tokens, guessing, n_last, .. } = self;
+        let Some(Guessing { speculator, .. }) = guessing else { return Ok(Next::End(Finish::Cancelled)) };
+        let drafts = speculator.drafts(0);
+        let runtime = loaded.runtime(adapters);
+        let rows = loaded.model.logits(&runtime, *n_last - 1 - drafts.len()..*n_last, scratch);
+        let n_before = answer.n_generated();
+        let walked = drafts.walk(|row| {
+            let vocab = loaded.model.config.vocab;
+            answer.choose(&mut rows[row * vocab..][..vocab], &mut on)
+        });
+        if walked.is_err() {
+            kv.truncate(tokens.len());
+        }
+        let (row, next) = walked?;
+        drafts.tokens_to(row, tokens);
+        let judged = speculator.judge(0, row, matches!(next, Next::Feed(_)));
+        kv.truncate(tokens.len() - usize::from(judged.other));
+        speculator.end(1, n_fed, answer.n_generated().saturating_sub(n_before));
+        *n_last = 0;
+        Ok(next)
     }
 
     /// One step of the model, to the hidden states of the last `n_wanted` tokens. Allocates nothing.

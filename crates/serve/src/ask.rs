@@ -13,7 +13,7 @@ use std::time::Duration;
 use ingle_engine::constrain::Constraint;
 use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
-use ingle_engine::run::{Job, Refused, Sink};
+use ingle_engine::run::{Job, Refused, STEP_TOKENS_MAX, Sink};
 use ingle_engine::sample::Logprob;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -28,7 +28,7 @@ use crate::sampling::Sampling;
 use crate::served::Served;
 
 /// Tellings that may wait for a slow client.
-const TELLINGS_MAX: usize = 64;
+const TELLINGS_MAX: usize = 4 * TELLINGS_OF_A_TOKEN * STEP_TOKENS_MAX;
 /// Tellings of one token, and of the end: its text, what was dropped, what was held back.
 const TELLINGS_OF_A_TOKEN: usize = 8;
 
@@ -131,7 +131,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
         let voice = Voice {
             index,
             to: to.clone(),
-            room: TELLINGS_OF_A_TOKEN * question.n,
+            room: TELLINGS_OF_A_TOKEN * STEP_TOKENS_MAX * question.n,
             next: Vec::new(),
             logprobs: Vec::new(),
             n_tokens: 0,

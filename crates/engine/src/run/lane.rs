@@ -4,8 +4,10 @@
 //! last whole block of its prompt, and where another prompt was seen to part from it.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 
+use ingle_model::decoder::{Branch, Span};
 use ingle_model::kv::{BLOCK, Kv};
 
 use super::prefixes::{Found, Prefixes};
@@ -13,10 +15,13 @@ use super::{Counters, Job, Shared};
 use crate::answer::{Answer, Next};
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish, Outcome, Overflow};
+use crate::spec::{Drafts, Speculator, Tally, Turn};
 
 /// A sequence and, while it has one, its answer.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Its number.
+    id: usize,
     pub kv: Kv,
     /// What the sequence is to be; the cache holds the beginning of it.
     pub tokens: Vec<u32>,
@@ -33,6 +38,20 @@ pub(super) struct Lane {
     pub reads: bool,
     /// Whether it has been through something since its blocks were noted to be written.
     pub is_new: bool,
+    guesses: Guesses,
+}
+
+/// What a step tries out behind the tokens that are sure, and how that goes.
+#[derive(Debug, Default)]
+struct Guesses {
+    drafts: Drafts,
+    /// What the step feeds, and how it branches; empty where nothing is guessed.
+    feed: Vec<u32>,
+    branches: Vec<Branch>,
+    /// The row that is chosen from next, or was last.
+    row: usize,
+    /// What follows from the last choice.
+    next: Option<Result<Next>>,
 }
 
 /// An answer under way.
@@ -52,9 +71,10 @@ impl fmt::Debug for AtWork {
 
 impl Lane {
     /// An empty one.
-    pub fn new(kv: Kv) -> Self {
+    pub fn new(id: usize, kv: Kv) -> Self {
         let tokens = Vec::with_capacity(kv.capacity());
         Self {
+            id,
             kv,
             tokens,
             at_work: None,
@@ -64,7 +84,49 @@ impl Lane {
             waits: false,
             reads: false,
             is_new: false,
+            guesses: Guesses::default(),
         }
+    }
+
+    /// Tokens that the cache holds and that are not guesses.
+    pub fn n_sure(&self) -> usize {
+        self.kv.len().min(self.tokens.len())
+    }
+
+    /// Tokens that its answer has.
+    pub fn n_generated(&self) -> usize {
+        self.at_work.as_ref().map_or(0, |work| work.answer.n_generated())
+    }
+
+    /// It, as one that can have guesses.
+    pub fn turn(&mut self) -> Option<Turn<'_>> {
+        let Self { id, kv, tokens, at_work, .. } = self;
+        let answer = &mut at_work.as_mut()?.answer;
+        Some(Turn { lane: *id, room: kv.capacity() - tokens.len(), tokens, kv, answer })
+    }
+
+    /// Takes the guesses that were made for it into its next step.
+    pub fn take_guesses(&mut self, speculator: &Speculator) {
+        let Guesses { drafts, feed, branches, .. } = &mut self.guesses;
+        drafts.clone_from(speculator.drafts(self.id));
+        if !drafts.is_empty() {
+            feed.extend_from_slice(&self.tokens[self.kv.len()..]);
+            let n_sure = feed.len();
+            drafts.put(feed, n_sure, branches);
+        }
+    }
+
+    /// Its part of a step that feeds `n` tokens, and what is guessed.
+    pub fn span(&mut self, n: usize) -> Span<'_> {
+        let Self { kv, tokens, guesses: Guesses { drafts, feed, branches, .. }, .. } = self;
+        let from = kv.len();
+        let tokens = if feed.is_empty() { &tokens[from..from + n] } else { feed };
+        Span { kv, tokens, n_wanted: 1 + drafts.len(), branches }
+    }
+
+    /// Rows of logits that its last step has for it.
+    pub fn n_rows(&self) -> usize {
+        1 + self.guesses.drafts.len()
     }
 
     /// Tokens to feed until it can choose.
@@ -143,7 +205,7 @@ impl Lane {
     pub fn fed(&mut self, n: usize, counters: &Counters) {
         let Some(work) = self.at_work.as_mut().filter(|work| !work.answers) else { return };
         counters.n_prompt.fetch_add(n as u64, Relaxed);
-        let (done, total) = (self.kv.len(), work.outcome.n_prompt);
+        let (done, total) = (self.kv.len().min(self.tokens.len()), work.outcome.n_prompt);
         work.job.sink.on(Event::Prompt { done: done.min(total), total });
         if done == self.tokens.len() {
             work.answers = true;
@@ -153,11 +215,52 @@ impl Lane {
         }
     }
 
-    /// Chooses the next token and puts it on the sequence; why the answer is over, if it is.
-    pub fn choose(&mut self, row: &mut [f32], ctx: usize) -> Result<Option<Finish>> {
+    /// Chooses by the `i`th row of its last step, if the choices before have led there.
+    pub fn choose(&mut self, i: usize, row: &mut [f32]) {
+        let Self { at_work: Some(AtWork { answer, job, .. }), guesses, .. } = self else { return };
+        if guesses.row != i || guesses.next.is_some() {
+            return;
+        }
+        let chosen = catch_unwind(AssertUnwindSafe(|| answer.choose(row, |event| job.sink.on(event))));
+        let broke_off = || Error::Input("the choice of a token broke off, expected one".into());
+        let next = chosen.unwrap_or_else(|_| Err(broke_off()));
+        let further = match &next {
+            Ok(Next::Feed(id)) if !job.cancel.load(Relaxed) => guesses.drafts.follow(i, *id),
+            _ => None,
+        };
+        match further {
+            Some(row) => guesses.row = row,
+            None => guesses.next = Some(next),
+        }
+    }
+
+    /// Tells how its guesses were judged.
+    pub fn judge(&self, speculator: &mut Speculator) {
+        let Guesses { row, next, .. } = &self.guesses;
+        speculator.judge(self.id, *row, matches!(next, Some(Ok(Next::Feed(_)))));
+    }
+
+    /// Notes what came of guesses, and returns it.
+    pub fn note(&mut self, speculator: &mut Speculator) -> Tally {
+        let tally = speculator.take_tally(self.id);
+        if let Some(work) = &mut self.at_work {
+            work.outcome.guesses.add(&tally);
+        }
+        tally
+    }
+
+    /// Puts what was chosen on the sequence; why the answer is over, if it is.
+    pub fn go_on(&mut self, ctx: usize) -> Result<Option<Finish>> {
+        let Guesses { drafts, feed, branches, row, next } = &mut self.guesses;
+        drafts.tokens_to(*row, &mut self.tokens);
+        // A guess beside the chain left nothing in the cache.
+        let n_kept = self.tokens.len() - usize::from(*row > drafts.chain().len());
+        self.kv.truncate(n_kept);
+        (drafts.clear(), feed.clear(), branches.clear());
+        *row = 0;
+        let next = next.take().unwrap_or(Ok(Next::End(Finish::Cancelled)))?;
         let work = self.at_work.as_mut().expect("a lane at work");
         let AtWork { answer, job, outcome, .. } = work;
-        let next = answer.choose(row, |event| job.sink.on(event))?;
         outcome.n_generated = answer.n_generated();
         match next {
             Next::End(finish) => return Ok(Some(finish)),
@@ -204,6 +307,7 @@ pub(super) fn end(lane: &mut Lane, shared: &Shared, finish: Finish) {
 /// Ends a lane's answer with an error; what it has been through is forgotten, as it may be in disorder.
 pub(super) fn fail(lane: &mut Lane, shared: &Shared, error: Error) {
     lane.set(0, &[]);
+    lane.guesses = Guesses::default();
     lane.kv.forget();
     let Some(AtWork { job, .. }) = lane.at_work.take() else { return };
     shared.counters.n_ended.fetch_add(1, Relaxed);

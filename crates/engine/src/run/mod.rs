@@ -3,7 +3,7 @@
 //! An [`Engine`] has a fixed number of lanes, each a sequence with its cache. A [`Job`] waits in a bounded queue until a lane is free
 //! and leaves between two steps when its answer ends. What lanes have been through is kept in a tree of blocks ([`crate::prefix`]), so
 //! that a job begins with the longest part of its prompt that any lane has been through. Each step is planned ([`crate::schedule`]), computed for all lanes at once, and then every lane that has no token left to feed chooses its
-//! next ([`crate::answer`]). What a lane computes does not depend on its neighbours, so an answer is the one that a
+//! next ([`crate::answer`]), and goes on where that was guessed ([`crate::spec`]). What a lane computes does not depend on its neighbours, so an answer is the one that a
 //! [`crate::session::Session`] gives.
 //!
 //! Callers hear of their answer through a [`Sink`], on the engine's thread: it must not wait. One that is not ready for more is left
@@ -23,11 +23,12 @@ use std::thread::JoinHandle;
 
 use crate::constrain::Constraint;
 use crate::error::{Error, Result};
-use crate::generate::{Event, Finish, Outcome, Overflow};
+use crate::generate::{Event, Outcome, Overflow};
 use crate::kv_dir::KvDir;
 use crate::model_file::Loaded;
 use crate::sample::Params;
 use crate::session::SessionOptions;
+use crate::spec::{DRAFTS_MAX, Speculation, Tally};
 use stepper::Stepper;
 
 /// How much an engine holds.
@@ -83,13 +84,16 @@ impl fmt::Debug for Job {
 
 /// Who hears of an answer. Called on the engine's thread: nothing here may wait.
 pub trait Sink: Send {
-    /// Whether there is room for what a token brings: a handful of events.
+    /// Whether there is room for what a step brings: up to [`STEP_TOKENS_MAX`] tokens with a handful of events each.
     fn ready(&self) -> bool;
     /// Something happened.
     fn on(&mut self, event: Event<'_>);
     /// The answer is over.
     fn end(self: Box<Self>, outcome: Result<Outcome>);
 }
+
+/// The most tokens that an answer gains in one step.
+pub const STEP_TOKENS_MAX: usize = 1 + DRAFTS_MAX;
 
 /// The queue is full, or the engine is closing; the job comes back.
 #[derive(Debug)]
@@ -125,6 +129,10 @@ pub struct Counters {
     pub n_kept_bytes: AtomicU64,
     /// Blocks and states that had to make room for others.
     pub n_evicted: AtomicU64,
+    /// What was guessed, and what came of it.
+    pub guesses: Mutex<Tally>,
+    /// Bytes that drafters hold.
+    pub n_drafter_bytes: AtomicU64,
 }
 
 /// A model with its lanes, on a thread of its own.
@@ -165,7 +173,19 @@ impl Engine {
     /// # Errors
     /// [`Error::Io`] when files can't be kept where they should be, [`Error::Memory`] when the lanes' caches and buffers are larger than what the system can give, [`Error::Input`] for no lane.
     pub fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
-        let stepper = Stepper::new(loaded.clone(), options)?;
+        Self::guessing(loaded, options, None)
+    }
+
+    /// The same with drafters that guess ahead, made for as many lanes, which changes no answer.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn guessing(
+        loaded: Arc<Loaded>,
+        options: &EngineOptions<'_>,
+        speculation: Option<Speculation>,
+    ) -> Result<Self> {
+        let stepper = Stepper::new(loaded.clone(), options, speculation)?;
         let shared = stepper.shared.clone();
         let (ctx, prefix_bytes) = (stepper.ctx, stepper.prefixes.budget());
         let thread = std::thread::Builder::new()
@@ -231,7 +251,7 @@ impl Drop for Engine {
         self.shared.wake.notify_one();
         for job in waiting {
             let n_prompt = job.prompt.len();
-            job.sink.end(Ok(Outcome { finish: Finish::Cancelled, n_prompt, n_reused: 0, n_generated: 0 }));
+            job.sink.end(Ok(Outcome { n_prompt, ..Outcome::default() }));
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

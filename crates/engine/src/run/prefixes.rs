@@ -77,9 +77,9 @@ impl Prefixes {
     }
 
     /// Puts the whole blocks of a sequence of `tokens` there, of which the first `n_put` were put before; how many of them are
-    /// there now.
+    /// there now. The cache may hold guesses behind them.
     pub fn put(&mut self, kv: &mut Kv, tokens: &[u32], n_put: usize) -> usize {
-        let blocks = &tokens.as_chunks::<BLOCK>().0[..kv.len() / BLOCK];
+        let blocks = &tokens.as_chunks::<BLOCK>().0[..kv.len().min(tokens.len()) / BLOCK];
         if blocks.len() <= n_put || self.tree.budget() == 0 {
             return n_put.min(blocks.len());
         }

@@ -20,6 +20,7 @@ use crate::memory;
 use crate::model_file::Loaded;
 use crate::schedule::{StepLimits, plan};
 use crate::session::{CTX_DEFAULT, chunk_of};
+use crate::spec::{Speculation, Speculator, Target, Turn};
 
 /// Tokens of prompts in a step that carries answers on: at 500 tokens a second a quarter of a second.
 const PROMPT_TOKENS_BESIDE_ANSWERS: usize = 128;
@@ -43,10 +44,15 @@ pub(super) struct Stepper {
     n_steps: u64,
     pending: Vec<usize>,
     plan: Vec<usize>,
+    speculator: Option<Speculator>,
 }
 
 impl Stepper {
-    pub fn new(loaded: Arc<Loaded>, options: &EngineOptions<'_>) -> Result<Self> {
+    pub fn new(
+        loaded: Arc<Loaded>,
+        options: &EngineOptions<'_>,
+        speculation: Option<Speculation>,
+    ) -> Result<Self> {
         let config = &loaded.model.config;
         let n_lanes = options.n_lanes;
         if n_lanes == 0 {
@@ -74,17 +80,20 @@ impl Stepper {
             Disk::new(Folder::open(&dir, fingerprint::fingerprint(&loaded, format, ctx))?, room.clone())
         };
         let disk = options.kv_dir.map(disk).transpose()?;
+        let speculator = speculation.map(|speculation| Speculator::new(speculation, n_lanes));
+        let counters = Counters::default();
+        counters.n_drafter_bytes.store(speculator.as_ref().map_or(0, Speculator::n_bytes), Relaxed);
         let shared = Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
             stop: AtomicBool::new(false),
-            counters: Counters::default(),
+            counters,
             queue_max: options.queue_max,
         };
         Ok(Self {
             shared: Arc::new(shared),
             scratch: Scratch::new(config, chunk, loaded.n_threads()),
-            lanes: (0..n_lanes).map(|_| Lane::new(Kv::within(&room, config))).collect(),
+            lanes: (0..n_lanes).map(|id| Lane::new(id, Kv::within(&room, config))).collect(),
             prefixes: Prefixes::new(prefix_bytes),
             disk,
             limits: StepLimits {
@@ -95,6 +104,7 @@ impl Stepper {
             n_steps: 0,
             pending: Vec::with_capacity(n_lanes),
             plan: Vec::with_capacity(n_lanes),
+            speculator,
             loaded,
         })
     }
@@ -197,7 +207,7 @@ impl Stepper {
         lane.stop_at(prompt.len().saturating_sub(1));
         let n_reused = lane.kv.len();
         self.shared.counters.n_reused.fetch_add(n_reused as u64, Relaxed);
-        let outcome = Outcome { finish: Finish::Cancelled, n_prompt: prompt.len(), n_reused, n_generated: 0 };
+        let outcome = Outcome { n_prompt: prompt.len(), n_reused, ..Outcome::default() };
         (lane.reads, lane.is_new) = (self.disk.is_some(), true);
         lane.at_work = Some(AtWork { answer, job, outcome, answers: false });
     }
@@ -250,7 +260,7 @@ impl Stepper {
     /// Puts what lanes have been through where others find it.
     fn keep(lanes: &mut [(&mut Lane, usize)], prefixes: &mut Prefixes, counters: &Counters) {
         for (lane, _) in lanes {
-            if lane.kv.len() / BLOCK > lane.n_put {
+            if lane.n_sure() / BLOCK > lane.n_put {
                 lane.n_put = prefixes.put(&mut lane.kv, &lane.tokens, lane.n_put);
             }
             if lane.leave_stop() {
@@ -288,17 +298,20 @@ impl Stepper {
         // First those whose logits are wanted: their rows lie together then.
         stepping.sort_by_key(|(lane, n)| lane.pending() != *n);
         let n_done = stepping.iter().filter(|(lane, n)| lane.pending() == *n).count();
+        let n_sure: usize = stepping.iter().map(|(_, n)| n).sum();
         let (loaded, scratch) = (&self.loaded, &mut self.scratch);
         let _turn = loaded.turn();
+        // Beside prompts, a step has enough to do.
+        let guesses = n_done == stepping.len() && stepping.iter().all(|(lane, _)| !lane.is_at_prompt());
+        let mut speculator = self.speculator.as_mut().filter(|_| guesses);
+        if let Some(speculator) = &mut speculator {
+            guess(speculator, loaded, &mut stepping, n_sure, scratch.tokens_max());
+        }
+        let mut n_fed = 0;
         let computed = catch_unwind(AssertUnwindSafe(|| {
             loaded.file.check_unchanged()?;
-            let mut spans: Vec<Span<'_>> = stepping
-                .iter_mut()
-                .map(|(lane, n)| {
-                    let from = lane.kv.len();
-                    Span::wanting(1, &mut lane.kv, &lane.tokens[from..from + *n])
-                })
-                .collect();
+            let mut spans: Vec<Span<'_>> = stepping.iter_mut().map(|(lane, n)| lane.span(*n)).collect();
+            n_fed = spans.iter().map(|span| span.tokens.len()).sum();
             let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);
             forward.map_err(|source| loaded.file.model_error(source))
         }));
@@ -320,22 +333,52 @@ impl Stepper {
             lane.fed(*n, counters);
         }
         Self::keep(&mut stepping, &mut self.prefixes, counters);
-        for first in (0..n_done).step_by(LOGITS_ROWS_MAX) {
-            let rows = first..n_done.min(first + LOGITS_ROWS_MAX);
-            let logits = loaded.model.logits(&loaded.runtime(&[]), rows.clone(), scratch);
-            let rows = logits.chunks_exact_mut(loaded.model.config.vocab).zip(&mut stepping[rows]);
-            for (row, (lane, _)) in rows {
-                let chosen = catch_unwind(AssertUnwindSafe(|| lane.choose(row, self.ctx)));
-                match chosen {
-                    Ok(Ok(None)) => _ = counters.n_generated.fetch_add(1, Relaxed),
-                    Ok(Ok(Some(finish))) => end(lane, &self.shared, finish),
-                    Ok(Err(e)) => fail(lane, &self.shared, e),
-                    Err(_) => {
-                        let why = "the choice of a token broke off, expected one";
-                        fail(lane, &self.shared, Error::Input(why.into()));
-                    }
-                }
+        let n_before: usize = stepping.iter().map(|(lane, _)| lane.n_generated()).sum();
+        let choosing = &mut stepping[..n_done];
+        let n_rows: usize = choosing.iter().map(|(lane, _)| lane.n_rows()).sum();
+        let mut place = (0, 0);
+        for first in (0..n_rows).step_by(LOGITS_ROWS_MAX) {
+            let rows = first..n_rows.min(first + LOGITS_ROWS_MAX);
+            let logits = loaded.model.logits(&loaded.runtime(&[]), rows, scratch);
+            for row in logits.chunks_exact_mut(loaded.model.config.vocab) {
+                let lane = &mut choosing[place.0].0;
+                lane.choose(place.1, row);
+                place = if place.1 + 1 < lane.n_rows() { (place.0, place.1 + 1) } else { (place.0 + 1, 0) };
             }
         }
+        if let Some(speculator) = &mut speculator {
+            choosing.iter().for_each(|(lane, _)| lane.judge(speculator));
+            let n_after: usize = choosing.iter().map(|(lane, _)| lane.n_generated()).sum();
+            speculator.end(n_done, n_fed, n_after.saturating_sub(n_before));
+            let mut all = counters.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+            for (lane, _) in &mut *choosing {
+                all.add(&lane.note(speculator));
+            }
+        }
+        for (lane, _) in choosing {
+            let n_before = lane.tokens.len();
+            match lane.go_on(self.ctx) {
+                Ok(None) => {}
+                Ok(Some(finish)) => end(lane, &self.shared, finish),
+                Err(e) => fail(lane, &self.shared, e),
+            }
+            counters.n_generated.fetch_add(lane.tokens.len().saturating_sub(n_before) as u64, Relaxed);
+        }
+    }
+}
+
+/// Has guesses made for lanes that all go on with their answers, in a step that feeds `n_sure` tokens besides.
+fn guess(
+    speculator: &mut Speculator,
+    loaded: &Loaded,
+    stepping: &mut [(&mut Lane, usize)],
+    n_sure: usize,
+    rows_max: usize,
+) {
+    speculator.begin();
+    let mut turns: Vec<Turn<'_>> = stepping.iter_mut().filter_map(|(lane, _)| lane.turn()).collect();
+    speculator.propose(&Target { loaded, adapters: &[] }, &mut turns, n_sure, rows_max);
+    for (lane, _) in stepping {
+        lane.take_guesses(speculator);
     }
 }

@@ -198,6 +198,36 @@ impl Sampler {
     /// # Errors
     /// When a logit is NaN or plus infinity, all are minus infinity, or their number is wrong.
     pub fn sample(&mut self, logits: &mut [f32]) -> Result<u32, SampleError> {
+        let (id, probability, _) = self.choose(logits)?;
+        if let Some(probability) = probability {
+            self.steps.iter_mut().for_each(|step| step.drawn(probability));
+        }
+        Ok(id)
+    }
+
+    /// What would be chosen from `logits` `(n_vocab)`, whose contents are lost, and the most probable of the others. Takes the random
+    /// numbers that a choice takes, and learns nothing.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub fn guess(&mut self, logits: &mut [f32]) -> Result<(u32, Option<u32>), SampleError> {
+        let (id, _, mut left) = self.choose(logits)?;
+        left.adjust(id, |_| f32::NEG_INFINITY);
+        Ok((id, left.best().ok().map(|other| other.id)))
+    }
+
+    /// The random numbers that are still to come.
+    pub fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
+    /// Comes back to random numbers that were to come before.
+    pub fn return_to(&mut self, rng: Rng) {
+        self.rng = rng;
+    }
+
+    /// The choice, its probability if it was drawn, and what it was made from.
+    fn choose<'a>(&'a mut self, logits: &'a mut [f32]) -> Result<(u32, Option<f64>, Pool<'a>), SampleError> {
         if logits.len() != self.n_vocab {
             return Err(SampleError::Length { found: logits.len(), expected: self.n_vocab });
         }
@@ -210,10 +240,9 @@ impl Sampler {
             step.apply(&mut pool, &mut self.rng);
         }
         if self.params.is_greedy() {
-            return Ok(pool.best()?.id);
+            return Ok((pool.best()?.id, None, pool));
         }
         let (id, probability) = pool.draw(&mut self.rng)?;
-        self.steps.iter_mut().for_each(|step| step.drawn(probability));
-        Ok(id)
+        Ok((id, Some(probability), pool))
     }
 }

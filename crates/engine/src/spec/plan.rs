@@ -1,0 +1,447 @@
+//! How many guesses a step judges, and whose: a plan made of numbers alone.
+//!
+//! With a chance `a` that a guess is chosen, where the one before it was, a chain of `k` brings `1 + a + a^2 + .. + a^k` tokens on average, in a step of
+//! `1 + k` rows and after `k` steps of the drafter. The plan is the chain, and the guesses beside it, with the most tokens per time by what has been
+//! measured: chances by drafter, by class of guess and by place in the chain, times by the number of rows ([`Costs`]). Below a gain of [`GAIN_MIN`] it is to guess
+//! nothing, and what is not used is tried again now and then, less and less often while it does not help. Several lanes share a step: rows go to
+//! whichever guess is the likeliest.
+
+use super::DRAFTS_MAX;
+pub use super::costs::{Costs, ROWS_MAX};
+
+/// Tokens per time, against one token per step, from which guesses are worth it.
+pub const GAIN_MIN: f64 = 1.02;
+/// Lanes that can have guesses: more of them fill a step by themselves.
+pub const LANES_MAX: usize = 16;
+/// Classes of a drafter's guesses, by how sure it is.
+pub const CLASSES: usize = 6;
+/// Steps from one try to the next of a drafter that is not used, at first and in the end.
+const TRY_AGAIN: (u32, u32) = (32, 512);
+/// Guesses of a try.
+const TRY_LEN: usize = 2;
+/// Steps with guesses after which one without is measured.
+const PLAIN_AGAIN: u32 = 64;
+/// What is assumed of a chance before it is known, and how much that weighs against tries.
+const CHANCE: (f64, f64) = (0.6, 3.0);
+/// Tries behind which earlier ones count half.
+const TRIES_MAX: f64 = 48.0;
+
+/// How often guesses of one class were chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Chances {
+    /// Of each place in the chain.
+    places: [Rate; DRAFTS_MAX],
+    /// Of guesses beside the chain, where its own was not chosen.
+    other: Rate,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Rate {
+    hits: f64,
+    tries: f64,
+}
+
+impl Rate {
+    fn count(&mut self, hit: bool) {
+        if self.tries >= TRIES_MAX {
+            (self.hits, self.tries) = (self.hits / 2.0, self.tries / 2.0);
+        }
+        self.tries += 1.0;
+        self.hits += f64::from(u8::from(hit));
+    }
+
+    fn with(&self, prior: f64) -> f64 {
+        (self.hits + prior * CHANCE.1) / (self.tries + CHANCE.1)
+    }
+}
+
+impl Chances {
+    /// Of a chain of `n`, so many were chosen; whether the next one was not.
+    pub fn judged(&mut self, n_chosen: usize, parted: bool) {
+        let places = self.places.iter_mut().take(n_chosen + usize::from(parted)).enumerate();
+        places.for_each(|(i, rate)| rate.count(i < n_chosen));
+    }
+
+    /// A guess beside the chain stood where the chain's own was not chosen.
+    pub fn judged_other(&mut self, hit: bool) {
+        self.other.count(hit);
+    }
+
+    /// The chance of any place.
+    fn mean(&self) -> f64 {
+        let all = self.places.iter().fold(Rate::default(), |all, rate| Rate {
+            hits: all.hits + rate.hits,
+            tries: all.tries + rate.tries,
+        });
+        all.with(CHANCE.0)
+    }
+
+    /// Of the first `n` places, the chance that the chain is chosen up to and with that one.
+    fn reach(&self, n: usize, to: &mut [f64; DRAFTS_MAX]) {
+        let (mean, mut all) = (self.mean(), 1.0);
+        for (to, rate) in to.iter_mut().zip(&self.places).take(n) {
+            all *= rate.with(mean);
+            *to = all;
+        }
+    }
+
+    /// The same for what stands beside each of the first `n`.
+    fn reach_others(&self, n: usize, reach: &[f64; DRAFTS_MAX], to: &mut [f64; DRAFTS_MAX]) {
+        let other = self.other.with(0.3);
+        let mut before = 1.0;
+        for (to, here) in to.iter_mut().zip(reach).take(n) {
+            *to = (before - here) * other;
+            before = *here;
+        }
+    }
+
+    /// Hits and tries of all places together, to be kept.
+    pub fn kept(&self) -> (f64, f64) {
+        self.places.iter().fold((0.0, 0.0), |(hits, tries), rate| (hits + rate.hits, tries + rate.tries))
+    }
+
+    /// Takes what was kept as the experience of a few tries.
+    pub fn remember(&mut self, hits: f64, tries: f64) {
+        if tries > 0.0 && (0.0..=tries).contains(&hits) && tries.is_finite() {
+            let tried = tries.min(8.0);
+            self.places[0] = Rate { hits: hits / tries * tried, tries: tried };
+        }
+    }
+}
+
+/// What is known of a drafter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// By class.
+    pub chances: [Chances; CLASSES],
+    /// Whether guesses cost no time, and are there before the plan is made.
+    pub is_free: bool,
+    /// Nanoseconds of each further guess of all lanes together, as measured; before that, in steps of one row.
+    pub guess_ns: Result<f64, f64>,
+    /// Steps since its guesses were last judged.
+    since: u32,
+    /// Steps to wait before the next try.
+    wait: u32,
+}
+
+impl Source {
+    /// Of a drafter that costs no time.
+    pub fn free() -> Self {
+        Self::new(true, 0.0)
+    }
+
+    /// Of one that is taken to cost `steps` of one row for each guess.
+    pub fn costing(steps: f64) -> Self {
+        Self::new(false, steps)
+    }
+
+    fn new(is_free: bool, steps: f64) -> Self {
+        let chances = [Chances::default(); CLASSES];
+        Self { chances, is_free, guess_ns: Err(steps), since: 0, wait: TRY_AGAIN.0 }
+    }
+
+    /// Its guesses of one step, `n` one behind the other, took so long.
+    pub fn took(&mut self, n: usize, ns: f64) {
+        let each = ns / n.max(1) as f64;
+        self.guess_ns = Ok(self.guess_ns.map_or(each, |known| known + 0.2 * (each.min(3.0 * known) - known)));
+    }
+}
+
+/// What is known of all drafters and of steps.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Drafters, the most trusted of the free ones first.
+    pub sources: Vec<Source>,
+    /// Steps.
+    pub costs: Costs,
+    /// Steps with guesses since the last without.
+    n_guessed: u32,
+}
+
+/// A lane that takes part in a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// The most guesses that it has room for.
+    pub room: usize,
+    /// Guesses that are there already: the source, their class, how many.
+    pub free: Option<(usize, usize, usize)>,
+}
+
+/// What a lane is to have judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Whose guesses.
+    pub source: Option<usize>,
+    /// How many, one behind the other.
+    pub n: usize,
+    /// How many of those have another beside them.
+    pub n_others: usize,
+}
+
+/// A plan under consideration.
+#[derive(Debug, Clone, Copy)]
+struct Draft {
+    lanes: [Planned; LANES_MAX],
+    n_rows: usize,
+    n_tokens: f64,
+    ns: f64,
+}
+
+/// Fills `out` with what each of `lanes` has judged in the next step, in which they feed `n_rows` tokens that are sure, where up to
+/// `rows_max` rows have room. `branches` says whether guesses may stand beside others.
+pub fn plan(
+    state: &mut State,
+    lanes: &[Lane],
+    n_rows: usize,
+    rows_max: usize,
+    branches: bool,
+    out: &mut Vec<Planned>,
+) {
+    out.clear();
+    out.resize(lanes.len(), Planned::default());
+    let rows_max = rows_max.min(ROWS_MAX);
+    let wants_plain = !state.costs.knows(n_rows) || state.n_guessed >= PLAIN_AGAIN;
+    if lanes.len() > LANES_MAX || n_rows >= rows_max || wants_plain {
+        state.n_guessed = 0;
+        return;
+    }
+    state.sources.iter_mut().for_each(|source| source.since = source.since.saturating_add(1));
+    let plain = Draft {
+        lanes: [Planned::default(); LANES_MAX],
+        n_rows,
+        n_tokens: lanes.len() as f64,
+        ns: state.costs.of(n_rows),
+    };
+    let mut best = plain;
+    let costing = state.sources.iter().position(|source| !source.is_free);
+    let deepest = costing.map_or(0, |_| DRAFTS_MAX / lanes.len().max(1).isqrt());
+    for depth in 0..=deepest {
+        let draft = consider(state, lanes, plain, costing.filter(|_| depth > 0), depth, rows_max, branches);
+        if draft.n_tokens / draft.ns > best.n_tokens / best.ns {
+            best = draft;
+        }
+    }
+    let gain = best.n_tokens / best.ns / (plain.n_tokens / plain.ns);
+    if gain >= GAIN_MIN {
+        out.copy_from_slice(&best.lanes[..lanes.len()]);
+    } else {
+        try_again(state, lanes, rows_max - n_rows, out);
+    }
+    let mut any = false;
+    for planned in out.iter() {
+        if let Some(source) = planned.source {
+            any = true;
+            let source = &mut state.sources[source];
+            source.since = 0;
+            if gain >= GAIN_MIN {
+                source.wait = TRY_AGAIN.0;
+            }
+        }
+    }
+    state.n_guessed = if any { state.n_guessed + 1 } else { 0 };
+}
+
+/// The best plan in which the drafter that `costing` names makes chains of `depth`, for the lanes that it serves better than what is there.
+fn consider(
+    state: &State,
+    lanes: &[Lane],
+    mut draft: Draft,
+    costing: Option<usize>,
+    depth: usize,
+    rows_max: usize,
+    branches: bool,
+) -> Draft {
+    let mut reach = [[0.0; DRAFTS_MAX]; LANES_MAX];
+    let mut beside = [[0.0; DRAFTS_MAX]; LANES_MAX];
+    let mut most = [0; LANES_MAX];
+    let mut ns_of_guesses = 0.0;
+    for (i, lane) in lanes.iter().enumerate() {
+        let expected = |reach: &[f64; DRAFTS_MAX], n: usize| reach[..n].iter().sum::<f64>();
+        if let Some((source, class, n)) = lane.free {
+            most[i] = n.min(lane.room).min(DRAFTS_MAX);
+            state.sources[source].chances[class].reach(most[i], &mut reach[i]);
+            draft.lanes[i].source = Some(source);
+        }
+        let Some(source) = costing else { continue };
+        let n = depth.min(lane.room);
+        let (chances, mut drafted) = (&state.sources[source].chances[0], [0.0; DRAFTS_MAX]);
+        chances.reach(n, &mut drafted);
+        if n > 0 && draft.n_rows + n <= rows_max && expected(&drafted, n) > expected(&reach[i], most[i]) {
+            (reach[i], most[i]) = (drafted, 0);
+            chances.reach_others(if branches { n } else { 0 }, &reach[i], &mut beside[i]);
+            draft.lanes[i] = Planned { source: Some(source), n, n_others: 0 };
+            draft.n_rows += n;
+            draft.n_tokens += expected(&drafted, n);
+            let each = state.sources[source].guess_ns;
+            ns_of_guesses = n as f64 * each.unwrap_or_else(|steps| steps * state.costs.of(1));
+        }
+    }
+    draft.ns = state.costs.of(draft.n_rows) + ns_of_guesses;
+    // Rows go to the likeliest guess while that pays; a later row may pay where the next alone does not.
+    let mut best = draft;
+    while draft.n_rows < rows_max {
+        let mut next: Option<(usize, f64, bool)> = None;
+        for i in 0..lanes.len() {
+            let Planned { n, n_others, .. } = draft.lanes[i];
+            let chain = (n < most[i]).then(|| (reach[i][n], true));
+            // What stands beside the chain does so from its beginning.
+            let other = (n_others < n && most[i] == 0 && n + n_others < lanes[i].room.min(DRAFTS_MAX))
+                .then(|| (beside[i][n_others], false));
+            for (chance, is_chain) in chain.into_iter().chain(other) {
+                if next.is_none_or(|(_, most, _)| chance > most) {
+                    next = Some((i, chance, is_chain));
+                }
+            }
+        }
+        let Some((i, chance, is_chain)) = next.filter(|(_, chance, _)| *chance > 0.0) else { break };
+        let lane = &mut draft.lanes[i];
+        if is_chain {
+            lane.n += 1
+        } else {
+            lane.n_others += 1
+        }
+        draft.n_rows += 1;
+        draft.n_tokens += chance;
+        draft.ns = state.costs.of(draft.n_rows) + ns_of_guesses;
+        if draft.n_tokens / draft.ns > best.n_tokens / best.ns {
+            best = draft;
+        }
+    }
+    for lane in &mut best.lanes {
+        lane.source = lane.source.filter(|_| lane.n > 0);
+    }
+    best
+}
+
+/// Has a drafter guess that was not used for long.
+fn try_again(state: &mut State, lanes: &[Lane], room: usize, out: &mut [Planned]) {
+    for (i, source) in state.sources.iter_mut().enumerate().filter(|(_, source)| source.since >= source.wait)
+    {
+        let len = |lane: &Lane| match lane.free {
+            Some((of, _, n)) if source.is_free && of == i => n,
+            _ if source.is_free => 0,
+            _ => TRY_LEN,
+        };
+        let lane = (0..lanes.len()).find(|&l| len(&lanes[l]).min(lanes[l].room).min(room) > 0);
+        if let Some(lane) = lane {
+            let n = len(&lanes[lane]).min(lanes[lane].room).min(room).min(TRY_LEN);
+            out[lane] = Planned { source: Some(i), n, n_others: 0 };
+            source.wait = (2 * source.wait).min(TRY_AGAIN.1);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state in which a step of `n` rows costs `cost(n)` and a drafter's guesses are chosen with `chance`.
+    fn state(cost: impl Fn(usize) -> f64, source: Source, chance: f64) -> State {
+        let mut state = State { sources: vec![source], ..State::default() };
+        for n in 1..=ROWS_MAX {
+            state.costs.measured(n, 1000.0 * cost(n));
+        }
+        for class in &mut state.sources[0].chances {
+            for rate in &mut class.places {
+                *rate = Rate { hits: 1e6 * chance, tries: 1e6 };
+            }
+            class.other = Rate { hits: 1.0, tries: 1e6 };
+        }
+        state
+    }
+
+    fn planned(state: &mut State, lanes: &[Lane]) -> Vec<Planned> {
+        let mut out = Vec::new();
+        plan(state, lanes, lanes.len(), ROWS_MAX, true, &mut out);
+        out
+    }
+
+    const LANE: Lane = Lane { room: DRAFTS_MAX, free: None };
+
+    fn flat(n: usize) -> f64 {
+        1.0 + 0.06 * (n - 1) as f64
+    }
+
+    #[test]
+    fn the_depth_is_the_best_one() {
+        for (chance, guess) in [(0.5, 0.1), (0.8, 0.1), (0.8, 0.34), (0.95, 0.05), (0.99, 0.34)] {
+            let mut state = state(flat, Source::costing(guess), chance);
+            let rate = |k: usize| {
+                let tokens: f64 = (0..=k).map(|i| f64::powi(chance, i as i32)).sum();
+                tokens / (flat(1 + k) + k as f64 * guess)
+            };
+            let best = (0..=DRAFTS_MAX).max_by(|&a, &b| rate(a).total_cmp(&rate(b))).unwrap();
+            let plan = planned(&mut state, &[LANE]);
+            let expected = if rate(best) >= GAIN_MIN { best } else { 0 };
+            assert_eq!(plan[0].n, expected, "chance {chance}, guess {guess}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed_where_that_does_not_pay_and_tried_again_rarely() {
+        let mut state = state(flat, Source::costing(0.34), 0.2);
+        let tries: Vec<usize> = (0..4000).filter(|_| planned(&mut state, &[LANE])[0].n > 0).collect();
+        assert!((8..16).contains(&tries.len()), "{tries:?}");
+        assert!(tries.windows(3).all(|t| t[2] - t[1] >= t[1] - t[0]), "{tries:?}");
+    }
+
+    #[test]
+    fn guesses_that_cost_nothing_are_taken_as_far_as_they_pay() {
+        let lane = Lane { free: Some((0, 1, 12)), ..LANE };
+        let mut sure = state(flat, Source::free(), 0.99);
+        assert_eq!(planned(&mut sure, &[lane])[0], Planned { source: Some(0), n: 12, n_others: 0 });
+        let mut unsure = state(flat, Source::free(), 0.3);
+        assert!((1..4).contains(&planned(&mut unsure, &[lane])[0].n));
+        let mut dear = state(|n| n as f64, Source::free(), 0.9);
+        assert_eq!(planned(&mut dear, &[lane])[0].n, 0);
+    }
+
+    #[test]
+    fn a_step_that_is_shared_gives_rows_to_the_likeliest() {
+        let mut state = state(|n| if n <= 8 { 1.0 } else { n as f64 }, Source::free(), 0.9);
+        state.sources[0].chances[2] = Chances::default();
+        state.sources[0].chances[2].remember(8.0, 64.0);
+        let lanes = [Lane { free: Some((0, 1, 15)), ..LANE }, Lane { free: Some((0, 2, 15)), ..LANE }, LANE];
+        let plan = planned(&mut state, &lanes);
+        assert!(plan[0].n == 5 && plan[1].n == 0 && plan[2].n == 0, "{plan:?}");
+    }
+
+    #[test]
+    fn guesses_beside_the_chain_come_where_the_chain_parts() {
+        let mut state = state(|n| if n <= 4 { 1.0 } else { n as f64 }, Source::costing(0.0), 0.55);
+        state.sources[0].chances[0].other = Rate { hits: 9e5, tries: 1e6 };
+        let plan = planned(&mut state, &[LANE]);
+        assert!(plan[0].n_others > 0 && plan[0].n + plan[0].n_others == 3, "{plan:?}");
+    }
+
+    #[test]
+    fn a_step_without_guesses_comes_now_and_then_and_first() {
+        let mut state = State { sources: vec![Source::costing(0.1)], ..State::default() };
+        assert_eq!(planned(&mut state, &[LANE])[0].n, 0, "nothing is known of steps");
+        state.costs.measured(1, 1000.0);
+        let n_plain = (0..650).filter(|_| planned(&mut state, &[LANE])[0].n == 0).count();
+        assert_eq!(n_plain, 10);
+    }
+
+    #[test]
+    fn chances_follow_what_is_judged() {
+        let mut chances = Chances::default();
+        for _ in 0..200 {
+            chances.judged(2, true);
+        }
+        let mut reach = [0.0; DRAFTS_MAX];
+        chances.reach(3, &mut reach);
+        assert!(reach[1] > 0.85 && reach[2] < 0.1, "{reach:?}");
+        for _ in 0..200 {
+            chances.judged(3, false);
+        }
+        chances.reach(3, &mut reach);
+        assert!(reach[2] > 0.6, "{reach:?}");
+        let (hits, tries) = chances.kept();
+        let mut later = Chances::default();
+        later.remember(hits, tries);
+        later.remember(5.0, 1.0);
+        assert!((later.mean() - hits / tries).abs() < 0.2);
+    }
+}

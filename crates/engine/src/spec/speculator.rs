@@ -1,0 +1,264 @@
+//! The shell around the plan: asks drafters, tells what came of it, measures.
+
+use std::time::Duration;
+
+use ingle_model::kv::Kv;
+
+use super::plan::{self, Chances, Planned, Source, State};
+use super::{Ask, DRAFTERS, DRAFTS_MAX, Drafter, Drafts, Judged, Kind, Plan, Tally, Target};
+use crate::answer::Answer;
+use crate::clock::Clock;
+use crate::error::Result;
+
+/// Which drafters guess, and how much.
+#[derive(Debug)]
+pub struct Speculation {
+    clock: Clock,
+    drafters: Vec<(&'static Kind, Box<dyn Drafter>)>,
+    state: State,
+    depth: Option<usize>,
+}
+
+impl Speculation {
+    /// None yet; `clock` measures what steps cost.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, drafters: Vec::new(), state: State::default(), depth: None }
+    }
+
+    /// Guesses `n` tokens at a time, whatever that costs, in place of a plan.
+    #[must_use]
+    pub fn with_depth(self, n: Option<usize>) -> Self {
+        Self { depth: n.map(|n| n.min(DRAFTS_MAX)), ..self }
+    }
+
+    /// Takes a drafter of this kind. Of several that cost something the first is used.
+    ///
+    /// # Errors
+    /// When it can't be made, or its memory is more than the system can give.
+    pub fn add(&mut self, kind: &'static Kind, plan: &Plan<'_>) -> Result<()> {
+        let drafter = (kind.make)(plan)?;
+        let n_bytes = |bytes: u64| bytes as f64 / plan.target.file.n_bytes().max(1) as f64;
+        let share = match (plan.draft, plan.n_layers) {
+            (Some(draft), _) => n_bytes(draft.file.n_bytes()),
+            // The head besides, which is a quarter of a small model.
+            (None, n) => 0.25 + n.unwrap_or(0) as f64 / plan.target.model.config.layers.len() as f64,
+        };
+        self.state.sources.push(if kind.is_free { Source::free() } else { Source::costing(share) });
+        self.drafters.push((kind, drafter));
+        Ok(())
+    }
+
+    /// Whether there is no drafter.
+    pub fn is_empty(&self) -> bool {
+        self.drafters.is_empty()
+    }
+
+    /// Bytes that drafters hold.
+    pub fn n_bytes(&self) -> u64 {
+        self.drafters.iter().map(|(_, drafter)| drafter.n_bytes()).sum()
+    }
+
+    /// The drafters' names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.drafters.iter().map(|(kind, _)| kind.name)
+    }
+}
+
+/// An answer that takes part in a step.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Which of the sequences.
+    pub lane: usize,
+    /// All tokens of it that are sure.
+    pub tokens: &'a [u32],
+    /// Its cache, which lacks some of them.
+    pub kv: &'a mut Kv,
+    /// The answer.
+    pub answer: &'a mut Answer,
+    /// The most guesses that it may have.
+    pub room: usize,
+}
+
+/// Drafters at work beside a session, or beside the lanes of an engine.
+#[derive(Debug)]
+pub struct Speculator {
+    speculation: Speculation,
+    lanes: Vec<Lane>,
+    views: Vec<plan::Lane>,
+    planned: Vec<Planned>,
+    began: Duration,
+    drafting: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    drafts: Drafts,
+    source: Option<usize>,
+    tally: Tally,
+}
+
+impl Speculator {
+    /// For sequences `0..n_lanes`.
+    pub fn new(speculation: Speculation, n_lanes: usize) -> Self {
+        Self {
+            speculation,
+            lanes: (0..n_lanes).map(|_| Lane::default()).collect(),
+            views: Vec::with_capacity(n_lanes),
+            planned: Vec::with_capacity(n_lanes),
+            began: Duration::ZERO,
+            drafting: Duration::ZERO,
+        }
+    }
+
+    /// What is known of drafters and steps.
+    pub fn state(&self) -> &State {
+        &self.speculation.state
+    }
+
+    /// Bytes that drafters hold.
+    pub fn n_bytes(&self) -> u64 {
+        self.speculation.n_bytes()
+    }
+
+    /// The guesses for a lane's next step.
+    pub fn drafts(&self, lane: usize) -> &Drafts {
+        &self.lanes[lane].drafts
+    }
+
+    /// What came of guesses for a lane since this was last asked.
+    pub fn take_tally(&mut self, lane: usize) -> Tally {
+        std::mem::take(&mut self.lanes[lane].tally)
+    }
+
+    /// A step begins, without guesses unless there are [proposals](Self::propose).
+    pub fn begin(&mut self) {
+        (self.began, self.drafting) = (self.speculation.clock.now(), Duration::ZERO);
+        for lane in &mut self.lanes {
+            lane.drafts.clear();
+            lane.source = None;
+        }
+    }
+
+    /// Guesses for a step in which `turns` go on together, feed `n_rows` tokens that are sure, and have room for `rows_max` rows.
+    /// A drafter that fails is not asked again.
+    pub fn propose(&mut self, target: &Target<'_>, turns: &mut [Turn<'_>], n_rows: usize, rows_max: usize) {
+        let Self { speculation, lanes, views, planned, .. } = self;
+        let Speculation { clock, drafters, state, depth } = speculation;
+        if turns.is_empty() || drafters.is_empty() || turns.iter().any(|turn| turn.kv.recurs()) {
+            return;
+        }
+        views.clear();
+        for turn in &mut *turns {
+            let Lane { drafts, .. } = &mut lanes[turn.lane];
+            let room = turn.room.min(DRAFTS_MAX).min(turn.answer.n_left().saturating_sub(1));
+            let mut view = plan::Lane { room, free: None };
+            let free = drafters.iter_mut().enumerate().filter(|(_, (kind, _))| kind.is_free);
+            for (source, (_, drafter)) in free {
+                let Turn { lane, tokens, ref mut kv, ref mut answer, .. } = *turn;
+                let ask = Ask { lane, tokens, kv, answer, n: room, n_others: 0, drafts };
+                if room == 0 || drafter.draft(target, &mut [ask]).is_err() {
+                    drafts.clear();
+                }
+                if !drafts.is_empty() {
+                    view.free = Some((source, drafts.class, drafts.len()));
+                    break;
+                }
+            }
+            views.push(view);
+        }
+        match *depth {
+            None => {
+                let branches = target.loaded.model.takes_branches();
+                plan::plan(state, views, n_rows, rows_max, branches, planned);
+            }
+            Some(n) => fixed(state, views, n, rows_max - n_rows, planned),
+        }
+        let mut asks: Vec<Ask<'_>> = Vec::new();
+        let (mut costing, mut deepest) = (None, 0);
+        let mut each_lane: Vec<Option<&mut Lane>> = lanes.iter_mut().map(Some).collect();
+        for ((turn, plan), view) in turns.iter_mut().zip(&*planned).zip(&*views) {
+            let Some(Lane { drafts, source, .. }) = each_lane[turn.lane].take() else { continue };
+            *source = plan.source;
+            if plan.source.is_some() && plan.source == view.free.map(|(source, ..)| source) {
+                drafts.truncate(plan.n);
+                continue;
+            }
+            drafts.clear();
+            if plan.source.is_some() {
+                (costing, deepest) = (plan.source, deepest.max(plan.n));
+                let Turn { lane, tokens, ref mut kv, ref mut answer, .. } = *turn;
+                asks.push(Ask { lane, tokens, kv, answer, n: plan.n, n_others: plan.n_others, drafts });
+            }
+        }
+        let Some(source) = costing else { return };
+        let start = clock.now();
+        let (_, drafter) = &mut drafters[source];
+        let drafted = drafter.draft(target, &mut asks);
+        let n_drafted = asks.iter().map(|ask| ask.drafts.chain().len()).max().unwrap_or(0);
+        if drafted.is_err() {
+            asks.iter_mut().for_each(|ask| ask.drafts.clear());
+        }
+        self.drafting = clock.now() - start;
+        // Where it only read, nothing is learnt of guesses.
+        if n_drafted > 0 {
+            state.sources[source].took(n_drafted, self.drafting.as_nanos() as f64);
+        }
+    }
+
+    /// Whether any lane has guesses.
+    pub fn any(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.drafts.is_empty())
+    }
+
+    /// A lane's answer went as far as `row`, and on to a token that was not guessed if `parted`.
+    pub fn judge(&mut self, lane: usize, row: usize, parted: bool) -> Judged {
+        let Lane { drafts, source, tally } = &mut self.lanes[lane];
+        let judged = drafts.judged(row, parted);
+        let Some(source) = source.filter(|_| !drafts.is_empty()) else { return judged };
+        let chances: &mut Chances = &mut self.speculation.state.sources[source].chances[drafts.class];
+        chances.judged(judged.n_chain, judged.parted);
+        if judged.parted && drafts.others().any(|(behind, _)| behind == judged.n_chain) {
+            chances.judged_other(judged.other);
+        }
+        let kind = self.speculation.drafters[source].0;
+        let kind = DRAFTERS.iter().position(|known| std::ptr::eq(*known, kind)).expect("a kind of the shelf");
+        tally.count(kind, drafts.len(), judged.n_accepted());
+        judged
+    }
+
+    /// The step is over: `n_lanes` lanes fed `n_rows` rows, guesses included, and chose `n_chosen` tokens.
+    pub fn end(&mut self, n_lanes: usize, n_rows: usize, n_chosen: usize) {
+        let Speculation { clock, state, .. } = &mut self.speculation;
+        let all = clock.now() - self.began;
+        let (all, drafting) = (all.as_nanos() as f64, self.drafting.as_nanos() as f64);
+        state.costs.measured(n_rows, all - drafting);
+        let n_guessing = self.lanes.iter().filter(|lane| !lane.drafts.is_empty()).count();
+        if n_guessing == 0 && self.drafting.is_zero() {
+            return;
+        }
+        let plain = state.costs.of(n_lanes) / n_lanes.max(1) as f64;
+        let saved = (n_chosen as f64 * plain - all) / n_guessing.max(1) as f64;
+        for lane in self.lanes.iter_mut().filter(|lane| n_guessing == 0 || !lane.drafts.is_empty()) {
+            lane.tally.saved_ns += saved as i64;
+            if n_guessing == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// A plan of `n` guesses for every lane that has room for them.
+fn fixed(state: &State, lanes: &[plan::Lane], n: usize, rows_max: usize, out: &mut Vec<Planned>) {
+    let costing = state.sources.iter().position(|source| !source.is_free);
+    let mut left = rows_max;
+    out.clear();
+    out.extend(lanes.iter().map(|lane| {
+        let (source, most) = match lane.free {
+            Some((source, _, n_free)) => (Some(source), n_free),
+            None => (costing, lane.room),
+        };
+        let n = n.min(most).min(lane.room).min(left);
+        left -= if source.is_some() { n } else { 0 };
+        Planned { source: source.filter(|_| n > 0), n, n_others: 0 }
+    }));
+}
