@@ -26,6 +26,7 @@ pub mod run;
 pub mod sample;
 pub mod schedule;
 pub mod session;
+pub mod spec;
 pub mod stop;
 mod tools_as_text;
 

@@ -1,0 +1,3 @@
+//! Drafters: what may come next, guessed cheaply.
+
+pub mod lookup;
