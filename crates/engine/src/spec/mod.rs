@@ -19,7 +19,9 @@ mod drafts;
 mod early_exit;
 mod forced;
 mod heads;
+pub mod lookup;
 pub mod plan;
+mod prompt_lookup;
 mod rollout;
 mod speculator;
 mod tally;
@@ -78,7 +80,8 @@ pub struct Plan<'a> {
 }
 
 /// Every kind, the most trusted of those that cost nothing first.
-pub static DRAFTERS: &[&Kind] = &[&forced::KIND, &draft_model::KIND, &early_exit::KIND, &heads::KIND];
+pub static DRAFTERS: &[&Kind] =
+    &[&forced::KIND, &prompt_lookup::KIND, &draft_model::KIND, &early_exit::KIND, &heads::KIND];
 
 /// A drafter at work on some sequences.
 pub trait Drafter: Debug + Send {

@@ -14,7 +14,7 @@ pub const GAIN_MIN: f64 = 1.02;
 /// Lanes that can have guesses: more of them fill a step by themselves.
 pub const LANES_MAX: usize = 16;
 /// Classes of a drafter's guesses, by how sure it is.
-pub const CLASSES: usize = 6;
+pub const CLASSES: usize = 9;
 /// Steps from one try to the next of a drafter that is not used, at first and in the end.
 const TRY_AGAIN: (u32, u32) = (32, 512);
 /// Guesses of a try.
