@@ -322,8 +322,9 @@ impl Session {
         drafts.tokens_to(row, tokens);
         let judged = speculator.judge(0, row, matches!(next, Next::Feed(_)));
         kv.truncate(tokens.len() - usize::from(judged.other));
+        // Where the choice is to be made again, it is from the same row.
+        *n_last -= speculator.drafts(0).len() - row;
         speculator.end(1, n_fed, answer.n_generated().saturating_sub(n_before));
-        *n_last = 0;
         Ok(next)
     }
 

@@ -37,15 +37,21 @@ impl Speculation {
     /// When it can't be made, or its memory is more than the system can give.
     pub fn add(&mut self, kind: &'static Kind, plan: &Plan<'_>) -> Result<()> {
         let drafter = (kind.make)(plan)?;
-        let n_bytes = |bytes: u64| bytes as f64 / plan.target.file.n_bytes().max(1) as f64;
-        let share = match (plan.draft, plan.n_layers) {
-            (Some(draft), _) => n_bytes(draft.file.n_bytes()),
+        let target = &plan.target;
+        let steps = match (plan.draft, plan.n_layers) {
+            (Some(draft), _) => draft.file.n_bytes() as f64 / target.file.n_bytes().max(1) as f64,
             // The head besides, which is a quarter of a small model.
-            (None, n) => 0.25 + n.unwrap_or(0) as f64 / plan.target.model.config.layers.len() as f64,
+            (None, n) => 0.25 + n.unwrap_or(0) as f64 / target.model.config.layers.len() as f64,
         };
-        self.state.sources.push(if kind.is_free { Source::free() } else { Source::costing(share) });
-        self.drafters.push((kind, drafter));
+        self.take(kind, drafter, steps);
         Ok(())
+    }
+
+    /// Takes a drafter that was made elsewhere and counts as one of this kind; a guess is taken to cost so many steps of the model that judges
+    /// until it is measured.
+    pub fn take(&mut self, kind: &'static Kind, drafter: Box<dyn Drafter>, steps: f64) {
+        self.state.sources.push(if kind.is_free { Source::free() } else { Source::costing(steps) });
+        self.drafters.push((kind, drafter));
     }
 
     /// Whether there is no drafter.
