@@ -32,6 +32,12 @@ pub fn options(env: &Env, n_threads: usize) -> LoadOptions<'_> {
     LoadOptions { tier: env.settings.text("tier"), n_threads, pack }
 }
 
+/// How sessions of `ctx` positions are kept, by the settings.
+pub fn session_options(env: &Env, ctx: Option<usize>) -> SessionOptions<'_> {
+    let kv = env.settings.text("kv").expect("it has a default");
+    SessionOptions { ctx, kv, chunk: env.settings.count("chunk") }
+}
+
 /// A session for `ctx` positions, or the default, with the adapters that `--adapter` names.
 pub fn session(
     loaded: &Arc<Loaded>,
@@ -39,9 +45,7 @@ pub fn session(
     env: &Env,
     ctx: Option<usize>,
 ) -> Result<Session, Failure> {
-    let kv = env.settings.text("kv").expect("it has a default");
-    let options = SessionOptions { ctx, kv, chunk: env.settings.count("chunk") };
-    let mut session = Session::new(loaded.clone(), &options)?;
+    let mut session = Session::new(loaded.clone(), &session_options(env, ctx))?;
     let named = matches.get_many::<String>("adapter").into_iter().flatten();
     let adapters = named.map(|named| adapter(loaded, named)).collect::<Result<Vec<_>, _>>()?;
     if !adapters.is_empty() {

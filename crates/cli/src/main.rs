@@ -8,6 +8,7 @@ mod descriptors;
 mod dirs;
 mod env;
 mod exit;
+mod guessing;
 mod load;
 mod managing;
 mod model_ref;

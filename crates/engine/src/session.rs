@@ -37,6 +37,13 @@ pub struct SessionOptions<'a> {
     pub chunk: Option<usize>,
 }
 
+impl SessionOptions<'_> {
+    /// Positions that are asked for of `config`, or the default.
+    pub fn ctx_of(&self, config: &Config) -> usize {
+        self.ctx.unwrap_or(config.ctx_train.min(CTX_DEFAULT)).max(1)
+    }
+}
+
 /// Tokens of a prompt that go through the layers together.
 pub(crate) fn chunk_of(config: &Config, options: &SessionOptions<'_>) -> usize {
     let fitting = SCRATCH_BYTES / Scratch::bytes_per_token(config);

@@ -1,8 +1,8 @@
 //! llama.cpp's routes: health, tokens, templates, numbers for monitoring.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +10,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ingle_engine::chat::Conversation;
 use ingle_engine::run::Counters;
+use ingle_engine::spec::Tally;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -98,10 +99,35 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     for row in ROWS {
         row.write(&mut text, app.writers.iter().map(|served| (&*served.name, served.engine.counters())));
     }
+    drafters(&mut text, &app);
     for row in READER_ROWS {
         row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The rows of each drafter.
+fn drafters(text: &mut String, app: &App) {
+    for (name, about) in [("drafted", "guessed ahead"), ("accepted", "guessed ahead and chosen")] {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "# HELP ingle_drafter_{name}_tokens_total Tokens {about}, by drafter");
+        let _ = writeln!(text, "# TYPE ingle_drafter_{name}_tokens_total counter");
+        for served in app.writers.iter() {
+            for (drafter, count) in guesses(served.engine.counters()).kinds() {
+                let n = if name == "drafted" { count.n_drafted } else { count.n_accepted };
+                let model = &*served.name;
+                let _ = writeln!(
+                    text,
+                    "ingle_drafter_{name}_tokens_total{{model={model:?},drafter={drafter:?}}} {n}"
+                );
+            }
+        }
+    }
+}
+
+/// What came of guesses so far.
+fn guesses(counters: &Counters) -> Tally {
+    *counters.guesses.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A number for monitoring.
@@ -165,6 +191,13 @@ static ROWS: &[Row<Counters>] = &[
     gauge("ingle_kept_bytes", "Memory of them", |c| c.n_kept_bytes.load(Relaxed)),
     counter("ingle_evicted_total", "Blocks and states that made room for others", |c| {
         c.n_evicted.load(Relaxed)
+    }),
+    counter("ingle_drafted_tokens_total", "Tokens guessed ahead", |c| guesses(c).total().n_drafted),
+    counter("ingle_accepted_tokens_total", "Tokens guessed ahead that were chosen", |c| {
+        guesses(c).total().n_accepted
+    }),
+    gauge("ingle_drafter_bytes", "Memory of what guesses ahead, beside the model", |c| {
+        c.n_drafter_bytes.load(Relaxed)
     }),
     gauge("ingle_waiting", "Answers that wait", |c| c.n_waiting.load(Relaxed) as u64),
     gauge("ingle_running", "Answers under way", |c| c.n_running.load(Relaxed) as u64),

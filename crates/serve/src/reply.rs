@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ingle_engine::generate::{Finish, Outcome};
-use serde_json::{Value as Json, json};
+use ingle_engine::spec::Tally;
+use serde_json::{Map, Value as Json, json};
 
 use crate::ask::{Said, TokenLogprobs, What};
 use crate::refusal::Refusal;
@@ -176,7 +177,23 @@ impl SoFar {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let rate =
             |n: usize, time: Duration| if time.is_zero() { 0.0 } else { n as f64 / time.as_secs_f64() };
+        let mut guesses = Tally::default();
+        self.replies
+            .iter()
+            .filter_map(|reply| reply.outcome)
+            .for_each(|outcome| guesses.add(&outcome.guesses));
+        let guessed = guesses.total();
+        let each: Map<String, Json> = guesses
+            .kinds()
+            .map(|(name, count)| {
+                (name.to_owned(), json!({ "draft_n": count.n_drafted, "draft_n_accepted": count.n_accepted }))
+            })
+            .collect();
         json!({
+            "draft_n": guessed.n_drafted,
+            "draft_n_accepted": guessed.n_accepted,
+            "drafters": each,
+            "draft_saved_ms": guesses.saved_ns as f64 / 1e6,
             "cache_n": n_reused,
             "prompt_n": n_prompt - n_reused,
             "prompt_ms": milliseconds(prompt),

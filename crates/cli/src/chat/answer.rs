@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
+use crate::guessing;
 use crate::settings::Settings;
 use crate::verbs::human_bytes;
 
@@ -228,6 +229,9 @@ impl Answer {
             self.generation_speed(),
             finish_name(o.finish)
         ));
+        if let Some(guesses) = guessing::told(&o.guesses) {
+            say(format_args!("guessed ahead        {guesses}"));
+        }
         let peak = memory::peak_resident_bytes().map_or("unknown".into(), human_bytes);
         say(format_args!(
             "memory               {peak} at most; the cache has room for {}",
@@ -252,6 +256,7 @@ impl Answer {
             "generated_per_second": self.generation_speed(),
             "peak_bytes": memory::peak_resident_bytes(),
             "kv_bytes": self.kv_bytes,
+            "guesses": guessing::json(&o.guesses),
         });
         if let Some(logprobs) = &self.logprobs {
             all["logprobs"] = json!(logprobs);

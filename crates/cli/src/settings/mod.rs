@@ -12,10 +12,13 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgAction, Command};
 use ingle_engine::model_file::Pack;
 use ingle_engine::sample::{self, Params, SampleError};
+use ingle_engine::spec::DRAFTS_MAX;
 use ingle_kernel::simd::Kernels;
 use ingle_model::kv;
 
 pub use layers::{Settings, Source};
+
+use crate::guessing;
 
 /// One setting.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub enum Kind {
     Sampling(&'static sample::Setting),
     /// On or off; the flag alone means on.
     Switch,
+    /// A text that this takes, under the name of what it stands for.
+    Text(&'static str, fn(&str) -> Result<String, String>),
 }
 
 fn setting(name: &'static str, kind: Kind, default: Option<&str>, about: &'static str) -> Setting {
@@ -104,6 +109,18 @@ fn own() -> Vec<Setting> {
             "Prompt tokens per step; default: what fits a modest buffer. Changes speed and memory only",
         ),
         setting(
+            "speculate",
+            Kind::Text("HOW", guessing::check),
+            Some("auto"),
+            "Who guesses ahead, which changes speed and no answer: auto, off, or with commas some of form, lookup, draft:MODEL, exit:K",
+        ),
+        setting(
+            "draft-tokens",
+            Kind::Uint(1, DRAFTS_MAX as u64),
+            None,
+            "Guess N tokens at a time; default: as many as pay, by what is measured",
+        ),
+        setting(
             "offline",
             Kind::Switch,
             Some("false"),
@@ -121,6 +138,9 @@ pub fn sampling_names() -> Vec<&'static str> {
 
 /// Flags that shape the computation.
 pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
+
+/// Flags of who guesses ahead.
+pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
 
 /// What `pack` can be.
 pub const PACK: &[(&str, Pack)] = &[("auto", Pack::Auto), ("on", Pack::On), ("off", Pack::Off)];
@@ -142,6 +162,7 @@ impl Setting {
             Kind::Uint(..) => ("N", false),
             Kind::Choice(_) => ("NAME", false),
             Kind::Switch => ("BOOL", false),
+            Kind::Text(name, _) => (name, false),
             Kind::Sampling(s) => match s.kind {
                 K::Count(..) | K::Seed(_) => ("N", false),
                 K::Number(..) => ("X", true),
@@ -184,6 +205,7 @@ impl Setting {
                 Some(word) => Ok(word.to_owned()),
                 None => Err(format!("expected one of {}", words().join(", "))),
             },
+            Kind::Text(_, check) => check(text),
             Kind::Sampling(s) if s.is_list() => {
                 let values = if text.starts_with('[') { from_array(text)? } else { vec![text.to_owned()] };
                 let values: Vec<&str> = values.iter().map(String::as_str).collect();

@@ -13,7 +13,7 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
-use crate::{load, pulling, settings};
+use crate::{guessing, load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -67,7 +67,7 @@ fn args(command: Command) -> Command {
                 ),
         )
         .arg(json_arg());
-    let command = settings::args(command, &settings::sampling_names());
+    let command = settings::args(settings::args(command, &settings::sampling_names()), settings::GUESSING);
     settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE)
 }
 
@@ -96,6 +96,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
+    guessing::guess(&mut session, env, load::session_options(env, None))?;
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {

@@ -11,7 +11,6 @@ use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::run::{Engine, EngineOptions};
-use ingle_engine::session::SessionOptions;
 use ingle_kernel::par::Pool;
 use ingle_serve::{Library, Limits, Model, Options, Serving, serve};
 
@@ -19,7 +18,7 @@ use super::{Verb, human_bytes, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::managing::Managed;
-use crate::{descriptors, load, model_ref, pulling, settings};
+use crate::{descriptors, guessing, load, model_ref, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
@@ -115,7 +114,7 @@ fn args(command: Command) -> Command {
             "NAME",
             "The name by which requests call the MODEL at the same place; default: MODEL's",
         ));
-    settings::args(settings::args(command, &["ctx"]), settings::COMPUTE)
+    settings::args(settings::args(settings::args(command, &["ctx"]), settings::COMPUTE), settings::GUESSING)
 }
 
 fn repeated(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -154,8 +153,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let models: Vec<&String> = matches.get_many("model").into_iter().flatten().collect();
     models.iter().try_for_each(|model| pulling::offer(model, env))?;
     env.catch_ctrl_c();
-    let kv = env.settings.text("kv").expect("it has a default");
-    let session = SessionOptions { ctx: env.settings.count("ctx"), kv, chunk: env.settings.count("chunk") };
+    let session = load::session_options(env, env.settings.count("ctx"));
     let prefix_bytes = matches.get_one::<u64>("cache-mib").map(|mib| mib << 20);
     let kv_mib = *matches.get_one::<u64>("kv-cache-mib").expect("it has a default");
     let report = |what: &str| say(format_args!("{what}"));
@@ -177,7 +175,10 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             about.push(format!("{name} ({makes} up to {} tokens)", embedder.tokens_max()));
             Model::Reader(embedder)
         } else {
-            let engine = Engine::new(Arc::new(Loaded::load_on(pool.clone(), file, &options)?), &engine)?;
+            let loaded = Arc::new(Loaded::load_on(pool.clone(), file, &options)?);
+            let ctx = session.ctx_of(&loaded.model.config);
+            let guesses = guessing::speculation(&loaded, env, session, ctx, n_lanes)?;
+            let engine = Engine::guessing(loaded, &engine, guesses)?;
             let kept = human_bytes(engine.prefix_bytes());
             about.push(format!("{name} (contexts of {} tokens, up to {kept} kept of them)", engine.ctx()));
             Model::Writer(engine)

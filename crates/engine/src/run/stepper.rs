@@ -19,7 +19,7 @@ use crate::kv_dir::{Folder, fingerprint};
 use crate::memory;
 use crate::model_file::Loaded;
 use crate::schedule::{StepLimits, plan};
-use crate::session::{CTX_DEFAULT, chunk_of};
+use crate::session::chunk_of;
 use crate::spec::{Speculation, Speculator, Target, Turn};
 
 /// Tokens of prompts in a step that carries answers on: at 500 tokens a second a quarter of a second.
@@ -60,7 +60,7 @@ impl Stepper {
         }
         let format = kv::format(config, options.session.kv).map_err(|e| loaded.file.model_error(e))?;
         let chunk = chunk_of(config, &options.session).max(n_lanes);
-        let ctx = options.session.ctx.unwrap_or(config.ctx_train.min(CTX_DEFAULT)).max(1);
+        let ctx = options.session.ctx_of(config);
         let scratch = Scratch::bytes_per_token(config) as u64 * chunk as u64;
         let contexts = kv::n_bytes(config, format, ctx).saturating_mul(n_lanes as u64);
         let needed = contexts.saturating_add(scratch);

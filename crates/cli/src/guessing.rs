@@ -1,0 +1,161 @@
+//! From `--speculate` to drafters that guess ahead.
+//!
+//! `auto` takes what costs nothing: the answer's form and prompt lookup; whether and how much they guess is planned from what is measured.
+//! Otherwise drafters are named, several with commas: `lookup`, `exit:4`, `draft:MODEL`. A draft model that memory has no room for is left out,
+//! with a note, and lookup guesses in its place.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ingle_engine::Error;
+use ingle_engine::clock::Clock;
+use ingle_engine::model_file::Loaded;
+use ingle_engine::session::{Session, SessionOptions};
+use ingle_engine::spec::{self, Kind, Plan, Speculation, Tally};
+use serde_json::{Map, Value as Json, json};
+
+use crate::env::{Env, say};
+use crate::exit::Failure;
+use crate::{load, model_ref, pulling};
+
+/// What `auto` takes.
+const AUTO: &[&str] = &["form", "lookup"];
+/// Who guesses where a draft model has no room.
+const INSTEAD: &str = "lookup";
+
+/// Checks what is given for `--speculate`, and gives it back.
+pub fn check(text: &str) -> Result<String, String> {
+    named(text).map(|_| text.to_owned())
+}
+
+/// The kinds that `text` names, each with what stands behind the colon.
+fn named(text: &str) -> Result<Vec<(&'static Kind, &str)>, String> {
+    let of = |name: &str| spec::kind(name).map_err(|_| expected());
+    match text {
+        "auto" => AUTO.iter().map(|name| Ok((of(name)?, ""))).collect(),
+        "off" => Ok(Vec::new()),
+        list => list
+            .split(',')
+            .map(|item| {
+                let (name, argument) = item.split_once(':').unwrap_or((item, ""));
+                let kind = of(name)?;
+                match argument.is_empty() == kind.argument.is_empty() {
+                    true => Ok((kind, argument)),
+                    false => Err(expected()),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn expected() -> String {
+    let forms = spec::DRAFTERS.iter().map(|kind| match kind.argument {
+        "" => kind.name.to_owned(),
+        argument => format!("{}:{argument}", kind.name),
+    });
+    format!("expected auto, off, or with commas some of {}", forms.collect::<Vec<_>>().join(", "))
+}
+
+/// A clock of this process.
+pub fn clock() -> Clock {
+    let start = Instant::now();
+    Clock::new(move || start.elapsed())
+}
+
+/// The drafters that the settings ask for, for `n_lanes` sequences of up to `ctx` tokens each; `None` for no guesses.
+pub fn speculation(
+    loaded: &Arc<Loaded>,
+    env: &Env,
+    session: SessionOptions<'_>,
+    ctx: usize,
+    n_lanes: usize,
+) -> Result<Option<Speculation>, Failure> {
+    let wish = env.settings.text("speculate").expect("it has a default");
+    let mut speculation = Speculation::new(clock()).with_depth(env.settings.count("draft-tokens"));
+    let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session };
+    for (kind, argument) in named(wish).map_err(Failure::usage)? {
+        let mut draft = None;
+        let mut n_layers = None;
+        match kind.argument {
+            "MODEL" => {
+                pulling::offer(argument, env)?;
+                let file = model_ref::open(argument, env)?;
+                let options = load::options(env, loaded.n_threads());
+                draft = Some(Arc::new(Loaded::load_on(loaded.pool().clone(), file, &options)?));
+            }
+            "" => {}
+            _ => {
+                let wrong = || Failure::usage(format!("--speculate {wish}: {}", expected()));
+                n_layers = Some(argument.parse().map_err(|_| wrong())?);
+            }
+        }
+        match speculation.add(kind, &Plan { draft: draft.as_ref(), n_layers, ..none }) {
+            Err(e @ Error::Memory { .. }) => {
+                say(format_args!("note: {e}; {INSTEAD} guesses in its place"));
+                if !speculation.names().any(|name| name == INSTEAD) {
+                    speculation.add(spec::kind(INSTEAD)?, &none)?;
+                }
+            }
+            added => added?,
+        }
+    }
+    Ok(Some(speculation).filter(|speculation| !speculation.is_empty()))
+}
+
+/// Has `session` guess as the settings say.
+pub fn guess(session: &mut Session, env: &Env, options: SessionOptions<'_>) -> Result<(), Failure> {
+    let (loaded, ctx) = (session.loaded().clone(), session.ctx());
+    if let Some(speculation) = speculation(&loaded, env, options, ctx, 1)? {
+        session.speculate(speculation);
+    }
+    Ok(())
+}
+
+/// What came of guesses, a line for `--stats`; nothing where none were made.
+pub fn told(guesses: &Tally) -> Option<String> {
+    let total = guesses.total();
+    let each =
+        guesses.kinds().map(|(name, count)| format!("{name} {} of {}", count.n_accepted, count.n_drafted));
+    let each = each.collect::<Vec<_>>().join(", ");
+    let saved = guesses.saved_ns as f64 / 1e6;
+    (total.n_drafted > 0).then(|| {
+        format!("{} of {} tokens accepted ({each}), {saved:.0} ms saved", total.n_accepted, total.n_drafted)
+    })
+}
+
+/// The same as JSON.
+pub fn json(guesses: &Tally) -> Json {
+    let each: Map<String, Json> = guesses
+        .kinds()
+        .map(|(name, count)| {
+            (name.to_owned(), json!({ "drafted": count.n_drafted, "accepted": count.n_accepted }))
+        })
+        .collect();
+    let total = guesses.total();
+    json!({
+        "drafted": total.n_drafted,
+        "accepted": total.n_accepted,
+        "drafters": each,
+        "saved_ms": guesses.saved_ns as f64 / 1e6,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_name_kinds_of_the_shelf() {
+        let names =
+            |text: &str| -> Vec<_> { named(text).unwrap().iter().map(|(kind, a)| (kind.name, *a)).collect() };
+        assert_eq!(names("auto"), [("form", ""), ("lookup", "")]);
+        assert!(names("off").is_empty());
+        assert_eq!(
+            names("lookup,draft:a/b:Q4_0,exit:3"),
+            [("lookup", ""), ("draft", "a/b:Q4_0"), ("exit", "3")]
+        );
+        for wrong in ["", "draft", "draft:", "lookup:3", "medusa", "lookup,,exit:1"] {
+            assert!(named(wrong).unwrap_err().contains("draft:MODEL"), "{wrong}");
+        }
+    }
+}
