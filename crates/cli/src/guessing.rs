@@ -70,7 +70,18 @@ pub fn speculation(
     ctx: usize,
     n_lanes: usize,
 ) -> Result<Option<Speculation>, Failure> {
-    let wish = env.settings.text("speculate").expect("it has a default");
+    by(env.settings.text("speculate").expect("it has a default"), loaded, env, session, ctx, n_lanes)
+}
+
+/// The drafters that `wish` names, as [`speculation`].
+pub fn by(
+    wish: &str,
+    loaded: &Arc<Loaded>,
+    env: &Env,
+    session: SessionOptions<'_>,
+    ctx: usize,
+    n_lanes: usize,
+) -> Result<Option<Speculation>, Failure> {
     let mut speculation = Speculation::new(clock()).with_depth(env.settings.count("draft-tokens"));
     let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session };
     for (kind, argument) in named(wish).map_err(Failure::usage)? {

@@ -4,8 +4,9 @@
 //! Each test is a row. Right before it the limits are measured on the same threads ([`limits`]), then the test runs once
 //! uncounted and as often as asked ([`mod@test`]), then the read bandwidth is measured again: where it changed, the row says
 //! little. [`row`] works out the shares; `docs/bench.md` explains every field. [`kernels`] does the same for the matrix
-//! kernels alone. Nothing here samples or tokenizes: tokens are random.
+//! kernels alone, [`ahead`] compares generation with guesses. Nothing else here samples or tokenizes: tokens are random.
 
+mod ahead;
 mod floors;
 mod kernels;
 mod limits;
@@ -41,6 +42,7 @@ pub static VERB: Verb = Verb {
         "ingle bench -m model.gguf -p 0 -n 64 --depth 0,2048,8192 --kv f16,q8_0",
         "ingle bench -m model.gguf --batch 1-16*2",
         "ingle bench -m model.gguf -n 64 -p 0 --assert-read 75%",
+        "ingle bench -m model.gguf --spec draft:small.gguf -n 128",
         "ingle bench --kernels --tier avx2 --format q4_0,q8_0",
     ],
     args,
@@ -158,7 +160,7 @@ fn args(command: Command) -> Command {
                 .help("How to write the results"),
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The same as -o json"));
-    settings::args(command, &["tier", "pack", "chunk"])
+    settings::args(command.args(ahead::args()), &["tier", "pack", "chunk", "draft-tokens"])
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
@@ -169,6 +171,19 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if matches.get_flag("kernels") {
         let formats = words(matches, "format").unwrap_or_else(|| quant::names().collect());
         return kernels::run(env, &threads, &formats, &floors, json);
+    }
+    if matches.contains_id("spec") {
+        let one =
+            |name: &str, usual| numbers(matches, name).and_then(|n| n.first().copied()).unwrap_or(usual);
+        let name = matches.get_one::<String>("model").expect("clap asks for it");
+        let n_reps = matches.get_one::<u32>("repetitions").copied().expect("it has a default");
+        let rows = ahead::measure(matches, env, name, &threads, (one("depth", 0), one("gen", 128)), n_reps)?;
+        if json {
+            print_json(&rows)?
+        } else {
+            ahead::print(&rows)?
+        }
+        return Ok(Exit::OK);
     }
     let tests = tests(matches)?;
     let rows = measure_all(matches, env, &threads, &tests)?;

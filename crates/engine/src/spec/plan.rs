@@ -154,7 +154,7 @@ pub struct State {
     pub sources: Vec<Source>,
     /// Steps.
     pub costs: Costs,
-    /// Steps with guesses since the last without.
+    /// Steps since one without guesses was asked for.
     n_guessed: u32,
 }
 
@@ -200,9 +200,7 @@ pub fn plan(
     out.clear();
     out.resize(lanes.len(), Planned::default());
     let rows_max = rows_max.min(ROWS_MAX);
-    let wants_plain = !state.costs.knows(n_rows) || state.n_guessed >= PLAIN_AGAIN;
-    if lanes.len() > LANES_MAX || n_rows >= rows_max || wants_plain {
-        state.n_guessed = 0;
+    if lanes.len() > LANES_MAX || n_rows >= rows_max || state.plain_is_due(n_rows) {
         return;
     }
     state.sources.iter_mut().for_each(|source| source.since = source.since.saturating_add(1));
@@ -227,18 +225,51 @@ pub fn plan(
     } else {
         try_again(state, lanes, rows_max - n_rows, out);
     }
-    let mut any = false;
-    for planned in out.iter() {
-        if let Some(source) = planned.source {
-            any = true;
-            let source = &mut state.sources[source];
-            source.since = 0;
-            if gain >= GAIN_MIN {
-                source.wait = TRY_AGAIN.0;
-            }
+    for source in out.iter().filter_map(|planned| planned.source) {
+        let source = &mut state.sources[source];
+        source.since = 0;
+        if gain >= GAIN_MIN {
+            source.wait = TRY_AGAIN.0;
         }
     }
-    state.n_guessed = if any { state.n_guessed + 1 } else { 0 };
+}
+
+/// Fills `out` with chains of `n` guesses for every lane, as far as there is room, whatever that brings; arguments as for [`plan`].
+pub fn fixed(
+    state: &mut State,
+    n: usize,
+    lanes: &[Lane],
+    n_rows: usize,
+    rows_max: usize,
+    out: &mut Vec<Planned>,
+) {
+    out.clear();
+    out.resize(lanes.len(), Planned::default());
+    if state.plain_is_due(n_rows) {
+        return;
+    }
+    let costing = state.sources.iter().position(|source| !source.is_free);
+    let mut left = rows_max.saturating_sub(n_rows);
+    for (out, lane) in out.iter_mut().zip(lanes) {
+        let (source, most) = match lane.free {
+            Some((source, _, n_free)) => (Some(source), n_free),
+            None => (costing, lane.room),
+        };
+        let n = n.min(most).min(lane.room).min(left);
+        if source.is_some() && n > 0 {
+            *out = Planned { source, n, n_others: 0 };
+            left -= n;
+        }
+    }
+}
+
+impl State {
+    /// Whether a step of `n_rows` rows is to be measured without guesses, which must be known and is looked at now and then.
+    fn plain_is_due(&mut self, n_rows: usize) -> bool {
+        let is_due = !self.costs.knows(n_rows) || self.n_guessed >= PLAIN_AGAIN;
+        self.n_guessed = if is_due { 0 } else { self.n_guessed + 1 };
+        is_due
+    }
 }
 
 /// The best plan in which the drafter that `costing` names makes chains of `depth`, for the lanes that it serves better than what is there.

@@ -177,7 +177,7 @@ impl Speculator {
                 let branches = target.loaded.model.takes_branches();
                 plan::plan(state, views, n_rows, rows_max, branches, planned);
             }
-            Some(n) => fixed(state, views, n, rows_max - n_rows, planned),
+            Some(n) => plan::fixed(state, n, views, n_rows, rows_max, planned),
         }
         let mut asks: Vec<Ask<'_>> = Vec::new();
         let (mut costing, mut deepest) = (None, 0);
@@ -239,7 +239,8 @@ impl Speculator {
         let (all, drafting) = (all.as_nanos() as f64, self.drafting.as_nanos() as f64);
         state.costs.measured(n_rows, all - drafting);
         let n_guessing = self.lanes.iter().filter(|lane| !lane.drafts.is_empty()).count();
-        if n_guessing == 0 && self.drafting.is_zero() {
+        // What was saved is known where steps without guesses were measured.
+        if n_guessing == 0 && self.drafting.is_zero() || !state.costs.knows(n_lanes) {
             return;
         }
         let plain = state.costs.of(n_lanes) / n_lanes.max(1) as f64;
@@ -251,20 +252,4 @@ impl Speculator {
             }
         }
     }
-}
-
-/// A plan of `n` guesses for every lane that has room for them.
-fn fixed(state: &State, lanes: &[plan::Lane], n: usize, rows_max: usize, out: &mut Vec<Planned>) {
-    let costing = state.sources.iter().position(|source| !source.is_free);
-    let mut left = rows_max;
-    out.clear();
-    out.extend(lanes.iter().map(|lane| {
-        let (source, most) = match lane.free {
-            Some((source, _, n_free)) => (Some(source), n_free),
-            None => (costing, lane.room),
-        };
-        let n = n.min(most).min(lane.room).min(left);
-        left -= if source.is_some() { n } else { 0 };
-        Planned { source: source.filter(|_| n > 0), n, n_others: 0 }
-    }));
 }
