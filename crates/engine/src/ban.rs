@@ -149,12 +149,18 @@ impl BanFilter {
 const BACK_MAX: usize = 64;
 
 /// Which tokens are ruled out at which place of an answer, and how often it may still go back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bans {
     list: Vec<(usize, u32)>,
     n_back: usize,
     /// The furthest place that was reached.
     furthest: usize,
+}
+
+impl Default for Bans {
+    fn default() -> Self {
+        Self { list: Vec::with_capacity(BACK_MAX), n_back: 0, furthest: 0 }
+    }
 }
 
 impl Bans {

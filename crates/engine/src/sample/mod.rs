@@ -6,8 +6,8 @@
 //! nothing. At temperature 0 only the stages that change logits by the text run, then the best token wins, the lowest id
 //! among equals, and no random number is used.
 //!
-//! Everything past the exponential is integer arithmetic where it can be (see `weight.rs`), candidates stay in order of id,
-//! and all random numbers come from one generator: XTC takes one for each token while it is on, then the draw takes one. So
+//! Everything past the exponential is integer arithmetic where it can be (see `weight.rs`), candidates stay in order of id, the
+//! draw is a race in which near distributions choose alike (`race.rs`), and all random numbers come from one generator: XTC takes one for each token while it is on, then the draw takes one. So
 //! the same logits, parameters and seed give the same tokens, whatever the threads or the chunk. Only DRY, typical,
 //! top-n-sigma, dynamic temperature and mirostat compute in f64, in a fixed order; the last two need a logarithm or a
 //! power, whose last bit may differ between systems' mathematics libraries.
@@ -20,6 +20,7 @@ mod logprobs;
 mod mass;
 mod params;
 mod pool;
+mod race;
 mod rng;
 mod setting;
 mod tail;

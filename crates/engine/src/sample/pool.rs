@@ -4,8 +4,7 @@
 //! front and from then on the ids stand beside. So a filter reads the model's numbers once, where they lie, and no list of
 //! the vocabulary is ever built. Candidates are always in rising order of id.
 
-use super::weight;
-use super::{Rng, SampleError};
+use super::{Rng, SampleError, race};
 
 /// A token that may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -145,30 +144,9 @@ impl<'a> Pool<'a> {
     /// # Errors
     /// As [`Self::best`].
     pub(super) fn draw(&self, rng: &mut Rng) -> Result<(u32, f64), SampleError> {
-        const PARTS: usize = 256;
         let max = self.best()?.logit;
-        // Sums of parts first, so that the search weighs again only one of them.
-        let size = self.n_left().div_ceil(PARTS).max(BLOCK);
-        let mut sums = [0u64; PARTS];
-        for (sum, part) in sums.iter_mut().zip(self.logits.chunks(size)) {
-            *sum = weight::sum(part, max);
-        }
-        let total: u64 = sums.iter().sum();
-        let mut left = rng.below(total);
-        let mut part = 0;
-        while left >= sums[part] {
-            left -= sums[part];
-            part += 1;
-        }
-        let start = part * size;
-        for (i, &logit) in self.logits[start..].iter().enumerate() {
-            let w = weight::of(logit - max);
-            if left < w {
-                return Ok((self.id(start + i), w as f64 / total as f64));
-            }
-            left -= w;
-        }
-        unreachable!("the weights add up to their sum")
+        let (first, total) = race::first(self.logits, max, |place| self.id(place), rng.next_u64());
+        Ok((self.id(first.place), first.weight as f64 / total as f64))
     }
 }
 
