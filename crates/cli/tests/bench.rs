@@ -328,3 +328,33 @@ fn tensor_bytes(file: &[u8]) -> BTreeMap<String, u64> {
     };
     (0..n_tensors).map(tensor).collect()
 }
+
+#[test]
+fn bench_compares_with_and_without() {
+    let dir = Dir::new();
+    let args =
+        ["bench", "-m", "demo", "--spec", "exit:2", "--draft-tokens", "2", "-n", "24", "-r", "1", "--json"];
+    let rows = dir.ingle(&args).json();
+    let row = &rows[0];
+    assert!(row["avg_ts"].as_f64().unwrap() > 0.0 && row["plain_ts"].as_f64().unwrap() > 0.0, "{row}");
+    assert!(row["drafted"].as_u64() > row["accepted"].as_u64(), "{row}");
+    let trace = dir.file("trace.json", "[3, 0, 8]");
+    let args = [
+        "bench",
+        "-m",
+        "demo",
+        "--spec",
+        "auto",
+        "--spec-trace",
+        &trace,
+        "--draft-tokens",
+        "4",
+        "-n",
+        "24",
+        "-r",
+        "1",
+        "--json",
+    ];
+    let rows = dir.ingle(&args).json();
+    assert!(rows[0]["accepted"].as_u64().unwrap() > 4, "{}", rows[0]);
+}

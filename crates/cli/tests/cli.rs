@@ -42,7 +42,7 @@ fn wrong_usage_is_2() {
     dir.ingle(&[]).fails(2, &["Usage"]);
     dir.ingle(&["rum"]).fails(2, &["rum", "run"]);
     dir.ingle(&["run", &tiny, "a", "--no-such-flag"]).fails(2, &["--no-such-flag"]);
-    dir.ingle(&["run", &tiny, "a", "--speculate", "auto"]).fails(2, &["--speculate"]); // not yet
+    dir.ingle(&["run", &tiny, "a", "--power-limit", "5"]).fails(2, &["--power-limit"]); // not yet
     dir.ingle(&["run", &tiny, "a", "--top-p", "1.5"]).fails(2, &["--top-p", "number from"]);
     dir.ingle(&["run", &tiny, "a", "--kv", "q3_x"]).fails(2, &["q8_0"]);
     dir.ingle(&["run", &tiny, "a", "--tier", "abacus"]).fails(2, &["scalar", "exact"]);
@@ -438,4 +438,27 @@ fn a_schema_is_held_or_refused() {
     let unique = dir.file("unique.json", r#"{"type": "array", "uniqueItems": true}"#);
     dir.ingle(&["run", "demo", "x", "--schema", &unique]).fails(1, &["uniqueItems"]);
     dir.ingle(&["run", "demo", "x", "--schema", "none.json"]).fails(3, &["none.json"]);
+}
+
+#[test]
+fn a_form_that_leaves_no_choice_is_guessed_and_told_of() {
+    let dir = Dir::new();
+    let schema = dir.file(
+        "s.json",
+        r#"{"type": "object", "properties": {"the_name_of_the_animal": {"enum": ["dog", "cat"]}},
+            "required": ["the_name_of_the_animal"], "additionalProperties": false}"#,
+    );
+    let run = |extra: &[&str]| {
+        let args = ["run", "demo", "Which animal?", "--temperature", "0", "--schema", &schema, "--json"];
+        dir.ingle(&[&args[..], extra].concat()).json()
+    };
+    let plain = run(&["--speculate", "off"]);
+    assert_eq!(plain["guesses"]["drafted"], 0);
+    let guessed = run(&["--speculate", "form", "--draft-tokens", "6"]);
+    assert_eq!(guessed["text"], plain["text"]);
+    assert!(guessed["guesses"]["drafters"]["form"]["accepted"].as_u64().unwrap() > 2, "{guessed}");
+    let run = |how: &str| dir.ingle(&["run", "demo", "a", "--speculate", how]);
+    run("medusa").fails(2, &["draft:MODEL"]);
+    run("heads").fails(1, &["no heads"]);
+    run("exit:6").fails(1, &["6 layers, expected 1 to 5"]);
 }

@@ -234,10 +234,11 @@ pub fn plan(
     }
 }
 
-/// Fills `out` with chains of `n` guesses for every lane, as far as there is room, whatever that brings; arguments as for [`plan`].
+/// Fills `out` with chains of `n` guesses for every lane, `n_others` of them with another beside, as far as there is room and whatever
+/// that brings; arguments as for [`plan`].
 pub fn fixed(
     state: &mut State,
-    n: usize,
+    (n, n_others): (usize, usize),
     lanes: &[Lane],
     n_rows: usize,
     rows_max: usize,
@@ -257,8 +258,10 @@ pub fn fixed(
         };
         let n = n.min(most).min(lane.room).min(left);
         if source.is_some() && n > 0 {
-            *out = Planned { source, n, n_others: 0 };
-            left -= n;
+            let n_others =
+                if lane.free.is_some() { 0 } else { n_others.min(n).min(left - n).min(lane.room - n) };
+            *out = Planned { source, n, n_others };
+            left -= n + n_others;
         }
     }
 }

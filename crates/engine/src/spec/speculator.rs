@@ -16,19 +16,26 @@ pub struct Speculation {
     clock: Clock,
     drafters: Vec<(&'static Kind, Box<dyn Drafter>)>,
     state: State,
-    depth: Option<usize>,
+    /// Guesses one behind the other, and beside those.
+    shape: Option<(usize, usize)>,
 }
 
 impl Speculation {
     /// None yet; `clock` measures what steps cost.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, drafters: Vec::new(), state: State::default(), depth: None }
+        Self { clock, drafters: Vec::new(), state: State::default(), shape: None }
     }
 
     /// Guesses `n` tokens at a time, whatever that costs, in place of a plan.
     #[must_use]
     pub fn with_depth(self, n: Option<usize>) -> Self {
-        Self { depth: n.map(|n| n.min(DRAFTS_MAX)), ..self }
+        Self { shape: n.map(|n| (n.min(DRAFTS_MAX), 0)), ..self }
+    }
+
+    /// The same with another guess beside each of the first `n_others`, where the drafter is a model.
+    #[must_use]
+    pub fn with_shape(self, n: usize, n_others: usize) -> Self {
+        Self { shape: Some((n.min(DRAFTS_MAX), n_others)), ..self }
     }
 
     /// Takes a drafter of this kind. Of several that cost something the first is used.
@@ -149,7 +156,7 @@ impl Speculator {
     /// A drafter that fails is not asked again.
     pub fn propose(&mut self, target: &Target<'_>, turns: &mut [Turn<'_>], n_rows: usize, rows_max: usize) {
         let Self { speculation, lanes, views, planned, .. } = self;
-        let Speculation { clock, drafters, state, depth } = speculation;
+        let Speculation { clock, drafters, state, shape } = speculation;
         if turns.is_empty() || drafters.is_empty() || turns.iter().any(|turn| turn.kv.recurs()) {
             return;
         }
@@ -172,12 +179,15 @@ impl Speculator {
             }
             views.push(view);
         }
-        match *depth {
+        let branches = target.loaded.model.takes_branches();
+        match *shape {
             None => {
-                let branches = target.loaded.model.takes_branches();
                 plan::plan(state, views, n_rows, rows_max, branches, planned);
             }
-            Some(n) => plan::fixed(state, n, views, n_rows, rows_max, planned),
+            Some((n, n_others)) => {
+                let shape = (n, if branches { n_others } else { 0 });
+                plan::fixed(state, shape, views, n_rows, rows_max, planned);
+            }
         }
         let mut asks: Vec<Ask<'_>> = Vec::new();
         let (mut costing, mut deepest) = (None, 0);
