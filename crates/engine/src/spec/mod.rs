@@ -1,3 +1,5 @@
 //! Drafters: what may come next, guessed cheaply.
 
 pub mod lookup;
+pub mod ngrams;
+pub mod store;
