@@ -6,7 +6,7 @@
 gguf: headers of the tiny models of all families, whose data the target makes up, and a few hostile files. safetensors:
 headers of the tests' folders. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
 adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size. split: the headers of
-the tests' parts, and of files of one tensor each. hub: answers as the hub writes them.
+the tests' parts, and of files of one tensor each. hub: answers as the hub writes them. ngrams: tables of one bucket and of two.
 """
 import json
 import struct
@@ -249,9 +249,19 @@ def hub():
     answer("redirect-to-host", ["301", "Location: //cdn.example/x#y"])
 
 
+def ngrams():
+    """Tables without the hash at their end: entries of a tag, a count and a token."""
+    entry = lambda tag, count, token: (tag << 8 | count) << 32 | token
+    buckets = [[entry(3, 1, 7), entry(5, 15, 299)], [entry(0xFFFFFF, 2, 0)] * 8]
+    for n in 1, 2:
+        entries = [entry for bucket in buckets[:n] for entry in bucket + [0] * (8 - len(bucket))]
+        put("ngrams", f"{n}", b"ingleNG1" + b"v" * 32 + struct.pack(f"<Q{8 * n}Q", n, *entries))
+
+
 gguf()
 split()
 hub()
+ngrams()
 safetensors()
 config()
 tokenizers()

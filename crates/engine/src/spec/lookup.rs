@@ -8,10 +8,10 @@
 //! that ended up to three tokens earlier, and the copy is taken up again behind it: where the last token stands ([`Ground::Resumed`]), or
 //! else as if as many tokens had been replaced ([`Ground::Edit`]).
 //!
-//! Two tokens, the longest match and 1024 places were measured (`--example lookup`): shorter chains lose long matches in JSON,
-//! chains of three or four tokens lose a sixth to a third of what is accepted, and the continuation that most matches share is not
-//! better than the latest. With all places looked at no more was accepted, so a suffix automaton, with several times the
-//! memory and no way back, would have nothing to add.
+//! Measured (`--example lookup`) on edits, JSON and code: chains of three tokens lose 6 to 32 % of what is accepted, of four up to
+//! 45 %; the continuation that most matches share is no better than the latest; fewer places lose long matches in JSON; taking
+//! copies up again brings 5 to 48 %. With all places looked at no more was accepted than with 1024, so a suffix automaton,
+//! with several times the memory and no way back, would have nothing to add.
 //!
 //! All memory is taken by [`Lookup::new`]. Nothing here knows of models or of how often a guess is right; that depends on the
 //! [`Ground`], whose classes the planner keeps apart.
@@ -114,8 +114,8 @@ impl Lookup {
         &self.tokens
     }
 
-    /// Makes `tokens` the sequence that is followed; costs a comparison of what is the same and some nanoseconds for each token
-    /// that differs. For a sequence beyond the capacity nothing is guessed.
+    /// Makes `tokens` the sequence that is followed; costs a comparison, 0.1 us per 1000 tokens, and about 10 ns for each token that
+    /// differs. For a sequence beyond the capacity nothing is guessed.
     pub fn follow(&mut self, tokens: &[u32]) {
         let n_same = if tokens.starts_with(&self.tokens) {
             self.tokens.len()

@@ -20,10 +20,12 @@ mod early_exit;
 mod forced;
 mod heads;
 pub mod lookup;
+pub mod ngrams;
 pub mod plan;
 mod prompt_lookup;
 mod rollout;
 mod speculator;
+pub mod store;
 mod tally;
 mod translation;
 
