@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 pub struct Dirs {
     /// `config.toml`.
     pub config: PathBuf,
-    /// History.
+    /// History, and words of answers where they are kept.
     pub state: PathBuf,
+    /// What can be made again.
+    pub cache: PathBuf,
     /// Names given to models, and models that are in no cache.
     pub data: PathBuf,
     /// The hub's cache, shared with other programs.
@@ -34,6 +36,7 @@ impl Dirs {
                 .or_else(|| given("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| hub_home.join("hub")),
             hub_home,
+            cache: xdg("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("ingle"),
             config: xdg("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("ingle"),
             state: xdg("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("ingle"),
         }

@@ -1,9 +1,10 @@
 //! From `--speculate` to drafters that guess ahead.
 //!
 //! `auto` takes what costs nothing: the answer's form and prompt lookup; whether and how much they guess is planned from what is measured.
-//! Otherwise drafters are named, several with commas: `lookup`, `exit:4`, `draft:MODEL`. A draft model that memory has no room for is left out,
+//! Otherwise drafters are named, several with commas: `lookup`, `words`, `exit:4`, `draft:MODEL`; `auto` stands for its own there too. A draft model that memory has no room for is left out,
 //! with a note, and lookup guesses in its place.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,8 @@ use ingle_engine::Error;
 use ingle_engine::clock::Clock;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::session::{Session, SessionOptions};
-use ingle_engine::spec::{self, Kind, Plan, Speculation, Tally};
+use ingle_engine::spec::ngrams::Vocabulary;
+use ingle_engine::spec::{self, Kind, Plan, Speculation, Tally, WordsFile};
 use serde_json::{Map, Value as Json, json};
 
 use crate::env::{Env, say};
@@ -20,6 +22,8 @@ use crate::{load, model_ref, pulling};
 
 /// What `auto` takes.
 const AUTO: &[&str] = &["form", "lookup"];
+/// Bytes of what is kept of answers for `words`.
+const WORDS_BYTES: usize = 8 << 20;
 /// Who guesses where a draft model has no room.
 const INSTEAD: &str = "lookup";
 
@@ -31,21 +35,20 @@ pub fn check(text: &str) -> Result<String, String> {
 /// The kinds that `text` names, each with what stands behind the colon.
 fn named(text: &str) -> Result<Vec<(&'static Kind, &str)>, String> {
     let of = |name: &str| spec::kind(name).map_err(|_| expected());
-    match text {
-        "auto" => AUTO.iter().map(|name| Ok((of(name)?, ""))).collect(),
-        "off" => Ok(Vec::new()),
-        list => list
-            .split(',')
-            .map(|item| {
-                let (name, argument) = item.split_once(':').unwrap_or((item, ""));
-                let kind = of(name)?;
-                match argument.is_empty() == kind.argument.is_empty() {
-                    true => Ok((kind, argument)),
-                    false => Err(expected()),
-                }
-            })
-            .collect(),
+    let mut all = Vec::new();
+    for item in text.split(',').filter(|_| text != "off") {
+        let (name, argument) = item.split_once(':').unwrap_or((item, ""));
+        if item == "auto" {
+            AUTO.iter().try_for_each(|name| of(name).map(|kind| all.push((kind, ""))))?;
+            continue;
+        }
+        let kind = of(name)?;
+        if argument.is_empty() != kind.argument.is_empty() {
+            return Err(expected());
+        }
+        all.push((kind, argument));
     }
+    Ok(all)
 }
 
 fn expected() -> String {
@@ -83,8 +86,14 @@ pub fn by(
     n_lanes: usize,
 ) -> Result<Option<Speculation>, Failure> {
     let mut speculation = Speculation::new(clock()).with_depth(env.settings.count("draft-tokens"));
-    let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session };
-    for (kind, argument) in named(wish).map_err(Failure::usage)? {
+    let kinds = named(wish).map_err(Failure::usage)?;
+    let path = match kinds.iter().any(|(kind, _)| kind.name == "words") {
+        true => Some(words_file(loaded, env)?),
+        false => None,
+    };
+    let words = path.as_ref().map(|path| WordsFile { path, bytes_max: WORDS_BYTES });
+    let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session, words };
+    for (kind, argument) in kinds {
         let mut draft = None;
         let mut n_layers = None;
         match kind.argument {
@@ -110,7 +119,20 @@ pub fn by(
             added => added?,
         }
     }
+    let report = |what: &str| say(format_args!("note: {what}"));
+    let speculation = speculation.kept_in(&env.dirs.cache.join("speculation"), loaded, report);
     Ok(Some(speculation).filter(|speculation| !speculation.is_empty()))
+}
+
+/// Where words are kept that `words` guesses by, a file for each vocabulary.
+pub fn words_dir(env: &Env) -> PathBuf {
+    env.dirs.state.join("words")
+}
+
+fn words_file(loaded: &Loaded, env: &Env) -> Result<PathBuf, Failure> {
+    let hash = Vocabulary::of(loaded.tokenizer()?).fingerprint;
+    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(words_dir(env).join(name + ".ngrams"))
 }
 
 /// Has `session` guess as the settings say.
@@ -157,10 +179,12 @@ mod tests {
 
     #[test]
     fn wishes_name_kinds_of_the_shelf() {
-        let names =
-            |text: &str| -> Vec<_> { named(text).unwrap().iter().map(|(kind, a)| (kind.name, *a)).collect() };
+        fn names(text: &str) -> Vec<(&str, &str)> {
+            named(text).unwrap().into_iter().map(|(kind, argument)| (kind.name, argument)).collect()
+        }
         assert_eq!(names("auto"), [("form", ""), ("lookup", "")]);
         assert!(names("off").is_empty());
+        assert_eq!(names("auto,words").len(), 3);
         assert_eq!(
             names("lookup,draft:a/b:Q4_0,exit:3"),
             [("lookup", ""), ("draft", "a/b:Q4_0"), ("exit", "3")]

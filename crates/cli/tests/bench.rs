@@ -332,29 +332,16 @@ fn tensor_bytes(file: &[u8]) -> BTreeMap<String, u64> {
 #[test]
 fn bench_compares_with_and_without() {
     let dir = Dir::new();
-    let args =
-        ["bench", "-m", "demo", "--spec", "exit:2", "--draft-tokens", "2", "-n", "24", "-r", "1", "--json"];
-    let rows = dir.ingle(&args).json();
-    let row = &rows[0];
-    assert!(row["avg_ts"].as_f64().unwrap() > 0.0 && row["plain_ts"].as_f64().unwrap() > 0.0, "{row}");
-    assert!(row["drafted"].as_u64() > row["accepted"].as_u64(), "{row}");
-    let trace = dir.file("trace.json", "[3, 0, 8]");
-    let args = [
-        "bench",
-        "-m",
-        "demo",
-        "--spec",
-        "auto",
-        "--spec-trace",
-        &trace,
-        "--draft-tokens",
-        "4",
-        "-n",
-        "24",
-        "-r",
-        "1",
-        "--json",
-    ];
-    let rows = dir.ingle(&args).json();
-    assert!(rows[0]["accepted"].as_u64().unwrap() > 4, "{}", rows[0]);
+    let row = |how: &str| {
+        let args = format!("bench -m demo -n 24 -r 1 --json {how}");
+        dir.ingle(&args.split(' ').collect::<Vec<_>>()).json()[0].clone()
+    };
+    let of = |row: &Value, name: &str| row[name].as_f64().unwrap();
+    let exit = row("--spec exit:2 --draft-tokens 2");
+    assert!(of(&exit, "avg_ts") > 0.0 && of(&exit, "plain_ts") > 0.0, "{exit}");
+    assert!(of(&exit, "drafted") > of(&exit, "accepted"), "{exit}");
+    let tasks = r#"{"kinds": [{"name": "x", "tasks": [{"accepted": "308", "class": "408"}]}]}"#;
+    let trace = dir.file("trace.json", tasks);
+    let traced = row(&format!("--spec lookup --draft-tokens 4 --spec-trace {trace}"));
+    assert!(of(&traced, "accepted") > 4.0 && traced["spec"] == "x", "{traced}");
 }

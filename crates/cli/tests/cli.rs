@@ -462,3 +462,25 @@ fn a_form_that_leaves_no_choice_is_guessed_and_told_of() {
     run("heads").fails(1, &["no heads"]);
     run("exit:6").fails(1, &["6 layers, expected 1 to 5"]);
 }
+
+#[test]
+fn words_of_answers_are_kept_where_asked_for_and_removed() {
+    let dir = Dir::new();
+    let words = dir.path("state/ingle/words");
+    let run = |how: &str| {
+        let args = ["run", "demo", "Tell me a story.", "--temperature", "0", "--json", "--draft-tokens", "4"];
+        dir.ingle(&[&args[..], &["--speculate", how]].concat()).json()
+    };
+    let plain = run("auto");
+    assert!(!words.exists() && dir.path("cache/ingle/speculation").exists());
+    let first = run("words");
+    assert_eq!(fs::read_dir(&words).unwrap().count(), 1);
+    let again = run("words");
+    assert!(first["text"] == plain["text"] && again["text"] == plain["text"]);
+    let accepted =
+        |of: &serde_json::Value| of["guesses"]["drafters"]["words"]["accepted"].as_u64().unwrap_or(0);
+    assert!(accepted(&first) < 5 && accepted(&again) > 20, "{first} {again}");
+    dir.ingle(&["rm", "--words"]).ok();
+    assert!(!words.exists());
+    assert!(accepted(&run("words")) < 5);
+}

@@ -168,6 +168,11 @@ impl Session {
         };
         outcome.n_generated = answer.n_generated();
         outcome.finish = answer.end(finish, on);
+        if outcome.finish != Finish::Cancelled
+            && let Some((tokens, speculator)) = self.answer_and_speculator(outcome.n_generated)
+        {
+            speculator.learn(tokens);
+        }
         outcome.guesses = self.speculator().map(|speculator| speculator.take_tally(0)).unwrap_or_default();
         Ok(outcome)
     }

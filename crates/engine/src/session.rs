@@ -268,6 +268,12 @@ impl Session {
         loaded.model.logits(&loaded.runtime(&self.adapters), self.n_last - 1..self.n_last, &mut self.scratch)
     }
 
+    /// The last `n` tokens of the session, as far as there are, and what guesses.
+    pub(crate) fn answer_and_speculator(&mut self, n: usize) -> Option<(&[u32], &mut Speculator)> {
+        let answer = &self.tokens[self.tokens.len().saturating_sub(n)..];
+        Some((answer, &mut self.guessing.as_mut()?.speculator))
+    }
+
     /// Appends `token`, and has what may come behind it computed too. Without anything that guesses it is a step like any other and
     /// allocates nothing.
     pub(crate) fn go_on(&mut self, token: u32, answer: &mut Answer, cancel: &AtomicBool) -> Result<()> {

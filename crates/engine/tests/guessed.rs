@@ -86,7 +86,7 @@ fn clock() -> Clock {
 
 fn plan<'a>(loaded: &'a Arc<Loaded>, n_lanes: usize) -> Plan<'a> {
     let session = SessionOptions { ctx: Some(CTX), kv: "f16", chunk: Some(64) };
-    Plan { target: loaded, draft: Some(loaded), n_layers: Some(2), n_lanes, ctx: CTX, session }
+    Plan { target: loaded, draft: Some(loaded), n_layers: Some(2), n_lanes, ctx: CTX, session, words: None }
 }
 
 /// Every kind of the shelf that can be made for this model, with `depth` guesses at a time, and the names of what it has.
@@ -96,7 +96,10 @@ fn speculations(loaded: &Arc<Loaded>, n_lanes: usize, depth: Option<usize>) -> V
         let mut speculation = Speculation::new(clock()).with_depth(depth);
         match speculation.add(kind, &plan(loaded, n_lanes)) {
             Ok(()) => all.push((format!("{} {depth:?}", kind.name), speculation)),
-            Err(e) => assert!(kind.name == "heads" && e.to_string().contains("no heads"), "{e}"),
+            Err(e) => {
+                let why = if kind.name == "words" { "a file to keep them in" } else { "no heads" };
+                assert!(["heads", "words"].contains(&kind.name) && e.to_string().contains(why), "{e}");
+            }
         }
     }
     all

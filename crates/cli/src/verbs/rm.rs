@@ -16,7 +16,7 @@ use super::{Verb, human_bytes, json_arg, print_json, text};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::model_ref::DEMO;
-use crate::pulling;
+use crate::{guessing, pulling};
 
 pub static VERB: Verb = Verb {
     name: "rm",
@@ -31,14 +31,24 @@ fn args(command: Command) -> Command {
         .arg(
             Arg::new("name")
                 .value_name("NAME")
-                .required(true)
+                .required_unless_present("words")
                 .help("As in the list; user/repo without a quantisation means all of it"),
+        )
+        .arg(
+            Arg::new("words")
+                .long("words")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("name")
+                .help("Remove what was kept of answers to guess by (--speculate words)"),
         )
         .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Don't ask"))
         .arg(json_arg())
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    if matches.get_flag("words") {
+        return remove_words(env);
+    }
     let name = text(matches, "name").expect("clap asks for it");
     let asker = Asker { env, is_sure: matches.get_flag("yes") };
     let Some(bytes) = remove(name, &pulling::library(env), &|what| asker.agrees(what))? else {
@@ -50,6 +60,17 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     } else {
         writeln!(std::io::stdout(), "removed {name}, {} freed", human_bytes(bytes))?;
     }
+    Ok(Exit::OK)
+}
+
+/// Removes the words of answers, whatever vocabulary they are in.
+fn remove_words(env: &Env) -> Result<Exit, Failure> {
+    let dir = guessing::words_dir(env);
+    match std::fs::remove_dir_all(&dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::file(&dir, &e)),
+        _ => {}
+    }
+    writeln!(std::io::stdout(), "removed the words that answers left")?;
     Ok(Exit::OK)
 }
 

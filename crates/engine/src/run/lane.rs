@@ -98,6 +98,11 @@ impl Lane {
         self.at_work.as_ref().map_or(0, |work| work.answer.n_generated())
     }
 
+    /// The tokens of its answer, as far as they are on the sequence.
+    pub fn answer(&self) -> &[u32] {
+        &self.tokens[self.tokens.len().saturating_sub(self.n_generated())..]
+    }
+
     /// It, as one that can have guesses.
     pub fn turn(&mut self) -> Option<Turn<'_>> {
         let Self { id, kv, tokens, at_work, .. } = self;

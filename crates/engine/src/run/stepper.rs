@@ -359,7 +359,12 @@ impl Stepper {
             let n_before = lane.tokens.len();
             match lane.go_on(self.ctx) {
                 Ok(None) => {}
-                Ok(Some(finish)) => end(lane, &self.shared, finish),
+                Ok(Some(finish)) => {
+                    if let Some(speculator) = &mut self.speculator {
+                        speculator.learn(lane.answer());
+                    }
+                    end(lane, &self.shared, finish);
+                }
                 Err(e) => fail(lane, &self.shared, e),
             }
             counters.n_generated.fetch_add(lane.tokens.len().saturating_sub(n_before) as u64, Relaxed);

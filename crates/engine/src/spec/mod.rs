@@ -17,6 +17,7 @@ pub mod costs;
 mod draft_model;
 mod drafts;
 mod early_exit;
+mod experience;
 mod forced;
 mod heads;
 pub mod lookup;
@@ -28,8 +29,10 @@ mod speculator;
 pub mod store;
 mod tally;
 mod translation;
+mod words;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use ingle_model::adapter::Active;
@@ -79,11 +82,22 @@ pub struct Plan<'a> {
     pub ctx: usize,
     /// How their contexts are kept.
     pub session: SessionOptions<'a>,
+    /// Where words are kept, if they may be.
+    pub words: Option<WordsFile<'a>>,
+}
+
+/// A file for what answers said.
+#[derive(Debug, Clone, Copy)]
+pub struct WordsFile<'a> {
+    /// Where.
+    pub path: &'a Path,
+    /// The most bytes of it, and in memory.
+    pub bytes_max: usize,
 }
 
 /// Every kind, the most trusted of those that cost nothing first.
 pub static DRAFTERS: &[&Kind] =
-    &[&forced::KIND, &prompt_lookup::KIND, &draft_model::KIND, &early_exit::KIND, &heads::KIND];
+    &[&forced::KIND, &prompt_lookup::KIND, &words::KIND, &draft_model::KIND, &early_exit::KIND, &heads::KIND];
 
 /// A drafter at work on some sequences.
 pub trait Drafter: Debug + Send {
@@ -92,6 +106,17 @@ pub trait Drafter: Debug + Send {
     /// # Errors
     /// When a model that drafts can't go on.
     fn draft(&mut self, target: &Target<'_>, asks: &mut [Ask<'_>]) -> Result<()>;
+
+    /// Learns from an answer that has ended well.
+    fn learn(&mut self, _answer: &[u32]) {}
+
+    /// Writes what it learned, where that is to last.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn save(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Bytes that it holds beside the weights of the model that judges.
     fn n_bytes(&self) -> u64 {

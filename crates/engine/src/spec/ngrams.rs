@@ -16,6 +16,7 @@
 
 use std::io::{self, Read, Write};
 
+use ingle_model::token::Tokenizer;
 use sha2::{Digest, Sha256};
 
 /// Changes with what is written, the hash of tokens included.
@@ -80,6 +81,20 @@ impl Entry {
 }
 
 type Bucket = [Entry; WAYS];
+
+impl Vocabulary {
+    /// That of a model: whoever writes the same in the same ids has the same.
+    pub fn of(tokenizer: &Tokenizer) -> Self {
+        let mut hash = Sha256::new();
+        let n_tokens = tokenizer.n_vocab();
+        for id in 0..n_tokens as u32 {
+            let name = tokenizer.token_name(id).unwrap_or_default();
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+        }
+        Self { fingerprint: hash.finalize().into(), n_tokens }
+    }
+}
 
 /// The table.
 #[derive(Debug, Clone, PartialEq, Eq)]

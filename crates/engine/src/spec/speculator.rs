@@ -1,14 +1,19 @@
 //! The shell around the plan: asks drafters, tells what came of it, measures.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ingle_kernel::quant;
 use ingle_model::kv::Kv;
 
+use super::experience;
 use super::plan::{self, Chances, Planned, Source, State};
 use super::{Ask, DRAFTERS, DRAFTS_MAX, Drafter, Drafts, Judged, Kind, Plan, Tally, Target};
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::kv_dir::fingerprint;
+use crate::model_file::Loaded;
 
 /// Which drafters guess, and how much.
 #[derive(Debug)]
@@ -18,12 +23,25 @@ pub struct Speculation {
     state: State,
     /// Guesses one behind the other, and beside those.
     shape: Option<(usize, usize)>,
+    /// What each drafter is called where experience is kept.
+    names: Vec<String>,
+    /// Where experience is kept.
+    experience: Option<PathBuf>,
+    report: fn(&str),
 }
 
 impl Speculation {
     /// None yet; `clock` measures what steps cost.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, drafters: Vec::new(), state: State::default(), shape: None }
+        Self {
+            clock,
+            drafters: Vec::new(),
+            state: State::default(),
+            shape: None,
+            names: Vec::new(),
+            experience: None,
+            report: |_| (),
+        }
     }
 
     /// Guesses `n` tokens at a time, whatever that costs, in place of a plan.
@@ -36,6 +54,16 @@ impl Speculation {
     #[must_use]
     pub fn with_shape(self, n: usize, n_others: usize) -> Self {
         Self { shape: Some((n.min(DRAFTS_MAX), n_others)), ..self }
+    }
+
+    /// Recalls what was measured before of these drafters, which are all there will be, from a file in the folder `dir`, and keeps
+    /// there what is measured now. What can't be written `report` is told.
+    #[must_use]
+    pub fn kept_in(mut self, dir: &Path, target: &Loaded, report: fn(&str)) -> Self {
+        let file = format!("{}-{}.txt", short(target), target.n_threads());
+        let path = dir.join(file);
+        experience::recall(&path, &self.names, &mut self.state);
+        Self { experience: Some(path), report, ..self }
     }
 
     /// Takes a drafter of this kind. Of several that cost something the first is used.
@@ -51,6 +79,14 @@ impl Speculation {
             (None, n) => 0.25 + n.unwrap_or(0) as f64 / target.model.config.layers.len() as f64,
         };
         self.take(kind, drafter, steps);
+        let argument = match (kind.argument, plan.draft, plan.n_layers) {
+            ("MODEL", Some(draft), _) => format!(":{}", short(draft)),
+            ("K", _, Some(n)) => format!(":{n}"),
+            _ => String::new(),
+        };
+        if let Some(name) = self.names.last_mut() {
+            name.push_str(&argument);
+        }
         Ok(())
     }
 
@@ -59,6 +95,7 @@ impl Speculation {
     pub fn take(&mut self, kind: &'static Kind, drafter: Box<dyn Drafter>, steps: f64) {
         self.state.sources.push(if kind.is_free { Source::free() } else { Source::costing(steps) });
         self.drafters.push((kind, drafter));
+        self.names.push(kind.name.to_owned());
     }
 
     /// Whether there is no drafter.
@@ -74,6 +111,30 @@ impl Speculation {
     /// The drafters' names.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.drafters.iter().map(|(kind, _)| kind.name)
+    }
+}
+
+/// What tells a model from others, on its tier, in 16 letters.
+fn short(loaded: &Loaded) -> String {
+    let format = quant::by_name("f16").expect("a known format");
+    let key = fingerprint::fingerprint(loaded, format, 0);
+    key.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Drop for Speculator {
+    /// Keeps what was learned.
+    fn drop(&mut self) {
+        let Speculation { drafters, state, names, experience, report, .. } = &mut self.speculation;
+        for (_, drafter) in drafters {
+            if let Err(e) = drafter.save() {
+                report(&e.to_string());
+            }
+        }
+        if let Some(path) = experience
+            && let Err(e) = experience::keep(path, names, state)
+        {
+            report(&format!("{}: {e}; what was measured of guesses is forgotten", path.display()));
+        }
     }
 }
 
@@ -156,7 +217,7 @@ impl Speculator {
     /// A drafter that fails is not asked again.
     pub fn propose(&mut self, target: &Target<'_>, turns: &mut [Turn<'_>], n_rows: usize, rows_max: usize) {
         let Self { speculation, lanes, views, planned, .. } = self;
-        let Speculation { clock, drafters, state, shape } = speculation;
+        let Speculation { clock, drafters, state, shape, .. } = speculation;
         if turns.is_empty() || drafters.is_empty() || turns.iter().any(|turn| turn.kv.recurs()) {
             return;
         }
@@ -219,6 +280,11 @@ impl Speculator {
         if n_drafted > 0 {
             state.sources[source].took(n_drafted, self.drafting.as_nanos() as f64);
         }
+    }
+
+    /// An answer has ended well.
+    pub fn learn(&mut self, answer: &[u32]) {
+        self.speculation.drafters.iter_mut().for_each(|(_, drafter)| drafter.learn(answer));
     }
 
     /// Whether any lane has guesses.

@@ -60,11 +60,14 @@ impl NgramStore {
         self.ngrams.guess(context, n, out)
     }
 
-    /// Writes the file.
+    /// Writes the file, and makes the folder that it stands in.
     ///
     /// # Errors
     /// When it can't be written, or another program is writing it; the old one is still there then.
     pub fn save(&self) -> Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|e| error(folder, e))?;
+        }
         let part = part(&self.path);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);

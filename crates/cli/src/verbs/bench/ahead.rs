@@ -2,7 +2,7 @@
 //!
 //! The prompt is random tokens, answers are greedy and nothing ends them, so both sides write the same tokens. With `--spec-accept` the
 //! guesses are those tokens, right with the chance that is given: what guesses of that quality would bring on this machine if they cost nothing.
-//! With `--spec-trace` they are right as often as a file of recorded steps says.
+//! With `--spec-trace` they are right where a file of recorded answers says so, a row for each kind of work in it (`bench/README.md`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ use ingle_engine::model_file::Loaded;
 use ingle_engine::sample::{Bias, BiasToken, Params, Rng};
 use ingle_engine::session::{Session, SessionOptions};
 use ingle_engine::spec::{self, Ask, Drafter, Speculation, Tally, Target};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::env::{Env, Progress};
@@ -73,40 +73,79 @@ pub fn args() -> [Arg; 3] {
             .value_name("FILE")
             .requires("spec")
             .conflicts_with("spec-accept")
-            .help("With --spec: guesses that cost nothing, so many of which are right at each step as this JSON array of numbers says"),
+            .help("With --spec: guesses that cost nothing, as many of which are right at each token as this file of traces says"),
     ]
 }
 
-/// How often guesses are right that are not a drafter's.
+/// When guesses are right that are not a drafter's.
 #[derive(Debug, Clone)]
 enum Right {
     Chance(f64),
-    Steps(Vec<usize>),
+    /// Of each token of the answer how many guesses were right, and their class.
+    Trace(Vec<(usize, usize)>),
+}
+
+/// The most guesses of which traces know.
+const TRACED_MAX: usize = 8;
+
+/// Recorded answers.
+#[derive(Debug, Deserialize)]
+struct Traces {
+    kinds: Vec<Traced>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Traced {
+    name: String,
+    tasks: Vec<Task>,
+}
+
+/// A digit for each token.
+#[derive(Debug, Deserialize)]
+struct Task {
+    accepted: String,
+    class: String,
+}
+
+impl Traced {
+    /// Its tasks one behind the other; `None` when that are no digits, or none.
+    fn right(&self) -> Option<Right> {
+        let digits = |of: fn(&Task) -> &str| -> Option<Vec<usize>> {
+            let all = self.tasks.iter().flat_map(|task| of(task).chars());
+            all.map(|c| c.to_digit(10).map(|digit| digit as usize)).collect()
+        };
+        let (accepted, class) = (digits(|task| &task.accepted)?, digits(|task| &task.class)?);
+        let fits = !accepted.is_empty() && accepted.len() == class.len();
+        fits.then(|| Right::Trace(accepted.into_iter().zip(class).collect()))
+    }
 }
 
 /// Knows what will be said, and says it as often as it is told to.
 #[derive(Debug)]
 struct Replay {
     said: Arc<Vec<u32>>,
+    n_prompt: usize,
     right: Right,
     rng: Rng,
-    n_steps: usize,
 }
 
 impl Drafter for Replay {
     fn draft(&mut self, target: &Target<'_>, asks: &mut [Ask<'_>]) -> ingle_engine::Result<()> {
         let vocab = target.loaded.model.config.vocab as u32;
         for ask in asks {
-            let n_right = match &self.right {
+            let (n, n_right, class) = match &self.right {
                 Right::Chance(chance) => {
                     let limit = (chance * f64::from(u32::MAX)) as u64;
-                    (0..ask.n).take_while(|_| self.rng.below(1 << 32) <= limit).count()
+                    (ask.n, (0..ask.n).take_while(|_| self.rng.below(1 << 32) <= limit).count(), 0)
                 }
-                Right::Steps(steps) => steps[self.n_steps % steps.len()],
+                Right::Trace(places) => match places[(ask.tokens.len() - self.n_prompt) % places.len()] {
+                    (_, 0) => (0, 0, 0),
+                    (n_right, class) => (ask.n.min(TRACED_MAX), n_right, class),
+                },
             };
-            self.n_steps += 1;
+            ask.drafts.class = class;
             let rest = self.said.get(ask.tokens.len()..).unwrap_or_default();
-            for (i, &id) in rest.iter().take(ask.n).enumerate() {
+            for (i, &id) in rest.iter().take(n).enumerate() {
                 ask.drafts.push(if i < n_right { id } else { (id + 1) % vocab });
             }
         }
@@ -123,12 +162,15 @@ pub fn measure(
     (depth, n_gen): (usize, usize),
     n_reps: u32,
 ) -> Result<Vec<Row>, Failure> {
-    let right = match (matches.get_one::<f64>("spec-accept"), matches.get_one::<String>("spec-trace")) {
-        (Some(&chance), _) => Some(Right::Chance(chance)),
-        (_, Some(file)) => Some(Right::Steps(steps(file)?)),
-        _ => None,
-    };
     let how = matches.get_one::<String>("spec").expect("it is measured");
+    let mut whose: Vec<(String, Option<Right>)> = Vec::new();
+    match (matches.get_one::<f64>("spec-accept"), matches.get_one::<String>("spec-trace")) {
+        (Some(&chance), _) => {
+            whose.push((format!("right with a chance of {chance}"), Some(Right::Chance(chance))));
+        }
+        (_, Some(file)) => whose.extend(traces(file)?),
+        _ => whose.push((how.clone(), None)),
+    }
     let mut progress = Progress::new(env);
     let mut rows = Vec::new();
     for &n_threads in threads {
@@ -142,44 +184,47 @@ pub fn measure(
         let mut plain = Session::new(loaded.clone(), &options)?;
         let (_, mut said, _) = generate(&mut plain, &prompt, n_gen)?;
         said.splice(0..0, prompt.iter().copied());
-        let mut guessed = Session::new(loaded.clone(), &options)?;
-        let speculation = match &right {
-            None => guessing::by(how, &loaded, env, options, ctx, 1)?,
-            Some(right) => {
-                let depth = env.settings.count("draft-tokens");
-                let mut speculation = Speculation::new(guessing::clock()).with_depth(depth);
-                let (said, right) = (Arc::new(said.clone()), right.clone());
-                let replay = Replay { said, right, rng: Rng::new(2), n_steps: 0 };
-                speculation.take(spec::kind("lookup")?, Box::new(replay), 0.0);
-                Some(speculation)
+        let said = Arc::new(said);
+        for (name, right) in &whose {
+            let mut guessed = Session::new(loaded.clone(), &options)?;
+            let speculation = match right {
+                None => guessing::by(how, &loaded, env, options, ctx, 1)?,
+                Some(right) => {
+                    let depth = env.settings.count("draft-tokens");
+                    let mut speculation = Speculation::new(guessing::clock()).with_depth(depth);
+                    let (said, right) = (said.clone(), right.clone());
+                    let replay = Replay { said, n_prompt, right, rng: Rng::new(2) };
+                    speculation.take(spec::kind("lookup")?, Box::new(replay), 0.0);
+                    Some(speculation)
+                }
+            };
+            let speculation = speculation.ok_or_else(|| Failure::usage("--spec off: nothing to measure"))?;
+            guessed.speculate(speculation);
+            // A run that does not count: steps are measured, weights packed.
+            generate(&mut guessed, &prompt, n_gen)?;
+            let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            let mut tally = Tally::default();
+            for rep in 0..n_reps {
+                progress.show(format_args!("{n_threads} threads, {name}: {} of {n_reps}", rep + 1));
+                let (plain_ts, _, _) = generate(&mut plain, &prompt, n_gen)?;
+                let (ts, tokens, guesses) = generate(&mut guessed, &prompt, n_gen)?;
+                if tokens != said[n_prompt..] {
+                    return Err(Failure::failed("guesses changed the answer, expected the same tokens"));
+                }
+                tally.add(&guesses);
+                with.push(ts);
+                without.push(plain_ts);
+                ratios.push(ts / plain_ts);
             }
-        };
-        let speculation = speculation.ok_or_else(|| Failure::usage("--spec off: nothing to measure"))?;
-        guessed.speculate(speculation);
-        // A run that does not count: steps are measured, weights packed.
-        generate(&mut guessed, &prompt, n_gen)?;
-        let (mut with, mut without, mut ratios, mut tally) =
-            (Vec::new(), Vec::new(), Vec::new(), Tally::default());
-        for rep in 0..n_reps {
-            progress.show(format_args!("{n_threads} threads: {} of {n_reps}", rep + 1));
-            let (plain_ts, _, _) = generate(&mut plain, &prompt, n_gen)?;
-            let (ts, tokens, guesses) = generate(&mut guessed, &prompt, n_gen)?;
-            if tokens != said[n_prompt..] {
-                return Err(Failure::failed("guesses changed the answer, expected the same tokens"));
-            }
-            tally.add(&guesses);
-            with.push(ts);
-            without.push(plain_ts);
-            ratios.push(ts / plain_ts);
+            rows.push(row(&loaded, name, &mut guessed, &tally, [with, without, ratios], (depth, n_gen)));
         }
-        rows.push(row(&loaded, matches, &mut guessed, &tally, [with, without, ratios], (depth, n_gen)));
     }
     Ok(rows)
 }
 
 fn row(
     loaded: &Loaded,
-    matches: &ArgMatches,
+    name: &str,
     guessed: &mut Session,
     tally: &Tally,
     measured: [Vec<f64>; 3],
@@ -189,13 +234,9 @@ fn row(
     let guess_ns = state.sources.iter().find_map(|source| source.guess_ns.ok());
     let [avg_ts, plain_ts, ratio] = measured.map(median);
     let total = tally.total();
-    let how = matches.get_one::<String>("spec");
-    let accept =
-        matches.get_one::<f64>("spec-accept").map(|chance| format!("right with a chance of {chance}"));
-    let trace = matches.get_one::<String>("spec-trace").map(|file| format!("right as in {file}"));
     Row {
         model_filename: loaded.file.name().to_owned(),
-        spec: accept.or(trace).or(how.cloned()).unwrap_or_default(),
+        spec: name.to_owned(),
         n_threads: loaded.n_threads(),
         n_depth,
         n_gen,
@@ -237,12 +278,17 @@ fn generate(session: &mut Session, prompt: &[u32], n: usize) -> Result<(f64, Vec
     Ok((outcome.n_generated.saturating_sub(1) as f64 / time, tokens, outcome.guesses))
 }
 
-/// The numbers of a trace.
-fn steps(file: &str) -> Result<Vec<usize>, Failure> {
+/// The kinds of work of a file of traces.
+fn traces(file: &str) -> Result<Vec<(String, Option<Right>)>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, &e))?;
-    let wrong = || Failure::failed(format!("{file}: expected a JSON array of whole numbers, at least one"));
-    let steps: Vec<usize> = serde_json::from_str(&text).map_err(|_| wrong())?;
-    if steps.is_empty() { Err(wrong()) } else { Ok(steps) }
+    let wrong =
+        |why: String| Failure::failed(format!("{file}: {why}, expected traces as bench/README.md has them"));
+    let traces: Traces = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let named = traces.kinds.iter().map(|kind| match kind.right() {
+        Some(right) => Ok((kind.name.clone(), Some(right))),
+        None => Err(wrong(format!("{:?} has other than as many digits of each sort", kind.name))),
+    });
+    named.collect()
 }
 
 fn median(mut of: Vec<f64>) -> f64 {
