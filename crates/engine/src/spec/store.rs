@@ -24,13 +24,16 @@ pub struct NgramStore {
 }
 
 impl NgramStore {
-    /// What the file knows, or nothing if there is none yet. The file is made by [`NgramStore::save`].
+    /// What the file knows, or nothing if there is none yet. The file is made by [`NgramStore::save`]; what one that was cut short
+    /// has left is removed.
     ///
     /// # Errors
     /// When the file can't be read, is no store of this vocabulary or was damaged, or when `bytes_max` is too little.
     pub fn open(path: &Path, vocabulary: Vocabulary, bytes_max: usize) -> Result<Self> {
         let store = |ngrams| Self { path: path.to_owned(), ngrams };
         let refused = |why| error(path, io::Error::new(io::ErrorKind::InvalidData, why));
+        // Were it another program's that is writing now, that save would fail and the next one not.
+        remove(&part(path))?;
         // Not what a pipe of that name leads to.
         let file = match fs::metadata(path) {
             Ok(meta) if meta.is_file() => File::open(path).map_err(|e| error(path, e))?,
@@ -98,13 +101,16 @@ impl NgramStore {
 /// # Errors
 /// When it is there and can't be removed.
 pub fn delete(path: &Path) -> Result<()> {
-    for path in [path, &part(path)] {
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error(path, e)),
-            _ => {}
-        }
+    remove(path)?;
+    remove(&part(path))
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(error(path, e)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Where the file at `path` is written.
@@ -203,8 +209,14 @@ mod tests {
         fs::write(part(&path), "another program's").unwrap();
         assert!(store.save().is_err());
         assert_eq!(fs::read(&path).unwrap(), old);
-        // A new start finds it, and deleting removes both.
-        assert!(NgramStore::open(&path, VOCABULARY, 5000).is_ok());
+        // The next start has the old one and can save again.
+        let mut store = NgramStore::open(&path, VOCABULARY, 5000).unwrap();
+        assert_eq!(store.ngrams().n_entries(), 0);
+        store.learn(&TEXT);
+        store.save().unwrap();
+        assert_ne!(fs::read(&path).unwrap(), old);
+
+        fs::write(part(&path), "cut short").unwrap();
         delete(&path).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         fs::remove_dir(folder).unwrap();
