@@ -226,6 +226,7 @@ fn greedy_answers_of_200_prompts_are_the_same_whoever_guesses() {
                 queue_max: 200,
                 prefix_bytes: Some(1 << 20),
                 kv_dir: None,
+                clock: None,
             };
             let engine = Engine::guessing(target.clone(), &lanes, Some(way.speculation(target, 4))).unwrap();
             let said: Vec<_> = prompts.iter().map(|prompt| submit(&engine, prompt, N_TOKENS)).collect();

@@ -12,6 +12,11 @@ pub fn peak_resident_bytes() -> Option<u64> {
     field_kib(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// The memory this process has resident; `None` where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    field_kib(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// From now on [`peak_resident_bytes`] counts anew. Says whether the system did so.
 pub fn forget_peak_resident() -> bool {
     // 5 is what Linux takes for this, from 4.0 on.

@@ -229,8 +229,14 @@ fn answers_that_share_steps_are_the_same_whoever_guesses() {
         .collect();
     let answers = |n_lanes: usize, speculation: Option<Speculation>| -> Vec<_> {
         let session = SessionOptions { ctx: Some(CTX), kv: "f16", chunk: Some(64) };
-        let options =
-            EngineOptions { session, n_lanes, queue_max: 100, prefix_bytes: Some(1 << 20), kv_dir: None };
+        let options = EngineOptions {
+            session,
+            n_lanes,
+            queue_max: 100,
+            prefix_bytes: Some(1 << 20),
+            kv_dir: None,
+            clock: None,
+        };
         let engine = Engine::guessing(loaded.clone(), &options, speculation).unwrap();
         let said: Vec<_> = asked
             .iter()

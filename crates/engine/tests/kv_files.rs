@@ -67,7 +67,14 @@ impl Drop for Temporary {
 
 fn engine(loaded: &Arc<Loaded>, kv_dir: Option<KvDir<'_>>) -> Engine {
     let session = SessionOptions { ctx: Some(CTX), kv: "f16", chunk: Some(96) };
-    let options = EngineOptions { session, n_lanes: 2, queue_max: 100, prefix_bytes: Some(1 << 24), kv_dir };
+    let options = EngineOptions {
+        session,
+        n_lanes: 2,
+        queue_max: 100,
+        prefix_bytes: Some(1 << 24),
+        kv_dir,
+        clock: None,
+    };
     Engine::new(loaded.clone(), &options).unwrap()
 }
 
@@ -245,7 +252,8 @@ fn a_folder_that_cannot_be_is_an_error() {
     fs::write(&temporary.0, "a file").unwrap();
     let session = SessionOptions { ctx: Some(CTX), kv: "f16", chunk: None };
     let kv_dir = Some(temporary.dir(1 << 30));
-    let options = EngineOptions { session, n_lanes: 1, queue_max: 1, prefix_bytes: None, kv_dir };
+    let options =
+        EngineOptions { session, n_lanes: 1, queue_max: 1, prefix_bytes: None, kv_dir, clock: None };
     let error = Engine::new(loaded, &options).unwrap_err().to_string();
     assert!(error.contains(&temporary.0.display().to_string()), "{error}");
     fs::remove_file(&temporary.0).unwrap();

@@ -16,7 +16,7 @@ use jobs::{Said, job};
 
 fn options(ctx: usize, n_lanes: usize, chunk: usize) -> EngineOptions<'static> {
     let session = SessionOptions { ctx: Some(ctx), kv: "f16", chunk: Some(chunk) };
-    EngineOptions { session, n_lanes, queue_max: 100, prefix_bytes: Some(1 << 20), kv_dir: None }
+    EngineOptions { session, n_lanes, queue_max: 100, prefix_bytes: Some(1 << 20), kv_dir: None, clock: None }
 }
 
 const PROMPTS: [&str; 7] = [

@@ -29,6 +29,7 @@ fn engine(loaded: &Arc<Loaded>, n_lanes: usize, prefix_bytes: u64) -> Engine {
         queue_max: 100,
         prefix_bytes: Some(prefix_bytes),
         kv_dir: None,
+        clock: None,
     };
     Engine::new(loaded.clone(), &options).unwrap()
 }

@@ -222,7 +222,7 @@ fn many_answers_think_each_for_itself() {
     let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: Some(64) };
     let engine = Engine::new(
         loaded.clone(),
-        &EngineOptions { session, n_lanes: 4, queue_max: 100, prefix_bytes: None, kv_dir: None },
+        &EngineOptions { session, n_lanes: 4, queue_max: 100, prefix_bytes: None, kv_dir: None, clock: None },
     )
     .unwrap();
     let params = |seed| Params { temperature: 1.0, seed, ..Params::GREEDY };

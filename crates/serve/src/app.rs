@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ingle_model::prompt::Now;
@@ -34,6 +35,8 @@ pub struct App {
     pub bodies: Arc<Semaphore>,
     /// The models on the device, where clients may change them.
     pub library: Option<Arc<dyn Library>>,
+    /// Nanoseconds in which connections were served: requests read and answers written.
+    pub http_ns: Arc<AtomicU64>,
     /// Held while a model is fetched.
     pub pulling: Arc<Mutex<()>>,
 }
@@ -56,6 +59,7 @@ impl App {
             phase,
             bodies: payload::room(),
             library,
+            http_ns: Arc::default(),
             pulling: Arc::default(),
         };
         for Serving { name, model } in serving {

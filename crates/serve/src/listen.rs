@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -113,7 +113,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves who comes, until [`Phase::Closing`] and the end of the last connection.
-pub async fn listen(listener: TcpListener, router: Router, limits: Limits, phase: watch::Receiver<Phase>) {
+/// The time in which connections are served is counted in `spent_ns`.
+pub async fn listen(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    phase: watch::Receiver<Phase>,
+    spent_ns: Arc<AtomicU64>,
+) {
     let room = Arc::new(Room {
         seats: Arc::new(Semaphore::new(limits.connections_max)),
         waiting: Mutex::default(),
@@ -131,7 +138,7 @@ pub async fn listen(listener: TcpListener, router: Router, limits: Limits, phase
             // Tokens are small and wanted at once.
             let _ = stream.set_nodelay(true);
             let seat = room.seat().await;
-            tokio::spawn(connection(stream, seat, router.clone(), limits, phase.clone()));
+            tokio::spawn(connection(stream, seat, router.clone(), limits, phase.clone(), spent_ns.clone()));
         }
     };
     tokio::select! {
@@ -150,6 +157,7 @@ async fn connection<S>(
     router: Router,
     limits: Limits,
     mut phase: watch::Receiver<Phase>,
+    spent_ns: Arc<AtomicU64>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -181,7 +189,7 @@ async fn connection<S>(
     loop {
         tokio::select! {
             // What went wrong was between the two of them; there is nobody else to tell.
-            _ = connection.as_mut() => return,
+            _ = timed(connection.as_mut(), &spent_ns) => return,
             () = seat.leave.notified() => {
                 if seat.turn() != 0 {
                     return;
@@ -193,6 +201,17 @@ async fn connection<S>(
             }
         }
     }
+}
+
+/// `work`, whose time at work is counted.
+async fn timed<F: Future>(mut work: Pin<&mut F>, spent_ns: &AtomicU64) -> F::Output {
+    poll_fn(|context| {
+        let start = Instant::now();
+        let polled = work.as_mut().poll(context);
+        spent_ns.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+        polled
+    })
+    .await
 }
 
 /// The seats.

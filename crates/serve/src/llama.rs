@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ingle_engine::chat::Conversation;
+use ingle_engine::memory;
 use ingle_engine::run::Counters;
 use ingle_engine::spec::Tally;
 use serde_json::{Map, Value, json};
@@ -100,10 +101,29 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         row.write(&mut text, app.writers.iter().map(|served| (&*served.name, served.engine.counters())));
     }
     drafters(&mut text, &app);
+    process(&mut text, &app);
     for row in READER_ROWS {
         row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The rows of the whole process.
+fn process(text: &mut String, app: &App) {
+    let time = || app.http_ns.load(Relaxed) as f64 * NANOSECOND;
+    let mut row = |name: &str, kind: &str, about: &str, value: f64| {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}");
+    };
+    row(
+        "ingle_http_seconds_total",
+        "counter",
+        "Time of requests and answers on their way, JSON included",
+        time(),
+    );
+    if let Some(bytes) = memory::resident_bytes() {
+        row("ingle_resident_bytes", "gauge", "Memory that the process has resident", bytes as f64);
+    }
 }
 
 /// The rows of each drafter.
@@ -136,7 +156,11 @@ struct Row<T> {
     kind: &'static str,
     about: &'static str,
     value: fn(&T) -> u64,
+    unit: f64,
 }
+
+/// A second's unit where nanoseconds are counted.
+const NANOSECOND: f64 = 1e-9;
 
 impl<T> Row<T> {
     /// The row with the value of each model.
@@ -147,17 +171,23 @@ impl<T> Row<T> {
         // Writing to a text does not fail.
         let _ = writeln!(to, "# HELP {} {}\n# TYPE {} {}", self.name, self.about, self.name, self.kind);
         for (model, of) in models {
-            let _ = writeln!(to, "{}{{model={model:?}}} {}", self.name, (self.value)(of));
+            let value = (self.value)(of) as f64 * self.unit;
+            let _ = writeln!(to, "{}{{model={model:?}}} {value}", self.name);
         }
     }
 }
 
 const fn counter<T>(name: &'static str, about: &'static str, value: fn(&T) -> u64) -> Row<T> {
-    Row { name, kind: "counter", about, value }
+    Row { name, kind: "counter", about, value, unit: 1.0 }
+}
+
+/// A counter of seconds, of a number of nanoseconds.
+const fn seconds<T>(name: &'static str, about: &'static str, value: fn(&T) -> u64) -> Row<T> {
+    Row { name, kind: "counter", about, value, unit: NANOSECOND }
 }
 
 const fn gauge<T>(name: &'static str, about: &'static str, value: fn(&T) -> u64) -> Row<T> {
-    Row { name, kind: "gauge", about, value }
+    Row { name, kind: "gauge", about, value, unit: 1.0 }
 }
 
 /// Of models that read, or are asked for their vectors.
@@ -191,6 +221,12 @@ static ROWS: &[Row<Counters>] = &[
     gauge("ingle_kept_bytes", "Memory of them", |c| c.n_kept_bytes.load(Relaxed)),
     counter("ingle_evicted_total", "Blocks and states that made room for others", |c| {
         c.n_evicted.load(Relaxed)
+    }),
+    seconds("ingle_model_seconds_total", "Time of the model's steps, drafters' included", |c| {
+        c.model_ns.load(Relaxed)
+    }),
+    seconds("ingle_choosing_seconds_total", "Time in which tokens were chosen, written and told", |c| {
+        c.choosing_ns.load(Relaxed)
     }),
     counter("ingle_drafted_tokens_total", "Tokens guessed ahead", |c| guesses(c).total().n_drafted),
     counter("ingle_accepted_tokens_total", "Tokens guessed ahead that were chosen", |c| {

@@ -79,6 +79,7 @@ pub fn serve(
             origins: options.allow_origins,
         };
         let router = router(app.clone(), Arc::new(checks));
+        let http_ns = app.http_ns.clone();
         let deadline = async {
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
@@ -92,7 +93,7 @@ pub fn serve(
         };
         ready(address);
         tokio::select! {
-            () = listen(listener, router, limits, phase) => {}
+            () = listen(listener, router, limits, phase, http_ns) => {}
             () = deadline => {}
         }
         Ok(())

@@ -178,12 +178,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         let name = matches.get_one::<String>("model").expect("clap asks for it");
         let n_reps = matches.get_one::<u32>("repetitions").copied().expect("it has a default");
         let rows = ahead::measure(matches, env, name, &threads, (one("depth", 0), one("gen", 128)), n_reps)?;
-        if json {
-            print_json(&rows)?
-        } else {
-            ahead::print(&rows)?
-        }
-        return Ok(Exit::OK);
+        return if json { print_json(&rows) } else { ahead::print(&rows) }.map(|()| Exit::OK);
     }
     let tests = tests(matches)?;
     let rows = measure_all(matches, env, &threads, &tests)?;

@@ -160,7 +160,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let kv_dir = text(matches, "kv-cache-dir");
     let kv_dir = kv_dir.map(|dir| KvDir { path: Path::new(dir), bytes_max: kv_mib << 20, report });
     let queue_max = WAITING_PER_LANE * n_lanes;
-    let engine = EngineOptions { session, n_lanes, queue_max, prefix_bytes, kv_dir };
+    let clock = guessing::clock();
+    let engine = EngineOptions { session, n_lanes, queue_max, prefix_bytes, kv_dir, clock: Some(&clock) };
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let pool = Arc::new(Pool::new(env.n_threads()));
     let mut serving = Vec::new();

@@ -261,7 +261,9 @@ impl Lane {
         // A guess beside the chain left nothing in the cache.
         let n_kept = self.tokens.len() - usize::from(*row > drafts.chain().len());
         self.kv.truncate(n_kept);
-        (drafts.clear(), feed.clear(), branches.clear());
+        drafts.clear();
+        feed.clear();
+        branches.clear();
         *row = 0;
         let next = next.take().unwrap_or(Ok(Next::End(Finish::Cancelled)))?;
         let work = self.at_work.as_mut().expect("a lane at work");

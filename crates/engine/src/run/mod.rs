@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::clock::Clock;
 use crate::constrain::Constraint;
 use crate::error::{Error, Result};
 use crate::generate::{Event, Outcome, Overflow};
@@ -45,6 +46,8 @@ pub struct EngineOptions<'a> {
     pub prefix_bytes: Option<u64>,
     /// Where what lanes have been through is kept in files, for the next run.
     pub kv_dir: Option<KvDir<'a>>,
+    /// What tells the counters how long things take; without it they don't say.
+    pub clock: Option<&'a Clock>,
 }
 
 /// What to answer, how, and to whom.
@@ -129,6 +132,10 @@ pub struct Counters {
     pub n_kept_bytes: AtomicU64,
     /// Blocks and states that had to make room for others.
     pub n_evicted: AtomicU64,
+    /// Nanoseconds of the model's steps, those of drafters included.
+    pub model_ns: AtomicU64,
+    /// Nanoseconds in which tokens were chosen, turned into text and told.
+    pub choosing_ns: AtomicU64,
     /// What was guessed, and what came of it.
     pub guesses: Mutex<Tally>,
     /// Bytes that drafters hold.

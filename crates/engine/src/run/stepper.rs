@@ -1,7 +1,7 @@
 //! What the engine's thread does: brings jobs into lanes, steps the lanes together, keeps what they have been through.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::lane::{AtWork, Lane, end, fail};
 use super::prefixes::Prefixes;
 use super::{Counters, EngineOptions, Job, Shared};
 use crate::answer::{Answer, Choice};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::generate::{Finish, Outcome, fit_prompt};
 use crate::kv_dir::{Folder, fingerprint};
@@ -45,6 +46,7 @@ pub(super) struct Stepper {
     pending: Vec<usize>,
     plan: Vec<usize>,
     speculator: Option<Speculator>,
+    clock: Option<Clock>,
 }
 
 impl Stepper {
@@ -105,6 +107,7 @@ impl Stepper {
             pending: Vec::with_capacity(n_lanes),
             plan: Vec::with_capacity(n_lanes),
             speculator,
+            clock: options.clock.cloned(),
             loaded,
         })
     }
@@ -304,6 +307,7 @@ impl Stepper {
         // Beside prompts, a step has enough to do.
         let guesses = n_done == stepping.len() && stepping.iter().all(|(lane, _)| !lane.is_at_prompt());
         let mut speculator = self.speculator.as_mut().filter(|_| guesses);
+        let mut watch = Watch::new(self.clock.as_ref());
         if let Some(speculator) = &mut speculator {
             guess(speculator, loaded, &mut stepping, n_sure, scratch.tokens_max());
         }
@@ -334,17 +338,20 @@ impl Stepper {
         }
         Self::keep(&mut stepping, &mut self.prefixes, counters);
         let n_before: usize = stepping.iter().map(|(lane, _)| lane.n_generated()).sum();
+        watch.lap(&counters.model_ns);
         let choosing = &mut stepping[..n_done];
         let n_rows: usize = choosing.iter().map(|(lane, _)| lane.n_rows()).sum();
         let mut place = (0, 0);
         for first in (0..n_rows).step_by(LOGITS_ROWS_MAX) {
             let rows = first..n_rows.min(first + LOGITS_ROWS_MAX);
             let logits = loaded.model.logits(&loaded.runtime(&[]), rows, scratch);
+            watch.lap(&counters.model_ns);
             for row in logits.chunks_exact_mut(loaded.model.config.vocab) {
                 let lane = &mut choosing[place.0].0;
                 lane.choose(place.1, row);
                 place = if place.1 + 1 < lane.n_rows() { (place.0, place.1 + 1) } else { (place.0 + 1, 0) };
             }
+            watch.lap(&counters.choosing_ns);
         }
         if let Some(speculator) = &mut speculator {
             choosing.iter().for_each(|(lane, _)| lane.judge(speculator));
@@ -368,6 +375,27 @@ impl Stepper {
                 Err(e) => fail(lane, &self.shared, e),
             }
             counters.n_generated.fetch_add(lane.tokens.len().saturating_sub(n_before) as u64, Relaxed);
+        }
+        watch.lap(&counters.choosing_ns);
+    }
+}
+
+/// Tells counters what passed since they were told last.
+struct Watch<'a> {
+    clock: Option<&'a Clock>,
+    last: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn new(clock: Option<&'a Clock>) -> Self {
+        Self { clock, last: clock.map_or(Duration::ZERO, Clock::now) }
+    }
+
+    fn lap(&mut self, to: &AtomicU64) {
+        if let Some(clock) = self.clock {
+            let now = clock.now();
+            to.fetch_add((now - self.last).as_nanos() as u64, Relaxed);
+            self.last = now;
         }
     }
 }

@@ -80,7 +80,11 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("ingle-experience-{}", std::process::id()));
         let path = folder.join("deeper").join("model.txt");
         let names = ["lookup".to_owned(), "exit:2".to_owned()];
-        let new = || State { sources: vec![Source::free(), Source::costing(0.3)], ..State::default() };
+        let new = || {
+            let mut state = State::default();
+            state.sources.extend([Source::free(), Source::costing(0.3)]);
+            state
+        };
         let mut state = new();
         state.costs.measured(1, 100.0);
         state.costs.measured(4, 130.0);

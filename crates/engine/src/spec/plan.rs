@@ -330,9 +330,9 @@ fn consider(
         let Some((i, chance, is_chain)) = next.filter(|(_, chance, _)| *chance > 0.0) else { break };
         let lane = &mut draft.lanes[i];
         if is_chain {
-            lane.n += 1
+            lane.n += 1;
         } else {
-            lane.n_others += 1
+            lane.n_others += 1;
         }
         draft.n_rows += 1;
         draft.n_tokens += chance;

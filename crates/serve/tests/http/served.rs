@@ -39,7 +39,7 @@ impl Server {
         let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
         let engine = Engine::new(
             loaded,
-            &EngineOptions { session, n_lanes, queue_max, prefix_bytes: None, kv_dir: None },
+            &EngineOptions { session, n_lanes, queue_max, prefix_bytes: None, kv_dir: None, clock: None },
         )
         .unwrap();
         let options = Options {

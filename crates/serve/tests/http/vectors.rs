@@ -143,7 +143,7 @@ fn writer(name: &str, file: ModelFile, pool: &Arc<Pool>) -> Serving {
     let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
     let engine = Engine::new(
         loaded,
-        &EngineOptions { session, n_lanes: 2, queue_max: 8, prefix_bytes: None, kv_dir: None },
+        &EngineOptions { session, n_lanes: 2, queue_max: 8, prefix_bytes: None, kv_dir: None, clock: None },
     )
     .unwrap();
     Serving { model: Model::Writer(engine), name: name.to_owned() }
