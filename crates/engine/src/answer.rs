@@ -204,15 +204,15 @@ pub struct Rehearsal<'a> {
 }
 
 impl Rehearsal<'_> {
-    /// What the answer would choose by `row` `(vocab)`, whose contents are lost, and the most probable token beside it; `None` where it
-    /// would end, or can't go on.
-    pub fn guess(&mut self, row: &mut [f32]) -> Option<(u32, Option<u32>)> {
+    /// What the answer would choose by `row` `(vocab)`, whose contents are lost, and if `other` the most probable token beside it; `None`
+    /// where it would end, or can't go on.
+    pub fn guess(&mut self, row: &mut [f32], other: bool) -> Option<(u32, Option<u32>)> {
         let Answer { sampler, constraint, loaded, .. } = &mut *self.answer;
         let tokenizer = loaded.tokenizer().ok()?;
         if let Some(constraint) = constraint {
             constraint.mask(row).ok()?;
         }
-        let (id, other) = sampler.guess(row).ok()?;
+        let (id, other) = sampler.guess(row, other).ok()?;
         if tokenizer.is_eog(id) {
             return None;
         }

@@ -123,6 +123,7 @@ fn a_prompt_is_not_computed_again_after_a_restart() {
             queue_max: 1,
             prefix_bytes: None,
             kv_dir: Some(temporary.dir(1 << 30)),
+            clock: None,
         };
         let third = Engine::new(loaded.clone(), &options).unwrap();
         assert_eq!(ask(&third, &prompt).1.n_reused, 0, "{name}");

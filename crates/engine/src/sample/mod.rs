@@ -206,13 +206,16 @@ impl Sampler {
         Ok(id)
     }
 
-    /// What would be chosen from `logits` `(n_vocab)`, whose contents are lost, and the most probable of the others. Takes the random
-    /// numbers that a choice takes, and learns nothing.
+    /// What would be chosen from `logits` `(n_vocab)`, whose contents are lost, and if `other` the most probable of the others. Takes the
+    /// random numbers that a choice takes, and learns nothing.
     ///
     /// # Errors
     /// As [`Self::sample`].
-    pub fn guess(&mut self, logits: &mut [f32]) -> Result<(u32, Option<u32>), SampleError> {
+    pub fn guess(&mut self, logits: &mut [f32], other: bool) -> Result<(u32, Option<u32>), SampleError> {
         let (id, _, mut left) = self.choose(logits)?;
+        if !other {
+            return Ok((id, None));
+        }
         left.adjust(id, |_| f32::NEG_INFINITY);
         Ok((id, left.best().ok().map(|other| other.id)))
     }

@@ -71,12 +71,12 @@ pub(super) fn play(
             let logits = model.logits(run, rows.clone(), scratch);
             for (player, row) in players[rows].iter_mut().zip(logits.chunks_exact_mut(model.config.vocab)) {
                 let Player { feed, rehearsal, drafts, n, n_others, .. } = player;
-                let Some((id, other)) = rehearsal.guess(words.row(row)) else {
+                let place = drafts.chain().len();
+                let Some((id, other)) = rehearsal.guess(words.row(row), place < *n_others) else {
                     *n = 0;
                     continue;
                 };
-                let place = drafts.chain().len();
-                if let Some(other) = other.filter(|_| place < *n_others) {
+                if let Some(other) = other {
                     drafts.push_other(place, other);
                 }
                 drafts.push(id);

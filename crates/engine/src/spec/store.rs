@@ -2,7 +2,7 @@
 //!
 //! It exists only where somebody asked for it, never leaves the device, and takes at most as many bytes as it was given, in memory
 //! and on disk. The file is written beside its place and then renamed, for its owner alone. It is not the text, but who has it can
-//! make out what was said often: [`NgramStore::delete`] removes it.
+//! make out parts of what was said, and all of what was said often: [`NgramStore::delete`] removes it.
 //!
 //! A file that is not one of this vocabulary, whole and as it was written, is refused, and stays where it is.
 
