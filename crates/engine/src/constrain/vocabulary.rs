@@ -116,13 +116,14 @@ impl Vocabulary {
         };
         self.build(
             TopLevelGrammar::from_lark(grammar),
-            Holds { json: format.quotes, calls: true },
+            Holds { json: format.quotes, calls: true, bounds: false },
             "calls",
         )
     }
 
     fn build(self: &Arc<Self>, grammar: TopLevelGrammar, holds: Holds, name: &str) -> Result<Constraint> {
         let refused = |e: &dyn fmt::Display| Error::Constraint(format!("{name}: {}", one_line(e)));
+        let holds = Holds { bounds: holds.json && schema::has_bounds(&grammar), ..holds };
         let parser = self.factory.create_parser(grammar).map_err(|e| refused(&e))?;
         Constraint::new(parser, self.clone(), holds).map_err(|e| refused(&e))
     }

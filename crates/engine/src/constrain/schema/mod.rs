@@ -76,6 +76,14 @@ pub fn rewrite(schema: &Json) -> Result<Json> {
     }))
 }
 
+/// Whether schemas in `grammar`, in the form that is held, may have bounds that a number must not reach.
+pub fn has_bounds(grammar: &TopLevelGrammar) -> bool {
+    grammar.grammars.iter().any(|grammar| {
+        let schema = grammar.json_schema.as_ref().map(Json::to_string);
+        schema.iter().chain(&grammar.lark_grammar).any(|text| text.contains("\"exclusiveM"))
+    })
+}
+
 /// Whether a schema is asked for or its opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Polarity {
