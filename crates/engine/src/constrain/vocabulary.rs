@@ -20,6 +20,9 @@ use super::{Constraint, Grammar, Holds, schema};
 use crate::error::{Error, Result};
 use crate::output::{Calls, Demand, Format, Tool};
 
+/// Work that patterns may take for one mask; behind that an answer ends with an error.
+const MASK_FUEL: u64 = 1_000_000;
+
 /// Stands before the name of a token that is structure; no UTF-8 text has it.
 pub(super) const STRUCTURE: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
 
@@ -64,7 +67,7 @@ impl Vocabulary {
             .map_err(|e| Error::Constraint(format!("the model's vocabulary: {e}")))?;
         factory.quiet();
         *factory.limits_mut() =
-            ParserLimits { verbose_errors: false, ..ParserLimits::default() };
+            ParserLimits { verbose_errors: false, step_lexer_fuel: MASK_FUEL, ..ParserLimits::default() };
         Ok(Self { factory, ending, numerals: Numerals::read(&words), openers: Openers::default() })
     }
 
@@ -190,9 +193,25 @@ fn drop_bytes_that_are_tokens(tokenizer: &Tokenizer, words: &mut [Vec<u8>]) {
     }
 }
 
+/// What the library under us says of its limits, and what that means to who wrote the grammar.
+const LIMITS: [(&str, &str); 6] = [
+    (
+        "Unable to determine if regex is empty",
+        "pattern, format, minLength and maxLength of one text are too complex together",
+    ),
+    ("fuel exhausted when checking relevance", "a pattern, format or multipleOf is too complex"),
+    ("initial lexer configuration", "its patterns and numbers are too many or too complex"),
+    ("too many expressions constructed", "its patterns are too complex together at this place"),
+    ("circular references with sibling keys", "$ref leads in a circle to a place with something beside it"),
+    ("schema too large", "$ref, allOf, anyOf and oneOf make it too large"),
+];
+
 /// What an error says, without the text it quotes and the state that follows.
 pub(super) fn one_line(e: &dyn fmt::Display) -> String {
     let text = e.to_string();
+    if let Some((_, meaning)) = LIMITS.iter().find(|(said, _)| text.contains(said)) {
+        return (*meaning).to_owned();
+    }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('<'));
     let first = lines.next().unwrap_or_default();
     // Patterns are quoted with a mark under the place; the reason comes last.
