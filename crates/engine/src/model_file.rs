@@ -232,13 +232,14 @@ impl Loaded {
         self.vocabulary()?.compile_calls(format, tools, calls, template, or)
     }
 
-    /// Makes what constraints need of the vocabulary, so that the first of them does not wait for it: some hundred
-    /// milliseconds on one thread for 150,000 tokens. Whoever comes meanwhile waits for the same.
+    /// Makes what constraints need of the vocabulary, and of the way the model writes thoughts, so that the first of them does not
+    /// wait for it: some hundred milliseconds on one thread for 150,000 tokens. Whoever comes meanwhile waits for the same.
     ///
     /// # Errors
-    /// Those of [`Self::tokenizer`] and of [`Vocabulary::new`].
+    /// Those of [`Self::tokenizer`], [`Self::format`] and of [`Vocabulary::new`].
     pub fn prepare_constraints(&self) -> Result<()> {
-        self.vocabulary().map(|_| ())
+        let format = self.format()?;
+        self.vocabulary().map(|vocabulary| vocabulary.prepare_thoughts(format))
     }
 
     fn vocabulary(&self) -> Result<&Arc<Vocabulary>> {

@@ -208,6 +208,26 @@ fn what_was_taken_back_leaves_no_trace() {
     }
 }
 
+#[test]
+fn thoughts_that_begin_alike_end_each_in_their_way() {
+    static SHORT: Reasoning = Reasoning { open: "<think>", close: "." };
+    let long = &hermes().reasoning[0];
+    assert_eq!(long.open, SHORT.open);
+    let bench = Bench::new(&["</think>"], &[]);
+    let form = bench.compile(&Grammar::JsonObject);
+    // Twice, as what a vocabulary was looked through for is kept.
+    for _ in 0..2 {
+        for (reasoning, close, other) in [(long, "</think>", "."), (&SHORT, ".", "</think>")] {
+            let mut constraint = form.clone().after_thoughts(hermes(), Some(reasoning));
+            bench.write(&mut constraint, &["a", other]);
+            assert!(constraint.is_thinking(), "{other:?}");
+            bench.write(&mut constraint, &[close]);
+            assert!(!constraint.is_thinking(), "{close:?}");
+            bench.check(&mut constraint, &["{", "\n"], &["a", other]);
+        }
+    }
+}
+
 /// Thoughts that the demo model ends soon: with a sentence.
 static SENTENCE: Reasoning = Reasoning { open: "(", close: "." };
 

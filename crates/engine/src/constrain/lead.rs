@@ -5,8 +5,10 @@
 //! where the prompt did not open any: the answer begins with what opens them, or with its form. While what is written may still
 //! become either, both are followed. An opening in plain words ("Here is my thought process:") is not taken: an answer that
 //! begins so may be no more than that, and must have its form.
+//!
+//! Which tokens take part is looked for in the whole vocabulary, once for each way to open thoughts: [`Openers`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::vocabulary::{STRUCTURE, Vocabulary};
 use crate::output::{Format, Reasoning};
@@ -19,7 +21,7 @@ const SPACE_BYTES_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Lead {
     begins: Begins,
-    openers: Arc<[Opener]>,
+    openers: Arc<[Arc<Opener>]>,
     place: Place,
     /// All tokens until the form was known to have begun.
     ids: Vec<u32>,
@@ -34,10 +36,15 @@ enum Begins {
     Inside(usize),
 }
 
+/// The ways to open thoughts that a vocabulary was looked through for. There are no more than formats have.
+#[derive(Debug, Default)]
+pub(super) struct Openers(Mutex<Vec<Arc<Opener>>>);
+
 /// How thoughts may begin and end, and the tokens that take part.
 #[derive(Debug)]
 struct Opener {
     open: &'static str,
+    closing: &'static str,
     close: Pattern,
     /// Tokens that may write a part of `open`.
     opening: Vec<u32>,
@@ -75,23 +82,20 @@ impl Lead {
     pub fn new(vocabulary: &Vocabulary, format: &Format, inside: Option<&'static Reasoning>) -> Option<Self> {
         let (openers, begins) = match (format.before_text, inside) {
             // Whatever is thought, the text has a beginning of its own.
-            (Some(before), _) => {
-                let mut opener = Opener::new(vocabulary, "", before);
-                opener.spaces.clear();
-                (vec![opener], Begins::Inside(0))
-            }
+            (Some(before), _) => (vec![vocabulary.openers().get(vocabulary, "", before)], Begins::Inside(0)),
             (None, Some(inside)) => {
-                (vec![Opener::new(vocabulary, inside.open, inside.close)], Begins::Inside(0))
+                (vec![vocabulary.openers().get(vocabulary, inside.open, inside.close)], Begins::Inside(0))
             }
             (None, None) => {
                 let marked = format.reasoning.iter().filter(|r| !r.open.starts_with(char::is_alphabetic));
-                (marked.map(|r| Opener::new(vocabulary, r.open, r.close)).collect(), Begins::Open)
+                let openers = marked.map(|r| vocabulary.openers().get(vocabulary, r.open, r.close));
+                (openers.collect::<Vec<_>>(), Begins::Open)
             }
         };
         if openers.is_empty() {
             return None;
         }
-        let openers: Arc<[Opener]> = openers.into();
+        let openers: Arc<[Arc<Opener>]> = openers.into();
         let place = Place::beginning(begins, &openers);
         Some(Self { begins, openers, place, ids: Vec::new() })
     }
@@ -155,7 +159,7 @@ impl Lead {
         match &mut self.place {
             Place::Opening(written) => {
                 written.extend_from_slice(bytes);
-                let opened = |opener: &Opener| written.starts_with(opener.open.as_bytes());
+                let opened = |opener: &Arc<Opener>| written.starts_with(opener.open.as_bytes());
                 if let Some(i) = self.openers.iter().position(opened) {
                     let opener = &self.openers[i];
                     let mut close = opener.close.clone();
@@ -189,7 +193,7 @@ impl Lead {
 }
 
 impl Place {
-    fn beginning(begins: Begins, openers: &[Opener]) -> Self {
+    fn beginning(begins: Begins, openers: &[Arc<Opener>]) -> Self {
         match begins {
             Begins::Open => Self::Opening(Vec::new()),
             Begins::Inside(i) => Self::Thinking(i, openers[i].close.clone()),
@@ -197,18 +201,32 @@ impl Place {
     }
 }
 
+impl Openers {
+    /// The opener of these texts. Who asks for one while it is made waits for it.
+    fn get(&self, vocabulary: &Vocabulary, open: &'static str, closing: &'static str) -> Arc<Opener> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opener) = known.iter().find(|opener| opener.open == open && opener.closing == closing) {
+            return opener.clone();
+        }
+        let opener = Arc::new(Opener::new(vocabulary, open, closing));
+        known.push(opener.clone());
+        opener
+    }
+}
+
 impl Opener {
-    fn new(vocabulary: &Vocabulary, open: &'static str, close: &str) -> Self {
+    fn new(vocabulary: &Vocabulary, open: &'static str, closing: &'static str) -> Self {
         let (mut opening, mut straddling, mut spaces) = (Vec::new(), Vec::new(), Vec::new());
         for id in 0..vocabulary.n_vocab() as u32 {
             let bytes = text_or_name(vocabulary, id);
             if writes_part(bytes, open.as_bytes()) {
                 opening.push(id);
             }
-            if ends_and_goes_on(bytes, close.as_bytes()) {
+            if ends_and_goes_on(bytes, closing.as_bytes()) {
                 straddling.push(id);
             }
-            if !bytes.is_empty() && is_space(bytes) {
+            // Without an opening these are no thoughts, but what stands before every text: the text begins right behind.
+            if !open.is_empty() && !bytes.is_empty() && is_space(bytes) {
                 spaces.push(id);
             }
         }
@@ -217,7 +235,7 @@ impl Opener {
         if opening.iter().any(|&id| text_or_name(vocabulary, id) == open.as_bytes()) {
             opening.retain(whole);
         }
-        Self { open, close: Pattern::new(close), opening, straddling, spaces }
+        Self { open, closing, close: Pattern::new(closing), opening, straddling, spaces }
     }
 }
 

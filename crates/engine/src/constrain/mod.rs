@@ -87,7 +87,7 @@ impl Grammar {
     }
 
     fn holds(&self) -> Holds {
-        Holds { json: matches!(self, Self::JsonObject | Self::JsonSchema(_)), calls: false }
+        Holds { json: matches!(self, Self::JsonObject | Self::JsonSchema(_)), calls: false, bounds: false }
     }
 
     /// What errors call it.
@@ -113,6 +113,8 @@ struct Holds {
     json: bool,
     /// Calls, with all that a format writes before them.
     calls: bool,
+    /// Bounds that numbers must not reach.
+    bounds: bool,
 }
 
 /// A regular expression for exactly these texts.

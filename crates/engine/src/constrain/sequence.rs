@@ -59,7 +59,7 @@ impl Constraint {
             }
             reason => reason,
         })?;
-        let numbers = holds.json.then(Numbers::new);
+        let numbers = holds.json.then(|| Numbers::new(holds.bounds));
         let (n_matched, n_form) = (0, 0);
         Ok(Self {
             vocabulary,
@@ -163,7 +163,7 @@ impl Constraint {
             return Ok(());
         }
         self.matcher.rollback(std::mem::take(&mut self.n_matched)).map_err(|e| failed(&e))?;
-        self.numbers = self.numbers.take().map(|_| Numbers::new());
+        self.numbers.iter_mut().for_each(Numbers::reset);
         self.matches = true;
         Ok(())
     }

@@ -14,10 +14,14 @@ use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
 
+use super::lead::{Lead, Openers};
 use super::number::Numerals;
 use super::{Constraint, Grammar, Holds, schema};
 use crate::error::{Error, Result};
 use crate::output::{Calls, Demand, Format, Tool};
+
+/// Work that patterns may take for one mask; behind that an answer ends with an error.
+const MASK_FUEL: u64 = 1_000_000;
 
 /// Stands before the name of a token that is structure; no UTF-8 text has it.
 pub(super) const STRUCTURE: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
@@ -28,6 +32,7 @@ pub struct Vocabulary {
     /// Ids that end an answer; none is fine.
     ending: Vec<u32>,
     numerals: Numerals,
+    openers: Openers,
 }
 
 impl fmt::Debug for Vocabulary {
@@ -61,8 +66,16 @@ impl Vocabulary {
         let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &slices)
             .map_err(|e| Error::Constraint(format!("the model's vocabulary: {e}")))?;
         factory.quiet();
-        *factory.limits_mut() = ParserLimits { verbose_errors: false, ..ParserLimits::default() };
-        Ok(Self { factory, ending, numerals: Numerals::read(&words) })
+        *factory.limits_mut() =
+            ParserLimits { verbose_errors: false, step_lexer_fuel: MASK_FUEL, ..ParserLimits::default() };
+        Ok(Self { factory, ending, numerals: Numerals::read(&words), openers: Openers::default() })
+    }
+
+    /// Looks for the tokens that thoughts of `format` begin and end with, so that no answer waits for it: some ten milliseconds
+    /// for 150,000 tokens, once for a format.
+    pub fn prepare_thoughts(&self, format: &Format) {
+        Lead::new(self, format, None);
+        format.reasoning.iter().for_each(|inside| drop(Lead::new(self, format, Some(inside))));
     }
 
     /// Compiles `grammar`: a constraint at the beginning of an answer.
@@ -104,11 +117,16 @@ impl Vocabulary {
                 format!("start: demanded | other\nother: %json {}\n{calls}", form.json_schema()?)
             }
         };
-        self.build(TopLevelGrammar::from_lark(grammar), Holds { json: format.quotes, calls: true }, "calls")
+        self.build(
+            TopLevelGrammar::from_lark(grammar),
+            Holds { json: format.quotes, calls: true, bounds: false },
+            "calls",
+        )
     }
 
     fn build(self: &Arc<Self>, grammar: TopLevelGrammar, holds: Holds, name: &str) -> Result<Constraint> {
         let refused = |e: &dyn fmt::Display| Error::Constraint(format!("{name}: {}", one_line(e)));
+        let holds = Holds { bounds: holds.json && schema::has_bounds(&grammar), ..holds };
         let parser = self.factory.create_parser(grammar).map_err(|e| refused(&e))?;
         Constraint::new(parser, self.clone(), holds).map_err(|e| refused(&e))
     }
@@ -131,6 +149,11 @@ impl Vocabulary {
     /// Tokens that can make a number too large.
     pub(super) fn numerals(&self) -> &Numerals {
         &self.numerals
+    }
+
+    /// How thoughts are known to begin and end in it.
+    pub(super) fn openers(&self) -> &Openers {
+        &self.openers
     }
 
     /// Ids that end an answer.
@@ -170,9 +193,25 @@ fn drop_bytes_that_are_tokens(tokenizer: &Tokenizer, words: &mut [Vec<u8>]) {
     }
 }
 
+/// What the library under us says of its limits, and what that means to who wrote the grammar.
+const LIMITS: [(&str, &str); 6] = [
+    (
+        "Unable to determine if regex is empty",
+        "pattern, format, minLength and maxLength of one text are too complex together",
+    ),
+    ("fuel exhausted when checking relevance", "a pattern, format or multipleOf is too complex"),
+    ("initial lexer configuration", "its patterns and numbers are too many or too complex"),
+    ("too many expressions constructed", "its patterns are too complex together at this place"),
+    ("circular references with sibling keys", "$ref leads in a circle to a place with something beside it"),
+    ("schema too large", "$ref, allOf, anyOf and oneOf make it too large"),
+];
+
 /// What an error says, without the text it quotes and the state that follows.
 pub(super) fn one_line(e: &dyn fmt::Display) -> String {
     let text = e.to_string();
+    if let Some((_, meaning)) = LIMITS.iter().find(|(said, _)| text.contains(said)) {
+        return (*meaning).to_owned();
+    }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('<'));
     let first = lines.next().unwrap_or_default();
     // Patterns are quoted with a mark under the place; the reason comes last.

@@ -1,22 +1,22 @@
 //! Whether two schemas have no value in common, as far as that is easy to see.
 //!
-//! By types, by listed values, and for objects by a property that one of them must have and that can't suit both: what
-//! tells most options of `oneOf` apart.
+//! By types, by listed values, by patterns, and for objects by a property that one of them must have and that can't suit both:
+//! what tells most options of `oneOf` apart.
 
 use serde_json::{Map, Value as Json};
 
-use super::Rewriter;
 use super::array::is_of_type;
 use super::positive::types;
 use super::refs::{Draft, Scope};
+use super::{Rewriter, format, pattern};
 
 /// References and options followed.
 const DEPTH_MAX: usize = 8;
-const ALL_TYPES: [&str; 6] = ["null", "boolean", "number", "string", "array", "object"];
+pub(super) const ALL_TYPES: [&str; 6] = ["null", "boolean", "number", "string", "array", "object"];
 
 impl Rewriter<'_> {
-    /// Whether no value suits both `a` and `b`; `false` when that is not known.
-    pub(super) fn apart(&self, a: &Json, b: &Json, scope: &Scope, depth: usize) -> bool {
+    /// Whether no value of these types suits both `a` and `b`; `false` when that is not known.
+    pub(super) fn apart(&self, a: &Json, b: &Json, names: &[&str], scope: &Scope, depth: usize) -> bool {
         if depth > DEPTH_MAX {
             return false;
         }
@@ -26,20 +26,21 @@ impl Rewriter<'_> {
         // What only points elsewhere is what is there.
         for (one, other) in [(a, b), (b, a)] {
             if let Some(reference) = one.get("$ref")
-                && let Ok((target, inside)) = self.document.resolve(reference, &scope.enter(one))
+                && let Ok((target, inside)) =
+                    self.document.resolve(reference, &self.document.enter(scope, one))
                 && inside.base == scope.base
-                && self.apart(target, other, scope, depth + 1)
+                && self.apart(target, other, names, scope, depth + 1)
             {
                 return true;
             }
             // All options are apart from the other, or one part of what must all hold is.
             for (keyword, every) in [("anyOf", true), ("oneOf", true), ("allOf", false)] {
-                let inside = &scope.enter(one);
+                let inside = &self.document.enter(scope, one);
                 if let Some(parts) = one.get(keyword).and_then(Json::as_array)
                     && inside.base == scope.base
                     && !hides_siblings(one, inside)
                 {
-                    let mut parts = parts.iter().map(|part| self.apart(part, other, scope, depth + 1));
+                    let mut parts = parts.iter().map(|part| self.apart(part, other, names, scope, depth + 1));
                     if if every { parts.all(|apart| apart) } else { parts.any(|apart| apart) } {
                         return true;
                     }
@@ -51,22 +52,24 @@ impl Rewriter<'_> {
             return false;
         }
         if let (Some(a_values), Some(b_values)) = (values(a), values(b)) {
-            return !a_values.iter().any(|value| b_values.iter().any(|other| same(value, other)));
+            let listed = a_values.iter().filter(|value| names.iter().any(|name| is_of_type(value, name)));
+            return !listed.into_iter().any(|value| b_values.iter().any(|other| same(value, other)));
         }
         for (one, other) in [(a, b), (b, a)] {
             if let Some(listed) = values(one)
-                && let Some(names) = other.get("type").and_then(|t| types(t).ok())
-                && listed.iter().all(|value| !names.iter().any(|name| is_of_type(value, name)))
+                && let Some(typed) = other.get("type").and_then(|t| types(t).ok())
+                && listed.iter().all(|value| !typed.iter().any(|name| is_of_type(value, name)))
             {
                 return true;
             }
         }
         let (a_types, b_types) = (type_names(a), type_names(b));
-        let common: Vec<&str> = a_types.into_iter().filter(|name| b_types.contains(name)).collect();
-        if common.is_empty() {
-            return true;
-        }
-        common == ["object"] && self.objects_apart(a, b, scope, depth)
+        let common = a_types.into_iter().filter(|name| b_types.contains(name) && names.contains(name));
+        common.into_iter().all(|name| match name {
+            "object" => self.objects_apart(a, b, scope, depth),
+            "string" => strings_apart(a, b),
+            _ => false,
+        })
     }
 
     fn objects_apart(
@@ -88,11 +91,21 @@ impl Rewriter<'_> {
             listed.cloned().or_else(|| closed.then(|| forbidden.clone()))
         };
         required(a).iter().chain(&required(b)).any(|name| match (property(a, name), property(b, name)) {
-            (Some(in_a), Some(in_b)) => self.apart(&in_a, &in_b, scope, depth + 1),
+            (Some(in_a), Some(in_b)) => self.apart(&in_a, &in_b, &ALL_TYPES, scope, depth + 1),
             (Some(only), None) | (None, Some(only)) => only == forbidden,
             (None, None) => false,
         })
     }
+}
+
+/// Whether a text would have to have two patterns that no text has.
+fn strings_apart(a: &Map<String, Json>, b: &Map<String, Json>) -> bool {
+    let patterns = |fields: &Map<String, Json>| -> Vec<String> {
+        let text = |keyword: &str| fields.get(keyword).and_then(Json::as_str);
+        let pattern = text("pattern").and_then(|pattern| pattern::translate(pattern).ok());
+        pattern.into_iter().chain(text("format").and_then(format::lookup)).collect()
+    };
+    patterns(a).iter().any(|one| patterns(b).iter().any(|other| pattern::apart(one, other)))
 }
 
 /// In old drafts, nothing beside a reference counts.
@@ -110,7 +123,7 @@ fn values(fields: &Map<String, Json>) -> Option<Vec<&Json>> {
 }
 
 /// Numbers are equal when their values are.
-fn same(a: &Json, b: &Json) -> bool {
+pub(super) fn same(a: &Json, b: &Json) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,
         // Numbers within others may be written in two ways.

@@ -15,8 +15,9 @@ const fn format(name: &'static str, pattern: &'static str) -> Format {
     Format { name, pattern }
 }
 
-/// Years, months and days that exist; `DATE` and `TIME` stand for these in other patterns.
-const DATE: &str = "(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)";
+/// Years from 1, months and days that exist; `DATE` and `TIME` stand for these in other patterns.
+const DATE: &str = "(?:YEAR-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29)";
+const YEAR: &str = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])";
 const TIME: &str = "(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9})?(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9]))";
 const LABEL: &str = "(?:[a-zA-Z0-9](?:[a-zA-Z0-9]{0,30}(?:-[a-zA-Z0-9]{1,30})?)?)";
 const BYTE: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
@@ -69,6 +70,7 @@ pub(super) fn lookup(name: &str) -> Option<String> {
         ("URI", uri),
         ("CLOCK", clock),
         ("DATE", DATE),
+        ("YEAR", YEAR),
         ("TIME", TIME),
         ("LABEL", LABEL),
         ("BYTE", BYTE),

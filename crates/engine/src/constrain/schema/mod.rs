@@ -12,16 +12,19 @@
 //!
 //! What is narrower than the standard: properties come in the order of the schema; strings are written without `\u`
 //! escapes; formats are held, though most drafts call them notes; integers are written without fraction or exponent;
-//! bounds end at 2^53; unique items only where there is a known set of them.
+//! bounds end at 2^53; unique items only where there is a known set of them; what an array must contain comes early.
 
 mod apart;
 mod array;
+mod contains;
+mod evaluated;
 mod format;
 mod negative;
 mod object;
 mod pattern;
 mod positive;
 mod refs;
+mod unique;
 
 use std::collections::HashMap;
 
@@ -29,7 +32,7 @@ use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::{Error, Result};
-use refs::{Document, Scope};
+use refs::{Document, Dynamic, Scope};
 
 /// Schemas looked at while one is rewritten.
 const STEPS_MAX: usize = 50_000;
@@ -55,6 +58,8 @@ pub fn rewrite(schema: &Json) -> Result<Json> {
         document: &document,
         names: HashMap::new(),
         open: Vec::new(),
+        written_out: Vec::new(),
+        multiples: None,
         hints: Vec::new(),
         steps: 0,
         depth: 0,
@@ -76,6 +81,14 @@ pub fn rewrite(schema: &Json) -> Result<Json> {
     }))
 }
 
+/// Whether schemas in `grammar`, in the form that is held, may have bounds that a number must not reach.
+pub fn has_bounds(grammar: &TopLevelGrammar) -> bool {
+    grammar.grammars.iter().any(|grammar| {
+        let schema = grammar.json_schema.as_ref().map(Json::to_string);
+        schema.iter().chain(&grammar.lark_grammar).any(|text| text.contains("\"exclusiveM"))
+    })
+}
+
 /// Whether a schema is asked for or its opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Polarity {
@@ -93,9 +106,13 @@ struct Target<'a> {
 
 struct Rewriter<'a> {
     document: &'a Document<'a>,
-    /// The names of targets, by where they lie.
-    names: HashMap<(*const Json, Polarity), String>,
+    /// The names of targets, by where they lie and how they were reached.
+    names: HashMap<(*const Json, Polarity, Dynamic), String>,
     open: Vec<Target<'a>>,
+    /// Targets that are being written out in place.
+    written_out: Vec<(*const Json, Dynamic)>,
+    /// What is a multiple of every `multipleOf`, as any two may ask it of the same number.
+    multiples: Option<positive::Decimal>,
     /// Names of properties that a sibling knows: one of them tells that an object has others than it should.
     hints: Vec<String>,
     steps: usize,
@@ -103,16 +120,34 @@ struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    /// A reference to what `reference` names from `scope`.
-    fn reference(&mut self, reference: &Json, scope: &Scope, polarity: Polarity) -> Result<Json> {
-        let (schema, scope) = self.document.resolve(reference, scope)?;
+    /// A reference to what `reference`, which stands at `keyword`, names from `scope`.
+    fn reference(
+        &mut self,
+        keyword: &str,
+        reference: &Json,
+        scope: &Scope,
+        polarity: Polarity,
+    ) -> Result<Json> {
+        let (schema, scope) = self.target(keyword, reference, scope)?;
+        if let Json::Bool(value) = schema {
+            return Ok(Json::Bool(*value == (polarity == Polarity::Positive)));
+        }
         let n = self.names.len();
-        let name = self.names.entry((std::ptr::from_ref(schema), polarity)).or_insert_with(|| {
+        let key = (std::ptr::from_ref(schema), polarity, scope.dynamic.clone());
+        let name = self.names.entry(key).or_insert_with(|| {
             let name = format!("d{n}");
             self.open.push(Target { name: name.clone(), schema, scope, polarity });
             name
         });
         Ok(json!({ "$ref": format!("#/$defs/{name}") }))
+    }
+
+    /// What `reference`, which stands at `keyword`, names from `scope`, and the scope that is in.
+    fn target(&self, keyword: &str, reference: &Json, scope: &Scope) -> Result<(&'a Json, Scope)> {
+        match keyword {
+            "$ref" => self.document.resolve(reference, scope),
+            _ => self.document.resolve_dynamic(keyword, reference, scope),
+        }
     }
 
     /// Counts a step down, and refuses what is too large or too deep.

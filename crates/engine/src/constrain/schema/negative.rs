@@ -22,10 +22,10 @@ impl Rewriter<'_> {
             }
             schema => object("a schema", schema)?,
         };
-        let scope = &outside.enter(schema);
+        let scope = &self.document.enter(outside, schema);
         let negated = match fields.get("$ref") {
             Some(reference) if scope.draft <= Draft::D7 => {
-                self.reference(reference, scope, Polarity::Negative)?
+                self.reference("$ref", reference, scope, Polarity::Negative)?
             }
             _ => {
                 let mut options = Vec::new();
@@ -78,6 +78,7 @@ impl Rewriter<'_> {
                 let names = strings("required", value)?;
                 any_of(names.iter().map(|name| lacks(name)).collect())
             }
+            "contains" => self.contains_fewer(value, fields, scope)?,
             "properties" => {
                 let mut options = Vec::new();
                 for (name, property) in object("properties", value)? {
@@ -117,7 +118,9 @@ impl Rewriter<'_> {
                 }
                 any_of(options)
             }
-            "$ref" => self.reference(value, scope, Polarity::Negative)?,
+            "$ref" | "$dynamicRef" | "$recursiveRef" => {
+                self.reference(keyword, value, scope, Polarity::Negative)?
+            }
             "allOf" => any_of(self.each(keyword, value, scope, Polarity::Negative)?),
             // No option of several is none of any kind.
             "anyOf" | "oneOf" => all_of(self.each(keyword, value, scope, Polarity::Negative)?),
@@ -135,6 +138,21 @@ impl Rewriter<'_> {
             }
             _ => Json::Bool(false),
         })
+    }
+
+    /// Arrays of which fewer items suit `contained` than are asked for: none, where that is one.
+    fn contains_fewer(
+        &mut self,
+        contained: &Json,
+        fields: &Map<String, Json>,
+        scope: &Scope,
+    ) -> Result<Json> {
+        let min = fields.get("minContains").filter(|_| scope.draft > Draft::D7);
+        if min.map_or(Ok(1), |min| count("minContains", min))? == 0 {
+            return Ok(Json::Bool(false));
+        }
+        let other = self.negative(contained, scope)?;
+        Ok(json!({ "type": "array", "items": other }))
     }
 
     /// An array with something wrong at one of the first places.
@@ -181,7 +199,7 @@ fn other_types(names: &[&str]) -> Json {
     }
 }
 
-/// Values other than these. Of numbers, arrays and objects none, where one of their kind is listed.
+/// Values other than these. Of arrays and objects none, where one of their kind is listed.
 fn other_values(values: &[Json]) -> Json {
     let mut listed: Vec<&str> = values.iter().map(type_of).collect();
     listed.dedup();
@@ -196,7 +214,23 @@ fn other_values(values: &[Json]) -> Json {
     {
         options.push(json!({ "const": !first }));
     }
+    options.extend(other_numbers(values.iter().filter(|value| value.is_number()).collect()));
     any_of(options)
+}
+
+/// Numbers between and beyond these; none where one of them is not exact.
+fn other_numbers(mut listed: Vec<&Json>) -> Vec<Json> {
+    let value = |n: &Json| n.as_f64().unwrap_or(f64::INFINITY);
+    listed.sort_by(|a, b| value(a).total_cmp(&value(b)));
+    if listed.is_empty() || listed.iter().any(|n| value(n).abs() > super::EXACT_MAX) {
+        return Vec::new();
+    }
+    let mut options = vec![json!({ "type": "number", "exclusiveMaximum": listed[0] })];
+    for pair in listed.windows(2).filter(|pair| value(pair[0]) < value(pair[1])) {
+        options.push(json!({ "type": "number", "exclusiveMinimum": pair[0], "exclusiveMaximum": pair[1] }));
+    }
+    options.push(json!({ "type": "number", "exclusiveMinimum": listed[listed.len() - 1] }));
+    options
 }
 
 pub(super) fn type_of(value: &Json) -> &'static str {

@@ -5,7 +5,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::negative::lacks;
 use super::refs::Scope;
-use super::{ALTERNATIVES_MAX, Rewriter, all_of, any_of, object, pattern, refused, string, strings};
+use super::{
+    ALTERNATIVES_MAX, Rewriter, all_of, any_of, is_anything, object, pattern, refused, string, strings,
+};
 use crate::error::Result;
 
 /// Work that matching a pattern with a name may take.
@@ -34,10 +36,13 @@ impl Rewriter<'_> {
                 patterned.insert(pattern::translate(name)?, property);
             }
         }
-        let mut others = match fields.get("additionalProperties") {
-            Some(others) => Some(self.positive(others, scope)?),
-            None => self.unevaluated(fields, scope, &mut named)?,
-        };
+        let others = fields.get("additionalProperties");
+        let mut others = others.map(|others| self.positive(others, scope)).transpose()?;
+        if others.is_none() {
+            // Where all others are free, a pattern for what is free too says nothing.
+            patterned.retain(|_, property| !is_anything(property));
+        }
+        overlap(&patterned)?;
         if let Some(names) = fields.get("propertyNames") {
             self.names(names, scope, &mut named, &mut patterned, &mut others)?;
         }
@@ -59,45 +64,6 @@ impl Rewriter<'_> {
         } else {
             Ok(None)
         }
-    }
-
-    /// `unevaluatedProperties`, where what evaluates them is seen at once.
-    fn unevaluated(
-        &mut self,
-        fields: &Map<String, Json>,
-        scope: &Scope,
-        named: &mut Map<String, Json>,
-    ) -> Result<Option<Json>> {
-        let Some(others) = fields.get("unevaluatedProperties") else { return Ok(None) };
-        if *others == Json::Bool(true) {
-            return Ok(None);
-        }
-        const HIDING: [&str; 9] = [
-            "$ref",
-            "$dynamicRef",
-            "$recursiveRef",
-            "anyOf",
-            "dependencies",
-            "dependentSchemas",
-            "if",
-            "not",
-            "oneOf",
-        ];
-        let can_not = || refused("unevaluatedProperties beside what may evaluate properties can't be held");
-        if HIDING.iter().any(|keyword| fields.contains_key(*keyword)) {
-            return Err(can_not());
-        }
-        for part in fields.get("allOf").and_then(Json::as_array).into_iter().flatten() {
-            let part = object("allOf", part)?;
-            let known = ["properties", "required", "type", "title", "description"];
-            if !part.keys().all(|keyword| known.contains(&keyword.as_str())) {
-                return Err(can_not());
-            }
-            for name in part.get("properties").and_then(Json::as_object).into_iter().flat_map(Map::keys) {
-                named.entry(name.clone()).or_insert(json!({}));
-            }
-        }
-        self.positive(others, scope).map(Some)
     }
 
     /// `propertyNames`: named properties that don't suit go, others are named by what is asked.
@@ -190,7 +156,7 @@ impl Rewriter<'_> {
                 Json::String(one) => json!({ "type": "object", "required": [one] }),
                 schema => self.positive(schema, scope)?,
             };
-            if super::is_anything(&holds) {
+            if is_anything(&holds) {
                 continue;
             }
             let other = json!({ "type": ["null", "boolean", "number", "string", "array"] });
@@ -325,6 +291,19 @@ fn subsets(n: usize, k: usize) -> Result<Vec<Vec<usize>>> {
         }
     }
     Ok(chosen)
+}
+
+/// Refuses patterns of names of which two may be found in the same name.
+fn overlap(patterned: &Map<String, Json>) -> Result<()> {
+    let patterns: Vec<&String> = patterned.keys().collect();
+    for (i, one) in patterns.iter().enumerate() {
+        if let Some(other) = patterns[i + 1..].iter().find(|other| !pattern::apart(one, other)) {
+            return Err(refused(format_args!(
+                "patternProperties: a name may have {one:?} and {other:?} in it, which can't be held"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `pattern`, in Rust's syntax, is found in `name`.

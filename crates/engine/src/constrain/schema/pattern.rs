@@ -8,6 +8,8 @@ use std::fmt::Write;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use llguidance::derivre::{RegexAst, RegexBuilder};
+
 use super::super::push_literal;
 use super::{is_unwritable, refused};
 use crate::error::Result;
@@ -16,6 +18,9 @@ const DIGITS: &str = "0-9";
 const WORD: &str = "0-9A-Za-z_";
 const SPACE: &str = "\\t\\n\\x0B\\x0C\\r \\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}\\x{FEFF}";
 const ANY: &str = "[\\x{0}-\\x{10FFFF}]";
+
+/// Work that finding out whether two patterns are apart may take.
+const APART_FUEL: u64 = 10_000;
 
 /// `pattern` in Rust's syntax.
 pub(super) fn translate(pattern: &str) -> Result<String> {
@@ -41,6 +46,15 @@ pub(super) fn translate(pattern: &str) -> Result<String> {
         }
     }
     Ok(out)
+}
+
+/// Whether no text has both patterns, in Rust's syntax, in it; `false` when that is not found out soon.
+pub(super) fn apart(one: &str, other: &str) -> bool {
+    let mut builder = RegexBuilder::new();
+    let mut search = |pattern: &str| builder.mk_regex_for_serach(pattern);
+    let (Ok(one), Ok(other)) = (search(one), search(other)) else { return false };
+    let both = builder.mk(&RegexAst::And(vec![RegexAst::ExprRef(one), RegexAst::ExprRef(other)]));
+    both.and_then(|both| builder.to_regex_limited(both, APART_FUEL)).is_ok_and(|mut both| both.always_empty())
 }
 
 /// The text that `pattern` allows, where it is just one.

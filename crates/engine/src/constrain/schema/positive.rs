@@ -2,12 +2,29 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::apart::ALL_TYPES;
 use super::refs::{Draft, Scope};
 use super::{
-    EXACT_MAX, Polarity, Rewriter, all_of, any_of, array, count, format, is_unwritable, malformed, object,
-    pattern, refused, string,
+    EXACT_MAX, Polarity, Rewriter, all_of, any_of, array, count, evaluated, format, is_anything,
+    is_unwritable, malformed, object, pattern, refused, string,
 };
 use crate::error::Result;
+
+/// What asks nothing of a value.
+const NOTES: [&str; 12] = [
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$dynamicAnchor",
+    "$id",
+    "$recursiveAnchor",
+    "$schema",
+    "default",
+    "definitions",
+    "description",
+    "examples",
+    "title",
+];
 
 impl Rewriter<'_> {
     /// `schema`, which stands in scope `outside`.
@@ -25,25 +42,47 @@ impl Rewriter<'_> {
         {
             return Err(refused(format_args!("$schema is {draft:?}, expected draft 4 or later")));
         }
-        let scope = &outside.enter(schema);
+        let scope = &self.document.enter(outside, schema);
+        let fields = &*evaluated::plain(fields);
         let rewritten = match fields.get("$ref") {
             Some(reference) if scope.draft <= Draft::D7 => {
-                self.reference(reference, scope, Polarity::Positive)?
+                self.reference("$ref", reference, scope, Polarity::Positive)?
             }
+            _ if evaluated::asks(fields) => self.evaluated(fields, scope)?,
             _ => {
-                // What is about values itself, then what applies other schemas.
-                let mut base = Map::new();
-                self.values(fields, &mut base)?;
-                self.array(fields, scope, &mut base)?;
-                let counted = self.object(fields, scope, &mut base)?;
-                let mut parts = vec![Json::Object(base)];
-                parts.extend(counted);
-                self.applied(fields, scope, &mut parts)?;
+                let mut parts = self.direct(fields, scope)?;
+                for (keyword, value) in fields {
+                    self.applied(keyword, value, fields, scope, &mut parts)?;
+                }
                 all_of(parts)
             }
         };
         self.leave();
         Ok(rewritten)
+    }
+
+    /// What `fields` ask of values themselves, and of what is in them.
+    pub(super) fn direct(&mut self, fields: &Map<String, Json>, scope: &Scope) -> Result<Vec<Json>> {
+        let (mut base, mut beside) = (Map::new(), Vec::new());
+        self.values(fields, &mut base)?;
+        self.array(fields, scope, &mut base, &mut beside)?;
+        beside.extend(self.object(fields, scope, &mut base)?);
+        beside.insert(0, Json::Object(base));
+        Ok(beside)
+    }
+
+    /// What `reference` names, written out where it stands with something beside it: the library under us follows no circles
+    /// through such a place. Within itself it is referred to.
+    fn in_place(&mut self, keyword: &str, reference: &Json, scope: &Scope) -> Result<Json> {
+        let (schema, inside) = self.target(keyword, reference, scope)?;
+        let place = (std::ptr::from_ref(schema), inside.dynamic.clone());
+        if self.written_out.contains(&place) {
+            return self.reference(keyword, reference, scope, Polarity::Positive);
+        }
+        self.written_out.push(place);
+        let rewritten = self.positive(schema, &inside);
+        self.written_out.pop();
+        rewritten
     }
 
     /// Each of several schemas.
@@ -75,11 +114,11 @@ impl Rewriter<'_> {
                     base.insert("type".into(), json!(types(value)?));
                 }
                 "const" => {
-                    check_exact(value)?;
+                    check_exact(keyword, value)?;
                     base.insert("const".into(), value.clone());
                 }
                 "enum" => {
-                    array("enum", value)?.iter().try_for_each(check_exact)?;
+                    array("enum", value)?.iter().try_for_each(|value| check_exact(keyword, value))?;
                     base.insert("enum".into(), value.clone());
                 }
                 "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
@@ -88,9 +127,7 @@ impl Rewriter<'_> {
                 "multipleOf" => {
                     let n = value.as_f64().filter(|n| *n > 0.0);
                     let n = n.ok_or_else(|| malformed(keyword, value, "a number above 0"))?;
-                    if n.fract() == 0.0 && n > 1e9 || n.fract() != 0.0 && n < 1e-9 {
-                        return Err(refused(format_args!("multipleOf {n} can't be held")));
-                    }
+                    self.multiples = Some(common_multiple(self.multiples, n)?);
                     base.insert(keyword.clone(), value.clone());
                 }
                 _ => {}
@@ -124,35 +161,40 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// What applies schemas to the same value.
-    fn applied(&mut self, fields: &Map<String, Json>, scope: &Scope, parts: &mut Vec<Json>) -> Result<()> {
-        for (keyword, value) in fields {
-            let part = match keyword.as_str() {
-                "$ref" => self.reference(value, scope, Polarity::Positive)?,
-                "$recursiveRef" | "$dynamicRef" => {
-                    if !self.document.is_static(keyword, string(keyword, value)?) {
-                        return Err(refused(format_args!("{keyword} between several anchors can't be held")));
-                    }
-                    self.reference(value, scope, Polarity::Positive)?
+    /// Adds to `parts` what `keyword` applies to the same value.
+    pub(super) fn applied(
+        &mut self,
+        keyword: &str,
+        value: &Json,
+        fields: &Map<String, Json>,
+        scope: &Scope,
+        parts: &mut Vec<Json>,
+    ) -> Result<()> {
+        parts.push(match keyword {
+            "$ref" | "$dynamicRef" | "$recursiveRef" => {
+                let is_alone = fields.keys().all(|other| other == keyword || NOTES.contains(&other.as_str()));
+                match is_alone {
+                    true => self.reference(keyword, value, scope, Polarity::Positive)?,
+                    false => self.in_place(keyword, value, scope)?,
                 }
-                "allOf" => all_of(self.each(keyword, value, scope, Polarity::Positive)?),
-                "anyOf" => any_of(self.each(keyword, value, scope, Polarity::Positive)?),
-                "oneOf" => self.one_of(value, scope)?,
-                "not" => match self.hinted(fields, value, scope)? {
-                    Json::Bool(false) => {
-                        return Err(refused("not: nothing but what it forbids can be told apart"));
-                    }
-                    negated => negated,
-                },
-                "if" => self.conditional(fields, scope)?,
-                "dependencies" | "dependentRequired" | "dependentSchemas" => {
-                    parts.extend(self.dependent(keyword, value, scope)?);
-                    continue;
+            }
+            "allOf" => all_of(self.each(keyword, value, scope, Polarity::Positive)?),
+            "anyOf" => any_of(self.each(keyword, value, scope, Polarity::Positive)?),
+            "oneOf" => self.one_of(value, scope)?,
+            "not" => match self.hinted(fields, value, scope)? {
+                // Everything is forbidden, or what is can't be told.
+                Json::Bool(false) if !is_anything(&self.positive(value, scope)?) => {
+                    return Err(refused("not: nothing but what it forbids can be told apart"));
                 }
-                _ => continue,
-            };
-            parts.push(part);
-        }
+                negated => negated,
+            },
+            "if" => self.conditional(fields, scope)?,
+            "dependencies" | "dependentRequired" | "dependentSchemas" => {
+                parts.extend(self.dependent(keyword, value, scope)?);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        });
         Ok(())
     }
 
@@ -184,23 +226,41 @@ impl Rewriter<'_> {
         negated
     }
 
-    /// Exactly one: each option without the others, where it can't be seen that they have nothing in common.
+    /// Exactly one: each option without the others.
     fn one_of(&mut self, value: &Json, scope: &Scope) -> Result<Json> {
         let options = array("oneOf", value)?;
         let mut rewritten = Vec::new();
         for (i, option) in options.iter().enumerate() {
             let mut parts = vec![self.positive(option, scope)?];
-            for (j, other) in options.iter().enumerate() {
-                if i != j && !self.apart(option, other, scope, 0) {
-                    parts.push(self.hinted(option.as_object().unwrap_or(&Map::new()), other, scope)?);
-                }
-            }
+            parts.extend(self.without_others(i, options, scope)?);
             rewritten.push(all_of(parts));
         }
         match any_of(rewritten) {
-            Json::Bool(false) => Err(refused("oneOf: its options can't be told apart")),
+            Json::Bool(false) if options.iter().any(|option| !option.is_boolean()) => {
+                Err(refused("oneOf: its options can't be told apart"))
+            }
             one => Ok(one),
         }
+    }
+
+    /// The opposites of all of the options but the one of index `i`, which holds, so that none is needed where the two have
+    /// nothing in common.
+    pub(super) fn without_others(&mut self, i: usize, options: &[Json], scope: &Scope) -> Result<Vec<Json>> {
+        let option = &options[i];
+        let empty = Map::new();
+        let mut parts = Vec::new();
+        for (_, other) in options.iter().enumerate().filter(|(j, _)| *j != i) {
+            if self.apart(option, other, &ALL_TYPES, scope, 0) {
+                continue;
+            }
+            let negated = self.hinted(option.as_object().unwrap_or(&empty), other, scope)?;
+            // They may have values of some types in common and none of others.
+            let is_apart = |name: &&str| self.apart(option, other, &[*name], scope, 0);
+            let others: Vec<&str> = ALL_TYPES.into_iter().filter(is_apart).collect();
+            let other = if others.is_empty() { Json::Bool(false) } else { json!({ "type": others }) };
+            parts.push(any_of(vec![other, negated]));
+        }
+        Ok(parts)
     }
 }
 
@@ -219,17 +279,52 @@ pub(super) fn types(value: &Json) -> Result<Vec<&str>> {
 }
 
 /// Constants that would not come out as they are written.
-fn check_exact(value: &Json) -> Result<()> {
+fn check_exact(keyword: &str, value: &Json) -> Result<()> {
     match value {
         Json::Number(n) if n.as_f64().is_none_or(|n| n.abs() > EXACT_MAX) => {
-            Err(refused(format_args!("the constant {n} is beyond 2^53, which many readers of JSON round")))
+            Err(refused(format_args!("{keyword}: {n} is beyond 2^53, which many readers of JSON round")))
         }
-        Json::Array(items) => items.iter().try_for_each(check_exact),
-        Json::Object(fields) => fields.values().try_for_each(check_exact),
+        Json::Array(items) => items.iter().try_for_each(|item| check_exact(keyword, item)),
+        Json::Object(fields) => fields.values().try_for_each(|value| check_exact(keyword, value)),
         Json::String(text) if text.contains(is_unwritable) => {
-            Err(refused(format_args!("the constant {text:?} has a control character, which can't be held")))
+            Err(refused(format_args!("{keyword}: {text:?} has a control character, which can't be held")))
         }
         _ => Ok(()),
+    }
+}
+
+/// A whole number, and by how many places its point moves to the left.
+pub(super) type Decimal = (u64, u32);
+
+/// What is a multiple of all that was met and of `n`: the library under us computes this, and remainders, in 32 bits.
+fn common_multiple(met: Option<Decimal>, n: f64) -> Result<Decimal> {
+    const MAX: u64 = u32::MAX as u64;
+    let can_not = || refused(format_args!("multipleOf {n} has too many digits to be held"));
+    let (mut whole, mut scale) = (n, 0);
+    while whole.fract() != 0.0 && scale < 9 {
+        whole *= 10.0;
+        scale += 1;
+    }
+    if whole.fract() != 0.0 || whole > MAX as f64 {
+        return Err(can_not());
+    }
+    let (coefficient, scale) = match met {
+        None => (whole as u64, scale),
+        Some((met, met_scale)) => {
+            let all = scale.max(met_scale);
+            let (a, b) = (met * 10u64.pow(all - met_scale), whole as u64 * 10u64.pow(all - scale));
+            let (mut gcd, mut rest) = (a, b);
+            while rest > 0 {
+                (gcd, rest) = (rest, gcd % rest);
+            }
+            let product = a.checked_mul(b).filter(|product| *product <= MAX).ok_or_else(can_not)?;
+            (product / gcd, all)
+        }
+    };
+    // A remainder with a digit behind it, and a digit at its place.
+    match coefficient * 10 + 9 * 10u64.pow(scale) <= MAX {
+        true => Ok((coefficient, scale)),
+        false => Err(can_not()),
     }
 }
 

@@ -1,8 +1,11 @@
-//! References between schemas of one document: `$ref` by pointer, by `$id`, by anchor.
+//! References between schemas of one document: `$ref` by pointer, by `$id`, by anchor, and dynamic ones.
+//!
+//! A dynamic reference means the anchor of its name in the outermost of the schemas with an identifier that lead to it. So a
+//! scope remembers for each name which that is, and the same schema reached on two ways may become two.
 //!
 //! Other documents are not fetched: a reference to one is refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 
@@ -27,18 +30,26 @@ pub(super) struct Scope {
     /// Without a fragment.
     pub base: String,
     pub draft: Draft,
+    /// For each dynamic anchor, the identifier of the outermost schema on the way here that has it.
+    pub dynamic: Dynamic,
 }
+
+/// Identifiers of schemas by names of anchors.
+pub(super) type Dynamic = BTreeMap<String, String>;
+
+/// The name under which `$recursiveAnchor` is kept; no anchor is called so.
+const RECURSIVE: &str = "#";
 
 impl Scope {
     /// The scope inside `schema`, which may have an identifier of its own.
-    pub fn enter(&self, schema: &Json) -> Self {
+    fn inside(&self, schema: &Json) -> Self {
         let draft = schema.get("$schema").and_then(Json::as_str).and_then(draft_of).unwrap_or(self.draft);
         let keyword = if draft == Draft::D4 { "id" } else { "$id" };
         let id = schema.get(keyword).and_then(Json::as_str);
         // In old drafts, what stands beside a reference does not count.
         let id = id.filter(|_| draft > Draft::D7 || schema.get("$ref").is_none());
         let base = id.map_or_else(|| self.base.clone(), |id| join(&self.base, id).0);
-        Self { base, draft }
+        Self { base, draft, dynamic: self.dynamic.clone() }
     }
 }
 
@@ -63,8 +74,8 @@ pub(super) struct Document<'a> {
     resources: HashMap<String, (&'a Json, Scope)>,
     /// By identifier and anchor.
     anchors: HashMap<(String, String), (&'a Json, Scope)>,
-    /// How often each dynamic anchor is there.
-    dynamic: HashMap<String, usize>,
+    /// The names of dynamic anchors, by identifier.
+    dynamic: HashMap<String, Vec<String>>,
 }
 
 /// Keywords whose value is a schema, an array of schemas or, where marked, an object of schemas.
@@ -90,7 +101,7 @@ const MAPS_OF_SCHEMAS: &[&str] =
 
 impl<'a> Document<'a> {
     pub fn read(schema: &'a Json) -> Self {
-        let root = Scope { base: String::new(), draft: Draft::D2020 };
+        let root = Scope { base: String::new(), draft: Draft::D2020, dynamic: Dynamic::new() };
         let mut document = Self {
             schema,
             root: root.clone(),
@@ -98,7 +109,7 @@ impl<'a> Document<'a> {
             anchors: HashMap::new(),
             dynamic: HashMap::new(),
         };
-        let inside = root.enter(schema);
+        let inside = root.inside(schema);
         document.resources.insert(inside.base.clone(), (schema, root.clone()));
         document.walk(schema, &root);
         document
@@ -107,7 +118,7 @@ impl<'a> Document<'a> {
     /// Notes all identifiers; JSON is not deeper than its reader allows.
     fn walk(&mut self, schema: &'a Json, outside: &Scope) {
         let Some(fields) = schema.as_object() else { return };
-        let scope = outside.enter(schema);
+        let scope = outside.inside(schema);
         if scope.base != outside.base {
             self.resources.entry(scope.base.clone()).or_insert((schema, outside.clone()));
         }
@@ -123,11 +134,14 @@ impl<'a> Document<'a> {
         if let Some(name) = id.and_then(|id| id.strip_prefix('#')) {
             anchor(name);
         }
+        let mut dynamic = |name: &str| {
+            self.dynamic.entry(scope.base.clone()).or_default().push(name.to_owned());
+        };
         if let Some(name) = fields.get("$dynamicAnchor").and_then(Json::as_str) {
-            *self.dynamic.entry(name.to_owned()).or_default() += 1;
+            dynamic(name);
         }
         if fields.get("$recursiveAnchor") == Some(&Json::Bool(true)) {
-            *self.dynamic.entry("#".to_owned()).or_default() += 1;
+            dynamic(RECURSIVE);
         }
         for (keyword, value) in fields {
             if SCHEMAS.contains(&keyword.as_str()) {
@@ -142,31 +156,59 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// What a dynamic reference means where only one anchor could be meant.
-    pub fn is_static(&self, keyword: &str, reference: &str) -> bool {
-        let n = |name: &str| self.dynamic.get(name).copied().unwrap_or(0);
-        match keyword {
-            "$recursiveRef" => n("#") == 0 || self.resources.len() == 1,
-            _ => reference.rsplit_once('#').is_none_or(|(_, name)| n(name) <= 1),
+    /// The scope inside `schema`, which stands in scope `outside`.
+    pub fn enter(&self, outside: &Scope, schema: &Json) -> Scope {
+        let mut scope = outside.inside(schema);
+        for name in self.dynamic.get(&scope.base).into_iter().flatten() {
+            scope.dynamic.entry(name.clone()).or_insert_with(|| scope.base.clone());
+        }
+        scope
+    }
+
+    /// The schema that `$dynamicRef` or `$recursiveRef` means in `scope`, and the scope it stands in: what `$ref` would mean, and
+    /// where that is dynamic the outermost on the way.
+    pub fn resolve_dynamic(
+        &self,
+        keyword: &str,
+        reference: &Json,
+        scope: &Scope,
+    ) -> Result<(&'a Json, Scope)> {
+        let (base, fragment) = join(&scope.base, super::string(keyword, reference)?);
+        let name = if keyword == "$recursiveRef" { RECURSIVE.to_owned() } else { decode(&fragment) };
+        let is_dynamic = self.dynamic.get(&base).is_some_and(|names| names.contains(&name));
+        match scope.dynamic.get(&name).filter(|_| is_dynamic) {
+            Some(outermost) => {
+                let fragment = if name == RECURSIVE { "" } else { &name };
+                self.find(outermost, fragment, reference, scope)
+            }
+            None => self.resolve(reference, scope),
         }
     }
 
     /// The schema that `reference` names from `scope`, and the scope it stands in.
     pub fn resolve(&self, reference: &Json, scope: &Scope) -> Result<(&'a Json, Scope)> {
-        let text = super::string("$ref", reference)?;
-        let missing =
-            || refused(format_args!("$ref {text:?} is not in the schema; other documents are not fetched"));
-        let (base, fragment) = join(&scope.base, text);
+        let (base, fragment) = join(&scope.base, super::string("$ref", reference)?);
+        self.find(&base, &fragment, reference, scope)
+    }
+
+    /// The schema at `fragment` of the schema identified by `base`, reached from scope `from`.
+    fn find(&self, base: &str, fragment: &str, reference: &Json, from: &Scope) -> Result<(&'a Json, Scope)> {
+        let missing = || {
+            refused(format_args!("$ref {reference} is not in the schema; other documents are not fetched"))
+        };
+        let reached =
+            |(schema, scope): (&'a Json, Scope)| (schema, Scope { dynamic: from.dynamic.clone(), ..scope });
         if !fragment.is_empty() && !fragment.starts_with('/') {
-            return self.anchors.get(&(base, decode(&fragment))).cloned().ok_or_else(missing);
+            let anchor = self.anchors.get(&(base.to_owned(), decode(fragment)));
+            return anchor.cloned().map(reached).ok_or_else(missing);
         }
-        let (mut schema, mut scope) = match self.resources.get(&base) {
+        let (mut schema, mut scope) = match self.resources.get(base) {
             Some(resource) => resource.clone(),
             None if base.is_empty() => (self.schema, self.root.clone()),
             None => return Err(missing()),
         };
         for part in fragment.split('/').skip(1) {
-            scope = scope.enter(schema);
+            scope = scope.inside(schema);
             let part = decode(part).replace("~1", "/").replace("~0", "~");
             schema = match schema {
                 Json::Array(items) => part.parse::<usize>().ok().and_then(|i| items.get(i)),
@@ -174,7 +216,7 @@ impl<'a> Document<'a> {
             }
             .ok_or_else(missing)?;
         }
-        Ok((schema, scope))
+        Ok(reached((schema, scope)))
     }
 }
 
