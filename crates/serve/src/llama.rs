@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::fields::Fields;
-use crate::openai::messages::messages_of;
+use crate::openai::messages::take_messages;
+use crate::openai::tools::take_list;
 use crate::payload::{Payload, aside};
 use crate::reader::Reader;
 use crate::refusal::Refusal;
@@ -80,14 +81,12 @@ pub async fn apply_template(
 
 fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
     let mut fields = Fields::parse(body)?;
-    let messages =
-        fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
-    let messages = messages_of(messages)?;
-    let tools = fields.take("tools");
+    let messages = take_messages(&mut fields)?;
+    let tools = take_list(&mut fields)?.told();
     let served = app.model(fields.text("model")?.as_deref())?;
     fields.end()?;
-    let conversation =
-        Conversation { messages: &messages, tools: tools.as_ref(), extra: Map::new(), now: app.calendar() };
+    let (extra, now) = (Map::new(), app.calendar());
+    let conversation = Conversation { messages: &messages, tools: tools.as_ref(), extra, now, begun: "" };
     let prompt = served.prompter.text(served.loaded(), &conversation, true)?;
     Ok(json!({ "prompt": prompt }))
 }

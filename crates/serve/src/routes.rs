@@ -85,6 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_description_has_every_field_that_changes_nothing() {
+        let described: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        for (name, accepted) in
+            [("OpenAiAccepted", openai::ACCEPTED), ("AnthropicAccepted", anthropic::ACCEPTED)]
+        {
+            let of = described["components"]["schemas"][name]["properties"].as_object().unwrap();
+            let of: Vec<&str> = of.keys().map(String::as_str).collect();
+            assert_eq!(of, accepted, "{name}");
+        }
+    }
+
+    #[test]
     fn the_description_has_every_route_and_no_other() {
         let described: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
         let described: BTreeSet<String> = described["paths"]

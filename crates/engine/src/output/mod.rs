@@ -39,7 +39,7 @@ mod tests;
 use std::fmt;
 
 use demand::Writer;
-pub use demand::{Calls, Demand};
+pub use demand::{Beside, Calls, Demand};
 pub use parser::{Options, Parser};
 pub use parts::{Delivery, Part};
 use reader::{Reader, Reading};
@@ -150,9 +150,14 @@ impl Format {
     /// there is no tool.
     ///
     /// # Errors
-    /// Those of [`Demand::schema`].
+    /// Those of [`Demand::schema`]; and where the format can't hold calls beside text.
     pub fn grammar(&self, demand: &Demand<'_>) -> Result<Option<String>> {
         let calls = !self.example.is_empty() && !demand.tools.is_empty();
-        calls.then(|| demand::write(demand, self.grammar)).transpose()
+        calls.then(|| demand::write(demand, self)).transpose()
+    }
+
+    /// Whether the grammar holds all that a tool's schema asks.
+    pub fn holds(&self, schema: &serde_json::Value) -> bool {
+        self.quotes || demand::is_held_bare(schema)
     }
 }
