@@ -131,27 +131,35 @@ fn check_of_their_own_accord(tokenizer: &Tokenizer, n_answers: usize) -> usize {
     for format in FORMATS.iter().filter(|format| !format.example.is_empty()) {
         let compile =
             |tools: &[Tool]| vocabulary.compile_calls(format, tools, Calls::Many, "[ARGS]", Otherwise::Text);
-        if format.name == "harmony" {
-            assert!(compile(&tools()).unwrap_err().to_string().contains("demanded"));
-            continue;
-        }
-        let is_bare = format.name == "llama3";
         let opens = |marker: &&str| format.example.starts_with(marker);
-        let opener = format.markers().filter(opens).max_by_key(|marker| marker.len()).unwrap_or("{\"name");
+        let opener = format.markers().filter(opens).max_by_key(|marker| marker.len()).unwrap_or_default();
+        let said_first = format!("Let me see.\n{opener}");
+        // What stands before a text, and how calls begin.
+        let (before, begins) = match format.name {
+            "llama3" => ("", ["{\"name", "{"]),
+            "harmony" => (
+                "<|channel|>final<|message|>",
+                [
+                    "<|channel|>commentary to=",
+                    "<|channel|>commentary<|message|>Hm.<|end|><|start|>assistant to=",
+                ],
+            ),
+            _ => ("", [opener, &said_first]),
+        };
         for tool in &tools() {
             let constraint =
                 compile(std::slice::from_ref(tool)).unwrap_or_else(|e| panic!("{}: {e}", format.name));
             // Any text may be the answer.
             let mut text = constraint.clone();
-            for id in ids(tokenizer, "Let me see: 1e999 \"is large.\n", Parse::Text) {
+            let said = ids(tokenizer, "Let me see: 1e999 \"is large.\n", Parse::Text);
+            for id in ids(tokenizer, before, Parse::Special).into_iter().chain(said) {
                 assert!(words::allowed(tokenizer, &mut text).contains(&id), "{}", format.name);
                 text.accept(id).unwrap();
             }
             assert!(text.may_end(), "{}", format.name);
-            for begin in ["", if is_bare { "" } else { "Let me see.\n" }] {
+            for begin in begins {
                 for _ in 0..n_answers {
-                    let begin = format!("{begin}{opener}");
-                    let Some(text) = draw.answer_that_begins(&begin, format, &constraint) else { continue };
+                    let Some(text) = draw.answer_that_begins(begin, format, &constraint) else { continue };
                     n_ended += 1;
                     let (_, called) = read(format, std::slice::from_ref(tool), &text);
                     assert!(!called.is_empty(), "{}: {text}", format.name);

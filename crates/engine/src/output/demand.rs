@@ -8,7 +8,7 @@
 //! the vocabulary, so a grammar asks for each: a token is written as its id, anything else as text. A grammar holds the whole
 //! answer behind the thinking, which the caller leaves unguided.
 //!
-//! Left out: answers that may call in formats whose texts have headers of their own (Harmony's); and formats that write texts bare (Gemma's and Qwen3-Coder's) hold of a text only which ones are listed, not its pattern
+//! Left out: formats that write texts bare (Gemma's and Qwen3-Coder's) hold of a text only which ones are listed, not its pattern
 //! or length, and Gemma's takes any value where a schema names no one type.
 
 use std::cell::RefCell;
@@ -74,10 +74,6 @@ pub(super) struct Writer<'a> {
 
 /// The grammar of `format` for this demand.
 pub(super) fn write(demand: &Demand<'_>, format: &Format) -> Result<String> {
-    if demand.beside == Beside::Text && format.before_text.is_some() {
-        let why = format!("calls in the format {} can be held only where one is demanded", format.name);
-        return Err(Error::Constraint(why));
-    }
     let writer = Writer { demand, lead: RefCell::default(), refused: RefCell::new(None) };
     let grammar = (format.grammar)(&writer);
     if let Some(refused) = writer.refused.into_inner() {
@@ -85,6 +81,10 @@ pub(super) fn write(demand: &Demand<'_>, format: &Format) -> Result<String> {
     }
     if demand.beside == Beside::Nothing {
         return Ok(grammar);
+    }
+    if format.before_text.is_some() {
+        // It says itself where its texts are.
+        return Ok(format!("{grammar}{}", said(format)));
     }
     let start = if format.bare { "demanded | SAID?" } else { "demanded? SAID?" };
     let (grammar, lead) = (grammar.replacen("start:", "demanded:", 1), writer.lead.into_inner());
@@ -102,7 +102,11 @@ fn said(format: &Format) -> String {
     let openers: Vec<String> = format.openers.iter().map(escaped).collect();
     let none = format!("~/(?s:.*)({})(?s:.*)/", openers.join("|"));
     // Where calls begin with nothing but JSON, no text does.
-    let some = if format.bare { r"/[ \t\r\n]*[^ \t\r\n{\[](?s:.*)/" } else { "/(?s:.+)/" };
+    let some = if format.bare && format.before_text.is_none() {
+        r"/[ \t\r\n]*[^ \t\r\n{\[](?s:.*)/"
+    } else {
+        "/(?s:.+)/"
+    };
     format!("SAID: {some} & {none}\nANY: /(?s:.*)/ & {none}\n")
 }
 

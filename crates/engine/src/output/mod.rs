@@ -150,7 +150,7 @@ impl Format {
     /// there is no tool.
     ///
     /// # Errors
-    /// Those of [`Demand::schema`]; and where the format can't hold calls beside text.
+    /// Those of [`Demand::schema`].
     pub fn grammar(&self, demand: &Demand<'_>) -> Result<Option<String>> {
         let calls = !self.example.is_empty() && !demand.tools.is_empty();
         calls.then(|| demand::write(demand, self)).transpose()
