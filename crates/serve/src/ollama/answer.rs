@@ -11,7 +11,7 @@ use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, Options};
-use super::timestamp;
+use super::{take_keep_alive, timestamp};
 use crate::answering::{Asked, Dialect, Framing, Told};
 use crate::app::App;
 use crate::ask::{Question, Said, TokenLogprobs, What};
@@ -65,7 +65,7 @@ impl<K: Kind> Dialect for Answer<K> {
             sampling.overflow = if drops { Overflow::DropOldest } else { Overflow::Error };
         }
         fields.unsupported("shift", &[json!(sampling.overflow == Overflow::DropOldest)])?;
-        check_keep_alive(fields.take("keep_alive"))?;
+        take_keep_alive(&mut fields)?;
         let (form, thinking) = (take_format(&mut fields)?, take_think(&mut fields, &served)?);
         let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);
         let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
@@ -266,14 +266,4 @@ fn take_think(fields: &mut Fields, served: &Served) -> Result<Option<Thinking>, 
         return Ok(Some(thinking));
     }
     Err(Refusal::field("think", format!("think: {} is not known to think before it speaks", served.name)))
-}
-
-/// Models stay as long as the server does, whatever this says.
-fn check_keep_alive(value: Option<Json>) -> Result<(), Refusal> {
-    match value {
-        None | Some(Json::Number(_) | Json::String(_)) => Ok(()),
-        Some(_) => {
-            Err(Refusal::field("keep_alive", "keep_alive: expected seconds, or a text such as \"5m\""))
-        }
-    }
 }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::sampling::{self, Sampling};
 
 /// Where and how fast things are computed is the server's affair: these change no answer.
-const OF_THE_SERVER: &[&str] = &[
+pub const OF_THE_SERVER: &[&str] = &[
     "numa",
     "num_batch",
     "num_gpu",
