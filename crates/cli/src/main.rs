@@ -9,6 +9,7 @@ mod dirs;
 mod env;
 mod exit;
 mod load;
+mod loading;
 mod managing;
 mod model_ref;
 mod network;

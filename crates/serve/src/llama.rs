@@ -93,12 +93,12 @@ fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
 
 /// `GET /metrics`, in Prometheus's text form.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let mut text = String::new();
+    let (models, mut text) = (app.models(), String::new());
     for row in ROWS {
-        row.write(&mut text, app.writers.iter().map(|served| (&*served.name, served.engine.counters())));
+        row.write(&mut text, models.writers.iter().map(|served| (&*served.name, served.engine.counters())));
     }
     for row in READER_ROWS {
-        row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));
+        row.write(&mut text, models.all().map(|reader| (&*reader.name, &**reader)));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
