@@ -4,7 +4,7 @@
 //! Otherwise drafters are named, several with commas: `lookup`, `words`, `exit:4`, `draft:MODEL`; `auto` stands for its own there too. A draft model that memory has no room for is left out,
 //! with a note, and lookup guesses in its place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use ingle_engine::model_file::Loaded;
 use ingle_engine::session::{Session, SessionOptions};
 use ingle_engine::spec::ngrams::Vocabulary;
 use ingle_engine::spec::{self, Kind, Plan, Speculation, Tally, WordsFile};
+use ingle_kernel::par::Pool;
 use serde_json::{Map, Value as Json, json};
 
 use crate::env::{Env, say};
@@ -65,63 +66,84 @@ pub fn clock() -> Clock {
     Clock::new(move || start.elapsed())
 }
 
-/// The drafters that the settings ask for, for `n_lanes` sequences of up to `ctx` tokens each; `None` for no guesses.
-pub fn speculation(
-    loaded: &Arc<Loaded>,
-    env: &Env,
-    session: SessionOptions<'_>,
-    ctx: usize,
-    n_lanes: usize,
-) -> Result<Option<Speculation>, Failure> {
-    by(env.settings.text("speculate").expect("it has a default"), loaded, env, session, ctx, n_lanes)
+/// Makes drafters for models, as a wish names them.
+#[derive(Debug)]
+pub struct Guesser {
+    /// The kinds with their arguments, and the model where one is named.
+    kinds: Vec<(&'static Kind, String, Option<Arc<Loaded>>)>,
+    depth: Option<usize>,
+    experience: PathBuf,
+    words: PathBuf,
 }
 
-/// The drafters that `wish` names, as [`speculation`].
-pub fn by(
-    wish: &str,
-    loaded: &Arc<Loaded>,
-    env: &Env,
-    session: SessionOptions<'_>,
-    ctx: usize,
-    n_lanes: usize,
-) -> Result<Option<Speculation>, Failure> {
-    let mut speculation = Speculation::new(clock()).with_depth(env.settings.count("draft-tokens"));
-    let kinds = named(wish).map_err(Failure::usage)?;
-    let path = match kinds.iter().any(|(kind, _)| kind.name == "words") {
-        true => Some(words_file(loaded, env)?),
-        false => None,
-    };
-    let words = path.as_ref().map(|path| WordsFile { path, bytes_max: WORDS_BYTES });
-    let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session, words };
-    for (kind, argument) in kinds {
-        let mut draft = None;
-        let mut n_layers = None;
-        match kind.argument {
-            "MODEL" => {
-                pulling::offer(argument, env)?;
-                let file = model_ref::open(argument, env)?;
-                let options = load::options(env, loaded.n_threads());
-                draft = Some(Arc::new(Loaded::load_on(loaded.pool().clone(), file, &options)?));
-            }
-            "" => {}
-            _ => {
-                let wrong = || Failure::usage(format!("--speculate {wish}: {}", expected()));
-                n_layers = Some(argument.parse().map_err(|_| wrong())?);
-            }
-        }
-        match speculation.add(kind, &Plan { draft: draft.as_ref(), n_layers, ..none }) {
-            Err(e @ Error::Memory { .. }) => {
-                say(format_args!("note: {e}; {INSTEAD} guesses in its place"));
-                if !speculation.names().any(|name| name == INSTEAD) {
-                    speculation.add(spec::kind(INSTEAD)?, &none)?;
-                }
-            }
-            added => added?,
-        }
+impl Guesser {
+    /// As the settings say; models that draft compute on `pool`, which is that of the models they draft for.
+    pub fn new(env: &Env, pool: &Arc<Pool>) -> Result<Self, Failure> {
+        Self::of(env.settings.text("speculate").expect("it has a default"), env, pool)
     }
-    let report = |what: &str| say(format_args!("note: {what}"));
-    let speculation = speculation.kept_in(&env.dirs.cache.join("speculation"), loaded, report);
-    Ok(Some(speculation).filter(|speculation| !speculation.is_empty()))
+
+    /// As `wish` says.
+    pub fn of(wish: &str, env: &Env, pool: &Arc<Pool>) -> Result<Self, Failure> {
+        let load = |(kind, argument): (&'static Kind, &str)| {
+            let draft = match kind.argument {
+                "MODEL" => {
+                    pulling::offer(argument, env)?;
+                    let file = model_ref::open(argument, env)?;
+                    let options = load::options(env, pool.n_threads());
+                    Some(Arc::new(Loaded::load_on(pool.clone(), file, &options)?))
+                }
+                _ => None,
+            };
+            Ok::<_, Failure>((kind, argument.to_owned(), draft))
+        };
+        let kinds = named(wish).map_err(Failure::usage)?.into_iter().map(load).collect::<Result<_, _>>()?;
+        let experience = env.dirs.cache.join("speculation");
+        Ok(Self { kinds, depth: env.settings.count("draft-tokens"), experience, words: words_dir(env) })
+    }
+
+    /// Drafters for `n_lanes` sequences of up to `ctx` tokens each; `None` for no guesses.
+    pub fn speculation(
+        &self,
+        loaded: &Arc<Loaded>,
+        session: SessionOptions<'_>,
+        ctx: usize,
+        n_lanes: usize,
+    ) -> Result<Option<Speculation>, Failure> {
+        let mut speculation = Speculation::new(clock()).with_depth(self.depth);
+        let words = match self.kinds.iter().any(|(kind, ..)| kind.name == "words") {
+            true => Some(words_file(&self.words, loaded)?),
+            false => None,
+        };
+        let words = words.as_ref().map(|path| WordsFile { path, bytes_max: WORDS_BYTES });
+        let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session, words };
+        for (kind, argument, draft) in &self.kinds {
+            let n_layers = match kind.argument {
+                "K" => Some(argument.parse().map_err(|_| Failure::usage(expected()))?),
+                _ => None,
+            };
+            match speculation.add(kind, &Plan { draft: draft.as_ref(), n_layers, ..none }) {
+                Err(e @ Error::Memory { .. }) => {
+                    say(format_args!("note: {e}; {INSTEAD} guesses in its place"));
+                    if !speculation.names().any(|name| name == INSTEAD) {
+                        speculation.add(spec::kind(INSTEAD)?, &none)?;
+                    }
+                }
+                added => added?,
+            }
+        }
+        let report = |what: &str| say(format_args!("note: {what}"));
+        let speculation = speculation.kept_in(&self.experience, loaded, report);
+        Ok(Some(speculation).filter(|speculation| !speculation.is_empty()))
+    }
+
+    /// Has `session` guess.
+    pub fn guess(&self, session: &mut Session, options: SessionOptions<'_>) -> Result<(), Failure> {
+        let (loaded, ctx) = (session.loaded().clone(), session.ctx());
+        if let Some(speculation) = self.speculation(&loaded, options, ctx, 1)? {
+            session.speculate(speculation);
+        }
+        Ok(())
+    }
 }
 
 /// Where words are kept that `words` guesses by, a file for each vocabulary.
@@ -129,19 +151,10 @@ pub fn words_dir(env: &Env) -> PathBuf {
     env.dirs.state.join("words")
 }
 
-fn words_file(loaded: &Loaded, env: &Env) -> Result<PathBuf, Failure> {
+fn words_file(dir: &Path, loaded: &Loaded) -> Result<PathBuf, Failure> {
     let hash = Vocabulary::of(loaded.tokenizer()?).fingerprint;
     let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(words_dir(env).join(name + ".ngrams"))
-}
-
-/// Has `session` guess as the settings say.
-pub fn guess(session: &mut Session, env: &Env, options: SessionOptions<'_>) -> Result<(), Failure> {
-    let (loaded, ctx) = (session.loaded().clone(), session.ctx());
-    if let Some(speculation) = speculation(&loaded, env, options, ctx, 1)? {
-        session.speculate(speculation);
-    }
-    Ok(())
+    Ok(dir.join(name + ".ngrams"))
 }
 
 /// What came of guesses, a line for `--stats`; nothing where none were made.

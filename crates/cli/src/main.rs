@@ -10,6 +10,7 @@ mod env;
 mod exit;
 mod guessing;
 mod load;
+mod loading;
 mod managing;
 mod model_ref;
 mod network;

@@ -302,6 +302,29 @@ fn clients_of_a_server_fetch_and_remove_models_where_they_may() {
         let answer = open.ask("POST", "/api/pull", body);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {answer}");
     }
+    // What comes can be asked without starting anew, by any of its names, and by no path.
+    assert!(open.ask("POST", "/api/pull", whole).contains("{\"status\":\"success\"}"));
+    assert!(open.ask("GET", "/api/tags", "").contains("\"name\":\"someone/tiny-GGUF:Q8_0\""));
+    let chat = |model: &str| {
+        let messages = serde_json::json!([{ "role": "user", "content": "ab" }]);
+        let asked = serde_json::json!({ "model": model, "messages": messages, "stream": false, "options": { "num_predict": 2 } });
+        open.ask("POST", "/api/chat", &asked.to_string())
+    };
+    for name in ["someone/tiny-GGUF:latest", "someone/tiny-GGUF:Q8_0", "someone/tiny-GGUF"] {
+        let answer = chat(name);
+        let told = "\"model\":\"someone/tiny-GGUF\"";
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(told), "{name}: {answer}");
+    }
+    let models = open.ask("GET", "/v1/models", "");
+    assert_eq!(models.matches("\"object\":\"model\"").count(), 2, "it is loaded once: {models}");
+    for name in [&*tiny(), "../tiny.gguf", "someone/other"] {
+        let answer = chat(name);
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("no model"), "{name}: {answer}");
+    }
+    for name in ["someone/tiny-GGUF", "someone/tiny-GGUF:Q8_0"] {
+        let answer = open.ask("DELETE", "/api/delete", &format!("{{\"model\": \"{name}\"}}"));
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("being served"), "{name}: {answer}");
+    }
     let served = open.ask("DELETE", "/api/delete", r#"{"model": "demo"}"#);
     assert!(served.starts_with("HTTP/1.1 400") && served.contains("being served"), "{served}");
     drop(open);

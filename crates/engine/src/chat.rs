@@ -5,7 +5,7 @@ use ingle_model::token::{Parse, Tokenizer};
 use serde_json::{Map, Value as Json};
 
 use crate::constrain::Constraint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model_file::Loaded;
 use crate::output::{Format, Reasoning};
 use crate::tools_as_text::written_out;
@@ -31,6 +31,8 @@ pub struct Conversation<'a> {
     pub extra: Map<String, Json>,
     /// What the template is told of the time.
     pub now: Now,
+    /// What the answer begins with, which the model goes on from; empty where it begins itself.
+    pub begun: &'a str,
 }
 
 /// Ids, and how many of them at the start must stay when others are dropped.
@@ -118,12 +120,22 @@ impl Prompter {
         rendered.map_err(|e| loaded.file.model_error(e))
     }
 
-    /// The ids of a conversation that the model is to answer.
+    /// The ids of a conversation that the model is to answer, up to what the answer begins with.
     ///
     /// # Errors
-    /// As [`Self::text`].
+    /// As [`Self::text`]; [`Error::Input`] for an answer that is begun where the template opens thoughts.
     pub fn prompt(&self, loaded: &Loaded, conversation: &Conversation<'_>) -> Result<Prompt> {
-        let text = self.text(loaded, conversation, true)?;
+        let mut text = self.text(loaded, conversation, true)?;
+        let inside = self.format.opened_by(&text).filter(|_| self.has_template());
+        let is_begun = !conversation.begun.is_empty();
+        if is_begun && inside.is_some() {
+            let why = "the answer is begun, but this model's template has it begin with thoughts; ask it not to think";
+            return Err(Error::Input(why.into()));
+        }
+        if is_begun {
+            text.push_str(self.format.before_text.unwrap_or_default());
+            text.push_str(conversation.begun);
+        }
         let ids = self.ids(loaded, &text)?;
         let bos = usize::from(loaded.tokenizer()?.bos().is_some_and(|bos| ids.first() == Some(&bos)));
         let messages = conversation.messages.as_array().map_or(&[][..], Vec::as_slice);
@@ -137,12 +149,11 @@ impl Prompter {
             self.text(loaded, &alone, false).and_then(|text| self.ids(loaded, &text)).unwrap_or_default()
         };
         let common = alone.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        let inside = self.format.opened_by(&text).filter(|_| self.has_template());
         let is_off = ["enable_thinking", "thinking"]
             .iter()
             .any(|name| conversation.extra.get(*name) == Some(&false.into()));
         let may_open = !is_off && self.format.reasoning.iter().any(|reasoning| self.mentions(reasoning.open));
-        let thinks = inside.is_some() || self.format.before_text.is_some() || may_open;
+        let thinks = !is_begun && (inside.is_some() || self.format.before_text.is_some() || may_open);
         Ok(Prompt { keep: common.max(bos), ids, inside, thinks })
     }
 

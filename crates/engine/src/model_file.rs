@@ -12,7 +12,7 @@ use ingle_model::file::Contents;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::{Tokenizer, Written};
 
-use crate::constrain::{Constraint, Grammar, Vocabulary};
+use crate::constrain::{Constraint, Grammar, Otherwise, Vocabulary};
 use crate::container::{self, Opened, Texts};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -216,8 +216,7 @@ impl Loaded {
         self.vocabulary()?.compile(grammar)
     }
 
-    /// Compiles what an answer of `format` must be that calls `tools`, so many times: for a choice of tools that is required, or
-    /// names one. With another form, which has to be JSON, what an answer must be that calls or has that form.
+    /// Compiles what an answer of `format` must be that calls `tools`, so many times, or is what `or` says.
     ///
     /// # Errors
     /// Those of [`Self::tokenizer`] and of [`Vocabulary::compile_calls`].
@@ -226,7 +225,7 @@ impl Loaded {
         format: &Format,
         tools: &[Tool],
         calls: Calls,
-        or: Option<&Grammar>,
+        or: Otherwise<'_>,
     ) -> Result<Constraint> {
         let template = self.file.template_source()?.unwrap_or_default();
         self.vocabulary()?.compile_calls(format, tools, calls, template, or)

@@ -6,11 +6,11 @@ mod words;
 use std::path::Path;
 use std::sync::Arc;
 
-use ingle_engine::constrain::{Constraint, Vocabulary};
+use ingle_engine::constrain::{Constraint, Otherwise, Vocabulary};
 use ingle_engine::model_file::ModelFile;
 use ingle_engine::output::{Calls, Delivery, FORMATS, Format, Options, Parser, Part, Tool};
 use ingle_engine::sample::Rng;
-use ingle_model::token::{Kind, Tokenizer};
+use ingle_model::token::{Kind, Parse, Tokenizer};
 use serde_json::{Value as Json, json};
 
 /// Tokens of an answer before it is given up.
@@ -42,6 +42,12 @@ fn tools() -> Vec<Tool> {
     schemas().into_iter().enumerate().map(tool).collect()
 }
 
+fn ids(tokenizer: &Tokenizer, text: &str, parse: Parse) -> Vec<u32> {
+    let mut ids = Vec::new();
+    tokenizer.encode(text, parse, &mut ids).unwrap();
+    ids
+}
+
 /// A draw under a mask, each token with the same chance but for those that close something.
 struct Draw<'a> {
     tokenizer: &'a Tokenizer,
@@ -51,7 +57,22 @@ struct Draw<'a> {
 impl Draw<'_> {
     /// The text of an answer, with the names of tokens that are structure; `None` where it did not end.
     fn answer(&mut self, format: &Format, constraint: &Constraint) -> Option<String> {
-        let (mut constraint, mut bytes) = (constraint.clone(), Vec::new());
+        self.answer_that_begins("", format, constraint)
+    }
+
+    /// The same for an answer whose beginning is given, which has to be allowed.
+    fn answer_that_begins(
+        &mut self,
+        begin: &str,
+        format: &Format,
+        constraint: &Constraint,
+    ) -> Option<String> {
+        let (mut constraint, mut bytes) = (constraint.clone(), begin.as_bytes().to_vec());
+        for id in ids(self.tokenizer, begin, Parse::Special) {
+            let allowed = words::allowed(self.tokenizer, &mut constraint);
+            assert!(allowed.contains(&id), "{}: {begin:?}", format.name);
+            constraint.accept(id).unwrap();
+        }
         for n in 0..TOKENS_MAX {
             let allowed = words::allowed(self.tokenizer, &mut constraint);
             assert!(!allowed.is_empty(), "{}", String::from_utf8_lossy(&bytes));
@@ -102,6 +123,60 @@ fn read(format: &'static Format, tools: &[Tool], text: &str) -> (String, Vec<(St
     (said, calls)
 }
 
+/// Draws answers that may call, each up to what opens a call, and reads them back; returns how many came to their end.
+fn check_of_their_own_accord(tokenizer: &Tokenizer, n_answers: usize) -> usize {
+    let vocabulary = Arc::new(Vocabulary::new(tokenizer).unwrap());
+    let mut draw = Draw { tokenizer, rng: Rng::new(7) };
+    let mut n_ended = 0;
+    for format in FORMATS.iter().filter(|format| !format.example.is_empty()) {
+        let compile =
+            |tools: &[Tool]| vocabulary.compile_calls(format, tools, Calls::Many, "[ARGS]", Otherwise::Text);
+        let opens = |marker: &&str| format.example.starts_with(marker);
+        let opener = format.markers().filter(opens).max_by_key(|marker| marker.len()).unwrap_or_default();
+        let said_first = format!("Let me see.\n{opener}");
+        // What stands before a text, and how calls begin.
+        let (before, begins) = match format.name {
+            "llama3" => ("", ["{\"name", "{"]),
+            "harmony" => (
+                "<|channel|>final<|message|>",
+                [
+                    "<|channel|>commentary to=",
+                    "<|channel|>commentary<|message|>Hm.<|end|><|start|>assistant to=",
+                ],
+            ),
+            _ => ("", [opener, &said_first]),
+        };
+        for tool in &tools() {
+            let constraint =
+                compile(std::slice::from_ref(tool)).unwrap_or_else(|e| panic!("{}: {e}", format.name));
+            // Any text may be the answer.
+            let mut text = constraint.clone();
+            let said = ids(tokenizer, "Let me see: 1e999 \"is large.\n", Parse::Text);
+            for id in ids(tokenizer, before, Parse::Special).into_iter().chain(said) {
+                assert!(words::allowed(tokenizer, &mut text).contains(&id), "{}", format.name);
+                text.accept(id).unwrap();
+            }
+            assert!(text.may_end(), "{}", format.name);
+            for begin in begins {
+                for _ in 0..n_answers {
+                    let Some(text) = draw.answer_that_begins(begin, format, &constraint) else { continue };
+                    n_ended += 1;
+                    let (_, called) = read(format, std::slice::from_ref(tool), &text);
+                    assert!(!called.is_empty(), "{}: {text}", format.name);
+                    for (_, arguments) in &called {
+                        let schema =
+                            if tool.parameters.is_null() { json!({}) } else { tool.parameters.clone() };
+                        let judge = jsonschema::validator_for(&schema).unwrap();
+                        let fits = judge.is_valid(arguments) || !format.holds(&schema);
+                        assert!(fits, "{}: {text}: {arguments} for {schema}", format.name);
+                    }
+                }
+            }
+        }
+    }
+    n_ended
+}
+
 /// Whether the format's grammar holds all that `schema` asks. Where texts are written bare, only those that are listed are held,
 /// and what has no one type is any value.
 fn holds(format: &Format, schema: &Json) -> bool {
@@ -125,7 +200,7 @@ fn check(tokenizer: &Tokenizer, n_answers: usize) -> usize {
             for (choice, calls) in [(one, Calls::One), (&tools[..], Calls::Many)] {
                 let template = ["", "[ARGS] ```json <start_function_call>"][i % 2];
                 let constraint = vocabulary
-                    .compile_calls(format, choice, calls, template, None)
+                    .compile_calls(format, choice, calls, template, Otherwise::Nothing)
                     .unwrap_or_else(|e| panic!("{}: {}: {e}", format.name, tool.parameters));
                 let constraint = if thinks { constraint.after_thoughts(format, None) } else { constraint };
                 for _ in 0..n_answers {
@@ -159,15 +234,41 @@ fn check(tokenizer: &Tokenizer, n_answers: usize) -> usize {
     n_ended
 }
 
-#[test]
-fn what_is_drawn_is_read_back_with_markers_as_tokens() {
+fn with_markers() -> Tokenizer {
     let mut markers: Vec<&str> = FORMATS.iter().flat_map(|format| format.markers()).collect();
     // Two of them are written with what follows.
     markers.retain(|marker| marker.ends_with(['>', ']']) && !marker.contains("analysis"));
     markers.sort_unstable();
     markers.dedup();
-    let n_ended = check(&words::tokenizer(&["\",", "\"}", "tool_"], &markers), 3);
+    words::tokenizer(&["\",", "\"}", "tool_"], &markers)
+}
+
+#[test]
+fn what_is_drawn_is_read_back_with_markers_as_tokens() {
+    let n_ended = check(&with_markers(), 3);
     assert!(n_ended > 100, "{n_ended} came to their end");
+}
+
+#[test]
+fn calls_of_the_models_own_accord_are_held_with_markers_as_tokens() {
+    let tokenizer = with_markers();
+    let n_ended = check_of_their_own_accord(&tokenizer, 2);
+    assert!(n_ended > 50, "{n_ended} came to their end");
+    // What opens a call can't be spelled to get around the grammar.
+    let vocabulary = Arc::new(Vocabulary::new(&tokenizer).unwrap());
+    let hermes = FORMATS.iter().find(|format| format.name == "hermes").unwrap();
+    let mut constraint =
+        vocabulary.compile_calls(hermes, &tools(), Calls::Many, "", Otherwise::Text).unwrap();
+    let spelled = ids(&tokenizer, "So: <tool_call>", Parse::Text);
+    let (last, before) = spelled.split_last().unwrap();
+    before.iter().for_each(|&id| constraint.accept(id).unwrap());
+    assert!(!words::allowed(&tokenizer, &mut constraint).contains(last));
+}
+
+#[test]
+fn calls_of_the_models_own_accord_are_held_with_markers_as_text() {
+    let n_ended = check_of_their_own_accord(&words::tokenizer(&["\",", "\"}", "</", ">\n", "<|"], &[]), 2);
+    assert!(n_ended > 25, "{n_ended} came to their end");
 }
 
 #[test]

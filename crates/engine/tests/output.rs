@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ingle_engine::output::{Calls, Delivery, Demand, FORMATS, Format, Options, Parser, Part, Tool, detect};
+use ingle_engine::output::{
+    Beside, Calls, Delivery, Demand, FORMATS, Format, Options, Parser, Part, Tool, detect,
+};
 use ingle_engine::{Error, chat};
 use ingle_model::prompt::{ChatTemplate, Now, RenderInput};
 use llguidance::api::TopLevelGrammar;
@@ -168,8 +170,14 @@ fn grammars_take_calls_and_nothing_else() {
         for specials in [&markers[..], &[]] {
             let token = |text: &str| Some(256 + specials.iter().position(|s| *s == text)? as u32);
             let template = "[ARGS]";
-            let demand =
-                Demand { tools: &tools, calls: Calls::Many, template, token: &token, schema: &as_it_is };
+            let demand = Demand {
+                tools: &tools,
+                calls: Calls::Many,
+                beside: Beside::Nothing,
+                template,
+                token: &token,
+                schema: &as_it_is,
+            };
             let grammar = format.grammar(&demand).unwrap().unwrap();
             let (good, bad) = cases(format);
             for text in &good {
@@ -188,8 +196,14 @@ fn grammars_take_calls_and_nothing_else() {
 fn one_call_is_one() {
     let tools = tools();
     let hermes = detect("<tool_call>");
-    let demand =
-        |calls| Demand { tools: &tools[1..], calls, template: "", token: &|_| None, schema: &as_it_is };
+    let demand = |calls| Demand {
+        tools: &tools[1..],
+        calls,
+        beside: Beside::Nothing,
+        template: "",
+        token: &|_| None,
+        schema: &as_it_is,
+    };
     let one = written(hermes, "now", "{}");
     let two = format!("{one}\n{one}");
     let [many, single] =
@@ -211,8 +225,14 @@ fn a_schema_that_cannot_be_held_refuses_the_grammar() {
     };
     let tools = tools();
     for format in FORMATS.iter().filter(|format| !format.example.is_empty()) {
-        let demand =
-            Demand { tools: &tools, calls: Calls::One, template: "", token: &|_| None, schema: &refuse };
+        let demand = Demand {
+            tools: &tools,
+            calls: Calls::One,
+            beside: Beside::Nothing,
+            template: "",
+            token: &|_| None,
+            schema: &refuse,
+        };
         assert!(
             format.grammar(&demand).unwrap_err().to_string().ends_with(", expected another"),
             "{}",

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::Json as AsJson;
 use axum::body::Body;
 use axum::extract::State;
@@ -22,6 +23,7 @@ use tokio::time::{Interval, interval_at};
 use crate::app::App;
 use crate::ask::{self, Question, Said, ask};
 use crate::fields::Fields;
+use crate::guard::Caller;
 use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
 use crate::reply::SoFar;
@@ -55,8 +57,8 @@ pub enum Framing {
 
 /// An API's way of asking and of answering.
 pub trait Dialect: Sized + Send + Unpin + 'static {
-    /// Takes a request apart.
-    fn read(app: &Arc<App>, fields: Fields) -> Result<Asked<Self>, Refusal>;
+    /// Takes a request of `caller`'s apart.
+    fn read(app: &Arc<App>, caller: Caller, fields: Fields) -> Result<Asked<Self>, Refusal>;
 
     /// The response in one piece, when all is said.
     fn whole(&mut self, so_far: &SoFar) -> Json;
@@ -121,12 +123,13 @@ impl Told {
 /// The route of an API.
 pub async fn route<D: Dialect>(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
     let reading = {
         let app = app.clone();
-        move || Fields::parse(&body).and_then(|fields| D::read(&app, fields))
+        move || Fields::parse(&body).and_then(|fields| D::read(&app, caller, fields))
     };
     let Asked { served, question, stream, mut dialect } = aside(reading).await?;
     let mut so_far = SoFar::new(question.n, start);

@@ -1,15 +1,17 @@
 //! What routes know: the models by their names, what is stored, and the limits that hold.
+//!
+//! Models are added while the server runs and never leave it; who has looked keeps what was there then.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ingle_model::prompt::Now;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::listen::{Limits, Phase};
-use crate::ollama::installed::Library;
+use crate::ollama::installed::{Found, Library};
 use crate::openai::responses::stored::{LIMITS, Stored};
 use crate::payload;
 use crate::reader::{Reader, Task};
@@ -19,12 +21,11 @@ use crate::served::{Model, Served, Serving};
 /// What routes know.
 #[derive(Debug)]
 pub struct App {
-    /// Models that write; the first is who is asked when a request names none.
-    pub writers: Vec<Arc<Served>>,
+    models: RwLock<Arc<Models>>,
+    /// Held while a model is loaded for who asks for it.
+    loading: Mutex<()>,
     /// Responses that later ones may go on from.
     pub responses: Stored,
-    /// Models that only read.
-    pub readers: Vec<Arc<Reader>>,
     /// When the server started, in seconds since 1970.
     pub started: u64,
     /// What clients may take.
@@ -38,7 +39,16 @@ pub struct App {
     /// Nanoseconds in which connections were served: requests read and answers written.
     pub http_ns: Arc<AtomicU64>,
     /// Held while a model is fetched.
-    pub pulling: Arc<Mutex<()>>,
+    pub pulling: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The models that are served.
+#[derive(Debug, Clone, Default)]
+pub struct Models {
+    /// Models that write; the first is who is asked when a request names none.
+    pub writers: Vec<Arc<Served>>,
+    /// Models that only read.
+    pub readers: Vec<Arc<Reader>>,
 }
 
 impl App {
@@ -50,9 +60,17 @@ impl App {
         limits: Limits,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
-        let mut app = Self {
-            writers: Vec::new(),
-            readers: Vec::new(),
+        let mut models = Models::default();
+        for one in serving {
+            if models.any(Some(&one.name)).is_ok() {
+                let why = format!("two models have the name {:?}, expected one each", one.name);
+                return Err(io::Error::other(why));
+            }
+            models.add(one).map_err(io::Error::other)?;
+        }
+        Ok(Self {
+            models: RwLock::new(Arc::new(models)),
+            loading: Mutex::new(()),
             responses: Stored::new(LIMITS),
             started: unix_seconds(),
             limits,
@@ -61,24 +79,7 @@ impl App {
             library,
             http_ns: Arc::default(),
             pulling: Arc::default(),
-        };
-        for Serving { name, model } in serving {
-            if app.any(Some(&name)).is_ok() {
-                return Err(io::Error::other(format!(
-                    "two models have the name {name:?}, expected one each"
-                )));
-            }
-            match model {
-                Model::Writer(engine) => {
-                    let loaded = engine.loaded().clone();
-                    // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
-                    std::thread::spawn(move || _ = loaded.prepare_constraints());
-                    app.writers.push(Arc::new(Served::new(name, engine).map_err(io::Error::other)?));
-                }
-                Model::Reader(embedder) => app.readers.push(Arc::new(Reader::new(name, embedder))),
-            }
-        }
-        Ok(app)
+        })
     }
 
     /// Now, in seconds since 1970.
@@ -91,11 +92,86 @@ impl App {
         Now::from_unix(unix_seconds())
     }
 
+    /// The models that are served now.
+    pub fn models(&self) -> Arc<Models> {
+        self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The model of this name that writes; without one, the first. One that is not served, but on the device where clients may
+    /// change what is there, is loaded; that may take long.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing; those of loading.
+    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+        self.found(name, Models::writer)
+    }
+
+    /// The model of this name that does `task`, found as [`Self::model`] finds one; without a name, the first, and an encoder before
+    /// others.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it, or every model, does something else.
+    pub fn reader(&self, name: Option<&str>, task: Task) -> Result<Arc<Reader>, Refusal> {
+        self.found(name, |models, name| models.reader(name, task))
+    }
+
+    /// The model of this name, whatever it does, found as [`Self::model`] finds one.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name.
+    pub fn any(&self, name: Option<&str>) -> Result<Arc<Reader>, Refusal> {
+        self.found(name, Models::any)
+    }
+
+    fn found<T>(
+        &self,
+        name: Option<&str>,
+        find: impl Fn(&Models, Option<&str>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let found = find(&self.models(), name);
+        let (Err(Refusal::NotFound(_)), Some(asked), Some(library)) = (&found, name, &self.library) else {
+            return found;
+        };
+        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have asked for it meanwhile.
+        let now = find(&self.models(), name);
+        if !matches!(now, Err(Refusal::NotFound(_))) {
+            return now;
+        }
+        match library.load(plain(asked)).map_err(|e| Refusal::from(&e))? {
+            None => now,
+            Some(Found::Served(name)) => find(&self.models(), Some(&name)),
+            Some(Found::Loaded(model)) => {
+                let mut models = Models::clone(&self.models());
+                models.add(Serving { name: plain(asked).to_owned(), model })?;
+                *self.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
+                find(&self.models(), name)
+            }
+        }
+    }
+}
+
+impl Models {
+    /// # Errors
+    /// When the model has no tokenizer, or its template can't be read.
+    fn add(&mut self, Serving { name, model }: Serving) -> ingle_engine::Result<()> {
+        match model {
+            Model::Writer(engine) => {
+                let loaded = engine.loaded().clone();
+                // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
+                std::thread::spawn(move || _ = loaded.prepare_constraints());
+                self.writers.push(Arc::new(Served::new(name, engine)?));
+            }
+            Model::Reader(embedder) => self.readers.push(Arc::new(Reader::new(name, embedder))),
+        }
+        Ok(())
+    }
+
     /// The model of this name that writes; without one, the first.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing.
-    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+    pub fn writer(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let found = match name {
             None => self.writers.first(),
             Some(name) => self.writers.iter().find(|served| is_name_of(&served.name, name)),
@@ -115,11 +191,7 @@ impl App {
         })
     }
 
-    /// The model of this name that does `task`; without one, the first, and an encoder before others.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it, or every model, does something else.
-    pub fn reader(&self, name: Option<&str>, task: Task) -> Result<Arc<Reader>, Refusal> {
+    fn reader(&self, name: Option<&str>, task: Task) -> Result<Arc<Reader>, Refusal> {
         if name.is_some() {
             let reader = self.any(name)?;
             return reader.check(task).map(|()| reader);
@@ -160,9 +232,14 @@ impl App {
     }
 }
 
-/// Whether a model is meant. Clients of Ollama put `:latest` behind names that have no tag.
+/// A name without the tag that clients of Ollama put behind names that have none.
+pub fn plain(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
+}
+
+/// Whether a model is meant.
 fn is_name_of(model: &str, asked: &str) -> bool {
-    model.strip_suffix(":latest").unwrap_or(model) == asked.strip_suffix(":latest").unwrap_or(asked)
+    plain(model) == plain(asked)
 }
 
 fn unix_seconds() -> u64 {

@@ -1,11 +1,13 @@
 //! What a conversation asks of a model, whatever API it came by, and the question that it becomes.
 //!
 //! Messages and tools are in the words of chat templates, which are OpenAI's. What must hold is held by a grammar: a call where one
-//! is demanded, or the form of the answer; neither begins before the model has thought.
+//! is demanded, calls of a strict tool whenever the model makes some, or the form of the answer; none of it begins before the model
+//! has thought.
 
 use std::sync::Arc;
 
 use ingle_engine::chat::{Conversation, Prompt};
+use ingle_engine::constrain::Otherwise;
 use ingle_engine::output::{Calls, Delivery, Options, Tool};
 use ingle_model::prompt::Now;
 use serde_json::{Map, Value as Json, json};
@@ -21,6 +23,8 @@ use crate::served::Served;
 pub struct Dialogue {
     /// The messages, in templates' words.
     pub messages: Json,
+    /// What the answer begins with, which the model goes on from; empty where it begins itself.
+    pub begun: String,
     /// The tools.
     pub tools: Tools,
     /// The form of what is said.
@@ -42,12 +46,23 @@ pub struct Dialogue {
 /// The tools of a conversation.
 #[derive(Debug)]
 pub struct Tools {
-    /// Their names and schemas, and what templates are told of them.
-    pub list: Vec<(Tool, Json)>,
+    /// All of them.
+    pub list: Vec<OfferedTool>,
     /// Which of them are to be called.
     pub choice: ToolChoice,
     /// Whether an answer may have several calls.
     pub parallel: bool,
+}
+
+/// A tool of a conversation.
+#[derive(Debug)]
+pub struct OfferedTool {
+    /// Its name and schema.
+    pub tool: Tool,
+    /// What templates are told of it.
+    told: Json,
+    /// Whether its schema is to be held whenever it is called.
+    is_strict: bool,
 }
 
 /// Which tools are to be called.
@@ -82,30 +97,39 @@ impl Default for Tools {
 
 impl Tools {
     /// Takes another tool.
-    pub fn push(&mut self, name: &str, description: Option<&str>, parameters: Json) {
+    pub fn push(&mut self, name: &str, description: Option<&str>, parameters: Json, is_strict: bool) {
         let mut function = json!({ "name": name, "parameters": parameters });
         if let Some(description) = description {
             function["description"] = description.into();
         }
         let told = json!({ "type": "function", "function": function });
-        self.list.push((Tool { name: name.to_owned(), parameters }, told));
+        self.list.push(OfferedTool { tool: Tool { name: name.to_owned(), parameters }, told, is_strict });
     }
 
     /// Leaves those of these names.
     pub fn keep(&mut self, names: &[String]) {
-        self.list.retain(|(tool, _)| names.contains(&tool.name));
+        self.list.retain(|offered| names.contains(&offered.tool.name));
+    }
+
+    /// What templates are told of them; nothing where there is none.
+    pub fn told(&self) -> Option<Json> {
+        (!self.list.is_empty()).then(|| self.list.iter().map(|offered| offered.told.clone()).collect())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|offered| offered.tool.name.as_str())
     }
 
     /// # Errors
     /// When two tools have one name, or the one that is to be called is not there.
     fn check(&self) -> Result<(), Refusal> {
-        for (i, (tool, _)) in self.list.iter().enumerate() {
-            if self.list[..i].iter().any(|(other, _)| other.name == tool.name) {
-                return Err(Refusal::field("tools", format!("tools: two have the name {:?}", tool.name)));
+        for (i, name) in self.names().enumerate() {
+            if self.names().take(i).any(|other| other == name) {
+                return Err(Refusal::field("tools", format!("tools: two have the name {name:?}")));
             }
         }
         match &self.choice {
-            ToolChoice::Named(name) if self.list.iter().all(|(tool, _)| tool.name != *name) => {
+            ToolChoice::Named(name) if self.names().all(|other| other != name) => {
                 Err(Refusal::field("tool_choice", format!("tool_choice: no tool has the name {name:?}")))
             }
             ToolChoice::Required if self.list.is_empty() => {
@@ -115,17 +139,40 @@ impl Tools {
         }
     }
 
-    /// Those that may be called.
-    fn callable(&self) -> Arc<[Tool]> {
-        match &self.choice {
-            ToolChoice::None => Arc::default(),
-            ToolChoice::Auto | ToolChoice::Required => {
-                self.list.iter().map(|(tool, _)| tool.clone()).collect()
-            }
-            ToolChoice::Named(name) => {
-                self.list.iter().map(|(tool, _)| tool).filter(|tool| tool.name == *name).cloned().collect()
+    /// Whether one that may be called is strict.
+    ///
+    /// # Errors
+    /// When the model writes calls in a way of which its schema can't be held.
+    fn check_strict(&self, served: &Served) -> Result<bool, Refusal> {
+        let strict =
+            self.list.iter().filter(|offered| offered.is_strict && self.may_call(&offered.tool.name));
+        let mut is_strict = false;
+        for OfferedTool { tool, .. } in strict {
+            is_strict = true;
+            if !served.format.holds(&tool.parameters) {
+                let why = format!(
+                    "tools: strict: {:?} has a schema that can't be held, as model {:?} writes texts bare in calls ({}): \
+                     expected one type for each value and no limits of texts and numbers",
+                    tool.name, served.name, served.format.name
+                );
+                return Err(Refusal::field("tools", why));
             }
         }
+        Ok(is_strict)
+    }
+
+    fn may_call(&self, tool: &str) -> bool {
+        match &self.choice {
+            ToolChoice::None => false,
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::Named(name) => tool == name,
+        }
+    }
+
+    /// Those that may be called.
+    fn callable(&self) -> Arc<[Tool]> {
+        let tools = self.list.iter().map(|offered| &offered.tool);
+        tools.filter(|tool| self.may_call(&tool.name)).cloned().collect()
     }
 
     /// Whether the answer must call.
@@ -168,12 +215,13 @@ impl Dialogue {
             thinking.tell(served, &mut self.extra)?;
         }
         rename_thoughts(&mut self.messages, served);
-        let told: Json = self.tools.list.iter().map(|(_, told)| told.clone()).collect();
+        let told = self.tools.told();
         let conversation = Conversation {
             messages: &self.messages,
-            tools: (!self.tools.callable().is_empty()).then_some(&told),
+            tools: told.as_ref().filter(|_| self.tools.choice != ToolChoice::None),
             extra: self.extra.clone(),
             now,
+            begun: &self.begun,
         };
         Ok(served.prompter.prompt(served.loaded(), &conversation)?)
     }
@@ -187,15 +235,28 @@ impl Dialogue {
         served.check_length(prompt.ids.len(), self.sampling.overflow)?;
         let (callable, demands) = (self.tools.callable(), self.tools.demands());
         let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
-        let constraint = match (demands, &self.form) {
-            (true, Some(form)) => return Err(form.clashes("tool_choice demands a call")),
-            (true, None) => {
-                let compiled = served.loaded().call_constraint(served.format, &callable, calls, None);
-                Some(compiled.map_err(|e| Refusal::field("tools", format!("tools: {e}")))?)
+        if !self.begun.is_empty() {
+            // What holds an answer's form holds all of it.
+            if let Some(form) = &self.form {
+                return Err(form.clashes("the last message begins the answer"));
             }
-            (false, Some(form)) if callable.is_empty() => Some(form.compile(served)?),
-            (false, Some(form)) => Some(form.or_calls(served, &callable, calls)?),
-            (false, None) => None,
+            if demands {
+                let why = "tool_choice: a call can't be demanded where the last message begins the answer";
+                return Err(Refusal::field("tool_choice", why));
+            }
+        }
+        let is_strict = self.tools.check_strict(served)?;
+        let holds_calls = |otherwise| {
+            let compiled = served.loaded().call_constraint(served.format, &callable, calls, otherwise);
+            compiled.map(Some).map_err(|e| Refusal::field("tools", format!("tools: {e}")))
+        };
+        let constraint = match &self.form {
+            Some(form) if demands => return Err(form.clashes("tool_choice demands a call")),
+            Some(form) if callable.is_empty() => Some(form.compile(served)?),
+            Some(form) => Some(form.or_calls(served, &callable, calls)?),
+            None if demands => holds_calls(Otherwise::Nothing)?,
+            None if is_strict => holds_calls(Otherwise::Text)?,
+            None => None,
         };
         let options = Options {
             tools: callable,
@@ -219,6 +280,24 @@ impl Dialogue {
             }),
             n: self.n,
         })
+    }
+}
+
+/// Takes the last of `messages` where it is the assistant's: what it says is the beginning of the answer.
+///
+/// # Errors
+/// When it does more than say something, or nothing comes before it.
+pub fn take_begun(messages: &mut Vec<Json>) -> Result<String, Refusal> {
+    let Some(last) = messages.pop_if(|last| last["role"] == "assistant") else { return Ok(String::new()) };
+    let wrong =
+        |why: &str| Err(Refusal::field("messages", format!("messages: the last is the assistant's, {why}")));
+    let thoughts = last["reasoning_content"].as_str().unwrap_or_default();
+    match last["content"].as_str() {
+        _ if messages.is_empty() => wrong("expected one before it"),
+        _ if !last["tool_calls"].is_null() || !thoughts.is_empty() => {
+            wrong("and has calls or thoughts; only a text can be gone on from")
+        }
+        begun => Ok(begun.unwrap_or_default().to_owned()),
     }
 }
 

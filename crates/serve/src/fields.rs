@@ -1,7 +1,10 @@
 //! A request's body, taken apart field by field.
 //!
 //! Each field is taken by name with the type it must have; what nobody took is refused by name at the end. So no field is
-//! ever ignored, and a field that this server can't honour is known as such.
+//! ever ignored, and a field that this server can't honour is known as such. Objects within the body know where they are, so that
+//! a refusal names the place: `messages[2].content[0].colour`.
+
+use std::fmt::Display;
 
 use serde_json::{Map, Value as Json};
 
@@ -12,7 +15,11 @@ const VALUES_MAX: usize = 1 << 20;
 
 /// What is left of a JSON object.
 #[derive(Debug)]
-pub struct Fields(Map<String, Json>);
+pub struct Fields {
+    /// Where the object is in the body: nothing for the body itself, or as `messages[2].content[0]`.
+    at: String,
+    left: Map<String, Json>,
+}
 
 impl Fields {
     /// The fields of `body`.
@@ -26,50 +33,70 @@ impl Fields {
             )));
         }
         match serde_json::from_slice(body) {
-            Ok(Json::Object(map)) => Ok(Self(map)),
+            Ok(Json::Object(left)) => Ok(Self { at: String::new(), left }),
             Ok(_) => Err(Refusal::request("the body is JSON but no object, expected one")),
             Err(e) => Err(Refusal::request(format!("the body is no JSON: {e}"))),
         }
     }
 
-    /// The fields of an object that is a field itself.
-    pub fn of(name: &str, value: Json) -> Result<Self, Refusal> {
+    /// The fields of the object at this place of the body.
+    pub fn of(at: &str, value: Json) -> Result<Self, Refusal> {
         match value {
-            Json::Object(map) => Ok(Self(map)),
-            _ => Err(Refusal::field(name, format!("{name}: expected an object"))),
+            Json::Object(left) => Ok(Self { at: at.to_owned(), left }),
+            _ => Err(Refusal::field(at, format!("{at}: expected an object"))),
         }
     }
 
     /// No fields.
     pub fn none() -> Self {
-        Self(Map::new())
+        Self { at: String::new(), left: Map::new() }
+    }
+
+    /// The place of a field in the body; of the object itself where no name is given.
+    pub fn path(&self, name: &str) -> String {
+        match (self.at.as_str(), name) {
+            ("", name) => name.to_owned(),
+            (at, "") => at.to_owned(),
+            (at, name) => format!("{at}.{name}"),
+        }
+    }
+
+    /// The refusal of a field, or of the object itself where no name is given.
+    pub fn refused(&self, name: &str, why: impl Display) -> Refusal {
+        let path = self.path(name);
+        Refusal::field(&path, format!("{path}: {why}"))
     }
 
     /// Takes a field; `null` counts as absent.
     pub fn take(&mut self, name: &str) -> Option<Json> {
-        self.0.shift_remove(name).filter(|value| !value.is_null())
+        self.left.shift_remove(name).filter(|value| !value.is_null())
     }
 
-    /// Gives a field another name, and perhaps another value.
-    pub fn turn(&mut self, name: &str, into: &str, value: impl FnOnce(Json) -> Json) {
-        if let Some(old) = self.take(name) {
-            self.0.insert(into.to_owned(), value(old));
+    /// Gives a field another name.
+    pub fn rename(&mut self, name: &str, into: &str) {
+        if let Some(value) = self.take(name) {
+            self.left.insert(into.to_owned(), value);
         }
     }
 
     /// A field, as it stands; `null` counts as absent.
     pub fn get(&self, name: &str) -> Option<&Json> {
-        self.0.get(name).filter(|value| !value.is_null())
+        self.left.get(name).filter(|value| !value.is_null())
     }
 
     /// Puts a field back, or under another name.
     pub fn put(&mut self, name: &str, value: Json) {
-        self.0.insert(name.to_owned(), value);
+        self.left.insert(name.to_owned(), value);
     }
 
     /// Takes a text.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.typed(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// Takes a text that has to be there.
+    pub fn needed_text(&mut self, name: &str) -> Result<String, Refusal> {
+        self.text(name)?.ok_or_else(|| self.refused(name, "none given, expected a text"))
     }
 
     /// Takes `true` or `false`.
@@ -95,7 +122,26 @@ impl Fields {
         Ok(found?.unwrap_or_default())
     }
 
-    /// Takes fields that may be given and change nothing.
+    /// Takes an object, to be taken apart in its turn.
+    pub fn object(&mut self, name: &str) -> Result<Option<Self>, Refusal> {
+        let path = self.path(name);
+        self.take(name).map(|value| Self::of(&path, value)).transpose()
+    }
+
+    /// Takes an array of objects.
+    pub fn objects(&mut self, name: &str) -> Result<Option<Vec<Self>>, Refusal> {
+        let path = self.path(name);
+        match self.take(name) {
+            None => Ok(None),
+            Some(Json::Array(items)) => {
+                let of = |(i, item)| Self::of(&format!("{path}[{i}]"), item);
+                items.into_iter().enumerate().map(of).collect::<Result<_, _>>().map(Some)
+            }
+            Some(_) => Err(self.refused(name, "expected an array of objects")),
+        }
+    }
+
+    /// Takes fields that may be given and change nothing, which the documentation says of each.
     pub fn harmless(&mut self, names: &[&str]) {
         for name in names {
             self.take(name);
@@ -106,7 +152,7 @@ impl Fields {
     pub fn unsupported(&mut self, name: &str, fine: &[Json]) -> Result<(), Refusal> {
         match self.take(name) {
             Some(value) if !fine.contains(&value) => {
-                Err(Refusal::field(name, format!("{name}: this server does not support it")))
+                Err(self.refused(name, "this server does not support it"))
             }
             _ => Ok(()),
         }
@@ -114,14 +160,14 @@ impl Fields {
 
     /// The names of what is left.
     pub fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.left.keys().cloned().collect()
     }
 
     /// Refuses what nobody took.
     pub fn end(self) -> Result<(), Refusal> {
-        match self.0.keys().next() {
+        match self.left.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Refusal::field(name, format!("{name}: no such field is known here"))),
+            Some(name) => Err(self.refused(name, "no such field is known here")),
         }
     }
 
@@ -132,8 +178,7 @@ impl Fields {
         read: impl Fn(&Json) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let wrong = || Refusal::field(name, format!("{name}: expected {expected}"));
-        read(&value).map(Some).ok_or_else(wrong)
+        read(&value).map(Some).ok_or_else(|| self.refused(name, format_args!("expected {expected}")))
     }
 }
 
@@ -164,6 +209,22 @@ mod tests {
         assert_eq!(fields.text("c").unwrap(), None);
         assert_eq!(fields.texts("d").unwrap(), ["y"]);
         assert_eq!(fields.end().unwrap_err().to_string(), "e: no such field is known here");
+    }
+
+    #[test]
+    fn what_is_within_is_refused_with_its_place() {
+        let mut fields = Fields::parse(br#"{"a": [{"b": {"c": 1}}, {"d": 2}], "e": [1], "f": 3}"#).unwrap();
+        let mut items = fields.objects("a").unwrap().unwrap();
+        let error = items.remove(1).end().unwrap_err();
+        assert_eq!(error.to_string(), "a[1].d: no such field is known here");
+        assert!(matches!(error, Refusal::Invalid { param: Some(param), .. } if param == "a[1].d"));
+        let mut inner = items[0].object("b").unwrap().unwrap();
+        assert_eq!(inner.text("c").unwrap_err().to_string(), "a[0].b.c: expected a text");
+        assert_eq!(inner.refused("", "no").to_string(), "a[0].b: no");
+        assert_eq!(fields.objects("e").unwrap_err().to_string(), "e[0]: expected an object");
+        assert_eq!(fields.objects("f").unwrap_err().to_string(), "f: expected an array of objects");
+        let missing = Fields::none().needed_text("x").unwrap_err().to_string();
+        assert_eq!(missing, "x: none given, expected a text");
     }
 
     #[test]

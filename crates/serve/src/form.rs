@@ -1,6 +1,6 @@
 //! The form an answer is to have: OpenAI's `response_format`, llama.cpp's `grammar` and `json_schema`, and what others call them.
 
-use ingle_engine::constrain::{Constraint, Grammar};
+use ingle_engine::constrain::{Constraint, Grammar, Otherwise};
 use ingle_engine::output::{Calls, Tool};
 use serde_json::Value as Json;
 
@@ -26,7 +26,8 @@ impl Form {
     /// # Errors
     /// With the reason.
     pub fn or_calls(&self, served: &Served, tools: &[Tool], calls: Calls) -> Result<Constraint, Refusal> {
-        let compiled = served.loaded().call_constraint(served.format, tools, calls, Some(&self.grammar));
+        let compiled =
+            served.loaded().call_constraint(served.format, tools, calls, Otherwise::Form(&self.grammar));
         compiled.map_err(|e| self.refused(&e))
     }
 
@@ -47,6 +48,9 @@ impl Form {
         Refusal::field(self.field, format!("{}: {why}", self.field))
     }
 }
+
+/// What may stand beside a schema and changes nothing.
+pub const ABOUT_SCHEMA: &[&str] = &["name", "description", "strict"];
 
 /// Takes what says it.
 pub fn take(fields: &mut Fields) -> Result<Option<Form>, Refusal> {
@@ -79,13 +83,13 @@ pub fn of_format(field: &'static str, format: Json) -> Result<Option<Form>, Refu
         }),
         "json_schema" => {
             // The Responses API has the schema's fields beside the type.
-            let mut of = match fields.take("json_schema") {
-                Some(of) => Fields::of("json_schema", of)?,
+            let mut of = match fields.object("json_schema")? {
+                Some(of) => of,
                 None => std::mem::replace(&mut fields, Fields::none()),
             };
-            let schema = of.take("schema").ok_or_else(|| wrong("expected a schema"))?;
+            let schema = of.take("schema").ok_or_else(|| of.refused("schema", "none given"))?;
             // It is always held strictly, whatever it is called.
-            of.harmless(&["name", "description", "strict"]);
+            of.harmless(ABOUT_SCHEMA);
             of.end()?;
             Some(Grammar::JsonSchema(schema.to_string()))
         }

@@ -14,6 +14,10 @@ use std::sync::Arc;
 
 use crate::refusal::Refusal;
 
+/// Who asks: the one who has the key of this place in the list. Where none is needed, all are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller(pub usize);
+
 /// What is allowed.
 #[derive(Debug)]
 pub struct Guard {
@@ -56,14 +60,14 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether it has a key, where one is needed.
+    /// Whose request it is; it has to have a key, where one is needed.
     ///
     /// # Errors
     /// [`Refusal::Unauthorized`]
-    fn check_key(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check_key(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let is_open = matches!(path, "/" | "/health" | "/favicon.ico") || path.starts_with("/page/");
         if self.keys.is_empty() || is_open {
-            return Ok(());
+            return Ok(Caller(0));
         }
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let bearer = text("authorization")
@@ -73,9 +77,12 @@ impl Guard {
             return Err(Refusal::Unauthorized("this server needs an API key: Authorization: Bearer KEY"));
         };
         // All keys are compared, whichever fits.
-        let fits =
-            self.keys.iter().fold(false, |fits, key| fits | same(key.as_bytes(), given.trim().as_bytes()));
-        if fits { Ok(()) } else { Err(Refusal::Unauthorized("the API key is not one of this server's")) }
+        let keys = self.keys.iter().enumerate();
+        let found = keys.fold(None, |found, (at, key)| {
+            let fits = same(key.as_bytes(), given.trim().as_bytes());
+            found.or(fits.then_some(Caller(at)))
+        });
+        found.ok_or(Refusal::Unauthorized("the API key is not one of this server's"))
     }
 
     fn is_host(&self, host: &str) -> bool {
@@ -107,7 +114,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// The checks as a layer; answers what browsers ask before they ask (CORS).
-pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     if let Err(refusal) = guard.check_source(request.uri(), request.headers()) {
         return sealed(refusal.into_response());
     }
@@ -118,7 +125,10 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next
         return sealed(allowed(StatusCode::NO_CONTENT.into_response(), origin, wanted));
     }
     let response = match guard.check_key(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
     sealed(allowed(response, origin, None))
@@ -157,7 +167,7 @@ fn sealed(mut response: Response) -> Response {
 mod tests {
     use super::*;
 
-    fn checked(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Refusal> {
+    fn checked(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> Result<Caller, Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
@@ -205,7 +215,10 @@ mod tests {
         let guard = Guard { keys: vec!["one".into(), "two".into()], ..open() };
         let ask = |path, key| checked(&guard, path, &[("host", "localhost"), ("authorization", key)]);
         assert!(ask("/v1/models", "bearer one").is_ok(), "a scheme has no case");
-        assert!(ask("/v1/models", "Bearer one").is_ok() && ask("/v1/models", "Bearer two").is_ok());
+        assert!(
+            ask("/v1/models", "Bearer one") == Ok(Caller(0))
+                && ask("/v1/models", "Bearer two") == Ok(Caller(1))
+        );
         for wrong in ["Bearer onee", "Bearer on", "Bearer ", "one", "Basic one"] {
             assert!(ask("/v1/models", wrong).is_err(), "{wrong}");
         }

@@ -9,14 +9,15 @@ use ingle_engine::generate::{Finish, Overflow};
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
-use crate::answering::{Asked, Dialect, Told};
+use crate::answering::{Asked, Dialect, Framing, Told};
 use crate::app::App;
 use crate::ask::{Question, Said, What};
 use crate::fields::Fields;
 use crate::fim::{self, Gap};
 use crate::form;
+use crate::guard::Caller;
 use crate::ids;
-use crate::openai::{logprobs_json, take_stream};
+use crate::openai::logprobs_json;
 use crate::refusal::Refusal;
 use crate::reply::SoFar;
 use crate::sampling;
@@ -54,16 +55,12 @@ pub struct Infill {
 }
 
 impl Dialect for Infill {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
-        let mut part = |name: &str| {
-            let missing = || Refusal::field(name, format!("{name}: none given, expected a text"));
-            fields.text(name)?.ok_or_else(missing)
-        };
-        let (mut before, behind) = (part("input_prefix")?, part("input_suffix")?);
+        let (mut before, behind) = (fields.needed_text("input_prefix")?, fields.needed_text("input_suffix")?);
         before.push_str(&fields.text("prompt")?.unwrap_or_default());
         let gap = Gap { before, behind, files: take_files(&mut fields)? };
-        let (stream, _) = take_stream(&mut fields)?;
+        let stream = fields.flag("stream")?.unwrap_or(false).then_some(Framing::Events);
         let ctx = served.engine.ctx();
         let max_tokens = take_count_or_all(&mut fields, "n_predict", ctx)?.unwrap_or(ctx);
         let logprobs = fields.count("n_probs", LOGPROBS_MAX)?.filter(|&n| n > 0);
@@ -174,20 +171,12 @@ fn chosen(whole: &Json, paths: &[String]) -> Json {
 
 /// Takes `input_extra`: `[{"filename", "text"}]`.
 fn take_files(fields: &mut Fields) -> Result<Vec<(String, String)>, Refusal> {
-    const NAME: &str = "input_extra";
-    let wrong = || {
-        let text =
-            format!("{NAME}: expected up to {FILES_MAX} objects, each with a text and perhaps a filename");
-        Refusal::field(NAME, text)
-    };
-    let files = match fields.take(NAME) {
-        None => return Ok(Vec::new()),
-        Some(Json::Array(files)) if files.len() <= FILES_MAX => files,
-        Some(_) => return Err(wrong()),
-    };
-    let one = |file: Json| {
-        let mut file = Fields::of(NAME, file)?;
-        let text = file.text("text")?.ok_or_else(wrong)?;
+    let files = fields.objects("input_extra")?.unwrap_or_default();
+    if files.len() > FILES_MAX {
+        return Err(fields.refused("input_extra", format_args!("expected up to {FILES_MAX} files")));
+    }
+    let one = |mut file: Fields| {
+        let text = file.needed_text("text")?;
         let name = file.text("filename")?.unwrap_or_else(|| "tmp".into());
         // When an editor read it.
         file.harmless(&["time", "t_chunk"]);
@@ -225,9 +214,7 @@ fn take_left_out(fields: &mut Fields) -> Result<Vec<String>, Refusal> {
 /// Puts settings under the names and values that they have here.
 fn translate(fields: &mut Fields, ctx: usize) -> Result<(), Refusal> {
     for (theirs, ours) in NAMES {
-        if let Some(value) = fields.take(theirs) {
-            fields.put(ours, value);
-        }
+        fields.rename(theirs, ours);
     }
     for name in WHOLE_CONTEXT {
         if let Some(n) = take_count_or_all(fields, name, ctx)? {

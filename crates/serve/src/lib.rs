@@ -37,6 +37,6 @@ mod server;
 mod wire;
 
 pub use listen::Limits;
-pub use ollama::installed::{Library, Progress};
+pub use ollama::installed::{Found, Installed, Library, Progress};
 pub use served::{Model, Serving};
 pub use server::{Options, serve};

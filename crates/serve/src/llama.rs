@@ -14,9 +14,10 @@ use ingle_engine::run::Counters;
 use ingle_engine::spec::Tally;
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
+use crate::app::{App, Models};
 use crate::fields::Fields;
-use crate::openai::messages::messages_of;
+use crate::openai::messages::take_messages;
+use crate::openai::tools::take_list;
 use crate::payload::{Payload, aside};
 use crate::reader::Reader;
 use crate::refusal::Refusal;
@@ -82,57 +83,51 @@ pub async fn apply_template(
 
 fn templated(app: &App, body: &[u8]) -> Result<Value, Refusal> {
     let mut fields = Fields::parse(body)?;
-    let messages =
-        fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
-    let messages = messages_of(messages)?;
-    let tools = fields.take("tools");
+    let messages = take_messages(&mut fields)?;
+    let tools = take_list(&mut fields)?.told();
     let served = app.model(fields.text("model")?.as_deref())?;
     fields.end()?;
-    let conversation =
-        Conversation { messages: &messages, tools: tools.as_ref(), extra: Map::new(), now: app.calendar() };
+    let (extra, now) = (Map::new(), app.calendar());
+    let conversation = Conversation { messages: &messages, tools: tools.as_ref(), extra, now, begun: "" };
     let prompt = served.prompter.text(served.loaded(), &conversation, true)?;
     Ok(json!({ "prompt": prompt }))
 }
 
 /// `GET /metrics`, in Prometheus's text form.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let mut text = String::new();
+    let (models, mut text) = (app.models(), String::new());
     for row in ROWS {
-        row.write(&mut text, app.writers.iter().map(|served| (&*served.name, served.engine.counters())));
+        row.write(&mut text, models.writers.iter().map(|served| (&*served.name, served.engine.counters())));
     }
-    drafters(&mut text, &app);
+    drafters(&mut text, &models);
     process(&mut text, &app);
     for row in READER_ROWS {
-        row.write(&mut text, app.all().map(|reader| (&*reader.name, &**reader)));
+        row.write(&mut text, models.all().map(|reader| (&*reader.name, &**reader)));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 /// The rows of the whole process.
 fn process(text: &mut String, app: &App) {
-    let time = || app.http_ns.load(Relaxed) as f64 * NANOSECOND;
+    let time = app.http_ns.load(Relaxed) as f64 * NANOSECOND;
     let mut row = |name: &str, kind: &str, about: &str, value: f64| {
         // Writing to a text does not fail.
         let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}");
     };
-    row(
-        "ingle_http_seconds_total",
-        "counter",
-        "Time of requests and answers on their way, JSON included",
-        time(),
-    );
+    let about = "Time of requests and answers on their way, JSON included";
+    row("ingle_http_seconds_total", "counter", about, time);
     if let Some(bytes) = memory::resident_bytes() {
         row("ingle_resident_bytes", "gauge", "Memory that the process has resident", bytes as f64);
     }
 }
 
 /// The rows of each drafter.
-fn drafters(text: &mut String, app: &App) {
+fn drafters(text: &mut String, models: &Models) {
     for (name, about) in [("drafted", "guessed ahead"), ("accepted", "guessed ahead and chosen")] {
         // Writing to a text does not fail.
         let _ = writeln!(text, "# HELP ingle_drafter_{name}_tokens_total Tokens {about}, by drafter");
         let _ = writeln!(text, "# TYPE ingle_drafter_{name}_tokens_total counter");
-        for served in app.writers.iter() {
+        for served in &models.writers {
             for (drafter, count) in guesses(served.engine.counters()).kinds() {
                 let n = if name == "drafted" { count.n_drafted } else { count.n_accepted };
                 let model = &*served.name;

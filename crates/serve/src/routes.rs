@@ -48,8 +48,8 @@ pub static ROUTES: &[Route] = &[
     route("/v1/responses/{id}/input_items", "GET", || get(responses::kept::input_items)),
     route("/infill", "POST", || post(answering::route::<infill::Infill>)),
     route("/v1/embeddings", "POST", || post(embeddings::route::<embeddings::openai::Vectors>)),
-    route("/api/embed", "POST", || post(embeddings::route::<embeddings::ollama::Embed>)),
-    route("/api/embeddings", "POST", || post(embeddings::route::<embeddings::ollama::Embedding>)),
+    route("/api/embed", "POST", || post(embeddings::route::<ollama::embed::Embed>)),
+    route("/api/embeddings", "POST", || post(embeddings::route::<ollama::embed::Embedding>)),
     route("/v1/rerank", "POST", || post(embeddings::route::<Rerank>)),
     route("/rerank", "POST", || post(embeddings::route::<Rerank>)),
     route("/reranking", "POST", || post(embeddings::route::<Rerank>)),
@@ -83,6 +83,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn the_description_has_every_field_that_changes_nothing() {
+        let described: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        for (name, accepted) in
+            [("OpenAiAccepted", openai::ACCEPTED), ("AnthropicAccepted", anthropic::ACCEPTED)]
+        {
+            let of = described["components"]["schemas"][name]["properties"].as_object().unwrap();
+            let of: Vec<&str> = of.keys().map(String::as_str).collect();
+            assert_eq!(of, accepted, "{name}");
+        }
+    }
 
     #[test]
     fn the_description_has_every_route_and_no_other() {

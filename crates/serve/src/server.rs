@@ -84,8 +84,9 @@ pub fn serve(
             while !stop.load(Relaxed) {
                 tokio::time::sleep(STOP_EVERY).await;
             }
-            app.writers.iter().for_each(|served| served.engine.close());
-            app.all().for_each(|reader| reader.close());
+            let models = app.models();
+            models.writers.iter().for_each(|served| served.engine.close());
+            models.all().for_each(|reader| reader.close());
             tell.send_replace(Phase::Closing);
             tokio::time::sleep(limits.drain).await;
             tell.send_replace(Phase::Over);

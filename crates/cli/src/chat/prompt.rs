@@ -40,6 +40,7 @@ impl<'a> Prompter<'a> {
             tools: None,
             extra: serde_json::Map::new(),
             now: now(),
+            begun: "",
         };
         Ok(self.prompter.prompt(self.loaded, &conversation)?)
     }

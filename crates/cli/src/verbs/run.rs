@@ -13,7 +13,8 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
-use crate::{guessing, load, pulling, settings};
+use crate::guessing::Guesser;
+use crate::{load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -96,7 +97,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
-    guessing::guess(&mut session, env, load::session_options(env, None))?;
+    Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {

@@ -1,24 +1,22 @@
-//! `ingle serve MODEL...`: the server and the page, of models that write and of encoders. All compute on the same threads and take
-//! turns.
+//! `ingle serve MODEL...`: the server and the page, of models that write and of encoders.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ingle_engine::embed::{Embedder, is_encoder};
-use ingle_engine::kv_dir::KvDir;
-use ingle_engine::model_file::Loaded;
-use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::model_file::LoadOptions;
 use ingle_kernel::par::Pool;
-use ingle_serve::{Library, Limits, Model, Options, Serving, serve};
+use ingle_serve::{Library, Limits, Options, Serving, serve};
 
-use super::{Verb, human_bytes, model_arg, text, text_arg};
+use super::{Verb, model_arg, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
+use crate::guessing::Guesser;
+use crate::loading::Loader;
 use crate::managing::Managed;
-use crate::{descriptors, guessing, load, model_ref, pulling, settings};
+use crate::{descriptors, load, model_ref, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
@@ -107,7 +105,7 @@ fn args(command: Command) -> Command {
         .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
         .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
         .arg(Arg::new("manage").long("manage").action(ArgAction::SetTrue).help(
-            "Let clients fetch models from the hub and remove models (POST /api/pull, DELETE /api/delete)",
+            "Let clients use all models on this device by their names, fetch more from the hub and remove some (POST /api/pull, DELETE /api/delete)",
         ))
         .arg(repeated(
             "model-name",
@@ -129,16 +127,12 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let port = *matches.get_one::<u16>("port").expect("it has a default");
     let n_lanes = usize::from(*matches.get_one::<u16>("parallel").expect("it has a default"));
     let many = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
-    let library: Option<Arc<dyn Library>> = match matches.get_flag("manage") {
-        true => Some(Arc::new(Managed::new(env)?)),
-        false => None,
-    };
-    let options = Options {
+    let mut options = Options {
         address: SocketAddr::new(host, port),
         api_keys: keys(matches, env)?,
         allow_hosts: many("allow-host"),
         allow_origins: many("allow-origin"),
-        library,
+        library: None,
         limits: Limits {
             connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
             answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),
@@ -153,43 +147,44 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let models: Vec<&String> = matches.get_many("model").into_iter().flatten().collect();
     models.iter().try_for_each(|model| pulling::offer(model, env))?;
     env.catch_ctrl_c();
-    let session = load::session_options(env, env.settings.count("ctx"));
-    let prefix_bytes = matches.get_one::<u64>("cache-mib").map(|mib| mib << 20);
     let kv_mib = *matches.get_one::<u64>("kv-cache-mib").expect("it has a default");
-    let report = |what: &str| say(format_args!("{what}"));
-    let kv_dir = text(matches, "kv-cache-dir");
-    let kv_dir = kv_dir.map(|dir| KvDir { path: Path::new(dir), bytes_max: kv_mib << 20, report });
-    let queue_max = WAITING_PER_LANE * n_lanes;
-    let clock = guessing::clock();
-    let engine = EngineOptions { session, n_lanes, queue_max, prefix_bytes, kv_dir, clock: Some(&clock) };
-    let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let pool = Arc::new(Pool::new(env.n_threads()));
+    let LoadOptions { tier, pack, .. } = load::options(env, pool.n_threads());
+    let loader = Arc::new(Loader {
+        guesser: Guesser::new(env, &pool)?,
+        pool,
+        tier: tier.map(str::to_owned),
+        pack,
+        ctx: env.settings.count("ctx"),
+        kv: env.settings.text("kv").expect("it has a default").to_owned(),
+        chunk: env.settings.count("chunk"),
+        n_lanes,
+        queue_max: WAITING_PER_LANE * n_lanes,
+        prefix_bytes: matches.get_one::<u64>("cache-mib").map(|mib| mib << 20),
+        kv_dir: text(matches, "kv-cache-dir").map(|dir| (PathBuf::from(dir), kv_mib << 20)),
+    });
+    let managed = match matches.get_flag("manage") {
+        true => Some(Arc::new(Managed::new(env, loader.clone())?)),
+        false => None,
+    };
+    let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let mut serving = Vec::new();
-    let mut about = Vec::new();
+    let mut abouts = Vec::new();
     for model in models {
         let name = names.next().map_or_else(|| short_name(model), String::clone);
         let file = model_ref::open(model, env)?;
-        let options = load::options(env, pool.n_threads());
-        let model = if is_encoder(&file) {
-            let embedder = Embedder::load_on(pool.clone(), file, &options)?;
-            let makes = if embedder.is_ranker() { "scores of pairs" } else { "vectors of texts" };
-            about.push(format!("{name} ({makes} up to {} tokens)", embedder.tokens_max()));
-            Model::Reader(embedder)
-        } else {
-            let loaded = Arc::new(Loaded::load_on(pool.clone(), file, &options)?);
-            let ctx = session.ctx_of(&loaded.model.config);
-            let guesses = guessing::speculation(&loaded, env, session, ctx, n_lanes)?;
-            let engine = Engine::guessing(loaded, &engine, guesses)?;
-            let kept = human_bytes(engine.prefix_bytes());
-            about.push(format!("{name} (contexts of {} tokens, up to {kept} kept of them)", engine.ctx()));
-            Model::Writer(engine)
-        };
+        if let Some(managed) = &managed {
+            managed.serves(Path::new(file.name()), &name);
+        }
+        let (model, about) = loader.load(file)?;
+        abouts.push(format!("{name} ({about})"));
         serving.push(Serving { model, name });
     }
+    options.library = managed.map(|managed| managed as Arc<dyn Library>);
     if names.next().is_some() {
         return Err(Failure::usage("--model-name: there are more names than models"));
     }
-    let about = format!("{}, {n_lanes} answers at a time", about.join(", "));
+    let about = format!("{}, {n_lanes} answers at a time", abouts.join(", "));
     let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));
     serve(serving, options, env.interrupted.clone(), ready)
         .map_err(|e| Failure::failed(format!("{host}:{port}: {e}")))?;

@@ -102,6 +102,17 @@ impl Grammar {
     }
 }
 
+/// What an answer may be that need not call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise<'a> {
+    /// Nothing: it must call.
+    Nothing,
+    /// A text of this form instead, which has to be JSON.
+    Form(&'a Grammar),
+    /// Any text, before calls or instead of them.
+    Text,
+}
+
 fn parsed(schema: &str) -> Result<Json> {
     serde_json::from_str(schema).map_err(|e| Error::Constraint(format!("the JSON Schema is not JSON: {e}")))
 }

@@ -16,9 +16,9 @@ use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokR
 
 use super::lead::{Lead, Openers};
 use super::number::Numerals;
-use super::{Constraint, Grammar, Holds, schema};
+use super::{Constraint, Grammar, Holds, Otherwise, schema};
 use crate::error::{Error, Result};
-use crate::output::{Calls, Demand, Format, Tool};
+use crate::output::{Beside, Calls, Demand, Format, Tool};
 
 /// Work that patterns may take for one mask; behind that an answer ends with an error.
 const MASK_FUEL: u64 = 1_000_000;
@@ -88,8 +88,8 @@ impl Vocabulary {
     }
 
     /// Compiles what an answer of `format` must be that calls `tools`, so many times, with arguments as their schemas ask.
-    /// `template` is the model's chat template. Formats whose texts stand bare hold less of a text than its schema asks. Where
-    /// there is another form the answer may be of that instead, which has to be JSON.
+    /// `template` is the model's chat template. Formats whose texts stand bare hold less of a text than its schema asks
+    /// ([`Format::holds`]). `or` says what the answer may be otherwise.
     ///
     /// # Errors
     /// [`Error::Constraint`] when the format has no calls, there is no tool, or a schema asks something that can't be held.
@@ -99,10 +99,11 @@ impl Vocabulary {
         tools: &[Tool],
         calls: Calls,
         template: &str,
-        or: Option<&Grammar>,
+        or: Otherwise<'_>,
     ) -> Result<Constraint> {
-        let demand =
-            Demand { tools, calls, template, token: &|name| self.structure(name), schema: &schema::rewrite };
+        let beside = if or == Otherwise::Text { Beside::Text } else { Beside::Nothing };
+        let token = &|name: &str| self.structure(name);
+        let demand = Demand { tools, calls, beside, template, token, schema: &schema::rewrite };
         let grammar = format.grammar(&demand)?.ok_or_else(|| {
             Error::Constraint(format!(
                 "calls: {} tools and calls in the format {}, expected a tool and a model that calls",
@@ -111,17 +112,15 @@ impl Vocabulary {
             ))
         })?;
         let grammar = match or {
-            None => grammar,
-            Some(form) => {
+            Otherwise::Nothing | Otherwise::Text => grammar,
+            Otherwise::Form(form) => {
                 let calls = grammar.replacen("start:", "demanded:", 1);
                 format!("start: demanded | other\nother: %json {}\n{calls}", form.json_schema()?)
             }
         };
-        self.build(
-            TopLevelGrammar::from_lark(grammar),
-            Holds { json: format.quotes, calls: true, bounds: false },
-            "calls",
-        )
+        // A text may have any numbers, and quotes that nobody closes.
+        let json = format.quotes && beside == Beside::Nothing;
+        self.build(TopLevelGrammar::from_lark(grammar), Holds { json, calls: true, bounds: false }, "calls")
     }
 
     fn build(self: &Arc<Self>, grammar: TopLevelGrammar, holds: Holds, name: &str) -> Result<Constraint> {

@@ -30,8 +30,8 @@ pub(super) static FORMAT: Format = Format {
     quotes: true,
     calls: |r, opener| Box::pin(calls(r, opener == Some(0))),
     grammar: |d| {
-        let [all, all_end, one, one_end, separator] =
-            [ALL, ALL_END, ONE, ONE_END, SEPARATOR].map(|m| d.mark(m));
+        let all = d.open(ALL);
+        let [all_end, one, one_end, separator] = [ALL_END, ONE, ONE_END, SEPARATOR].map(|m| d.mark(m));
         let in_markdown = d.demand.template.contains("```json");
         let calls = d.calls(|tool, arguments| match in_markdown {
             true => {

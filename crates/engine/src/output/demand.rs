@@ -1,4 +1,8 @@
-//! Grammars that leave a model no choice but to call: for a `tool_choice` that is `required`, or names a tool.
+//! Grammars of answers that call: that must, for a `tool_choice` that is `required` or names a tool, or that may, where what is
+//! called has to fit its schema whenever the model calls of its own accord.
+//!
+//! What must call holds nothing else. What may call is any text up to what opens a call, which nothing else may write; from there
+//! on it is guided. A format whose calls begin without a mark takes a text that can't be a call, or calls, and not both.
 //!
 //! The text is Lark as llguidance reads it, with `%json` for schemas. Which of a format's markers are single tokens depends on
 //! the vocabulary, so a grammar asks for each: a token is written as its id, anything else as text. A grammar holds the whole
@@ -11,7 +15,7 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::Tool;
+use super::{Format, Tool};
 use crate::error::{Error, Result};
 
 /// What a guided answer must hold.
@@ -21,6 +25,8 @@ pub struct Demand<'a> {
     pub tools: &'a [Tool],
     /// How many calls.
     pub calls: Calls,
+    /// What else the answer may hold.
+    pub beside: Beside,
     /// The chat template, for formats that have changed over time.
     pub template: &'a str,
     /// The id of the special token that is written so, if there is one.
@@ -38,6 +44,15 @@ pub enum Calls {
     Many,
 }
 
+/// What an answer may hold beside calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing: it must call.
+    Nothing,
+    /// Any text, or nothing but that.
+    Text,
+}
+
 /// One of a tool's parameters.
 pub(super) struct Parameter {
     pub key: String,
@@ -51,21 +66,66 @@ pub(super) const TEXT: &str = r"/(.|\n)+/";
 /// Writes a grammar.
 pub(super) struct Writer<'a> {
     pub demand: &'a Demand<'a>,
+    /// The rule of what stands before a call, once it is known what opens one.
+    lead: RefCell<String>,
     /// The first schema that can't be held: then there is no grammar.
     refused: RefCell<Option<Error>>,
 }
 
-/// The grammar that `body` writes for this demand.
-pub(super) fn write(demand: &Demand<'_>, body: fn(&Writer<'_>) -> String) -> Result<String> {
-    let writer = Writer { demand, refused: RefCell::new(None) };
-    let grammar = body(&writer);
-    writer.refused.into_inner().map_or(Ok(grammar), Err)
+/// The grammar of `format` for this demand.
+pub(super) fn write(demand: &Demand<'_>, format: &Format) -> Result<String> {
+    let writer = Writer { demand, lead: RefCell::default(), refused: RefCell::new(None) };
+    let grammar = (format.grammar)(&writer);
+    if let Some(refused) = writer.refused.into_inner() {
+        return Err(refused);
+    }
+    if demand.beside == Beside::Nothing {
+        return Ok(grammar);
+    }
+    if format.before_text.is_some() {
+        // It says itself where its texts are.
+        return Ok(format!("{grammar}{}", said(format)));
+    }
+    let start = if format.bare { "demanded | SAID?" } else { "demanded? SAID?" };
+    let (grammar, lead) = (grammar.replacen("start:", "demanded:", 1), writer.lead.into_inner());
+    Ok(format!("start: {start}\n{}{lead}{grammar}", said(format)))
+}
+
+/// Terminals of text in which nothing opens a call: some, and any.
+fn said(format: &Format) -> String {
+    let escaped = |opener: &&str| -> String {
+        opener
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("\\x{{{:X}}}", c as u32) })
+            .collect()
+    };
+    let openers: Vec<String> = format.openers.iter().map(escaped).collect();
+    let none = format!("~/(?s:.*)({})(?s:.*)/", openers.join("|"));
+    // Where calls begin with nothing but JSON, no text does.
+    let some = if format.bare && format.before_text.is_none() {
+        r"/[ \t\r\n]*[^ \t\r\n{\[](?s:.*)/"
+    } else {
+        "/(?s:.+)/"
+    };
+    format!("SAID: {some} & {none}\nANY: /(?s:.*)/ & {none}\n")
 }
 
 impl Writer<'_> {
     /// A marker: its token, or its text.
     pub(super) fn mark(&self, marker: &str) -> String {
         (self.demand.token)(marker).map_or_else(|| self.literal(marker), |id| format!("<[{id}]>"))
+    }
+
+    /// What opens a call, with the text before it where there may be some.
+    pub(super) fn open(&self, marker: &str) -> String {
+        if self.demand.beside == Beside::Nothing {
+            return self.mark(marker);
+        }
+        *self.lead.borrow_mut() = match (self.demand.token)(marker) {
+            Some(id) => format!("lead: SAID? <[{id}]>\n"),
+            None => format!("lead[suffix={}]: ANY\n", self.literal(marker)),
+        };
+        "lead".to_owned()
     }
 
     /// Exactly this text.
@@ -165,6 +225,35 @@ impl Parameter {
         }
         self.schema.get("enum")?.as_array()?.iter().map(Value::as_str).collect()
     }
+}
+
+/// Whether a format that writes texts bare holds all that `schema` asks: every value has one type, and nothing is asked of it
+/// but which texts, fields and items there are.
+pub(super) fn is_held_bare(schema: &Value) -> bool {
+    const KNOWN: &[&str] = &[
+        "$schema",
+        "additionalProperties",
+        "const",
+        "default",
+        "description",
+        "enum",
+        "examples",
+        "items",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ];
+    let Some(schema) = schema.as_object() else { return schema.is_null() };
+    let of_fields = |fields: &serde_json::Map<String, Value>| fields.values().all(is_held_bare_value);
+    schema.keys().all(|key| KNOWN.contains(&key.as_str()))
+        && schema.get("items").is_none_or(is_held_bare_value)
+        && schema.get("additionalProperties").is_none_or(Value::is_boolean)
+        && schema.get("properties").and_then(Value::as_object).is_none_or(of_fields)
+}
+
+fn is_held_bare_value(schema: &Value) -> bool {
+    schema.get("type").is_some_and(Value::is_string) && is_held_bare(schema)
 }
 
 /// Arguments are an object, whether or not the schema says so.

@@ -139,7 +139,7 @@ async fn bare(r: &Reader) -> String {
 
 fn grammar(d: &Writer<'_>) -> String {
     let marks = MARKS.iter().find(|[open, ..]| d.demand.template.contains(open)).unwrap_or(&MARKS[0]);
-    let [open, close, quote] = marks.map(|mark| d.mark(mark));
+    let [open, close, quote] = [d.open(marks[0]), d.mark(marks[1]), d.mark(marks[2])];
     let calls = d.choices(|_, tool| {
         let start = d.literal(&format!("call:{}{{", tool.name));
         format!("{open} {start} {} \"}}\" {close}", fields(d, &quote, &tool.parameters, 1))

@@ -31,7 +31,7 @@ pub(super) static FORMAT: Format = Format {
         })
     },
     grammar: |d| {
-        let (open, all) = (d.mark("<|tool_call|>"), d.separated("call", r#"", ""#));
+        let (open, all) = (d.open("<|tool_call|>"), d.separated("call", r#"", ""#));
         format!("start: {open} \"[\" {all} \"]\"\n{}", d.json_calls("arguments"))
     },
     example: "<|tool_call|>[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]",

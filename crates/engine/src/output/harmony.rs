@@ -9,7 +9,7 @@
 //! The prompt ends with `<|start|>assistant`, so an answer begins within a header. A message on `commentary` to nobody is
 //! said to the user.
 
-use super::demand::Writer;
+use super::demand::{Beside, Writer};
 use super::parts::Kind;
 use super::reader::{NoCall, Reader};
 use super::{Format, Reasoning, json_call};
@@ -86,7 +86,8 @@ async fn to(r: &Reader) -> Option<String> {
     None
 }
 
-/// An answer calls once: `<|call|>` ends it.
+/// An answer calls once: `<|call|>` ends it. One that need not call may say something before it does, or nothing else; then a call's
+/// recipient may stand on either side of its channel, as models write both.
 fn grammar(d: &Writer<'_>) -> String {
     let [start, channel, message, call] = [START, CHANNEL, MESSAGE, "<|call|>"].map(|m| d.mark(m));
     let calls = d.calls(|tool, arguments| {
@@ -94,8 +95,23 @@ fn grammar(d: &Writer<'_>) -> String {
         format!("{name} {channel} \"commentary json\" {message} {arguments} {call}")
     });
     let thoughts = d.text_up_to("thoughts", "<|end|>");
+    if d.demand.beside == Beside::Nothing {
+        return format!(
+            "start: ({channel} \"analysis\" {message} thoughts {start} \"assistant\")? call\n{calls}{thoughts}"
+        );
+    }
+    let json = d.mark("<|constrain|>");
+    let late: Vec<String> = (0..d.demand.tools.len())
+        .map(|i| {
+            let name = d.literal(&format!("commentary to=functions.{} ", d.demand.tools[i].name));
+            format!("{channel} {name} {json} \"json\" {message} arguments_{i} {call}")
+        })
+        .collect();
     format!(
-        "start: ({channel} \"analysis\" {message} thoughts {start} \"assistant\")? call\n{calls}{thoughts}"
+        "start: before* (call | late | {channel} \"final\" {message} SAID?)\n\
+         before: {channel} (\"analysis\" | \"commentary\") {message} thoughts {start} \"assistant\"\n\
+         late: {}\n{calls}{thoughts}",
+        late.join(" | ")
     )
 }
 

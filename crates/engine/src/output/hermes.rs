@@ -27,7 +27,7 @@ pub(super) static FORMAT: Format = Format {
         })
     },
     grammar: |d| {
-        let (open, close) = (d.mark("<tool_call>"), d.mark("</tool_call>"));
+        let (open, close) = (d.open("<tool_call>"), d.mark("</tool_call>"));
         let all = d.separated("tagged", r#""\n""#);
         let calls = d.json_calls("arguments");
         format!("start: {all}\ntagged: {open} \"\\n\" call \"\\n\" {close}\n{calls}")

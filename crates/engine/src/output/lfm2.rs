@@ -76,7 +76,7 @@ fn grammar(d: &Writer<'_>) -> String {
     });
     format!(
         "start: {} \"[\" {} \"]\" {}\n{calls}",
-        d.mark(OPEN),
+        d.open(OPEN),
         d.separated("call", r#"", ""#),
         d.mark(CLOSE)
     )

@@ -21,7 +21,7 @@ pub(super) static FORMAT: Format = Format {
     quotes: true,
     calls: |r, _| Box::pin(calls(r)),
     grammar: |d| {
-        let open = d.mark("[TOOL_CALLS]");
+        let open = d.open("[TOOL_CALLS]");
         if d.demand.template.contains("[ARGS]") {
             let args = d.mark("[ARGS]");
             let calls =

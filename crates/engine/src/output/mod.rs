@@ -39,7 +39,7 @@ mod tests;
 use std::fmt;
 
 use demand::Writer;
-pub use demand::{Calls, Demand};
+pub use demand::{Beside, Calls, Demand};
 pub use parser::{Options, Parser};
 pub use parts::{Delivery, Part};
 use reader::{Reader, Reading};
@@ -153,6 +153,11 @@ impl Format {
     /// Those of [`Demand::schema`].
     pub fn grammar(&self, demand: &Demand<'_>) -> Result<Option<String>> {
         let calls = !self.example.is_empty() && !demand.tools.is_empty();
-        calls.then(|| demand::write(demand, self.grammar)).transpose()
+        calls.then(|| demand::write(demand, self)).transpose()
+    }
+
+    /// Whether the grammar holds all that a tool's schema asks.
+    pub fn holds(&self, schema: &serde_json::Value) -> bool {
+        self.quotes || demand::is_held_bare(schema)
     }
 }

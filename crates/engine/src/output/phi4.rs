@@ -34,7 +34,7 @@ pub(super) static FORMAT: Format = Format {
         })
     },
     grammar: |d| {
-        let (open, close) = (d.mark("<|tool_call|>"), d.mark("<|/tool_call|>"));
+        let (open, close) = (d.open("<|tool_call|>"), d.mark("<|/tool_call|>"));
         let all = d.separated("call", r#"", ""#);
         format!("start: {open} \"[\" {all} \"]\" {close}\n{}", d.json_calls("arguments"))
     },

@@ -73,7 +73,7 @@ async fn function(r: &Reader) -> Result<(), NoCall> {
 }
 
 fn grammar(d: &Writer<'_>) -> String {
-    let (open, close) = (d.mark("<tool_call>"), d.mark("</tool_call>"));
+    let (open, close) = (d.open("<tool_call>"), d.mark("</tool_call>"));
     let mut values = String::new();
     let calls = d.choices(|i, tool| {
         let mut parameters = String::new();

@@ -10,6 +10,7 @@ use crate::answering::{Asked, Dialect, Framing, Told};
 use crate::app::App;
 use crate::ask::{Said, What};
 use crate::fields::Fields;
+use crate::guard::Caller;
 use crate::ids;
 use crate::refusal::Refusal;
 use crate::reply::{Piece, Reply, SoFar};
@@ -41,7 +42,7 @@ enum Block {
 }
 
 impl Dialect for Message {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
         let stream = fields.flag("stream")?.unwrap_or(false).then_some(Framing::Events);
         let max_tokens = fields.count("max_tokens", usize::MAX)?;

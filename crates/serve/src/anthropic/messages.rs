@@ -1,35 +1,30 @@
 //! Messages in Anthropic's words become those of chat templates.
 //!
 //! A message's blocks may be several messages there: each result of a call is one. Texts that follow each other in a user's turns become
-//! one text, a block to a line; the assistant's are put together as it wrote them. Thoughts are told back to the model where its
+//! one text, a block to a line; the assistant's are put together as it wrote them, and a last one of its begins the answer. Thoughts are told back to the model where its
 //! template has a place for them; redacted ones nobody here can read.
 
 use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
+use crate::dialogue::take_begun;
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 
-/// What `system` and `messages` say.
-pub fn messages_of(system: Option<Json>, messages: Json) -> Result<Json, Refusal> {
+/// Takes `system` and `messages` as templates know them, and what a last message of the assistant's begins the answer with.
+pub fn take_messages(fields: &mut Fields) -> Result<(Json, String), Refusal> {
     let mut turns = Turns::default();
-    if let Some(system) = system {
-        let text = texts_of("system", system)?;
+    if let Some(text) = take_texts(fields, "system")? {
         turns.told.push(json!({ "role": "system", "content": text }));
     }
-    let Json::Array(messages) = messages else {
-        return Err(Refusal::field("messages", "messages: expected an array"));
-    };
+    let messages = fields.objects("messages")?.unwrap_or_default();
     if messages.is_empty() {
-        return Err(Refusal::field("messages", "messages: expected at least one"));
+        return Err(fields.refused("messages", "none given, expected at least one"));
     }
-    messages.into_iter().enumerate().try_for_each(|(i, message)| turns.take(i, message))?;
-    if turns.told.last().is_some_and(|last| last["role"] == "assistant") {
-        let why = "messages: the last is the assistant's; answers can't be begun for the model";
-        return Err(Refusal::field("messages", why));
-    }
-    Ok(Json::Array(turns.told))
+    messages.into_iter().try_for_each(|message| turns.take(message))?;
+    let begun = take_begun(&mut turns.told)?;
+    Ok((Json::Array(turns.told), begun))
 }
 
 /// What was told so far.
@@ -41,43 +36,45 @@ struct Turns {
 }
 
 impl Turns {
-    fn take(&mut self, i: usize, message: Json) -> Result<(), Refusal> {
-        let place = format!("messages[{i}]");
-        let mut fields = object(&place, message)?;
-        let role = fields.text("role")?.ok_or_else(|| wrong(&place, "expected a role"))?;
-        let content = fields.take("content").ok_or_else(|| wrong(&place, "expected content"))?;
-        fields.end()?;
-        if role == "system" {
-            self.told.push(json!({ "role": role, "content": texts_of(&place, content)? }));
-            return Ok(());
-        }
-        if role != "user" && role != "assistant" {
-            return Err(wrong(&place, &format!("the role {role:?} is not known")));
-        }
-        for (j, block) in blocks(&place, content)?.into_iter().enumerate() {
-            let place = format!("{place}.content[{j}]");
-            let mut block = object(&place, block)?;
-            let kind = block.text("type")?.ok_or_else(|| wrong(&place, "expected a type"))?;
-            match (role.as_str(), kind.as_str()) {
-                ("user", "text") => self.user(&text(&place, &mut block)?),
-                ("user", "tool_result") => self.result(&place, &mut block)?,
-                ("assistant", "text") => self.add("content", &text(&place, &mut block)?),
-                ("assistant", "thinking") => {
-                    let thoughts = block.text("thinking")?;
-                    block.harmless(&["signature"]);
-                    self.add("reasoning_content", &thoughts.ok_or_else(|| wrong(&place, "no thinking"))?);
-                }
-                ("assistant", "redacted_thinking") => block.harmless(&["data"]),
-                ("assistant", "tool_use") => self.call(&place, &mut block)?,
-                (_, other) => {
-                    let why = format!("blocks of type {other:?} are not understood in {role} messages");
-                    return Err(wrong(&place, &why));
-                }
+    fn take(&mut self, mut message: Fields) -> Result<(), Refusal> {
+        let role = message.needed_text("role")?;
+        match role.as_str() {
+            "system" => {
+                let text = take_texts(&mut message, "content")?;
+                let text = text.ok_or_else(|| message.refused("content", "none given"))?;
+                self.told.push(json!({ "role": role, "content": text }));
             }
-            block.harmless(&["cache_control"]);
-            block.end()?;
+            "user" | "assistant" => {
+                let blocks = take_blocks(&mut message, "content")?;
+                // The assistant's last message may be there for what is to come.
+                let blocks = blocks.filter(|blocks| role == "assistant" || !blocks.is_empty());
+                let blocks = blocks.ok_or_else(|| message.refused("content", "none given"))?;
+                blocks.into_iter().try_for_each(|block| self.block(&role, block))?;
+            }
+            other => return Err(message.refused("role", format_args!("{other:?} is not known"))),
         }
-        Ok(())
+        message.end()
+    }
+
+    fn block(&mut self, role: &str, mut block: Fields) -> Result<(), Refusal> {
+        let kind = block.needed_text("type")?;
+        match (role, kind.as_str()) {
+            ("user", "text") => self.user(&take_text(&mut block)?),
+            ("user", "tool_result") => self.result(&mut block)?,
+            ("assistant", "text") => self.add("content", &take_text(&mut block)?),
+            ("assistant", "thinking") => {
+                self.add("reasoning_content", &block.needed_text("thinking")?);
+                block.harmless(&["signature"]);
+            }
+            ("assistant", "redacted_thinking") => block.harmless(&["data"]),
+            ("assistant", "tool_use") => self.call(&mut block)?,
+            (_, other) => {
+                let why = format!("blocks of type {other:?} are not understood in {role} messages");
+                return Err(block.refused("type", why));
+            }
+        }
+        block.harmless(&["cache_control"]);
+        block.end()
     }
 
     fn user(&mut self, text: &str) {
@@ -105,11 +102,10 @@ impl Turns {
         message[field] = format!("{before}{text}").into();
     }
 
-    fn call(&mut self, place: &str, block: &mut Fields) -> Result<(), Refusal> {
-        let id = block.text("id")?.ok_or_else(|| wrong(place, "expected an id"))?;
-        let name = block.text("name")?.ok_or_else(|| wrong(place, "expected a name"))?;
+    fn call(&mut self, block: &mut Fields) -> Result<(), Refusal> {
+        let (id, name) = (block.needed_text("id")?, block.needed_text("name")?);
         let input = block.take("input").filter(Json::is_object);
-        let input = input.ok_or_else(|| wrong(place, "input: expected an object"))?;
+        let input = input.ok_or_else(|| block.refused("input", "expected an object"))?;
         block.unsupported("caller", &[json!({ "type": "direct" })])?;
         // What this server says of an answer that was cut in a call.
         block.harmless(&["partial_json"]);
@@ -124,66 +120,61 @@ impl Turns {
         Ok(())
     }
 
-    fn result(&mut self, place: &str, block: &mut Fields) -> Result<(), Refusal> {
-        let id = block.text("tool_use_id")?.ok_or_else(|| wrong(place, "expected a tool_use_id"))?;
-        let text = block.take("content").map(|content| texts_of(place, content)).transpose()?;
+    fn result(&mut self, block: &mut Fields) -> Result<(), Refusal> {
+        let id = block.needed_text("tool_use_id")?;
+        let Some(name) = self.tools.get(&id) else {
+            return Err(
+                block.refused("tool_use_id", format_args!("{id:?}, an id that no call before it has"))
+            );
+        };
+        let text = take_texts(block, "content")?.unwrap_or_default();
         // Templates know no such flag, but models read.
         let error = if block.flag("is_error")?.unwrap_or(false) { "Error: " } else { "" };
-        let content = format!("{error}{}", text.unwrap_or_default());
-        let mut message = json!({ "role": "tool", "tool_call_id": id, "content": content });
-        if let Some(name) = self.tools.get(&id) {
-            message["name"] = name.as_str().into();
-        }
-        self.told.push(message);
+        let content = format!("{error}{text}");
+        self.told.push(json!({ "role": "tool", "tool_call_id": id, "name": name, "content": content }));
         Ok(())
     }
 }
 
-fn wrong(place: &str, what: &str) -> Refusal {
-    Refusal::field("messages", format!("{place}: {what}"))
-}
-
-fn object(place: &str, value: Json) -> Result<Fields, Refusal> {
-    Fields::of("messages", value).map_err(|_| wrong(place, "expected an object"))
-}
-
-/// Content as blocks; a text is a block of it.
-fn blocks(place: &str, content: Json) -> Result<Vec<Json>, Refusal> {
-    match content {
-        Json::String(text) => Ok(vec![json!({ "type": "text", "text": text })]),
-        Json::Array(blocks) => Ok(blocks),
-        _ => Err(wrong(place, "content: expected a text or an array of blocks")),
+/// Takes content as blocks; a text is a block of it.
+fn take_blocks(fields: &mut Fields, name: &str) -> Result<Option<Vec<Fields>>, Refusal> {
+    if let Some(Json::String(text)) = fields.get(name) {
+        let block = json!([{ "type": "text", "text": text }]);
+        fields.put(name, block);
     }
+    fields.objects(name)
 }
 
-/// The text of a block of it.
-fn text(place: &str, block: &mut Fields) -> Result<String, Refusal> {
+/// Takes the text of a block of it.
+fn take_text(block: &mut Fields) -> Result<String, Refusal> {
+    // Where an earlier answer found what it says: none was told here.
     block.unsupported("citations", &[json!([])])?;
-    block.text("text")?.ok_or_else(|| wrong(place, "expected a text"))
+    block.needed_text("text")
 }
 
-/// The text of content that may be nothing else, a block to a line.
-fn texts_of(place: &str, content: Json) -> Result<String, Refusal> {
-    let mut lines = Vec::new();
-    for (j, block) in blocks(place, content)?.into_iter().enumerate() {
-        let place = format!("{place}: block {j}");
-        let mut block = object(&place, block)?;
-        match block.text("type")?.as_deref() {
-            Some("text") => lines.push(text(&place, &mut block)?),
-            other => {
-                let other = other.unwrap_or_default();
-                return Err(wrong(&place, &format!("the type {other:?} is not understood, only text is")));
-            }
+/// Takes the text of content that may be nothing else, a block to a line.
+fn take_texts(fields: &mut Fields, name: &str) -> Result<Option<String>, Refusal> {
+    let Some(blocks) = take_blocks(fields, name)? else { return Ok(None) };
+    let one = |mut block: Fields| {
+        let kind = block.needed_text("type")?;
+        if kind != "text" {
+            return Err(block.refused("type", format_args!("{kind:?} is not understood here, only \"text\"")));
         }
+        let text = take_text(&mut block)?;
         block.harmless(&["cache_control"]);
-        block.end()?;
-    }
-    Ok(lines.join("\n"))
+        block.end().map(|()| text)
+    };
+    let lines = blocks.into_iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(lines.join("\n")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn taken(body: &Json) -> Result<(Json, String), Refusal> {
+        take_messages(&mut Fields::parse(body.to_string().as_bytes()).unwrap())
+    }
 
     #[test]
     fn blocks_become_messages_of_templates() {
@@ -208,14 +199,46 @@ mod tests {
             { "role": "tool", "tool_call_id": "1", "content": "Error: no", "name": "f" },
             { "role": "user", "content": "g" },
         ]);
-        assert_eq!(messages_of(Some(system), given).unwrap(), expected);
+        assert_eq!(
+            taken(&json!({ "system": system, "messages": given })).unwrap(),
+            (expected, String::new())
+        );
+    }
+
+    #[test]
+    fn a_last_message_of_the_assistants_begins_the_answer() {
+        let ends = |last: Json| {
+            let user = json!({ "role": "user", "content": "a" });
+            taken(&json!({ "messages": [user, { "role": "assistant", "content": last }] }))
+        };
+        let user = json!([{ "role": "user", "content": "a" }]);
+        assert_eq!(ends(json!("b ")).unwrap(), (user.clone(), "b ".to_owned()));
+        let texts = json!([{ "type": "text", "text": "b" }, { "type": "text", "text": "c" }]);
+        assert_eq!(ends(texts).unwrap(), (user.clone(), "bc".to_owned()));
+        assert_eq!(ends(json!([])).unwrap(), (user, String::new()));
+        let thought = json!({ "type": "thinking", "thinking": "hm", "signature": "" });
+        let call = json!({ "type": "tool_use", "id": "1", "name": "f", "input": {} });
+        for more in [thought, call] {
+            let error = ends(json!([more, { "type": "text", "text": "b" }])).unwrap_err().to_string();
+            assert!(error.contains("only a text"), "{error}");
+        }
+        let alone = json!({ "messages": [{ "role": "assistant", "content": "b" }] });
+        assert!(taken(&alone).unwrap_err().to_string().contains("before it"));
     }
 
     #[test]
     fn what_is_not_understood_is_named_with_its_place() {
         let image =
             json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "" } });
+        let call = json!({ "type": "tool_use", "id": "1", "name": "f", "input": {} });
+        let called = json!({ "role": "assistant", "content": [call] });
+        let result = json!({ "type": "tool_result", "tool_use_id": "2" });
         for (messages, word) in [
+            (
+                json!([called, { "role": "user", "content": [result] }]),
+                "messages[1].content[0].tool_use_id: \"2\"",
+            ),
+            (json!([{ "role": "user", "content": [] }]), "messages[0].content: none"),
             (json!("x"), "array"),
             (json!([]), "one"),
             (json!([7]), "messages[0]"),
@@ -223,19 +246,18 @@ mod tests {
             (json!([{ "role": "user" }]), "content"),
             (
                 json!([{ "role": "user", "content": [image] }]),
-                "messages[0].content[0]: blocks of type \"image\"",
+                "messages[0].content[0].type: blocks of type \"image\"",
             ),
             (
-                json!([{ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "1", "content": [image] }] }]),
-                "image",
+                json!([called, { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "1", "content": [image] }] }]),
+                "messages[1].content[0].content[0].type: \"image\"",
             ),
             (
                 json!([{ "role": "user", "content": [{ "type": "text", "text": "a", "colour": 1 }] }]),
-                "colour",
+                "messages[0].content[0].colour",
             ),
-            (json!([{ "role": "user", "content": "a" }, { "role": "assistant", "content": "b" }]), "begun"),
         ] {
-            let error = messages_of(None, messages).unwrap_err().to_string();
+            let error = taken(&json!({ "messages": messages })).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
     }

@@ -1,9 +1,8 @@
 //! A request that a reader answers, whatever API it came by: read, let in, computed, told in one piece.
 //!
-//! An API is a [`Wish`]: it takes a request apart and writes what was made in its own words. Reading and computing happen on
+//! An API is a [`Wish`] (Ollama's are with its other routes): it takes a request apart and writes what was made in its own words. Reading and computing happen on
 //! threads that may take their time. When the client goes, or time is up, this future goes too, and what it had asked is cancelled.
 
-pub mod ollama;
 pub mod openai;
 pub mod rerank;
 
@@ -28,7 +27,7 @@ use crate::reader::{Pass, Reader};
 use crate::refusal::Refusal;
 
 /// Texts of a request, as OpenAI has it.
-const TEXTS_MAX: usize = 2048;
+pub const TEXTS_MAX: usize = 2048;
 
 /// An API's way of asking for vectors or scores, and of telling them.
 pub trait Wish: Sized + Send + 'static {
@@ -86,8 +85,10 @@ impl Drop for Gone {
 
 /// A text, or what a client made of it.
 #[derive(Debug)]
-enum Given {
+pub enum Given {
+    /// A text.
     Text(String),
+    /// Its ids.
     Ids(Vec<u32>),
 }
 
@@ -101,7 +102,7 @@ impl Given {
 }
 
 /// Takes a text, token ids, or an array of one of these.
-fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Refusal> {
+pub fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Refusal> {
     let wrong = || {
         Refusal::field(
             name,
@@ -132,12 +133,13 @@ fn take_inputs(fields: &mut Fields, name: &str) -> Result<Option<Vec<Given>>, Re
     items.into_iter().map(one).collect::<Result<_, _>>().map(Some)
 }
 
-fn inputs(given: &[Given]) -> Vec<Input<'_>> {
+/// As the engine takes them.
+pub fn inputs(given: &[Given]) -> Vec<Input<'_>> {
     given.iter().map(Given::input).collect()
 }
 
 /// Takes `truncate`: whether a text that is too long is cut.
-fn take_truncate(fields: &mut Fields, default: Truncate) -> Result<Truncate, Refusal> {
+pub fn take_truncate(fields: &mut Fields, default: Truncate) -> Result<Truncate, Refusal> {
     Ok(match fields.flag("truncate")? {
         Some(true) => Truncate::ToModel,
         Some(false) => Truncate::No,
@@ -146,7 +148,7 @@ fn take_truncate(fields: &mut Fields, default: Truncate) -> Result<Truncate, Ref
 }
 
 /// Puts a vector at the end of a JSON text, each value with as many digits as tell it from others.
-fn write_vector(to: &mut String, vector: &[f32]) {
+pub fn write_vector(to: &mut String, vector: &[f32]) {
     to.push('[');
     for (i, value) in vector.iter().enumerate() {
         // Writing to a text does not fail.
@@ -156,7 +158,7 @@ fn write_vector(to: &mut String, vector: &[f32]) {
 }
 
 /// The object `rest` with `array` in front, which is JSON already: as a [`Json`] many vectors would take eight times their bytes.
-fn with_array(name: &str, array: &str, rest: &Json) -> String {
+pub fn with_array(name: &str, array: &str, rest: &Json) -> String {
     let rest = rest.to_string();
     format!("{{\"{name}\":{array},{}", rest.strip_prefix('{').unwrap_or_default())
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{Given, Wish, inputs, take_inputs, take_truncate, with_array, write_vector};
 use crate::app::App;
 use crate::fields::Fields;
+use crate::openai::ACCEPTED;
 use crate::reader::{Pass, Reader, Task};
 use crate::refusal::Refusal;
 
@@ -40,7 +41,7 @@ impl Wish for Vectors {
         };
         let dim = take_dim(&mut fields, &reader)?;
         let truncate = take_truncate(&mut fields, Truncate::No)?;
-        fields.harmless(&["user"]);
+        fields.harmless(ACCEPTED);
         fields.end()?;
         Ok((
             reader,

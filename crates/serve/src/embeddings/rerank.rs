@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{TEXTS_MAX, Wish, take_truncate};
 use crate::app::App;
 use crate::fields::Fields;
+use crate::openai::ACCEPTED;
 use crate::reader::{Pass, Reader, Task};
 use crate::refusal::Refusal;
 
@@ -38,7 +39,7 @@ impl Wish for Rerank {
         let returns_documents = fields.flag("return_documents")?.unwrap_or(false);
         let raw = fields.flag("raw_scores")?.unwrap_or(false);
         let truncate = take_truncate(&mut fields, Truncate::No)?;
-        fields.harmless(&["user"]);
+        fields.harmless(ACCEPTED);
         fields.end()?;
         Ok((reader, Self { query, documents, n_wanted, returns_documents, raw, truncate }))
     }

@@ -11,13 +11,14 @@ use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, Options};
-use super::timestamp;
+use super::{take_keep_alive, timestamp};
 use crate::answering::{Asked, Dialect, Framing, Told};
 use crate::app::App;
 use crate::ask::{Question, Said, TokenLogprobs, What};
-use crate::dialogue::{Dialogue, Thinking, Tools};
+use crate::dialogue::{Dialogue, Thinking, Tools, take_begun};
 use crate::fields::Fields;
 use crate::form::Form;
+use crate::guard::Caller;
 use crate::openai::logprobs_json;
 use crate::refusal::Refusal;
 use crate::reply::{Call, Reply, SoFar};
@@ -39,8 +40,8 @@ pub enum Subject {
     Nothing,
     /// A text to go on with, as it stands.
     Text(String),
-    /// A conversation, in templates' words.
-    Conversation(Json, Tools),
+    /// A conversation, in templates' words; a last message of the assistant's begins the answer.
+    Conversation(Vec<Json>, Tools),
 }
 
 /// An answer in Ollama's words.
@@ -56,7 +57,7 @@ pub struct Answer<K> {
 }
 
 impl<K: Kind> Dialect for Answer<K> {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
         let stream = fields.flag("stream")?.unwrap_or(true).then_some(Framing::Lines);
         let Options { mut sampling, max_tokens, keep } = options::take(&mut fields, served.engine.ctx())?;
@@ -64,7 +65,7 @@ impl<K: Kind> Dialect for Answer<K> {
             sampling.overflow = if drops { Overflow::DropOldest } else { Overflow::Error };
         }
         fields.unsupported("shift", &[json!(sampling.overflow == Overflow::DropOldest)])?;
-        check_keep_alive(fields.take("keep_alive"))?;
+        take_keep_alive(&mut fields)?;
         let (form, thinking) = (take_format(&mut fields)?, take_think(&mut fields, &served)?);
         let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);
         let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
@@ -76,10 +77,20 @@ impl<K: Kind> Dialect for Answer<K> {
         fields.end()?;
         let is_empty = matches!(subject, Subject::Nothing);
         let mut question = match subject {
-            Subject::Conversation(messages, tools) => {
-                let extra = Map::new();
-                let dialogue =
-                    Dialogue { messages, tools, form, thinking, extra, sampling, max_tokens, logprobs, n: 1 };
+            Subject::Conversation(mut messages, tools) => {
+                let begun = take_begun(&mut messages)?;
+                let dialogue = Dialogue {
+                    messages: messages.into(),
+                    begun,
+                    tools,
+                    form,
+                    thinking,
+                    extra: Map::new(),
+                    sampling,
+                    max_tokens,
+                    logprobs,
+                    n: 1,
+                };
                 dialogue.question(&served, app.calendar())?
             }
             subject => {
@@ -255,14 +266,4 @@ fn take_think(fields: &mut Fields, served: &Served) -> Result<Option<Thinking>, 
         return Ok(Some(thinking));
     }
     Err(Refusal::field("think", format!("think: {} is not known to think before it speaks", served.name)))
-}
-
-/// Models stay as long as the server does, whatever this says.
-fn check_keep_alive(value: Option<Json>) -> Result<(), Refusal> {
-    match value {
-        None | Some(Json::Number(_) | Json::String(_)) => Ok(()),
-        Some(_) => {
-            Err(Refusal::field("keep_alive", "keep_alive: expected seconds, or a text such as \"5m\""))
-        }
-    }
 }

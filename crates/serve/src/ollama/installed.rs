@@ -1,8 +1,8 @@
 //! Models on the device, as Ollama's clients fetch and remove them: `POST /api/pull`, `DELETE /api/delete`.
 //!
 //! The server has no store. It is given one as a [`Library`], or none, and then says which command does what was asked. A pull goes on
-//! when its client has gone, and there is one at a time. What was fetched can be asked once a server is started with it. Left out,
-//! and refused: making, copying and publishing models, and blobs.
+//! when its client has gone, and there is one at a time. What is on the device can be asked: it is loaded when it is first asked for,
+//! and stays as long as the server does. Left out, and refused: making, copying and publishing models, and blobs.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,10 +21,11 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::models::take_name;
-use crate::app::App;
+use crate::app::{App, plain};
 use crate::fields::Fields;
 use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
+use crate::served::Model;
 
 /// Lines of progress that may wait for a slow client; more are left out.
 const LINES_MAX: usize = 64;
@@ -38,11 +39,44 @@ pub trait Library: fmt::Debug + Send + Sync {
     /// be fetched.
     fn pull(&self, name: &str, tell: &mut dyn FnMut(Progress<'_>)) -> io::Result<()>;
 
+    /// What is on the device.
+    ///
+    /// # Errors
+    /// When that can't be found out.
+    fn list(&self) -> io::Result<Vec<Installed>>;
+
     /// Removes the model called `name`.
     ///
     /// # Errors
     /// As [`Self::pull`].
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Loads the model called `name`, which takes as long as it takes; `None` where none of that name is on the device. A name
+    /// comes from a client: it must not become a path.
+    ///
+    /// # Errors
+    /// When the model can't be loaded, for want of memory among others.
+    fn load(&self, name: &str) -> io::Result<Option<Found>>;
+}
+
+/// A model on the device, as it is listed.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// The name that loads it.
+    pub name: String,
+    /// Its size.
+    pub n_bytes: u64,
+    /// When it came, in seconds since 1970.
+    pub modified: Option<u64>,
+}
+
+/// A model on the device that was asked for.
+#[derive(Debug)]
+pub enum Found {
+    /// It is served already, under this name.
+    Served(String),
+    /// It was loaded.
+    Loaded(Model),
 }
 
 /// How far a file is.
@@ -89,7 +123,7 @@ pub async fn pull(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
             // A client that is slow misses some, one that has gone all.
             let _ = to.try_send(line(json));
         };
-        let pulled = library.pull(&name, &mut tell).map_err(|e| refusal(&e));
+        let pulled = library.pull(&name, &mut tell).map_err(|e| Refusal::from(&e));
         let last = match &pulled {
             Ok(()) => json!({ "status": "success" }),
             Err(refusal) => refusal.ollama(),
@@ -114,10 +148,10 @@ pub async fn delete(State(app): State<Arc<App>>, Payload(body): Payload) -> Resu
     let name = take_plain_name(&mut fields)?;
     fields.end()?;
     let library = library(&app, &format!("remove models; `ingle rm {name}` does"))?;
-    if app.model(Some(&name)).is_ok() {
+    if app.models().any(Some(&name)).is_ok() {
         return Err(Refusal::field("model", format!("model: {name} is being served, and can't be removed")));
     }
-    aside(move || library.remove(&name).map_err(|e| refusal(&e))).await
+    aside(move || library.remove(&name).map_err(|e| Refusal::from(&e))).await
 }
 
 /// The store, where clients may change it.
@@ -129,16 +163,18 @@ fn library(app: &App, what: &str) -> Result<Arc<dyn Library>, Refusal> {
 
 /// Takes a name, without the tag that clients put behind names that have none.
 fn take_plain_name(fields: &mut Fields) -> Result<String, Refusal> {
-    let name = take_name(fields)?;
-    Ok(name.strip_suffix(":latest").map_or(name.clone(), str::to_owned))
+    take_name(fields).map(|name| plain(&name).to_owned())
 }
 
-fn refusal(error: &io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::NotFound => Refusal::NotFound(error.to_string()),
-        io::ErrorKind::InvalidInput => Refusal::field("model", error.to_string()),
-        io::ErrorKind::PermissionDenied => Refusal::Forbidden(error.to_string()),
-        _ => Refusal::Failed(error.to_string()),
+/// Of a library's failure.
+impl From<&io::Error> for Refusal {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound(error.to_string()),
+            io::ErrorKind::InvalidInput => Self::field("model", error.to_string()),
+            io::ErrorKind::PermissionDenied => Self::Forbidden(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 

@@ -1,16 +1,29 @@
-//! Ollama's routes: answers (`generate`, `chat`), what is served (`models`), and what is installed (`installed`).
+//! Ollama's routes: answers (`generate`, `chat`), vectors (`embed`), what is served (`models`), and what is installed (`installed`).
 //!
 //! Answers come as lines of JSON unless `stream` is false. Left out, and refused by name: images, templates of a request's own,
 //! `context` (ids of an earlier answer: `/api/chat` takes messages instead) and gaps to fill (`suffix`).
 
 pub mod answer;
 pub mod chat;
+pub mod embed;
 pub mod generate;
 pub mod installed;
 pub mod models;
 mod options;
 
 use ingle_model::prompt::Now;
+use serde_json::Value as Json;
+
+use crate::fields::Fields;
+use crate::refusal::Refusal;
+
+/// Takes `keep_alive`, whatever it says: models stay as long as the server does.
+fn take_keep_alive(fields: &mut Fields) -> Result<(), Refusal> {
+    match fields.take("keep_alive") {
+        None | Some(Json::Number(_) | Json::String(_)) => Ok(()),
+        Some(_) => Err(fields.refused("keep_alive", "expected seconds, or a text such as \"5m\"")),
+    }
+}
 
 /// Seconds since 1970 as RFC 3339 has them.
 fn timestamp(seconds: u64) -> String {

@@ -8,10 +8,12 @@ use ingle_model::file::{Contents, Value};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::installed::Installed;
 use super::timestamp;
-use crate::app::App;
+use crate::app::{App, Models};
 use crate::fields::Fields;
 use crate::payload::{Payload, aside};
+use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
 use crate::served::Served;
 
@@ -27,34 +29,42 @@ pub async fn version() -> AsJson<Json> {
     AsJson(json!({ "version": SPOKEN, "ingle": env!("CARGO_PKG_VERSION") }))
 }
 
-/// `GET /api/tags`: the models that can be asked.
-pub async fn tags(State(app): State<Arc<App>>) -> AsJson<Json> {
-    let models: Json = app
-        .writers
-        .iter()
-        .map(|served| {
-            let mut model = model(served);
+/// `GET /api/tags`: the models that can be asked: those that are served, and those on the device that would be.
+pub async fn tags(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> {
+    let listing = move || {
+        let models = app.models();
+        let mut told: Vec<Json> = all(&models).map(|one| model(&one)).collect();
+        for model in &mut told {
             model["modified_at"] = timestamp(app.started).into();
-            model
-        })
-        .collect();
-    AsJson(json!({ "models": models }))
+        }
+        let library = app.library.as_ref().map(|library| library.list());
+        for Installed { name, n_bytes, modified } in
+            library.transpose().map_err(|e| Refusal::from(&e))?.unwrap_or_default()
+        {
+            if models.any(Some(&name)).is_err() {
+                let modified = timestamp(modified.unwrap_or(app.started));
+                told.push(json!({ "name": name, "model": name, "size": n_bytes, "digest": "", "modified_at": modified }));
+            }
+        }
+        Ok(AsJson(json!({ "models": told })))
+    };
+    aside(listing).await
 }
 
-/// `GET /api/ps`: the same, as all of them are loaded.
-pub async fn ps(State(app): State<Arc<App>>) -> AsJson<Json> {
-    let models: Json = app
-        .writers
-        .iter()
-        .map(|served| {
-            let mut model = model(served);
+/// `GET /api/ps`: those that are served, as all of them are loaded.
+pub async fn ps(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> {
+    let listing = move || {
+        let models = app.models();
+        let running = all(&models).map(|one| {
+            let mut model = model(&one);
             model["expires_at"] = NEVER.into();
             model["size_vram"] = 0.into();
-            model["context_length"] = served.engine.ctx().into();
+            model["context_length"] = one.ctx().into();
             model
-        })
-        .collect();
-    AsJson(json!({ "models": models }))
+        });
+        Ok(AsJson(json!({ "models": running.collect::<Json>() })))
+    };
+    aside(listing).await
 }
 
 /// `POST /api/show`
@@ -64,16 +74,19 @@ pub async fn show(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
         let name = take_name(&mut fields)?;
         let verbose = fields.flag("verbose")?.unwrap_or(false);
         fields.end()?;
-        let served = app.model(Some(&name))?;
-        let contents = served.loaded().file.contents();
+        let reader = app.any(Some(&name))?;
+        let models = app.models();
+        let writer = models.writers.iter().find(|served| served.name == reader.name);
+        let one = One { reader: &reader, writer: writer.map(|served| &**served) };
+        let (file, contents) = (reader.embedder().file(), reader.embedder().file().contents());
         let mut shown = json!({
-            "modelfile": format!("FROM {}\n", served.name),
-            "parameters": format!("num_ctx {}", served.engine.ctx()),
+            "modelfile": format!("FROM {}\n", reader.name),
+            "parameters": format!("num_ctx {}", one.ctx()),
             // Jinja, not Go.
-            "template": served.loaded().file.template_source()?.unwrap_or_default(),
+            "template": file.template_source()?.unwrap_or_default(),
             "details": details(contents),
             "model_info": info(contents, verbose),
-            "capabilities": capabilities(&served),
+            "capabilities": one.capabilities(),
             "modified_at": timestamp(app.started),
         });
         if let Ok(Some(license)) = contents.str("general.license") {
@@ -84,16 +97,48 @@ pub async fn show(State(app): State<Arc<App>>, Payload(body): Payload) -> Result
     aside(showing).await
 }
 
+/// A model that is served.
+struct One<'a> {
+    reader: &'a Reader,
+    /// The same, if it writes.
+    writer: Option<&'a Served>,
+}
+
+/// All of them, those that write first.
+fn all(models: &Models) -> impl Iterator<Item = One<'_>> {
+    let writers = models.writers.iter().map(|served| One { reader: &served.reader, writer: Some(served) });
+    writers.chain(models.readers.iter().map(|reader| One { reader, writer: None }))
+}
+
+impl One<'_> {
+    /// Tokens that it takes.
+    fn ctx(&self) -> usize {
+        self.writer.map_or_else(|| self.reader.embedder().tokens_max(), |served| served.engine.ctx())
+    }
+
+    fn capabilities(&self) -> Vec<&'static str> {
+        let Some(served) = self.writer else {
+            return match self.reader.task() {
+                Task::Vectors => vec!["embedding"],
+                Task::Scores => Vec::new(),
+            };
+        };
+        let calls = !served.format.example.is_empty();
+        let known = [("completion", true), ("tools", calls), ("thinking", served.thinks())];
+        known.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
+}
+
 /// Takes the model's name, which older clients call `name`.
 pub fn take_name(fields: &mut Fields) -> Result<String, Refusal> {
     let (model, name) = (fields.text("model")?, fields.text("name")?);
     model.or(name).ok_or_else(|| Refusal::field("model", "model: none given"))
 }
 
-fn model(served: &Served) -> Json {
-    let file = &served.loaded().file;
+fn model(one: &One<'_>) -> Json {
+    let (name, file) = (&one.reader.name, one.reader.embedder().file());
     json!({
-        "name": served.name, "model": served.name, "size": file.n_bytes(), "digest": digest(file.contents()),
+        "name": name, "model": name, "size": file.n_bytes(), "digest": digest(file.contents()),
         "details": details(file.contents()),
     })
 }
@@ -151,12 +196,6 @@ fn level(contents: &Contents) -> String {
     }
     let most = formats.into_iter().max_by_key(|(_, n_bytes)| *n_bytes);
     most.map_or_else(String::new, |(name, _)| name.to_uppercase())
-}
-
-fn capabilities(served: &Served) -> Vec<&'static str> {
-    let calls = !served.format.example.is_empty();
-    let known = [("completion", true), ("tools", calls), ("thinking", served.thinks())];
-    known.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
 /// A file's metadata under its own keys; long arrays are null unless all is wanted.

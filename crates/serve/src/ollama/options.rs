@@ -1,7 +1,7 @@
 //! `options`: how tokens are chosen, how many, and in how much room.
 
 use ingle_engine::sample::TOKENS_MAX;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::fields::Fields;
 use crate::ids;
@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::sampling::{self, Sampling};
 
 /// Where and how fast things are computed is the server's affair: these change no answer.
-const OF_THE_SERVER: &[&str] = &[
+pub const OF_THE_SERVER: &[&str] = &[
     "numa",
     "num_batch",
     "num_gpu",
@@ -34,26 +34,21 @@ pub struct Options {
 
 /// Takes them, for a model with a context of `ctx` tokens.
 pub fn take(fields: &mut Fields, ctx: usize) -> Result<Options, Refusal> {
-    let mut options = match fields.take("options") {
-        None => Fields::none(),
-        Some(options) => Fields::of("options", options)?,
-    };
-    let whole = |name: &str, value: Option<Json>| {
-        let wrong = || Refusal::field(name, format!("{name}: expected a whole number"));
-        value.map(|value| value.as_i64().ok_or_else(wrong)).transpose()
-    };
-    let num_predict = whole("num_predict", options.take("num_predict"))?;
+    let mut options = fields.object("options")?.unwrap_or_else(Fields::none);
+    let num_predict = whole(&mut options, "num_predict")?;
     let max_tokens = num_predict.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
     if let Some(n) = options.count("num_ctx", usize::MAX)?.filter(|&n| n > ctx) {
-        let why = format!("num_ctx: {n} tokens, but the contexts of this model have {ctx}; --ctx sets that");
-        return Err(Refusal::field("num_ctx", why));
+        let why = format!("{n} tokens, but the contexts of this model have {ctx}; --ctx sets that");
+        return Err(options.refused("num_ctx", why));
     }
     let keep = options.count("num_keep", usize::MAX)?;
     // A negative seed is as good as none.
-    let seed = whole("seed", options.take("seed"))?.and_then(|seed| u64::try_from(seed).ok());
-    options.turn("mirostat_tau", "mirostat_ent", |value| value);
-    options.turn("mirostat_eta", "mirostat_lr", |value| value);
-    options.turn("repeat_last_n", "repeat_last_n", |n| if n == -1 { json!(TOKENS_MAX) } else { n });
+    let seed = whole(&mut options, "seed")?.and_then(|seed| u64::try_from(seed).ok());
+    options.rename("mirostat_tau", "mirostat_ent");
+    options.rename("mirostat_eta", "mirostat_lr");
+    if options.get("repeat_last_n") == Some(&json!(-1)) {
+        options.put("repeat_last_n", TOKENS_MAX.into());
+    }
     options.unsupported("tfs_z", &[json!(1), json!(1.0)])?;
     options.unsupported("penalize_newline", &[json!(true)])?;
     for name in ["vocab_only", "logits_all", "embedding_only"] {
@@ -65,8 +60,16 @@ pub fn take(fields: &mut Fields, ctx: usize) -> Result<Options, Refusal> {
     Ok(Options { sampling, max_tokens, keep })
 }
 
+/// Takes a whole number, which may be negative.
+fn whole(options: &mut Fields, name: &str) -> Result<Option<i64>, Refusal> {
+    let Some(value) = options.take(name) else { return Ok(None) };
+    value.as_i64().map(Some).ok_or_else(|| options.refused(name, "expected a whole number"))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
 
     fn taken(options: &Json) -> Result<Options, Refusal> {

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
-use super::messages::{messages_of, take_tools};
-use super::{ANSWERS_MAX, end_stream, fail_stream, logprobs_json, reason, response, take_stream};
+use super::messages::take_messages;
+use super::tools::take_tools;
+use super::{
+    ACCEPTED, ANSWERS_MAX, end_stream, fail_stream, logprobs_json, reason, response, take_metadata,
+    take_stream,
+};
 use crate::answering::{Asked, Dialect, Told};
 use crate::app::App;
 use crate::ask::{Said, What};
 use crate::dialogue::{Dialogue, Thinking};
 use crate::fields::Fields;
 use crate::form;
+use crate::guard::Caller;
 use crate::ids;
 use crate::refusal::Refusal;
 use crate::reply::{Call, Reply, SoFar};
@@ -32,10 +37,9 @@ pub struct Chat {
 }
 
 impl Dialect for Chat {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
-        let messages =
-            fields.take("messages").ok_or_else(|| Refusal::field("messages", "messages: none given"))?;
+        let messages = take_messages(&mut fields)?;
         let (stream, tells_usage) = take_stream(&mut fields)?;
         let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);
         let top = fields.count("top_logprobs", LOGPROBS_MAX)?;
@@ -59,13 +63,15 @@ impl Dialect for Chat {
         let (tools, form) = (take_tools(&mut fields)?, form::take(&mut fields)?);
         fields.unsupported("modalities", &[json!(["text"])])?;
         fields.unsupported("store", &[json!(false)])?;
-        // What these say is about an account, a bill or a cache that finds its way without.
-        fields.harmless(&["user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"]);
+        fields.unsupported("verbosity", &[json!("medium")])?;
+        take_metadata(&mut fields)?;
+        fields.harmless(ACCEPTED);
         let sampling = sampling::take(&mut fields, ids::seed())?;
         fields.end()?;
         let logprobs = tells_logprobs.then_some(top.unwrap_or(0));
-        let messages = messages_of(messages)?;
-        let dialogue = Dialogue { messages, tools, form, thinking, extra, sampling, max_tokens, logprobs, n };
+        let begun = String::new();
+        let dialogue =
+            Dialogue { messages, begun, tools, form, thinking, extra, sampling, max_tokens, logprobs, n };
         let question = dialogue.question(&served, app.calendar())?;
         let dialect = Self {
             id: ids::fresh("chatcmpl-"),

@@ -6,13 +6,17 @@ use ingle_engine::generate::Overflow;
 use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Value as Json, json};
 
-use super::{ANSWERS_MAX, end_stream, fail_stream, logprobs_json, reason, response, take_stream};
+use super::{
+    ACCEPTED, ANSWERS_MAX, end_stream, fail_stream, logprobs_json, reason, response, take_metadata,
+    take_stream,
+};
 use crate::answering::{Asked, Dialect, Told};
 use crate::app::App;
 use crate::ask::{Question, Said, TokenLogprobs, What};
 use crate::fields::Fields;
 use crate::fim::{self, Gap};
 use crate::form;
+use crate::guard::Caller;
 use crate::ids;
 use crate::infill::room;
 use crate::refusal::Refusal;
@@ -40,7 +44,7 @@ pub struct Completion {
 }
 
 impl Dialect for Completion {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
         let prompt = fields.take("prompt").ok_or_else(|| Refusal::field("prompt", "prompt: none given"))?;
         let (mut ids, text) = prompt_of(&served, prompt)?;
@@ -51,7 +55,8 @@ impl Dialect for Completion {
         let n = fields.count("n", ANSWERS_MAX)?.unwrap_or(1).max(1);
         fields.unsupported("best_of", &[json!(n)])?;
         let suffix = fields.text("suffix")?.filter(|suffix| !suffix.is_empty());
-        fields.harmless(&["user", "metadata"]);
+        take_metadata(&mut fields)?;
+        fields.harmless(ACCEPTED);
         let form = form::take(&mut fields)?;
         let mut sampling = sampling::take(&mut fields, ids::seed())?;
         fields.end()?;

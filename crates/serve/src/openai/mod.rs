@@ -5,6 +5,7 @@ pub mod completions;
 pub mod messages;
 pub mod models;
 pub mod responses;
+pub mod tools;
 
 use ingle_engine::generate::Finish;
 use ingle_engine::sample::Logprob;
@@ -17,18 +18,43 @@ use crate::refusal::Refusal;
 use crate::reply::{Reply, SoFar};
 use crate::served::Served;
 
+/// Fields that requests may give and that change no answer: what they say is about an account, a bill, or a cache that finds its
+/// way without.
+pub static ACCEPTED: &[&str] =
+    &["user", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"];
+
+/// What `metadata` may have, as OpenAI has it.
+const METADATA_MAX: usize = 16;
+const METADATA_KEY_MAX: usize = 64;
+const METADATA_VALUE_MAX: usize = 512;
+
 /// The most answers to one request.
 pub const ANSWERS_MAX: usize = 16;
 
 /// Takes how an answer is streamed, if it is, and whether its usage is told at the end.
 pub fn take_stream(fields: &mut Fields) -> Result<(Option<Framing>, bool), Refusal> {
     let stream = fields.flag("stream")?.unwrap_or(false).then_some(Framing::Events);
-    let Some(options) = fields.take("stream_options") else { return Ok((stream, false)) };
-    let mut options = Fields::of("stream_options", options)?;
+    let Some(mut options) = fields.object("stream_options")? else { return Ok((stream, false)) };
     let usage = options.flag("include_usage")?.unwrap_or(false);
     options.harmless(&["include_obfuscation"]);
     options.end()?;
     Ok((stream, usage))
+}
+
+/// Takes `metadata`, which only the Responses API says again.
+pub fn take_metadata(fields: &mut Fields) -> Result<(), Refusal> {
+    let Some(metadata) = fields.take("metadata") else { return Ok(()) };
+    let fits = |(key, value): (&String, &Json)| {
+        let value = value.as_str().map(|value| value.chars().count());
+        key.chars().count() <= METADATA_KEY_MAX && value.is_some_and(|n| n <= METADATA_VALUE_MAX)
+    };
+    if metadata.as_object().is_some_and(|map| map.len() <= METADATA_MAX && map.iter().all(fits)) {
+        return Ok(());
+    }
+    let expected = format!(
+        "expected up to {METADATA_MAX} texts of {METADATA_VALUE_MAX} characters under names of {METADATA_KEY_MAX}"
+    );
+    Err(fields.refused("metadata", expected))
 }
 
 /// A response in one piece.

@@ -14,17 +14,19 @@ use crate::served::Served;
 
 /// `GET /v1/models`
 pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let writers = app.writers.iter().map(|served| writer(&app, served));
-    let data: Value = writers.chain(app.readers.iter().map(|one| reader(&app, one))).collect();
+    let models = app.models();
+    let writers = models.writers.iter().map(|served| writer(&app, served));
+    let data: Value = writers.chain(models.readers.iter().map(|one| reader(&app, one))).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let of_name = app.readers.iter().find(|reader| reader.name == id);
+    let models = app.models();
+    let of_name = models.readers.iter().find(|reader| reader.name == id);
     Ok(Json(match of_name {
         Some(one) => reader(&app, one),
-        None => writer(&app, &*app.model(Some(&id))?),
+        None => writer(&app, &*models.writer(Some(&id))?),
     }))
 }
 

@@ -121,6 +121,39 @@ fn a_text_that_ends_the_answer_is_told() {
     assert_eq!((&none["content"], &none["usage"]["output_tokens"]), (&json!([]), &json!(0)), "{none}");
 }
 
+#[test]
+fn a_last_message_of_the_assistants_is_gone_on_from() {
+    let server = Server::start(1, 8, &[]);
+    let (_, whole) = server.post(MESSAGES, &ask(STORY, json!({})));
+    let text = whole["content"][0]["text"].as_str().unwrap();
+    // Cut at the end of a word, so that the tokens are those that the model wrote.
+    let (begin, rest) = text.split_at(text.match_indices(' ').nth(4).unwrap().0);
+    let begun = |last: Json| json!({ "messages": [{ "role": "user", "content": STORY }, { "role": "assistant", "content": last }] });
+    let blocks = json!([{ "type": "text", "text": begin }]);
+    for last in [json!(begin), blocks] {
+        let asked = ask(STORY, begun(last.clone()));
+        let (status, next) = server.post(MESSAGES, &asked);
+        assert_eq!((status, next["usage"]["output_tokens"].as_u64()), (200, Some(24)), "{next}");
+        assert!(next["content"][0]["text"].as_str().unwrap().starts_with(rest), "{begin:?}: {next}");
+        assert_eq!(settled(put_together(&events(&server, asked))), settled(next), "{last}");
+    }
+    // An empty one begins nothing.
+    let (_, same) = server.post(MESSAGES, &ask(STORY, begun(json!(""))));
+    assert_eq!(same["content"], whole["content"]);
+    let counted =
+        |messages: Json| server.post("/v1/messages/count_tokens", &messages).1["input_tokens"].as_u64();
+    assert!(counted(begun(json!(begin))) > counted(begun(json!(""))));
+    let form = json!({ "format": { "type": "json_schema", "schema": { "type": "object" } } });
+    let choice = json!({ "type": "any" });
+    for (more, word) in [
+        (json!({ "output_config": form }), "output_config"),
+        (json!({ "tools": [tool("f")], "tool_choice": choice }), "tool_choice"),
+    ] {
+        let (status, refused) = server.post(MESSAGES, &with(ask(STORY, begun(json!(begin))), &more));
+        assert!(status == 400 && refused["error"]["message"].as_str().unwrap().contains(word), "{refused}");
+    }
+}
+
 fn tool(name: &str) -> Json {
     let schema = json!({
         "type": "object", "properties": { "city": { "enum": ["Oslo", "Rome"] }, "days": { "type": "integer", "maximum": 9 } },

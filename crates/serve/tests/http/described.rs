@@ -59,3 +59,34 @@ fn what_is_wrong_is_refused_in_the_form_that_is_described() {
         assert!(fits.is_ok(), "{path}: {}: {refused}", fits.unwrap_err());
     }
 }
+
+#[test]
+fn fields_that_change_nothing_are_taken_and_documented() {
+    let server = Server::start(1, 8, &[]);
+    let (_, _, text) = server.ask("GET", "/openapi.json", "", b"");
+    let described: Json = serde_json::from_str(&text).unwrap();
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/server.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    for (name, paths) in [
+        (
+            "OpenAiAccepted",
+            &["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"][..],
+        ),
+        ("AnthropicAccepted", &["/v1/messages", "/v1/messages/count_tokens"]),
+    ] {
+        let mut given = serde_json::Map::new();
+        for (field, of) in described["components"]["schemas"][name]["properties"].as_object().unwrap() {
+            assert!(docs.contains(&format!("`{field}`")), "{field} is not in docs/server.md");
+            let value = if of["type"] == "string" { json!("x") } else { json!({ "x": "y" }) };
+            given.insert(field.clone(), value);
+        }
+        for path in paths {
+            let mut asked =
+                described["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+                    .clone();
+            asked.as_object_mut().unwrap().extend(given.clone());
+            let (status, answer) = server.post(path, &asked);
+            assert_eq!(status, 200, "{path}: {answer}");
+        }
+    }
+}

@@ -213,6 +213,21 @@ fn what_is_not_understood_is_refused_in_ollamas_words() {
 }
 
 #[test]
+fn a_last_message_of_the_assistants_is_gone_on_from() {
+    let server = Server::start(1, 8, &[]);
+    let content = |messages: Json| {
+        let (status, line) = server
+            .post(CHAT, &with(chat(STORY, json!({ "stream": false })), &json!({ "messages": messages })));
+        assert_eq!(status, 200, "{line}");
+        line["message"]["content"].as_str().unwrap().to_owned()
+    };
+    let user = json!({ "role": "user", "content": STORY });
+    let whole = content(json!([user]));
+    let (begin, rest) = whole.split_at(whole.match_indices(' ').nth(4).unwrap().0);
+    assert!(content(json!([user, { "role": "assistant", "content": begin }])).starts_with(rest));
+}
+
+#[test]
 fn a_server_without_a_store_says_who_has_it() {
     let server = Server::start(1, 8, &[]);
     for (method, path, word) in [

@@ -342,3 +342,34 @@ fn an_input_that_is_too_long_is_refused_or_cut_as_asked() {
     let cut = post(&server, long, json!({ "truncation": "auto" }));
     assert!(cut["truncation"] == "auto" && cut["dropped_tokens"].as_u64().unwrap() > 1000, "{cut}");
 }
+
+#[test]
+fn what_is_stored_for_one_key_is_not_there_for_another() {
+    let server = Server::start(1, 8, &["mine", "yours"]);
+    let ask = |key: &str, method: &str, path: &str, body: &Json| {
+        let key = format!("Authorization: Bearer {key}\r\n");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, _, text) = server.ask(method, &format!("{PATH}{path}"), &key, body.as_bytes());
+        (status, serde_json::from_str::<Json>(&text).unwrap())
+    };
+    let (_, first) = ask("mine", "POST", "", &asked(STORY, json!({ "max_output_tokens": 2 })));
+    let path = format!("/{}", id(&first));
+    let item = json!([{ "type": "item_reference", "id": first["output"][0]["id"] }, { "role": "user", "content": "x" }]);
+    let on = asked("And then?", json!({ "previous_response_id": id(&first), "max_output_tokens": 2 }));
+    for (key, found) in [("yours", 404), ("mine", 200)] {
+        assert_eq!(ask(key, "GET", &path, &Json::Null).0, found, "{key}");
+        assert_eq!(ask(key, "GET", &format!("{path}/input_items"), &Json::Null).0, found, "{key}");
+        assert_eq!(ask(key, "POST", "", &on).0, found, "{key}");
+        assert_eq!(
+            ask(key, "POST", "", &asked(item.clone(), json!({ "max_output_tokens": 2 }))).0,
+            found,
+            "{key}"
+        );
+        assert_eq!(ask(key, "DELETE", &path, &Json::Null).0, found, "{key}");
+    }
+    let (_, absent) = ask("yours", "GET", &path, &Json::Null);
+    let (_, unknown) = ask("yours", "GET", "/resp_none", &Json::Null);
+    let message =
+        |refused: &Json| refused["error"]["message"].as_str().unwrap().replace(id(&first), "resp_none");
+    assert_eq!(message(&absent), message(&unknown), "it does not tell that there is one");
+}

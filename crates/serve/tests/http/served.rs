@@ -15,6 +15,8 @@ use ingle_kernel::bytes::Bytes;
 use ingle_serve::{Limits, Model, Options, Serving, serve};
 use serde_json::{Value as Json, json};
 
+pub const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
+
 /// A server on a thread, stopped when it goes.
 pub struct Server {
     pub address: SocketAddr,
@@ -34,14 +36,16 @@ impl Server {
     /// A server of another model than the built-in one.
     pub fn of(gguf: Bytes, n_lanes: usize, queue_max: usize, api_keys: &[&str], limits: Limits) -> Self {
         let file = ModelFile::from_bytes("demo", gguf).unwrap();
-        let options = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
-        let loaded = Arc::new(Loaded::load(file, &options).unwrap());
-        let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
-        let engine = Engine::new(
-            loaded,
-            &EngineOptions { session, n_lanes, queue_max, prefix_bytes: None, kv_dir: None, clock: None },
-        )
-        .unwrap();
+        let loaded = Arc::new(Loaded::load(file, &LOAD).unwrap());
+        Self::run(vec![writer("demo", loaded, n_lanes, queue_max)], api_keys, limits)
+    }
+
+    /// A server of these models.
+    pub fn serving(serving: Vec<Serving>) -> Self {
+        Self::run(serving, &[], Limits::usual())
+    }
+
+    fn run(serving: Vec<Serving>, api_keys: &[&str], limits: Limits) -> Self {
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
             api_keys: api_keys.iter().map(ToString::to_string).collect(),
@@ -54,7 +58,6 @@ impl Server {
         let (tell, told) = channel();
         let thread = std::thread::spawn({
             let stop = stop.clone();
-            let serving = vec![Serving { model: Model::Writer(engine), name: "demo".into() }];
             move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
         });
         Self { address: told.recv().unwrap(), stop, thread: Some(thread) }
@@ -94,6 +97,24 @@ impl Server {
         (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
     }
 
+    /// The answer to a request that is answered.
+    pub fn fine(&self, path: &str, body: &Json) -> Json {
+        let (status, answer) = self.post(path, body);
+        assert_eq!(status, 200, "{path} {body}: {answer}");
+        answer
+    }
+
+    /// Asserts that it is refused with this status in a sentence that has these words.
+    pub fn refused(&self, path: &str, body: &Json, status: u16, words: &[&str]) {
+        let (found, answer) = self.post(path, body);
+        let error = &answer["error"];
+        let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
+        assert!(
+            found == status && words.iter().all(|word| message.contains(word)),
+            "{path} {body}: {found} {message:?}, expected {words:?}"
+        );
+    }
+
     /// A chat whose streamed answer does not end by itself.
     pub fn endless(&self) -> Json {
         let (_, end) = self.post("/tokenize", &json!({ "content": "<|im_end|><|endoftext|>" }));
@@ -104,9 +125,13 @@ impl Server {
     }
 
     pub fn metric(&self, name: &str) -> u64 {
+        self.metric_of(name, "demo")
+    }
+
+    pub fn metric_of(&self, name: &str, model: &str) -> u64 {
         let (_, _, text) = self.ask("GET", "/metrics", "", b"");
-        let line = text.lines().find(|line| line.starts_with(&format!("{name}{{model=\"demo\"}} "))).unwrap();
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+        let start = format!("{name}{{model={model:?}}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
     }
 }
 
@@ -115,6 +140,14 @@ impl Drop for Server {
         self.stop.store(true, Relaxed);
         self.thread.take().unwrap().join().unwrap();
     }
+}
+
+/// A model that writes, in lanes.
+pub fn writer(name: &str, loaded: Arc<Loaded>, n_lanes: usize, queue_max: usize) -> Serving {
+    let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
+    let options =
+        EngineOptions { session, n_lanes, queue_max, prefix_bytes: None, kv_dir: None, clock: None };
+    Serving { model: Model::Writer(Engine::new(loaded, &options).unwrap()), name: name.to_owned() }
 }
 
 /// The parts of a chunked body.

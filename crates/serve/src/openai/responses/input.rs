@@ -8,24 +8,26 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::stored::{Item, Stored};
+use super::stored::Item;
 use crate::fields::Fields;
 use crate::ids;
+use crate::openai::messages::{OF_ANSWERS, OF_CALLS};
 use crate::refusal::Refusal;
 
-/// The items of `input`, which is a text or an array of items.
+/// Takes the items of `input`, which is a text or an array of items; `stored` finds one that was told before by its id.
 ///
 /// # Errors
 /// By the place of the item that is not understood; [`Refusal::NotFound`] for a reference to one that is not kept.
-pub fn items_of(input: Json, stored: &Stored) -> Result<Vec<Arc<Item>>, Refusal> {
-    match input {
-        Json::String(text) => Ok(vec![Arc::new(Item::new(&message("user", &[text])))]),
-        Json::Array(items) => {
-            let of = |(i, item)| Reading { at: format!("input[{i}]"), stored }.item(item);
-            items.into_iter().enumerate().map(of).collect()
-        }
-        _ => Err(Refusal::field("input", "input: expected a text or an array of items")),
+pub fn take_items(
+    fields: &mut Fields,
+    stored: impl Fn(&str) -> Option<Arc<Item>>,
+) -> Result<Vec<Arc<Item>>, Refusal> {
+    if let Some(Json::String(_)) = fields.get("input") {
+        let texts = fields.texts("input")?;
+        return Ok(vec![Arc::new(Item::new(&message("user", &texts)))]);
     }
+    let items = fields.objects("input")?.ok_or_else(|| fields.refused("input", "none given"))?;
+    items.into_iter().map(|item| item_of(item, &stored)).collect()
 }
 
 /// A message in the form that is kept.
@@ -41,106 +43,91 @@ fn message(role: &str, texts: &[String]) -> Json {
     json!({ "id": ids::fresh("msg_"), "type": "message", "status": "completed", "role": role, "content": content })
 }
 
-/// An item at its place.
-struct Reading<'a> {
-    at: String,
-    stored: &'a Stored,
+fn item_of(mut item: Fields, stored: &impl Fn(&str) -> Option<Arc<Item>>) -> Result<Arc<Item>, Refusal> {
+    let kind = match item.text("type")? {
+        Some(kind) => kind,
+        None if item.get("role").is_some() => "message".into(),
+        None => "item_reference".into(),
+    };
+    let told = match kind.as_str() {
+        "message" => message_of(&mut item)?,
+        "function_call" => call_of(&mut item)?,
+        "function_call_output" => json!({
+            "id": ids::fresh("fco_"), "type": kind, "status": "completed", "call_id": item.needed_text("call_id")?,
+            "output": take_texts(&mut item, "output", &["input_text", "output_text"])?.concat(),
+        }),
+        "reasoning" => reasoning_of(&mut item)?,
+        "item_reference" => {
+            let id = item.needed_text("id")?;
+            let missing = Refusal::NotFound(format!("{}: no item {id:?} is stored here", item.path("id")));
+            item.end()?;
+            return stored(&id).ok_or(missing);
+        }
+        other => return Err(item.refused("type", format_args!("items of type {other:?} are not known here"))),
+    };
+    // What it was called, and how it went, where it comes from.
+    item.harmless(&["id", "status", "phase"]);
+    item.end()?;
+    Ok(Arc::new(Item::new(&told)))
 }
 
-impl Reading<'_> {
-    fn wrong(&self, what: &str) -> Refusal {
-        Refusal::field("input", format!("{}: {what}", self.at))
-    }
+fn call_of(item: &mut Fields) -> Result<Json, Refusal> {
+    item.harmless(OF_CALLS);
+    Ok(json!({
+        "id": ids::fresh("fc_"), "type": "function_call", "status": "completed", "call_id": item.needed_text("call_id")?,
+        "name": item.needed_text("name")?, "arguments": item.needed_text("arguments")?,
+    }))
+}
 
-    fn item(&self, item: Json) -> Result<Arc<Item>, Refusal> {
-        let mut fields = Fields::of(&self.at, item)?;
-        let kind = match fields.text("type").map_err(|e| self.inside(&e))? {
-            Some(kind) => kind,
-            None if fields.get("role").is_some() => "message".into(),
-            None => "item_reference".into(),
-        };
-        let item = match kind.as_str() {
-            "message" => self.message(&mut fields)?,
-            "function_call" => json!({
-                "id": ids::fresh("fc_"), "type": kind, "status": "completed",
-                "call_id": self.text(&mut fields, "call_id")?,
-                "name": self.text(&mut fields, "name")?, "arguments": self.text(&mut fields, "arguments")?,
-            }),
-            "function_call_output" => json!({
-                "id": ids::fresh("fco_"), "type": kind, "status": "completed",
-                "call_id": self.text(&mut fields, "call_id")?,
-                "output": self.texts(fields.take("output"), &["input_text", "output_text"])?.concat(),
-            }),
-            "reasoning" => self.reasoning(&mut fields)?,
-            "item_reference" => {
-                let id = self.text(&mut fields, "id")?;
-                fields.end().map_err(|e| self.inside(&e))?;
-                let missing = || Refusal::NotFound(format!("{}: no item {id:?} is stored here", self.at));
-                return self.stored.item(&id).ok_or_else(missing);
-            }
-            other => return Err(self.wrong(&format!("items of type {other:?} are not known here"))),
-        };
-        // What it was called, and how it went, where it comes from.
-        fields.harmless(&["id", "status", "phase"]);
-        fields.end().map_err(|e| self.inside(&e))?;
-        Ok(Arc::new(Item::new(&item)))
-    }
+fn message_of(item: &mut Fields) -> Result<Json, Refusal> {
+    let role = item.needed_text("role")?;
+    let kinds: &[&str] = match role.as_str() {
+        "user" | "system" | "developer" => &["input_text"],
+        "assistant" => &["output_text", "refusal", "input_text"],
+        other => return Err(item.refused("role", format_args!("{other:?} is not known"))),
+    };
+    Ok(message(&role, &take_texts(item, "content", kinds)?))
+}
 
-    fn message(&self, fields: &mut Fields) -> Result<Json, Refusal> {
-        let role = self.text(fields, "role")?;
-        let kinds: &[&str] = match role.as_str() {
-            "user" | "system" | "developer" => &["input_text"],
-            "assistant" => &["output_text", "refusal", "input_text"],
-            other => return Err(self.wrong(&format!("the role {other:?} is not known"))),
-        };
-        Ok(message(&role, &self.texts(fields.take("content"), kinds)?))
-    }
-
-    fn reasoning(&self, fields: &mut Fields) -> Result<Json, Refusal> {
-        fields.unsupported("encrypted_content", &[]).map_err(|e| self.inside(&e))?;
-        let mut parts = |list: &str, kind: &str| -> Result<Json, Refusal> {
-            let given = fields.take(list).unwrap_or_else(|| json!([]));
-            let texts = self.texts(Some(given), &[kind])?;
-            Ok(texts.iter().map(|text| json!({ "type": kind, "text": text })).collect())
-        };
-        let (summary, content) = (parts("summary", "summary_text")?, parts("content", "reasoning_text")?);
-        let id = ids::fresh("rs_");
-        Ok(
-            json!({ "id": id, "type": "reasoning", "status": "completed", "summary": summary, "content": content }),
-        )
-    }
-
-    fn text(&self, fields: &mut Fields, name: &str) -> Result<String, Refusal> {
-        let text = fields.text(name).map_err(|e| self.inside(&e))?;
-        text.ok_or_else(|| self.wrong(&format!("expected {name}")))
-    }
-
-    /// The texts of a content, which is a text or parts of these kinds.
-    fn texts(&self, content: Option<Json>, kinds: &[&str]) -> Result<Vec<String>, Refusal> {
-        match content {
-            Some(Json::String(text)) => Ok(vec![text]),
-            Some(Json::Array(parts)) => parts.into_iter().map(|part| self.part(part, kinds)).collect(),
-            _ => Err(self.wrong("expected a text or an array of parts")),
+fn reasoning_of(item: &mut Fields) -> Result<Json, Refusal> {
+    item.unsupported("encrypted_content", &[])?;
+    let mut parts = |list: &str, kind: &str| -> Result<Json, Refusal> {
+        if item.get(list).is_none() {
+            return Ok(json!([]));
         }
-    }
+        let texts = take_texts(item, list, &[kind])?;
+        Ok(texts.iter().map(|text| json!({ "type": kind, "text": text })).collect())
+    };
+    let (summary, content) = (parts("summary", "summary_text")?, parts("content", "reasoning_text")?);
+    let id = ids::fresh("rs_");
+    Ok(
+        json!({ "id": id, "type": "reasoning", "status": "completed", "summary": summary, "content": content }),
+    )
+}
 
-    fn part(&self, part: Json, kinds: &[&str]) -> Result<String, Refusal> {
-        let mut fields = Fields::of(&self.at, part)?;
-        let kind = self.text(&mut fields, "type")?;
-        if !kinds.contains(&kind.as_str()) {
-            let known = kinds.join("\" or \"");
-            return Err(self.wrong(&format!("a part of type {kind:?}, expected \"{known}\"")));
-        }
-        let text = self.text(&mut fields, if kind == "refusal" { "refusal" } else { "text" })?;
-        fields.harmless(&["annotations", "logprobs"]);
-        fields.end().map_err(|e| self.inside(&e))?;
-        Ok(text)
+/// Takes the texts of what is a text, or parts of these kinds.
+fn take_texts(item: &mut Fields, name: &str, kinds: &[&str]) -> Result<Vec<String>, Refusal> {
+    if let Some(Json::String(_)) = item.get(name) {
+        return item.texts(name);
     }
+    let parts = item.objects(name)?;
+    let parts =
+        parts.ok_or_else(|| item.refused(name, "none given, expected a text or an array of parts"))?;
+    parts.into_iter().map(|part| text_of(part, kinds)).collect()
+}
 
-    /// A refusal of one of its fields.
-    fn inside(&self, refusal: &Refusal) -> Refusal {
-        Refusal::field("input", format!("{}.{refusal}", self.at))
+fn text_of(mut part: Fields, kinds: &[&str]) -> Result<String, Refusal> {
+    let kind = part.needed_text("type")?;
+    if !kinds.contains(&kind.as_str()) {
+        let known = kinds.join("\" or \"");
+        return Err(
+            part.refused("type", format_args!("{kind:?} is not understood here, expected \"{known}\""))
+        );
     }
+    let text = part.needed_text(if kind == "refusal" { "refusal" } else { "text" })?;
+    part.harmless(OF_ANSWERS);
+    part.end()?;
+    Ok(text)
 }
 
 /// A conversation in the words of chat templates.
@@ -259,11 +246,11 @@ fn texts(parts: &Json) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stored::LIMITS;
     use super::*;
 
     fn messages(instructions: Option<&str>, input: Json) -> Result<Json, Refusal> {
-        let items = items_of(input, &Stored::new(LIMITS))?;
+        let mut fields = Fields::parse(json!({ "input": input }).to_string().as_bytes()).unwrap();
+        let items = take_items(&mut fields, |_| None)?;
         messages_of(instructions.map(str::to_owned), &items)
     }
 
@@ -317,8 +304,8 @@ mod tests {
             (json!([{ "role": "user" }]), "input[0]"),
             (json!([{ "role": "user", "content": "x", "mood": 1 }]), "input[0].mood"),
             (part(json!({ "type": "input_image", "image_url": "x" })), "\"input_image\""),
-            (part(json!({ "type": "input_text" })), "expected text"),
-            (part(json!({ "type": "input_text", "text": "x", "colour": 1 })), "colour"),
+            (part(json!({ "type": "input_text" })), "input[0].content[0].text"),
+            (part(json!({ "type": "input_text", "text": "x", "colour": 1 })), "input[0].content[0].colour"),
             (json!([{ "type": "function_call", "name": "f", "arguments": "{}" }]), "call_id"),
             (json!([{ "type": "function_call_output", "call_id": "9", "output": "" }]), "\"9\""),
             (json!([{ "type": "reasoning", "summary": [], "encrypted_content": "x" }]), "encrypted_content"),

@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::Json as AsJson;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header;
 use axum::response::IntoResponse;
+use axum::{Extension, Json as AsJson};
 use serde_json::{Value as Json, json};
 
 use super::stored::Kept;
 use crate::app::App;
+use crate::guard::Caller;
 use crate::refusal::Refusal;
 
 /// Items to a page, where a request does not say, and at most.
 const PAGE: usize = 20;
 const PAGE_MAX: usize = 100;
 
-/// A response that is kept.
+/// A response that is kept for the one who asks.
 ///
 /// # Errors
 /// [`Refusal::NotFound`] with its id.
-pub fn response(app: &App, id: &str) -> Result<Arc<Kept>, Refusal> {
-    app.responses.get(id).ok_or_else(|| none(id))
+pub fn response(app: &App, caller: Caller, id: &str) -> Result<Arc<Kept>, Refusal> {
+    app.responses.get(caller, id).ok_or_else(|| none(id))
 }
 
 fn none(id: &str) -> Refusal {
@@ -31,6 +32,7 @@ fn none(id: &str) -> Refusal {
 /// `GET /v1/responses/{id}`
 pub async fn one(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, Refusal> {
@@ -40,21 +42,29 @@ pub async fn one(
             return Err(unknown(name));
         }
     }
-    let kept = response(&app, &id)?;
+    let kept = response(&app, caller, &id)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], kept.response.clone()))
 }
 
 /// `DELETE /v1/responses/{id}`
-pub async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<AsJson<Json>, Refusal> {
-    if !app.responses.remove(&id) {
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<AsJson<Json>, Refusal> {
+    if !app.responses.remove(caller, &id) {
         return Err(none(&id));
     }
     Ok(AsJson(json!({ "id": id, "object": "response", "deleted": true })))
 }
 
 /// `POST /v1/responses/{id}/cancel`
-pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<AsJson<Json>, Refusal> {
-    response(&app, &id)?;
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<AsJson<Json>, Refusal> {
+    response(&app, caller, &id)?;
     Err(Refusal::request(format!(
         "{id}: only a response made in the background can be cancelled, and this server makes none there"
     )))
@@ -63,10 +73,11 @@ pub async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Resu
 /// `GET /v1/responses/{id}/input_items`: all that was said before the response.
 pub async fn input_items(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<AsJson<Json>, Refusal> {
-    let kept = response(&app, &id)?;
+    let kept = response(&app, caller, &id)?;
     let page = Page::of(query.as_deref())?;
     let mut items: Vec<_> = kept.context.iter().collect();
     if !page.ascending {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ingle_engine::generate::Finish;
 use serde_json::{Map, Value as Json, json};
 
-use self::input::{items_of, messages_of};
+use self::input::{messages_of, take_items};
 use self::output::{Part, TEXT, item, prefix};
 use self::stored::{Item, Kept};
 use super::{logprobs_json, take_stream};
@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::ask::{Said, TokenLogprobs, What};
 use crate::dialogue::Dialogue;
 use crate::fields::Fields;
+use crate::guard::Caller;
 use crate::ids;
 use crate::refusal::Refusal;
 use crate::reply::{Piece, Reply, SoFar};
@@ -34,6 +35,7 @@ use crate::served::Served;
 #[derive(Debug)]
 pub struct Answer {
     app: Arc<App>,
+    caller: Caller,
     served: Arc<Served>,
     id: String,
     created: u64,
@@ -52,22 +54,23 @@ pub struct Answer {
 }
 
 impl Dialect for Answer {
-    fn read(app: &Arc<App>, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
+    fn read(app: &Arc<App>, caller: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
         let served = app.model(fields.text("model")?.as_deref())?;
         let (stream, _) = take_stream(&mut fields)?;
-        let input = fields.take("input").ok_or_else(|| Refusal::field("input", "input: none given"))?;
+        let input = take_items(&mut fields, |id| app.responses.item(caller, id))?;
         let settings = settings::take(fields)?;
         let mut context = match &settings.previous {
             None => Vec::new(),
-            Some(id) => kept::response(app, id)
+            Some(id) => kept::response(app, caller, id)
                 .map_err(|e| Refusal::NotFound(format!("previous_response_id: {e}")))?
                 .items()
                 .cloned()
                 .collect(),
         };
-        context.extend(items_of(input, &app.responses)?);
+        context.extend(input);
         let dialogue = Dialogue {
             messages: messages_of(settings.instructions, &context)?,
+            begun: String::new(),
             tools: settings.tools,
             form: settings.form,
             thinking: settings.thinking,
@@ -80,6 +83,7 @@ impl Dialect for Answer {
         let question = dialogue.question(&served, app.calendar())?;
         let dialect = Self {
             app: app.clone(),
+            caller,
             served: served.clone(),
             id: ids::fresh("resp_"),
             created: app.now(),
@@ -197,7 +201,7 @@ impl Answer {
         }
         if self.stores {
             let kept = Kept { response: response.to_string(), context: self.context.clone(), output: items };
-            self.app.responses.keep(&self.id, kept);
+            self.app.responses.keep(self.caller, &self.id, kept);
         }
         response
     }

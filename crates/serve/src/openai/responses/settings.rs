@@ -10,14 +10,10 @@ use crate::fields::Fields;
 use crate::form::{self, Form};
 use crate::ids;
 use crate::openai::chat::thinking_of;
-use crate::openai::messages::take_tools;
+use crate::openai::tools::take_tools;
+use crate::openai::{ACCEPTED, take_metadata};
 use crate::refusal::Refusal;
 use crate::sampling::{self, Sampling};
-
-/// What `metadata` may have, as OpenAI has it.
-const METADATA_MAX: usize = 16;
-const METADATA_KEY_MAX: usize = 64;
-const METADATA_VALUE_MAX: usize = 512;
 
 /// The fields that a response repeats as they were given, and what they are, as JSON, where they were not.
 static REPEATED: &[(&str, &str)] = &[
@@ -82,11 +78,11 @@ pub fn take(mut fields: Fields) -> Result<Settings, Refusal> {
     let tools = take_tools(&mut fields)?;
     let max_tokens = fields.count("max_output_tokens", usize::MAX)?;
     let stores = fields.flag("store")?.unwrap_or(true);
-    check_metadata(&mut fields)?;
+    take_metadata(&mut fields)?;
     fields.unsupported("background", &[json!(false)])?;
-    // An account's, a bill's, or about a cache that finds its way without; calls are counted only to tools that a server has.
-    fields.harmless(&["user", "service_tier", "safety_identifier", "prompt_cache_key", "max_tool_calls"]);
-    fields.harmless(&["prompt_cache_retention"]);
+    fields.harmless(ACCEPTED);
+    // Calls are counted only to tools that a server has.
+    fields.count("max_tool_calls", usize::MAX)?;
     let overflow = take_truncation(&mut fields)?;
     let mut sampling = sampling::take(&mut fields, ids::seed())?;
     sampling.overflow = overflow.unwrap_or(sampling.overflow);
@@ -123,8 +119,7 @@ fn take_text(fields: &mut Fields, repeated: &mut Map<String, Json>) -> Result<Op
         return Err(Refusal::field("response_format", message));
     }
     let other = form::take(fields)?;
-    let Some(text) = fields.take("text") else { return Ok(other) };
-    let mut text = Fields::of("text", text)?;
+    let Some(mut text) = fields.object("text")? else { return Ok(other) };
     let form = match text.take("format") {
         Some(format) => form::of_format("text.format", format)?,
         None => {
@@ -144,17 +139,15 @@ fn take_text(fields: &mut Fields, repeated: &mut Map<String, Json>) -> Result<Op
 
 /// `reasoning`: how much, and whether thoughts are told as a summary of themselves.
 fn take_reasoning(fields: &mut Fields) -> Result<(Option<Thinking>, &'static Part), Refusal> {
-    let Some(reasoning) = fields.take("reasoning") else { return Ok((None, &THOUGHTS)) };
-    let mut reasoning = Fields::of("reasoning", reasoning)?;
+    let Some(mut reasoning) = fields.object("reasoning")? else { return Ok((None, &THOUGHTS)) };
     let thinking = reasoning.text("effort")?.map(thinking_of);
     let (old, new) = (reasoning.text("generate_summary")?, reasoning.text("summary")?);
     let thoughts = match new.or(old).as_deref() {
         None => &THOUGHTS,
         Some("auto" | "concise" | "detailed") => &SUMMARY,
         Some(other) => {
-            let message =
-                format!("reasoning.summary: expected \"auto\", \"concise\" or \"detailed\", not {other:?}");
-            return Err(Refusal::field("reasoning", message));
+            let why = format!("expected \"auto\", \"concise\" or \"detailed\", not {other:?}");
+            return Err(reasoning.refused("summary", why));
         }
     };
     reasoning.end()?;
@@ -192,20 +185,6 @@ fn take_truncation(fields: &mut Fields) -> Result<Option<Overflow>, Refusal> {
     Ok(Some(overflow))
 }
 
-/// `metadata`, which is repeated and kept.
-fn check_metadata(fields: &mut Fields) -> Result<(), Refusal> {
-    let Some(metadata) = fields.take("metadata") else { return Ok(()) };
-    let fits = |(key, value): (&String, &Json)| {
-        let value = value.as_str().map(|value| value.chars().count());
-        key.chars().count() <= METADATA_KEY_MAX && value.is_some_and(|n| n <= METADATA_VALUE_MAX)
-    };
-    let fine = metadata.as_object().is_some_and(|map| map.len() <= METADATA_MAX && map.iter().all(fits));
-    let message = format!(
-        "metadata: expected up to {METADATA_MAX} texts of {METADATA_VALUE_MAX} characters under names of {METADATA_KEY_MAX}"
-    );
-    if fine { Ok(()) } else { Err(Refusal::field("metadata", message)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_met_is_refused_by_name() {
-        let long = "x".repeat(METADATA_VALUE_MAX + 1);
+        let long = "x".repeat(600);
         for (given, name) in [
             (json!({ "background": true }), "background"),
             (json!({ "conversation": "conv_1" }), "conversation"),

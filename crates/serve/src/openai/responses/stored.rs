@@ -1,12 +1,14 @@
 //! Responses that were made, and the items of their conversations, so that later ones can go on from them.
 //!
-//! All of it lies in the server's memory and goes with it. Items are shared among the responses of a conversation. Over a limit,
+//! All of it lies in the server's memory and goes with it. What was made for one key is there for that key alone. Items are shared among the responses of a conversation. Over a limit,
 //! of responses or of bytes, the response goes that was not used for longest, and with it the items that no other has.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
+
+use crate::guard::Caller;
 
 /// What is kept at most.
 #[derive(Debug, Clone, Copy)]
@@ -89,12 +91,14 @@ struct Shelf {
 
 #[derive(Debug)]
 struct Place {
+    owner: Caller,
     kept: Arc<Kept>,
     used_at: u64,
 }
 
 #[derive(Debug)]
 struct Held {
+    owner: Caller,
     item: Arc<Item>,
     /// Responses that have it, each as often as it has it.
     n_holders: usize,
@@ -107,15 +111,15 @@ impl Stored {
         Self { shelf: Mutex::new(Shelf { limits, responses, items, n_bytes: 0, clock: 0 }) }
     }
 
-    /// Keeps a response. What has no room goes, which may be itself.
-    pub fn keep(&self, id: &str, kept: Kept) {
+    /// Keeps a response, for its owner alone. What has no room goes, which may be itself.
+    pub fn keep(&self, owner: Caller, id: &str, kept: Kept) {
         let mut shelf = self.shelf();
         shelf.clock += 1;
         shelf.n_bytes += kept.bytes();
         for item in kept.items() {
-            shelf.hold(item);
+            shelf.hold(owner, item);
         }
-        let place = Place { kept: Arc::new(kept), used_at: shelf.clock };
+        let place = Place { owner, kept: Arc::new(kept), used_at: shelf.clock };
         shelf.responses.insert(id.to_owned(), place);
         while shelf.n_bytes > shelf.limits.bytes || shelf.responses.len() > shelf.limits.n_responses {
             let oldest = shelf.responses.iter().min_by_key(|(_, place)| place.used_at);
@@ -124,24 +128,26 @@ impl Stored {
         }
     }
 
-    /// A response, which is used now.
-    pub fn get(&self, id: &str) -> Option<Arc<Kept>> {
+    /// A response of `owner`'s, which is used now.
+    pub fn get(&self, owner: Caller, id: &str) -> Option<Arc<Kept>> {
         let mut shelf = self.shelf();
         shelf.clock += 1;
         let now = shelf.clock;
-        let place = shelf.responses.get_mut(id)?;
+        let place = shelf.responses.get_mut(id).filter(|place| place.owner == owner)?;
         place.used_at = now;
         Some(place.kept.clone())
     }
 
-    /// Forgets a response; whether it was there.
-    pub fn remove(&self, id: &str) -> bool {
-        self.shelf().remove(id)
+    /// Forgets a response of `owner`'s; whether it was there.
+    pub fn remove(&self, owner: Caller, id: &str) -> bool {
+        let mut shelf = self.shelf();
+        shelf.responses.get(id).is_some_and(|place| place.owner == owner) && shelf.remove(id)
     }
 
-    /// An item of a response.
-    pub fn item(&self, id: &str) -> Option<Arc<Item>> {
-        self.shelf().items.get(id).map(|held| held.item.clone())
+    /// An item of a response of `owner`'s.
+    pub fn item(&self, owner: Caller, id: &str) -> Option<Arc<Item>> {
+        let shelf = self.shelf();
+        shelf.items.get(id).filter(|held| held.owner == owner).map(|held| held.item.clone())
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -150,13 +156,13 @@ impl Stored {
 }
 
 impl Shelf {
-    fn hold(&mut self, item: &Arc<Item>) {
+    fn hold(&mut self, owner: Caller, item: &Arc<Item>) {
         if let Some(held) = self.items.get_mut(&item.id) {
             held.n_holders += 1;
             return;
         }
         self.n_bytes += item.bytes();
-        self.items.insert(item.id.clone(), Held { item: item.clone(), n_holders: 1 });
+        self.items.insert(item.id.clone(), Held { owner, item: item.clone(), n_holders: 1 });
     }
 
     fn let_go(&mut self, item: &Item) {
@@ -181,6 +187,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const ME: Caller = Caller(0);
+
     fn item(id: &str) -> Arc<Item> {
         Arc::new(Item::new(&json!({ "id": id })))
     }
@@ -194,35 +202,49 @@ mod tests {
     fn the_response_goes_that_was_not_used_for_longest() {
         let stored = Stored::new(Limits { n_responses: 2, bytes: 1 << 20 });
         for id in ["a", "b"] {
-            stored.keep(id, kept(&[], &format!("of {id}")));
+            stored.keep(ME, id, kept(&[], &format!("of {id}")));
         }
-        assert!(stored.get("a").is_some());
-        stored.keep("c", kept(&[], "of c"));
-        assert!(stored.get("b").is_none() && stored.item("of b").is_none());
-        assert!(stored.get("a").is_some() && stored.get("c").is_some() && stored.item("of a").is_some());
+        assert!(stored.get(ME, "a").is_some());
+        stored.keep(ME, "c", kept(&[], "of c"));
+        assert!(stored.get(ME, "b").is_none() && stored.item(ME, "of b").is_none());
+        assert!(
+            stored.get(ME, "a").is_some()
+                && stored.get(ME, "c").is_some()
+                && stored.item(ME, "of a").is_some()
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_its_owners() {
+        let stored = Stored::new(LIMITS);
+        stored.keep(ME, "a", kept(&[], "x"));
+        let other = Caller(1);
+        assert!(stored.get(other, "a").is_none() && stored.item(other, "x").is_none());
+        assert!(!stored.remove(other, "a"));
+        assert!(stored.get(ME, "a").is_some() && stored.item(ME, "x").is_some() && stored.remove(ME, "a"));
     }
 
     #[test]
     fn items_are_counted_once_and_go_with_the_last_response_that_has_them() {
         let stored = Stored::new(LIMITS);
         let shared = item("shared");
-        stored.keep("a", kept(&[&shared], "x"));
+        stored.keep(ME, "a", kept(&[&shared], "x"));
         let alone = stored.shelf().n_bytes;
-        stored.keep("b", kept(&[&shared, &shared], "y"));
+        stored.keep(ME, "b", kept(&[&shared, &shared], "y"));
         let pointer = size_of::<Arc<Item>>();
         assert_eq!(stored.shelf().n_bytes, 2 * alone - shared.bytes() + pointer);
-        assert!(stored.remove("a") && !stored.remove("a"));
-        assert!(stored.item("x").is_none() && stored.item("shared").is_some());
-        assert!(stored.remove("b") && stored.item("shared").is_none());
+        assert!(stored.remove(ME, "a") && !stored.remove(ME, "a"));
+        assert!(stored.item(ME, "x").is_none() && stored.item(ME, "shared").is_some());
+        assert!(stored.remove(ME, "b") && stored.item(ME, "shared").is_none());
         assert_eq!(stored.shelf().n_bytes, 0);
     }
 
     #[test]
     fn bytes_have_a_limit_that_a_single_response_cannot_break() {
         let stored = Stored::new(Limits { n_responses: 10, bytes: 3000 });
-        stored.keep("a", kept(&[], "x"));
-        stored.keep("b", Kept { response: "y".repeat(3000), context: Vec::new(), output: Vec::new() });
-        assert!(stored.get("a").is_none() && stored.get("b").is_none());
+        stored.keep(ME, "a", kept(&[], "x"));
+        stored.keep(ME, "b", Kept { response: "y".repeat(3000), context: Vec::new(), output: Vec::new() });
+        assert!(stored.get(ME, "a").is_none() && stored.get(ME, "b").is_none());
         assert_eq!(stored.shelf().n_bytes, 0);
     }
 }

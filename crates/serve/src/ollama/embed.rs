@@ -8,30 +8,26 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ingle_engine::embed::{EmbedOptions, Input, Truncate};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use super::openai::take_dim;
-use super::{Given, TEXTS_MAX, Wish, inputs, take_truncate, with_array, write_vector};
+use super::options::OF_THE_SERVER;
+use super::take_keep_alive;
 use crate::app::App;
+use crate::embeddings::openai::take_dim;
+use crate::embeddings::{Given, TEXTS_MAX, Wish, inputs, take_truncate, with_array, write_vector};
 use crate::fields::Fields;
 use crate::reader::{Pass, Reader, Task};
 use crate::refusal::Refusal;
 
-/// Options that change nothing about a vector: how tokens are chosen, and how a computer is used.
-static WITHOUT_EFFECT: &[&str] = &[
+/// Options that say how tokens are chosen, or what is kept of a prompt, of which a vector knows nothing.
+const OF_ANSWERS: &[&str] = &[
     "frequency_penalty",
-    "low_vram",
-    "main_gpu",
     "min_p",
     "mirostat",
     "mirostat_eta",
     "mirostat_tau",
-    "num_batch",
-    "num_gpu",
     "num_keep",
     "num_predict",
-    "num_thread",
-    "numa",
     "penalize_newline",
     "presence_penalty",
     "repeat_last_n",
@@ -43,9 +39,6 @@ static WITHOUT_EFFECT: &[&str] = &[
     "top_k",
     "top_p",
     "typical_p",
-    "use_mlock",
-    "use_mmap",
-    "vocab_only",
 ];
 
 /// Vectors of some texts, in Ollama's words.
@@ -79,7 +72,7 @@ impl Wish for Embed {
         let dim = take_dim(&mut fields, &reader)?;
         let truncate = take_truncate(&mut fields, Truncate::ToModel)?;
         let truncate = take_options(&mut fields, truncate)?;
-        fields.harmless(&["keep_alive"]);
+        take_keep_alive(&mut fields)?;
         fields.end()?;
         let texts = texts.into_iter().map(Given::Text).collect();
         Ok((reader, Self { texts, options: EmbedOptions { truncate, dim, ..EmbedOptions::MODEL }, start }))
@@ -110,7 +103,7 @@ impl Wish for Embedding {
         let reader = model(app, &mut fields)?;
         let text = fields.text("prompt")?.unwrap_or_default();
         let truncate = take_options(&mut fields, Truncate::ToModel)?;
-        fields.harmless(&["keep_alive"]);
+        take_keep_alive(&mut fields)?;
         fields.end()?;
         Ok((reader, Self { text, options: EmbedOptions { truncate, ..EmbedOptions::MODEL } }))
     }
@@ -126,22 +119,18 @@ impl Wish for Embedding {
     }
 }
 
-/// The model that is asked, whose tag is `latest` where nobody gives one.
+/// The model that is asked, which has to be named.
 fn model(app: &App, fields: &mut Fields) -> Result<Arc<Reader>, Refusal> {
-    let name = fields.text("model")?.ok_or_else(|| Refusal::field("model", "model: none given"))?;
-    let found = app.reader(Some(&name), Task::Vectors);
-    match name.strip_suffix(":latest") {
-        Some(name) if matches!(found, Err(Refusal::NotFound(_))) => app.reader(Some(name), Task::Vectors),
-        _ => found,
-    }
+    app.reader(Some(&fields.needed_text("model")?), Task::Vectors)
 }
 
 /// Takes `options`, of which `num_ctx` says how long a text may be.
 fn take_options(fields: &mut Fields, truncate: Truncate) -> Result<Truncate, Refusal> {
-    let Some(options) = fields.take("options") else { return Ok(truncate) };
-    let mut options = Fields::of("options", options)?;
-    options.unsupported("embedding_only", &[Json::Bool(true)])?;
-    options.harmless(WITHOUT_EFFECT);
+    let Some(mut options) = fields.object("options")? else { return Ok(truncate) };
+    options.unsupported("embedding_only", &[json!(true)])?;
+    options.unsupported("vocab_only", &[json!(false)])?;
+    options.harmless(OF_THE_SERVER);
+    options.harmless(OF_ANSWERS);
     let n_tokens = options.count("num_ctx", usize::MAX)?.filter(|&n| n > 0);
     options.end()?;
     Ok(match (truncate, n_tokens) {
