@@ -8,8 +8,10 @@ use serde_json::{Value as Json, json};
 use crate::fields::Fields;
 use crate::refusal::Refusal;
 
-/// What answers of OpenAI's have beside what was said, which says nothing to a model.
-pub static OF_ANSWERS: &[&str] = &["annotations", "logprobs"];
+/// What answers of OpenAI's have beside what was said, and what its clients make of that: it says nothing to a model.
+pub static OF_ANSWERS: &[&str] = &["annotations", "logprobs", "parsed"];
+/// The same of calls.
+pub static OF_CALLS: &[&str] = &["index", "parsed_arguments"];
 
 /// Takes `messages` as templates know them: contents are texts, arguments of calls are objects.
 pub fn take_messages(fields: &mut Fields) -> Result<Json, Refusal> {
@@ -64,9 +66,8 @@ pub fn call_of(mut call: Fields) -> Result<Json, Refusal> {
     let id = call.text("id")?;
     let function = call.object("function")?;
     let mut function = function.ok_or_else(|| call.refused("function", "none given"))?;
-    // Where it stood among those of a stream.
-    call.harmless(&["index"]);
-    function.harmless(&["index"]);
+    call.harmless(OF_CALLS);
+    function.harmless(OF_CALLS);
     call.end()?;
     let name = function.needed_text("name")?;
     let arguments = match function.take("arguments") {
@@ -134,9 +135,9 @@ mod tests {
 
     #[test]
     fn an_answer_may_come_back_as_it_was_told() {
-        let call = json!({ "index": 0, "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+        let call = json!({ "index": 0, "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}", "parsed_arguments": {} } });
         let given = json!([
-            { "role": "assistant", "content": "a", "refusal": null, "annotations": [], "audio": null, "function_call": null,
+            { "role": "assistant", "content": "a", "refusal": null, "annotations": [], "parsed": null, "audio": null, "function_call": null,
               "tool_calls": null, "reasoning_content": "hm" },
             { "role": "assistant", "content": null, "tool_calls": [call] },
             { "role": "assistant", "content": null, "refusal": "no" },

@@ -76,6 +76,36 @@ class Anthropic(Case):
         messages = [*STORY, whole.to_param(), {"role": "user", "content": [result]}]
         self.assertEqual(self.ask(messages=messages, tools=[WEATHER]).role, "assistant")
 
+    def test_answers_go_back_as_they_came_and_are_gone_on_from(self):
+        whole = self.ask()
+        blocks = [block.model_dump() for block in whole.content]
+        on = {"role": "user", "content": [{"type": "text", "text": "And then?", "cache_control": {"type": "ephemeral"}}]}
+        told = [self.ask(messages=[*STORY, {"role": "assistant", "content": back}, on]).content
+                for back in (whole.content, blocks)]
+        self.assertEqual(told[0], told[1])
+        words = whole.content[0].text.split(" ")
+        begin, rest = " ".join(words[:4]), " " + " ".join(words[4:])
+        begun = [*STORY, {"role": "assistant", "content": begin}]
+        self.assertTrue(self.ask(messages=begun).content[0].text.startswith(rest))
+        texts, streamed = self.stream(messages=begun)
+        self.assertTrue("".join(texts).startswith(rest) and streamed.content[0].text == "".join(texts))
+
+    def test_what_is_not_known_is_refused_with_its_place(self):
+        text = {"type": "text", "text": "x", "foo": 1}
+        for more, place in [
+            ({"messages": [{"role": "user", "content": [text]}]}, "messages[0].content[0].foo"),
+            ({"system": [text]}, "system[0].foo"),
+            ({"tools": [{**WEATHER, "foo": 1}]}, "tools[0].foo"),
+            ({"thinking": {"type": "disabled", "foo": 1}}, "thinking.foo"),
+        ]:
+            with self.assertRaises(anthropic.BadRequestError) as refused:
+                self.ask(**more)
+            self.assertIn(place, refused.exception.message)
+
+    def test_a_strict_tool_leaves_an_answer_free_that_does_not_call(self):
+        plain = self.ask(tools=[WEATHER], metadata={"user_id": "u"}, service_tier="auto")
+        self.assertEqual(self.ask(tools=[{**WEATHER, "strict": True}]).content, plain.content)
+
     def test_a_form_is_held(self):
         schema = {"type": "object", "properties": {"age": {"type": "integer", "maximum": 120, "minimum": 0}},
                   "required": ["age"], "additionalProperties": False}

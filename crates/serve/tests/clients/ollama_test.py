@@ -51,6 +51,11 @@ class Ollama(Case):
         self.assertEqual([part.done for part in parts], [False] * (len(parts) - 1) + [True])
         self.assertGreater(parts[-1].total_duration, 0)
 
+    def test_an_answer_that_is_begun_is_gone_on_from(self):
+        words = self.chat().message.content.split(" ")
+        begun = [*STORY, {"role": "assistant", "content": " ".join(words[:4])}]
+        self.assertTrue(self.chat(messages=begun).message.content.startswith(" " + " ".join(words[4:])))
+
     def test_prompts(self):
         ask = {"model": "demo", "options": {"temperature": 0, "num_predict": 20}}
         story = STORY[0]["content"]

@@ -6,9 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
+from pydantic import BaseModel, Field
 
 from served import STORY, Case, Server, with_key
 
+class Person(BaseModel):
+    age: int = Field(ge=0, le=120)
+
+
+# Strict, as the clients' own helpers make them.
+TOOL = {"type": "function", "function": {"name": "weather", "strict": True, "parameters": {
+    "type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"], "additionalProperties": False}}}
 EMBED = Path(__file__).parents[3] / "engine/tests/embed"
 
 
@@ -66,6 +74,50 @@ class OpenAi(Case):
         streamed = self.client.completions.create(**ask, stream=True)
         self.assertEqual("".join(chunk.choices[0].text for chunk in streamed), whole)
         self.assertTrue(self.client.completions.create(**ask, echo=True).choices[0].text.startswith("Once upon"))
+
+    def test_answers_go_back_as_they_came(self):
+        on = {"role": "user", "content": "And then?"}
+        message = self.chat().choices[0].message
+        told = [self.chat(messages=[*STORY, back, on]).choices for back in (message, message.model_dump())]
+        self.assertEqual(told[0], told[1])
+        ask = {"model": "demo", "messages": STORY, "max_tokens": 200, "temperature": 0, "stop": ["."]}
+        with self.client.chat.completions.stream(**ask) as stream:
+            streamed = stream.get_final_completion().choices[0].message
+        self.assertGreater(self.chat(messages=[*STORY, streamed.model_dump(), on]).usage.completion_tokens, 0)
+        ask = {"tools": [TOOL], "max_tokens": 200, "parallel_tool_calls": False}
+        called = self.chat(**ask, tool_choice="required").choices[0].message
+        (call,) = called.tool_calls
+        self.assertIn(json.loads(call.function.arguments)["city"], ["Oslo", "Rome"])
+        result = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
+        for back in (called, called.model_dump()):
+            self.assertEqual(self.chat(messages=[*STORY, back, result], tools=[TOOL]).choices[0].message.role, "assistant")
+        ask = {"model": "demo", "messages": STORY, "max_tokens": 200, "temperature": 0}
+        parsed = self.client.chat.completions.parse(**ask, response_format=Person).choices[0].message
+        self.assertLessEqual(parsed.parsed.age, 120)
+        self.chat(messages=[*STORY, parsed.model_dump(), on])
+
+    def test_what_changes_nothing_is_taken(self):
+        accepted = {"user": "u", "metadata": {"a": "b"}, "service_tier": "flex", "safety_identifier": "s",
+                    "prompt_cache_key": "k", "store": False, "modalities": ["text"], "verbosity": "medium"}
+        self.assertEqual(self.chat(**accepted).choices, self.chat().choices)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.chat(store=True)
+        self.assertEqual(refused.exception.param, "store")
+
+    def test_what_is_not_known_is_refused_with_its_place(self):
+        story = STORY[0]["content"]
+        for more, place in [
+            ({"messages": [{"role": "user", "content": story, "colour": 1}]}, "messages[0].colour"),
+            ({"messages": [{"role": "user", "content": [{"type": "text", "text": story, "foo": 1}]}]},
+             "messages[0].content[0].foo"),
+            ({"tools": [{**TOOL, "function": {**TOOL["function"], "foo": 1}}]}, "tools[0].function.foo"),
+            ({"response_format": {"type": "json_object", "foo": 1}}, "response_format.foo"),
+            ({"stream_options": {"foo": 1}}, "stream_options.foo"),
+        ]:
+            with self.assertRaises(openai.BadRequestError) as refused:
+                self.chat(**more)
+            self.assertEqual(refused.exception.param, place)
+            self.assertIn(place, refused.exception.message)
 
     def test_errors_have_their_types(self):
         with self.assertRaises(openai.NotFoundError):

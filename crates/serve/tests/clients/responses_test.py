@@ -94,7 +94,10 @@ class Responses(unittest.TestCase):
 
     def test_an_answer_is_parsed(self):
         ask = {"model": "demo", "input": STORY, "text_format": Weather, "temperature": 0, "max_output_tokens": 400}
-        parsed = self.api.parse(**ask).output_parsed
+        response = self.api.parse(**ask)
+        parsed = response.output_parsed
+        for back in (response.output, [item.model_dump() for item in response.output]):
+            self.ask([{"role": "user", "content": STORY}, *back, {"role": "user", "content": "Why?"}])
         self.assertTrue(parsed.city in ("Oslo", "Rome") and 0 <= parsed.days <= 9)
         with self.api.stream(**ask) as stream:
             self.assertIsInstance(stream.get_final_response().output_parsed, Weather)

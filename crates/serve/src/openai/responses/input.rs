@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::stored::Item;
 use crate::fields::Fields;
 use crate::ids;
-use crate::openai::messages::OF_ANSWERS;
+use crate::openai::messages::{OF_ANSWERS, OF_CALLS};
 use crate::refusal::Refusal;
 
 /// Takes the items of `input`, which is a text or an array of items; `stored` finds one that was told before by its id.
@@ -51,10 +51,7 @@ fn item_of(mut item: Fields, stored: &impl Fn(&str) -> Option<Arc<Item>>) -> Res
     };
     let told = match kind.as_str() {
         "message" => message_of(&mut item)?,
-        "function_call" => json!({
-            "id": ids::fresh("fc_"), "type": kind, "status": "completed", "call_id": item.needed_text("call_id")?,
-            "name": item.needed_text("name")?, "arguments": item.needed_text("arguments")?,
-        }),
+        "function_call" => call_of(&mut item)?,
         "function_call_output" => json!({
             "id": ids::fresh("fco_"), "type": kind, "status": "completed", "call_id": item.needed_text("call_id")?,
             "output": take_texts(&mut item, "output", &["input_text", "output_text"])?.concat(),
@@ -72,6 +69,14 @@ fn item_of(mut item: Fields, stored: &impl Fn(&str) -> Option<Arc<Item>>) -> Res
     item.harmless(&["id", "status", "phase"]);
     item.end()?;
     Ok(Arc::new(Item::new(&told)))
+}
+
+fn call_of(item: &mut Fields) -> Result<Json, Refusal> {
+    item.harmless(OF_CALLS);
+    Ok(json!({
+        "id": ids::fresh("fc_"), "type": "function_call", "status": "completed", "call_id": item.needed_text("call_id")?,
+        "name": item.needed_text("name")?, "arguments": item.needed_text("arguments")?,
+    }))
 }
 
 fn message_of(item: &mut Fields) -> Result<Json, Refusal> {

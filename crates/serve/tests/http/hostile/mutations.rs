@@ -20,6 +20,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "logprobs": true, "top_logprobs": 3, "logit_bias": {"5": -100, "6": 3.5}, "presence_penalty": 0.5, "frequency_penalty": -0.5, "top_k": 40, "min_p": 0.1, "mirostat": 2, "dry_multiplier": 0.8}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]{1,9}$"}, "b": {"enum": [1, null, "x"]}}, "required": ["a"], "additionalProperties": false}}}}"#,
             r#"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "7"}], "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}], "tool_choice": "required", "parallel_tool_calls": false, "max_tokens": 3, "stream": true}"#,
+            r#"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "refusal": null, "annotations": [], "audio": null, "reasoning_content": "z"}, {"role": "user", "content": "x", "name": "n"}], "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}, "required": ["a"], "additionalProperties": false}}}], "max_tokens": 3, "user": "u", "service_tier": "auto"}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "grammar": "root ::= \"a\" b{2,5} [0-9]+\nb ::= \"x\" | (\"y\" b)?", "chat_template_kwargs": {"enable_thinking": false}}"#,
         ],
     ),
@@ -47,6 +48,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
         "/v1/messages",
         &[
             r#"{"model": "demo", "max_tokens": 3, "system": [{"type": "text", "text": "Be brief."}], "messages": [{"role": "user", "content": "Tell me a story."}], "stream": true, "stop_sequences": ["x"]}"#,
+            r#"{"model": "demo", "max_tokens": 3, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": [{"type": "text", "text": "Once <tool_call>"}]}], "tools": [{"name": "f", "strict": true, "input_schema": {"type": "object", "properties": {"a": {"enum": ["b", 1]}}, "required": ["a"], "additionalProperties": false}}], "metadata": {"user_id": "u"}}"#,
             r#"{"model": "demo", "max_tokens": 3, "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "7"}]}], "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}], "tool_choice": {"type": "auto"}, "temperature": 0.5}"#,
         ],
     ),
