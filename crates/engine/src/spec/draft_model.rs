@@ -98,6 +98,7 @@ impl Drafter for DraftModel {
                 continue;
             }
             let mut feed = &ids[len..];
+            ask.n_read = feed.len();
             // What does not fit the step of guesses is read first, so much at a time.
             if feed.len() > 1 + DRAFTS_MAX {
                 let n = (feed.len() - 1).min(scratch.tokens_max()).min(kv.step_max());

@@ -148,6 +148,8 @@ pub struct Ask<'a> {
     pub n: usize,
     /// How many of those get a second guess beside them, the first ones.
     pub n_others: usize,
+    /// Set to the tokens that the drafter read before its first guess.
+    pub n_read: usize,
     /// Takes the guesses.
     pub drafts: &'a mut Drafts,
 }

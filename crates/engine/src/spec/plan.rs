@@ -140,10 +140,12 @@ impl Source {
         Self { chances, is_free, guess_ns: Err(steps), since: 0, wait: TRY_AGAIN.0 }
     }
 
-    /// Its guesses of one step, `n` one behind the other, took so long.
-    pub fn took(&mut self, n: usize, ns: f64) {
-        let each = ns / n.max(1) as f64;
-        self.guess_ns = Ok(self.guess_ns.map_or(each, |known| known + 0.2 * (each.min(3.0 * known) - known)));
+    /// Its guesses of one step, `n` one behind the other, took so long, where a step of one row takes `one_ns`.
+    pub fn took(&mut self, n: usize, ns: f64, one_ns: f64) {
+        let known = self.guess_ns.unwrap_or_else(|steps| steps * one_ns);
+        // The first ones may have had to wake weights that were never used.
+        let each = (ns / n.max(1) as f64).clamp(known / 4.0, known * 2.0);
+        self.guess_ns = Ok(known + 0.3 * (each - known));
     }
 }
 

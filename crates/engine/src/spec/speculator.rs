@@ -15,6 +15,9 @@ use crate::error::Result;
 use crate::kv_dir::fingerprint;
 use crate::model_file::Loaded;
 
+/// Tokens that a drafter reads with its first guess at hardly any cost.
+const READ_BESIDE: usize = 3;
+
 /// Which drafters guess, and how much.
 #[derive(Debug)]
 pub struct Speculation {
@@ -229,7 +232,7 @@ impl Speculator {
             let free = drafters.iter_mut().enumerate().filter(|(_, (kind, _))| kind.is_free);
             for (source, (_, drafter)) in free {
                 let Turn { lane, tokens, ref mut kv, ref mut answer, .. } = *turn;
-                let ask = Ask { lane, tokens, kv, answer, n: room, n_others: 0, drafts };
+                let ask = Ask { lane, tokens, kv, answer, n: room, n_others: 0, n_read: 0, drafts };
                 if room == 0 || drafter.draft(target, &mut [ask]).is_err() {
                     drafts.clear();
                 }
@@ -264,7 +267,16 @@ impl Speculator {
             if plan.source.is_some() {
                 (costing, deepest) = (plan.source, deepest.max(plan.n));
                 let Turn { lane, tokens, ref mut kv, ref mut answer, .. } = *turn;
-                asks.push(Ask { lane, tokens, kv, answer, n: plan.n, n_others: plan.n_others, drafts });
+                asks.push(Ask {
+                    lane,
+                    tokens,
+                    kv,
+                    answer,
+                    n: plan.n,
+                    n_others: plan.n_others,
+                    n_read: 0,
+                    drafts,
+                });
             }
         }
         let Some(source) = costing else { return };
@@ -276,9 +288,10 @@ impl Speculator {
             asks.iter_mut().for_each(|ask| ask.drafts.clear());
         }
         self.drafting = clock.now() - start;
-        // Where it only read, nothing is learnt of guesses.
-        if n_drafted > 0 {
-            state.sources[source].took(n_drafted, self.drafting.as_nanos() as f64);
+        // Where it had to read first, nothing is learnt of what guesses cost.
+        if n_drafted > 0 && asks.iter().all(|ask| ask.n_read <= READ_BESIDE) {
+            let one_ns = state.costs.of(1);
+            state.sources[source].took(n_drafted, self.drafting.as_nanos() as f64, one_ns);
         }
     }
 
