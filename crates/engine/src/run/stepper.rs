@@ -308,8 +308,18 @@ impl Stepper {
         let guesses = n_done == stepping.len() && stepping.iter().all(|(lane, _)| !lane.is_at_prompt());
         let mut speculator = self.speculator.as_mut().filter(|_| guesses);
         let mut watch = Watch::new(self.clock.as_ref());
-        if let Some(speculator) = &mut speculator {
-            guess(speculator, loaded, &mut stepping, n_sure, scratch.tokens_max());
+        if let Some(working) = &mut speculator {
+            let rows_max = scratch.tokens_max();
+            let guessed =
+                catch_unwind(AssertUnwindSafe(|| guess(working, loaded, &mut stepping, n_sure, rows_max)));
+            if guessed.is_err() {
+                // What it had in its hands is in disorder.
+                self.speculator = None;
+                for (lane, _) in stepping {
+                    fail(lane, &self.shared, Error::Input("a drafter broke off, expected guesses".into()));
+                }
+                return;
+            }
         }
         let mut n_fed = 0;
         let computed = catch_unwind(AssertUnwindSafe(|| {

@@ -60,7 +60,12 @@ fn make(plan: &Plan<'_>) -> Result<Box<dyn Drafter>> {
     let contexts = kv::n_bytes(config, format, plan.ctx).saturating_mul(plan.n_lanes as u64);
     let scratch = (Scratch::bytes_per_token(config) * chunk) as u64;
     let n_bytes = contexts.saturating_add(scratch).saturating_add(loaded.packed_bytes());
-    let available = memory::available_bytes().unwrap_or(u64::MAX);
+    // What the model that judges will take may not be touched yet.
+    let judge = &plan.target.model.config;
+    let format = kv::format(judge, plan.session.kv).map_err(|e| plan.target.file.model_error(e))?;
+    let taken = kv::n_bytes(judge, format, plan.ctx).saturating_mul(plan.n_lanes as u64);
+    let taken = taken.saturating_add(plan.target.packed_bytes());
+    let available = memory::available_bytes().unwrap_or(u64::MAX).saturating_sub(taken);
     if n_bytes > available {
         let what =
             format!("{} to draft: {} contexts of {} tokens", loaded.file.name(), plan.n_lanes, plan.ctx);

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ingle_kernel::quant;
 use ingle_model::kv::Kv;
+use sha2::{Digest, Sha256};
 
 use super::experience;
 use super::plan::{self, Chances, Planned, Source, State};
@@ -12,7 +12,6 @@ use super::{Ask, DRAFTERS, DRAFTS_MAX, Drafter, Drafts, Judged, Kind, Plan, Tall
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::kv_dir::fingerprint;
 use crate::model_file::Loaded;
 
 /// Tokens that a drafter reads with its first guess at hardly any cost.
@@ -117,11 +116,14 @@ impl Speculation {
     }
 }
 
-/// What tells a model from others, on its tier, in 16 letters.
+/// What tells a model from others, on its tier, in 16 letters: its tensors, not their values, which would have to be read.
 fn short(loaded: &Loaded) -> String {
-    let format = quant::by_name("f16").expect("a known format");
-    let key = fingerprint::fingerprint(loaded, format, 0);
-    key.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = Sha256::new();
+    for tensor in loaded.file.contents().tensors() {
+        hash.update(format!("{} {:?} {} ", tensor.name, tensor.shape, tensor.format.name));
+    }
+    hash.update(format!("{} on {}", loaded.file.n_bytes(), loaded.tier()));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Drop for Speculator {
@@ -220,7 +222,7 @@ impl Speculator {
     /// A drafter that fails is not asked again.
     pub fn propose(&mut self, target: &Target<'_>, turns: &mut [Turn<'_>], n_rows: usize, rows_max: usize) {
         let Self { speculation, lanes, views, planned, .. } = self;
-        let Speculation { clock, drafters, state, shape, .. } = speculation;
+        let Speculation { clock, drafters, state, shape, report, .. } = speculation;
         if turns.is_empty() || drafters.is_empty() || turns.iter().any(|turn| turn.kv.recurs()) {
             return;
         }
@@ -284,8 +286,10 @@ impl Speculator {
         let (_, drafter) = &mut drafters[source];
         let drafted = drafter.draft(target, &mut asks);
         let n_drafted = asks.iter().map(|ask| ask.drafts.chain().len()).max().unwrap_or(0);
-        if drafted.is_err() {
+        if let Err(e) = drafted {
             asks.iter_mut().for_each(|ask| ask.drafts.clear());
+            state.sources[source].is_gone = true;
+            report(&format!("{e}; it guesses no more"));
         }
         self.drafting = clock.now() - start;
         // Where it had to read first, nothing is learnt of what guesses cost.
