@@ -256,7 +256,7 @@ impl Speculator {
             }
         }
         let mut asks: Vec<Ask<'_>> = Vec::new();
-        let (mut costing, mut deepest) = (None, 0);
+        let mut costing = None;
         let mut each_lane: Vec<Option<&mut Lane>> = lanes.iter_mut().map(Some).collect();
         for ((turn, plan), view) in turns.iter_mut().zip(&*planned).zip(&*views) {
             let Some(Lane { drafts, source, .. }) = each_lane[turn.lane].take() else { continue };
@@ -267,7 +267,7 @@ impl Speculator {
             }
             drafts.clear();
             if plan.source.is_some() {
-                (costing, deepest) = (plan.source, deepest.max(plan.n));
+                costing = plan.source;
                 let Turn { lane, tokens, ref mut kv, ref mut answer, .. } = *turn;
                 asks.push(Ask {
                     lane,
