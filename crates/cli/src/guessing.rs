@@ -163,9 +163,12 @@ pub fn told(guesses: &Tally) -> Option<String> {
     let each =
         guesses.kinds().map(|(name, count)| format!("{name} {} of {}", count.n_accepted, count.n_drafted));
     let each = each.collect::<Vec<_>>().join(", ");
-    let saved = guesses.saved_ns as f64 / 1e6;
+    let (saved, what) = match guesses.saved_ns / 1_000_000 {
+        ms @ 0.. => (ms, "saved"),
+        ms => (-ms, "lost"),
+    };
     (total.n_drafted > 0).then(|| {
-        format!("{} of {} tokens accepted ({each}), {saved:.0} ms saved", total.n_accepted, total.n_drafted)
+        format!("{} of {} tokens accepted ({each}), {saved} ms {what}", total.n_accepted, total.n_drafted)
     })
 }
 

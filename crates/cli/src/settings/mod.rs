@@ -112,7 +112,7 @@ fn own() -> Vec<Setting> {
             "speculate",
             Kind::Text("HOW", guessing::check),
             Some("auto"),
-            "Who guesses ahead, which changes speed and no answer: auto, off, or with commas some of form, lookup, draft:MODEL, exit:K",
+            "Who guesses ahead, which changes speed and no answer: auto, off, or with commas some of form, lookup, words, draft:MODEL, exit:K",
         ),
         setting(
             "draft-tokens",
