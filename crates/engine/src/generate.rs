@@ -156,11 +156,13 @@ impl Session {
             }
             match self.choose(&mut answer, &mut on)? {
                 Next::End(finish) => break finish,
-                Next::GoBack(n) if !self.go_back(n, request.keep, cancel)? => break Finish::Banned,
+                Next::GoBack(n) if !self.go_back(n, request.keep, cancel)? => {
+                    break unless(cancel, Finish::Banned);
+                }
                 Next::GoBack(_) => {}
                 Next::Feed(id) => {
                     if self.tokens().len() == self.ctx() && !self.make_room(request, cancel, &mut on)? {
-                        break Finish::Context;
+                        break unless(cancel, Finish::Context);
                     }
                     self.go_on(id, &mut answer, cancel)?;
                 }
@@ -210,6 +212,11 @@ impl Session {
         self.truncate(keep);
         self.feed(&tail, cancel, |_| ())
     }
+}
+
+/// Why an answer ended that could not go on: it was cancelled meanwhile, or else `finish`.
+fn unless(cancel: &AtomicBool, finish: Finish) -> Finish {
+    if cancel.load(Relaxed) { Finish::Cancelled } else { finish }
 }
 
 /// The prompt without its oldest tokens when it does not fit as it is: `(prompt, ctx, (overflow, keep, max_tokens), on)`.
