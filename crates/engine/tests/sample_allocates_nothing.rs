@@ -1,33 +1,9 @@
 //! Choosing a token allocates nothing, whatever the parameters.
-#![expect(unsafe_code, reason = "a counting allocator is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
+use counting::n_allocations;
 use ingle_engine::sample::{Bias, BiasToken, Params, Rng, Room, Sampler};
-
-struct Counting;
-
-thread_local! {
-    static N_ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        N_ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn choosing_a_token_allocates_nothing() {
@@ -57,12 +33,12 @@ fn choosing_a_token_allocates_nothing() {
     ] {
         let mut sampler = Sampler::new(params, &Room::plain(row.len())).unwrap();
         let mut copy = row.clone();
-        let before = N_ALLOCATIONS.with(Cell::get);
+        let before = n_allocations();
         for _ in 0..200 {
             copy.copy_from_slice(&row);
             let id = sampler.sample(&mut copy).unwrap();
             sampler.accept(id, b"x");
         }
-        assert_eq!(N_ALLOCATIONS.with(Cell::get) - before, 0);
+        assert_eq!(n_allocations() - before, 0);
     }
 }

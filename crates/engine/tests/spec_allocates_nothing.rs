@@ -1,35 +1,11 @@
 //! A step of decoding that follows and guesses allocates nothing.
-#![expect(unsafe_code, reason = "a counting allocator is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
+use counting::n_allocations;
 use ingle_engine::sample::Rng;
 use ingle_engine::spec::lookup::{Ground, Lookup};
 use ingle_engine::spec::ngrams::{Ngrams, Vocabulary};
-
-struct Counting;
-
-thread_local! {
-    static N_ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        N_ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Tokens of a small vocabulary.
 fn text(n: usize) -> Vec<u32> {
@@ -42,7 +18,7 @@ fn following_and_guessing_allocates_nothing() {
     let text = text(1000);
     let mut lookup = Lookup::new(text.len());
     let mut out = Vec::with_capacity(8);
-    let before = N_ALLOCATIONS.get();
+    let before = n_allocations();
     let mut n_guesses = 0;
     for at in 0..text.len() {
         // Now and then the sequence goes back, or is another.
@@ -54,7 +30,7 @@ fn following_and_guessing_allocates_nothing() {
     lookup.follow(&text);
     lookup.truncate(1);
     lookup.extend(&text[1..]);
-    assert_eq!(N_ALLOCATIONS.get(), before);
+    assert_eq!(n_allocations(), before);
     assert!(n_guesses > 500, "{n_guesses}");
 }
 
@@ -63,13 +39,13 @@ fn learning_and_guessing_n_grams_allocates_nothing() {
     let text = text(1000);
     let mut table = Ngrams::new(Vocabulary { fingerprint: [0; 32], n_tokens: 20 }, 10_000).unwrap();
     let mut out = Vec::with_capacity(8);
-    let before = N_ALLOCATIONS.get();
+    let before = n_allocations();
     let mut n_guesses = 0;
     for (at, text) in text.chunks(20).enumerate() {
         table.learn(text);
         out.clear();
         n_guesses += usize::from(table.guess(&text[..at % 10], 8, &mut out) > 0);
     }
-    assert_eq!(N_ALLOCATIONS.get(), before);
+    assert_eq!(n_allocations(), before);
     assert!(n_guesses > 20, "{n_guesses}");
 }

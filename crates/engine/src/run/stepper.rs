@@ -321,25 +321,15 @@ impl Stepper {
                 return;
             }
         }
-        let mut n_fed = 0;
-        let computed = catch_unwind(AssertUnwindSafe(|| {
-            loaded.file.check_unchanged()?;
-            let mut spans: Vec<Span<'_>> = stepping.iter_mut().map(|(lane, n)| lane.span(*n)).collect();
-            n_fed = spans.iter().map(|span| span.tokens.len()).sum();
-            let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);
-            forward.map_err(|source| loaded.file.model_error(source))
-        }));
-        let failed = match computed {
-            Ok(Ok(())) => None,
-            Ok(Err(e)) => Some(e.to_string()),
-            Err(_) => Some("a step of the model broke off, expected logits".into()),
-        };
-        if let Some(why) = failed {
-            for (lane, _) in stepping {
-                fail(lane, &self.shared, Error::Input(why.clone()));
+        let n_fed = match compute(loaded, &mut stepping, scratch) {
+            Ok(n_fed) => n_fed,
+            Err(why) => {
+                for (lane, _) in stepping {
+                    fail(lane, &self.shared, Error::Input(why.clone()));
+                }
+                return;
             }
-            return;
-        }
+        };
         let counters = &self.shared.counters;
         counters.n_steps.fetch_add(1, Relaxed);
         for (lane, n) in &mut stepping {
@@ -350,19 +340,7 @@ impl Stepper {
         let n_before: usize = stepping.iter().map(|(lane, _)| lane.n_generated()).sum();
         watch.lap(&counters.model_ns);
         let choosing = &mut stepping[..n_done];
-        let n_rows: usize = choosing.iter().map(|(lane, _)| lane.n_rows()).sum();
-        let mut place = (0, 0);
-        for first in (0..n_rows).step_by(LOGITS_ROWS_MAX) {
-            let rows = first..n_rows.min(first + LOGITS_ROWS_MAX);
-            let logits = loaded.model.logits(&loaded.runtime(&[]), rows, scratch);
-            watch.lap(&counters.model_ns);
-            for row in logits.chunks_exact_mut(loaded.model.config.vocab) {
-                let lane = &mut choosing[place.0].0;
-                lane.choose(place.1, row);
-                place = if place.1 + 1 < lane.n_rows() { (place.0, place.1 + 1) } else { (place.0 + 1, 0) };
-            }
-            watch.lap(&counters.choosing_ns);
-        }
+        choose(loaded, choosing, scratch, &mut watch, counters);
         if let Some(speculator) = &mut speculator {
             choosing.iter().for_each(|(lane, _)| lane.judge(speculator));
             let n_after: usize = choosing.iter().map(|(lane, _)| lane.n_generated()).sum();
@@ -407,6 +385,49 @@ impl<'a> Watch<'a> {
             to.fetch_add((now - self.last).as_nanos() as u64, Relaxed);
             self.last = now;
         }
+    }
+}
+
+/// One step of the model over lanes and the tokens that each feeds: how many tokens those were with the guesses, or why there are no logits.
+fn compute(
+    loaded: &Loaded,
+    stepping: &mut [(&mut Lane, usize)],
+    scratch: &mut Scratch,
+) -> std::result::Result<usize, String> {
+    let computed = catch_unwind(AssertUnwindSafe(|| {
+        loaded.file.check_unchanged()?;
+        let mut spans: Vec<Span<'_>> = stepping.iter_mut().map(|(lane, n)| lane.span(*n)).collect();
+        let n_fed = spans.iter().map(|span| span.tokens.len()).sum();
+        let forward = loaded.model.forward(&loaded.runtime(&[]), &mut spans, scratch);
+        forward.map(|()| n_fed).map_err(|source| loaded.file.model_error(source))
+    }));
+    match computed {
+        Ok(computed) => computed.map_err(|e| e.to_string()),
+        Err(_) => Err("a step of the model broke off, expected logits".into()),
+    }
+}
+
+/// Has every lane choose by its rows of the last step, whose logits are computed for all of them together.
+fn choose(
+    loaded: &Loaded,
+    choosing: &mut [(&mut Lane, usize)],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+    counters: &Counters,
+) {
+    let n_rows: usize = choosing.iter().map(|(lane, _)| lane.n_rows()).sum();
+    // The lane, and which of its rows comes next.
+    let (mut at, mut i) = (0, 0);
+    for first in (0..n_rows).step_by(LOGITS_ROWS_MAX) {
+        let rows = first..n_rows.min(first + LOGITS_ROWS_MAX);
+        let logits = loaded.model.logits(&loaded.runtime(&[]), rows, scratch);
+        watch.lap(&counters.model_ns);
+        for row in logits.chunks_exact_mut(loaded.model.config.vocab) {
+            let lane = &mut choosing[at].0;
+            lane.choose(i, row);
+            (at, i) = if i + 1 < lane.n_rows() { (at, i + 1) } else { (at + 1, 0) };
+        }
+        watch.lap(&counters.choosing_ns);
     }
 }
 

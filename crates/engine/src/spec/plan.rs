@@ -285,6 +285,24 @@ impl State {
     }
 }
 
+/// What guesses of a lane may bring.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outlook {
+    /// Of each place of a chain that is there, the chance that it is reached and chosen.
+    chain: [f64; DRAFTS_MAX],
+    /// Places of it.
+    n_chain: usize,
+    /// The same of what may stand beside each place of a chain that a drafter makes.
+    beside: [f64; DRAFTS_MAX],
+}
+
+impl Outlook {
+    /// Tokens that the first `n` places bring.
+    fn tokens(chain: &[f64; DRAFTS_MAX], n: usize) -> f64 {
+        chain[..n].iter().sum()
+    }
+}
+
 /// The best plan in which the drafter that `costing` names makes chains of `depth`, for the lanes that it serves better than what is there.
 fn consider(
     state: &State,
@@ -295,49 +313,61 @@ fn consider(
     rows_max: usize,
     branches: bool,
 ) -> Draft {
-    let mut reach = [[0.0; DRAFTS_MAX]; LANES_MAX];
-    let mut beside = [[0.0; DRAFTS_MAX]; LANES_MAX];
-    let mut most = [0; LANES_MAX];
+    let mut outlooks = [Outlook::default(); LANES_MAX];
     let mut ns_of_guesses = 0.0;
-    for (i, lane) in lanes.iter().enumerate() {
-        let expected = |reach: &[f64; DRAFTS_MAX], n: usize| reach[..n].iter().sum::<f64>();
+    for ((lane, planned), outlook) in lanes.iter().zip(&mut draft.lanes).zip(&mut outlooks) {
         if let Some((source, class, n)) = lane.free {
-            most[i] = n.min(lane.room).min(DRAFTS_MAX);
-            state.sources[source].chances[class].reach(most[i], &mut reach[i]);
-            draft.lanes[i].source = Some(source);
+            outlook.n_chain = n.min(lane.room).min(DRAFTS_MAX);
+            state.sources[source].chances[class].reach(outlook.n_chain, &mut outlook.chain);
+            planned.source = Some(source);
         }
         let Some(source) = costing else { continue };
         let n = depth.min(lane.room);
         let (chances, mut drafted) = (&state.sources[source].chances[0], [0.0; DRAFTS_MAX]);
         chances.reach(n, &mut drafted);
-        if n > 0 && draft.n_rows + n <= rows_max && expected(&drafted, n) > expected(&reach[i], most[i]) {
-            (reach[i], most[i]) = (drafted, 0);
-            chances.reach_others(if branches { n } else { 0 }, &reach[i], &mut beside[i]);
-            draft.lanes[i] = Planned { source: Some(source), n, n_others: 0 };
+        let n_tokens = Outlook::tokens(&drafted, n);
+        let is_better = n_tokens > Outlook::tokens(&outlook.chain, outlook.n_chain);
+        if n > 0 && draft.n_rows + n <= rows_max && is_better {
+            *outlook = Outlook::default();
+            chances.reach_others(if branches { n } else { 0 }, &drafted, &mut outlook.beside);
+            *planned = Planned { source: Some(source), n, n_others: 0 };
             draft.n_rows += n;
-            draft.n_tokens += expected(&drafted, n);
+            draft.n_tokens += n_tokens;
             let each = state.sources[source].guess_ns;
             ns_of_guesses = n as f64 * each.unwrap_or_else(|steps| steps * state.costs.of(1));
         }
     }
     draft.ns = state.costs.of(draft.n_rows) + ns_of_guesses;
-    // Rows go to the likeliest guess while that pays; a later row may pay where the next alone does not.
+    let mut best = spread(state, lanes, draft, &outlooks, rows_max, ns_of_guesses);
+    for lane in &mut best.lanes {
+        lane.source = lane.source.filter(|_| lane.n > 0);
+    }
+    best
+}
+
+/// The best of the plans that come of `draft` when each further row goes to the likeliest guess: a later row may pay where the next alone does not.
+fn spread(
+    state: &State,
+    lanes: &[Lane],
+    mut draft: Draft,
+    outlooks: &[Outlook; LANES_MAX],
+    rows_max: usize,
+    ns_of_guesses: f64,
+) -> Draft {
     let mut best = draft;
     while draft.n_rows < rows_max {
-        let mut next: Option<(usize, f64, bool)> = None;
-        for i in 0..lanes.len() {
-            let Planned { n, n_others, .. } = draft.lanes[i];
-            let chain = (n < most[i]).then(|| (reach[i][n], true));
+        let further = draft.lanes.iter().zip(outlooks).zip(lanes).enumerate();
+        let further = further.flat_map(|(i, ((planned, outlook), lane))| {
+            let Planned { n, n_others, .. } = *planned;
+            let chain = (n < outlook.n_chain).then(|| (i, outlook.chain[n], true));
             // What stands beside the chain does so from its beginning.
-            let other = (n_others < n && most[i] == 0 && n + n_others < lanes[i].room.min(DRAFTS_MAX))
-                .then(|| (beside[i][n_others], false));
-            for (chance, is_chain) in chain.into_iter().chain(other) {
-                if next.is_none_or(|(_, most, _)| chance > most) {
-                    next = Some((i, chance, is_chain));
-                }
-            }
-        }
-        let Some((i, chance, is_chain)) = next.filter(|(_, chance, _)| *chance > 0.0) else { break };
+            let has_room = n_others < n && n + n_others < lane.room.min(DRAFTS_MAX);
+            let other = (has_room && outlook.n_chain == 0).then(|| (i, outlook.beside[n_others], false));
+            chain.into_iter().chain(other)
+        });
+        // The first of equals.
+        let likeliest = further.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let Some((i, chance, is_chain)) = likeliest.filter(|(_, chance, _)| *chance > 0.0) else { break };
         let lane = &mut draft.lanes[i];
         if is_chain {
             lane.n += 1;
@@ -350,9 +380,6 @@ fn consider(
         if draft.n_tokens / draft.ns > best.n_tokens / best.ns {
             best = draft;
         }
-    }
-    for lane in &mut best.lanes {
-        lane.source = lane.source.filter(|_| lane.n > 0);
     }
     best
 }

@@ -304,11 +304,6 @@ impl Speculator {
         self.speculation.drafters.iter_mut().for_each(|(_, drafter)| drafter.learn(answer));
     }
 
-    /// Whether any lane has guesses.
-    pub fn any(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.drafts.is_empty())
-    }
-
     /// A lane's answer went as far as `row`, and on to a token that was not guessed if `parted`.
     pub fn judge(&mut self, lane: usize, row: usize, parted: bool) -> Judged {
         let Lane { drafts, source, tally } = &mut self.lanes[lane];
