@@ -303,7 +303,7 @@ impl Embedder {
         let mut scores = Vec::with_capacity(ids.len());
         let Model::Encoder(reader) = &self.model else { unreachable!("rankers are encoders") };
         let done = reader.read(&ids, cancel, |reader, s, _| {
-            let run = Runtime { pool: &reader.pool, kernels: &reader.kernels, adapters: &[] };
+            let run = Runtime::new(&reader.pool, &reader.kernels);
             reader.encoder.scores(&run, s).map(|some| scores.extend(some))
         })?;
         let (n_tokens, cut) = told(&ids);
@@ -444,7 +444,7 @@ impl Reader {
                 put(&self.scratch, s);
                 return Ok(false);
             }
-            let run = Runtime { pool: &self.pool, kernels: &self.kernels, adapters: &[] };
+            let run = Runtime::new(&self.pool, &self.kernels);
             let texts = ids[step].iter().map(|ids| Text { ids: &ids.all, n_first: ids.n_first });
             let texts: Vec<Text<'_>> = texts.collect();
             let done = self.encoder.forward(&run, &texts, &mut s);

@@ -261,7 +261,7 @@ impl Loaded {
 
     /// The threads and kernels to run it with, and the adapters to add.
     pub fn runtime<'a>(&'a self, adapters: &'a [Active]) -> Runtime<'a> {
-        Runtime { pool: &self.pool, kernels: &self.kernels, adapters }
+        Runtime { adapters, ..Runtime::new(&self.pool, &self.kernels) }
     }
 
     /// The threads, for another model to share.

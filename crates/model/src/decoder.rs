@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::file::Contents;
 use crate::kv::Kv;
 use crate::linear::{add_looked_up, project_finely};
+use crate::probe::Probe;
 pub use crate::scratch::Scratch;
-use crate::weights::{Half, Input, Weights};
+use crate::weights::{Half, Input, Layer, Weights};
 
 /// Rows of logits computed at a time: 16 rows of a vocabulary of 150,000 are 10 MB.
 pub const LOGITS_ROWS_MAX: usize = 16;
@@ -31,6 +32,15 @@ pub struct Runtime<'a> {
     pub kernels: &'a Kernels,
     /// Adapters of all tokens of the step, with their factors.
     pub adapters: &'a [Active],
+    /// Who sees what the matrices are given.
+    pub probe: Option<&'a dyn Probe>,
+}
+
+impl<'a> Runtime<'a> {
+    /// Threads and kernels alone: no adapters, nobody who looks.
+    pub fn new(pool: &'a Pool, kernels: &'a Kernels) -> Self {
+        Self { pool, kernels, adapters: &[], probe: None }
+    }
 }
 
 /// Some tokens of one sequence, to be appended to its cache.
@@ -168,26 +178,8 @@ impl Model {
         for (i, layer) in layers.iter().enumerate() {
             run.pool.offer_turn();
             step.layer = i;
-            if let Some(streams) = &layer.streams {
-                streams.predict(&step, s);
-            }
-            if let Some(mixer) = &layer.mixer {
-                self.take_input(&step, mixer, s);
-                mixer.block.forward(&mut step, s);
-                self.add_output(&step, mixer, s);
-            }
-            if i + 1 == layers.len() {
-                // No token looks at another any more.
-                step.keep_wanted(s);
-            }
-            for ffn in &layer.ffns {
-                self.take_input(&step, ffn, s);
-                ffn.block.forward(&step, s);
-                self.add_output(&step, ffn, s);
-            }
-            if let Some(streams) = &layer.streams {
-                streams.correct(&step, s);
-            }
+            // Behind the last mixer no token looks at another any more.
+            layer.forward(&mut step, i + 1 == layers.len(), s);
         }
         if let Some(streams) = &self.weights.streams {
             streams.merge(&step, s);
@@ -208,12 +200,7 @@ impl Model {
         }
         let hidden = &s.normed[rows.start * self.config.dim..rows.end * self.config.dim];
         let logits = project_finely(run, &mut s.inputs, hidden, &self.weights.head, &mut s.logits[..n]);
-        if self.config.logit_scale != 1.0 {
-            logits.iter_mut().for_each(|v| *v *= self.config.logit_scale);
-        }
-        if let Some(cap) = self.config.logit_softcap {
-            run.pool.for_rows(logits, self.config.vocab, |_, row| (run.kernels.ops().softcap)(row, cap));
-        }
+        self.config.finish_logits(run, logits);
         logits
     }
 
@@ -222,31 +209,6 @@ impl Model {
     pub fn hidden<'s>(&self, rows: Range<usize>, s: &'s Scratch) -> &'s [f32] {
         assert!(rows.end <= s.n_tokens);
         &s.normed[rows.start * self.config.dim..rows.end * self.config.dim]
-    }
-
-    /// Puts what the block reads into `s.normed`.
-    fn take_input<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
-        let n = step.n_tokens * self.config.dim;
-        match &half.input {
-            Input::Normed(norm) => s.norm(step.run, step.n_tokens, norm),
-            Input::Plain => s.normed[..n].copy_from_slice(&s.x[..n]),
-            Input::Shared => {}
-        }
-    }
-
-    /// Adds what the block left in `s.delta` to the residual stream, and scales that.
-    fn add_output<B: ?Sized>(&self, step: &Step<'_, '_>, half: &Half<B>, s: &mut Scratch) {
-        let (n, dim) = (step.n_tokens * self.config.dim, self.config.dim);
-        if let Some(norm) = &half.post_norm {
-            step.run.pool.for_rows(&mut s.delta[..n], dim, |_, row| norm.apply_in_place(step.run, row));
-        }
-        let delta = &s.delta;
-        step.run.pool.for_rows(&mut s.x[..n], dim, |t, row| {
-            ops::add_scaled(row, &delta[t * dim..(t + 1) * dim], self.config.residual_scale);
-        });
-        if let Some(scale) = half.scale {
-            s.x[..n].iter_mut().for_each(|v| *v *= scale);
-        }
     }
 
     fn check(&self, spans: &[Span<'_>], s: &Scratch) -> Result<usize> {
@@ -332,5 +294,70 @@ impl Model {
             x.iter_mut().for_each(|v| *v *= self.config.embed_scale);
         }
         s.n_tokens = t;
+    }
+}
+
+impl Config {
+    /// What is done to logits `(n, vocab)` when the head has made them.
+    pub(crate) fn finish_logits(&self, run: &Runtime<'_>, logits: &mut [f32]) {
+        if self.logit_scale != 1.0 {
+            logits.iter_mut().for_each(|v| *v *= self.logit_scale);
+        }
+        if let Some(cap) = self.logit_softcap {
+            run.pool.for_rows(logits, self.vocab, |_, row| (run.kernels.ops().softcap)(row, cap));
+        }
+    }
+}
+
+impl Layer {
+    /// The layer's part of a step, on the residual stream in `s`; behind the mixer only wanted tokens go on where
+    /// `only_wanted` says so.
+    pub(crate) fn forward(&self, step: &mut Step<'_, '_>, only_wanted: bool, s: &mut Scratch) {
+        if let Some(streams) = &self.streams {
+            streams.predict(step, s);
+        }
+        if let Some(mixer) = &self.mixer {
+            mixer.take_input(step, s);
+            mixer.block.forward(step, s);
+            mixer.add_output(step, s);
+        }
+        if only_wanted {
+            step.keep_wanted(s);
+        }
+        for ffn in &self.ffns {
+            ffn.take_input(step, s);
+            ffn.block.forward(step, s);
+            ffn.add_output(step, s);
+        }
+        if let Some(streams) = &self.streams {
+            streams.correct(step, s);
+        }
+    }
+}
+
+impl<B: ?Sized> Half<B> {
+    /// Puts what the block reads into `s.normed`.
+    fn take_input(&self, step: &Step<'_, '_>, s: &mut Scratch) {
+        let n = step.n_tokens * step.config.dim;
+        match &self.input {
+            Input::Normed(norm) => s.norm(step.run, step.n_tokens, norm),
+            Input::Plain => s.normed[..n].copy_from_slice(&s.x[..n]),
+            Input::Shared => {}
+        }
+    }
+
+    /// Adds what the block left in `s.delta` to the residual stream, and scales that.
+    fn add_output(&self, step: &Step<'_, '_>, s: &mut Scratch) {
+        let (n, dim) = (step.n_tokens * step.config.dim, step.config.dim);
+        if let Some(norm) = &self.post_norm {
+            step.run.pool.for_rows(&mut s.delta[..n], dim, |_, row| norm.apply_in_place(step.run, row));
+        }
+        let delta = &s.delta;
+        step.run.pool.for_rows(&mut s.x[..n], dim, |t, row| {
+            ops::add_scaled(row, &delta[t * dim..(t + 1) * dim], step.config.residual_scale);
+        });
+        if let Some(scale) = self.scale {
+            s.x[..n].iter_mut().for_each(|v| *v *= scale);
+        }
     }
 }

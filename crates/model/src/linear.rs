@@ -10,6 +10,7 @@ use ingle_kernel::ops;
 
 use crate::adapter::Pair;
 use crate::decoder::Runtime;
+use crate::probe::Takers;
 
 /// `y = W x + b`.
 #[derive(Debug, Clone)]
@@ -91,6 +92,7 @@ pub fn project<const N: usize>(
     let (form, dim) = (first.kernel().form, first.cols());
     let quantize = run.kernels.ops().quantize;
     let linears = to.each_ref().map(|(linear, _)| *linear);
+    show(run, &linears, x, dim);
     let outs = {
         let acts = &mut inputs.acts;
         acts.set(run.pool, form, x, dim, quantize);
@@ -129,12 +131,20 @@ pub fn project_finely<'o>(
         return &mut out[..n];
     }
     let (form, quantize) = (linear.mat.kernel().form, run.kernels.ops().quantize);
+    show(run, &[linear], x, linear.mat.cols());
     inputs.acts.set_with_rest(run.pool, form, x, linear.mat.cols(), quantize);
     matmul(run.pool, &inputs.acts, &linear.mat, out);
     let (whole, rest) = out.split_at_mut(n);
     ops::add(whole, rest);
     finish(run, inputs, x, linear, whole);
     whole
+}
+
+/// Lets the step's probe see `x` `(n_tokens, dim)`.
+fn show(run: &Runtime<'_>, to: &[&Linear], x: &[f32], dim: usize) {
+    if let Some(probe) = run.probe {
+        probe.input(Takers(to), x, dim);
+    }
 }
 
 /// Adds to `out` what `linear` has beside its matrix: the bias, and what adapters add.
@@ -232,7 +242,7 @@ mod tests {
             };
             let (pool, mut inputs) = (Pool::new(2), Inputs::default());
             let mut send = |kernels: &Kernels, finely: bool| {
-                let (run, linear) = (Runtime { pool: &pool, kernels, adapters: &[] }, linear(kernels));
+                let (run, linear) = (Runtime::new(&pool, kernels), linear(kernels));
                 let mut out = vec![f32::NAN; 2 * n_tokens * rows];
                 if finely {
                     return project_finely(&run, &mut inputs, &x, &linear, &mut out).to_vec();

@@ -92,21 +92,31 @@ impl Weights {
         });
         let layers = layers.collect::<Result<_>>()?;
         source.enter(None);
-        let out_norm = source.norm("output_norm", config.dim)?;
-        let head = if source.has("output.weight") {
-            source.linear("output", config.vocab, config.dim)?
-        } else {
-            let bias = source.vector_if("output.bias", config.vocab)?;
-            let place = source.place("output.weight", config.vocab, config.dim);
-            Linear { mat: embed.clone(), bias, place: Some(place) }
-        };
+        let (out_norm, head) = read_ends(&mut source, config, Some(&embed))?;
         let adaptable = source.finish()?;
         Ok(Self { embed, embed_place, per_layer, streams, layers, out_norm, head, adaptable })
     }
 }
 
+/// The last norm and the output matrix, which is the embedding where a file ties them: `embed`, or read once more.
+pub(crate) fn read_ends(
+    source: &mut Source<'_>,
+    config: &Config,
+    embed: Option<&Mat>,
+) -> Result<(Norm, Linear)> {
+    let (vocab, dim) = (config.vocab, config.dim);
+    let norm = source.norm("output_norm", dim)?;
+    if source.has("output.weight") {
+        return Ok((norm, source.linear("output", vocab, dim)?));
+    }
+    let bias = source.vector_if("output.bias", vocab)?;
+    let place = source.place("output.weight", vocab, dim);
+    let mat = embed.cloned().map_or_else(|| source.mat("token_embd.weight", vocab, dim), Ok)?;
+    Ok((norm, Linear { mat, bias, place: Some(place) }))
+}
+
 impl Layer {
-    fn read(source: &mut Source<'_>, config: &Config, plan: &LayerPlan) -> Result<Self> {
+    pub(crate) fn read(source: &mut Source<'_>, config: &Config, plan: &LayerPlan) -> Result<Self> {
         for name in config.family.needs {
             source.tensor(name)?;
         }

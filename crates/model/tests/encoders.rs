@@ -67,7 +67,7 @@ fn run(
     texts: &[(Vec<u32>, usize)],
     scratch: &mut Scratch,
 ) -> Vec<f32> {
-    let run = Runtime { pool, kernels, adapters: &[] };
+    let run = Runtime::new(pool, kernels);
     let given: Vec<Text<'_>> = texts.iter().map(|(ids, n_first)| Text { ids, n_first: *n_first }).collect();
     encoder.forward(&run, &given, scratch).unwrap();
     if encoder.is_ranker() {
@@ -252,7 +252,7 @@ fn what_an_encoder_cannot_read_is_refused_in_a_sentence() {
 
     let encoder = Encoder::read(&file, &kernels).unwrap();
     let (pool, mut scratch) = (Pool::new(1), Scratch::new(&encoder, 200, 1));
-    let run = Runtime { pool: &pool, kernels: &kernels, adapters: &[] };
+    let run = Runtime::new(&pool, &kernels);
     let long = vec![3; 161];
     for (ids, n_first) in [(&[][..], 0), (&long, 161), (&[61], 1), (&[3], 2)] {
         assert!(encoder.forward(&run, &[Text { ids, n_first }], &mut scratch).is_err(), "{ids:?}");

@@ -53,7 +53,7 @@ fn run(bytes: Vec<u8>, pool: &Pool, kernels: &Kernels) -> ingle_model::Result<f3
     tokenizer.encode("bad <|end|> \u{10348} cab", Parse::Special, &mut ids)?;
     ids.iter().for_each(|&id| assert!(tokenizer.token_bytes(id).is_some()));
     let model = Model::read(&file, kernels)?;
-    let run = Runtime { pool, kernels, adapters: &[] };
+    let run = Runtime::new(pool, kernels);
     let mut kv = Kv::new(&model.config, kv::format(&model.config, "f16")?, 8);
     let mut scratch = Scratch::new(&model.config, 4, pool.n_threads());
     model.forward(&run, &mut [Span::new(&mut kv, &[1, 2, 3])], &mut scratch)?;

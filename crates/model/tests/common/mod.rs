@@ -18,7 +18,7 @@ use ingle_model::kv::{self, Kv, Room};
 pub struct Tiny {
     pub name: String,
     pub model: Model,
-    kernels: Kernels,
+    pub kernels: Kernels,
     pools: [Pool; 2],
     pub adapters: Vec<Active>,
 }
@@ -174,14 +174,14 @@ impl Tiny {
     /// The logits of the last `n` of `tokens`, fed in one step that leaves out what only the others' logits need. `(n, vocab)`
     pub fn last_logits(&self, tokens: &[u32], ctx: usize, n: usize) -> Vec<f32> {
         let (mut kv, mut scratch) = self.sequence(ctx, tokens.len(), 1);
-        let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
+        let run = Runtime { adapters: &self.adapters, ..Runtime::new(&self.pools[0], &self.kernels) };
         let span = Span::wanting(n, &mut kv, tokens);
         self.model.forward(&run, &mut [span], &mut scratch).expect("valid tokens");
         self.model.logits(&run, 0..n, &mut scratch).to_vec()
     }
 
     fn feed_with(&self, pool: &Pool, kv: &mut Kv, scratch: &mut Scratch, tokens: &[u32]) -> Vec<f32> {
-        let run = Runtime { pool, kernels: &self.kernels, adapters: &self.adapters };
+        let run = Runtime { adapters: &self.adapters, ..Runtime::new(pool, &self.kernels) };
         let mut out = Vec::new();
         for tokens in tokens.chunks(scratch.tokens_max()) {
             self.model.forward(&run, &mut [Span::new(kv, tokens)], scratch).expect("valid tokens");
@@ -192,7 +192,7 @@ impl Tiny {
 
     /// One step of one token, its logits computed and left in `scratch`.
     pub fn step(&self, kv: &mut Kv, scratch: &mut Scratch, token: u32) {
-        let run = Runtime { pool: &self.pools[0], kernels: &self.kernels, adapters: &self.adapters };
+        let run = Runtime { adapters: &self.adapters, ..Runtime::new(&self.pools[0], &self.kernels) };
         self.model.forward(&run, &mut [Span::new(kv, &[token])], scratch).expect("valid tokens");
         self.model.logits(&run, 0..1, scratch);
     }
@@ -201,7 +201,7 @@ impl Tiny {
     pub fn feed_together(&self, kvs: &mut [Kv], parts: &[&[u32]]) -> Vec<f32> {
         let n = parts.iter().map(|p| p.len()).sum();
         let mut scratch = Scratch::new(&self.model.config, n, 2);
-        let run = Runtime { pool: &self.pools[1], kernels: &self.kernels, adapters: &self.adapters };
+        let run = Runtime { adapters: &self.adapters, ..Runtime::new(&self.pools[1], &self.kernels) };
         let mut spans: Vec<Span<'_>> =
             kvs.iter_mut().zip(parts).map(|(kv, tokens)| Span::new(kv, tokens)).collect();
         self.model.forward(&run, &mut spans, &mut scratch).expect("valid tokens");
@@ -213,7 +213,7 @@ impl Tiny {
     /// One step of `tokens` whose last are those of `branches`, the logits of each.
     pub fn feed_branches(&self, kv: &mut Kv, tokens: &[u32], branches: &[Branch]) -> Vec<f32> {
         let mut scratch = Scratch::new(&self.model.config, tokens.len(), 2);
-        let run = Runtime { pool: &self.pools[1], kernels: &self.kernels, adapters: &self.adapters };
+        let run = Runtime { adapters: &self.adapters, ..Runtime::new(&self.pools[1], &self.kernels) };
         let span = Span { kv, tokens, n_wanted: tokens.len(), branches };
         self.model.forward(&run, &mut [span], &mut scratch).expect("valid branches");
         let mut out = Vec::new();
