@@ -19,46 +19,13 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
+use crate::settings::speculate::{expected, named};
 use crate::{load, model_ref, pulling};
 
-/// What `auto` takes.
-const AUTO: &[&str] = &["form", "lookup"];
 /// Bytes of what is kept of answers for `words`.
 const WORDS_BYTES: usize = 8 << 20;
 /// Who guesses where a draft model has no room.
 const INSTEAD: &str = "lookup";
-
-/// Checks what is given for `--speculate`, and gives it back.
-pub fn check(text: &str) -> Result<String, String> {
-    named(text).map(|_| text.to_owned())
-}
-
-/// The kinds that `text` names, each with what stands behind the colon.
-fn named(text: &str) -> Result<Vec<(&'static Kind, &str)>, String> {
-    let of = |name: &str| spec::kind(name).map_err(|_| expected());
-    let mut all = Vec::new();
-    for item in text.split(',').filter(|_| text != "off") {
-        let (name, argument) = item.split_once(':').unwrap_or((item, ""));
-        if item == "auto" {
-            AUTO.iter().try_for_each(|name| of(name).map(|kind| all.push((kind, ""))))?;
-            continue;
-        }
-        let kind = of(name)?;
-        if argument.is_empty() != kind.argument.is_empty() {
-            return Err(expected());
-        }
-        all.push((kind, argument));
-    }
-    Ok(all)
-}
-
-fn expected() -> String {
-    let forms = spec::DRAFTERS.iter().map(|kind| match kind.argument {
-        "" => kind.name.to_owned(),
-        argument => format!("{}:{argument}", kind.name),
-    });
-    format!("expected auto, off, or with commas some of {}", forms.collect::<Vec<_>>().join(", "))
-}
 
 /// A clock of this process.
 pub fn clock() -> Clock {

@@ -44,6 +44,9 @@ pub enum Error {
     /// The stream that was given would not take the bytes.
     #[error("writing the model: {0}")]
     Stream(#[from] io::Error),
+    /// A part of the work that is to be put together is not there, or damaged.
+    #[error("{0} of the work so far is missing or damaged, expected it whole; begin again")]
+    Unfinished(String),
     /// The watcher asked to stop.
     #[error("interrupted")]
     Interrupted,

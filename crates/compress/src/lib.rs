@@ -1,9 +1,13 @@
 //! Smaller weights without gradients.
 //!
-//! Reading order: [`mixture`] is the shelf of recipes, [`role`] says what a tensor is for, [`plan`](mod@plan) decides the
-//! format of every tensor, [`imatrix`] reads which columns matter, [`rows`] says where a file has rows that its source leaves
+//! Reading order: [`mixture`] is the shelf of formats for a whole model, [`role`] says what a tensor is for, [`plan`](mod@plan) decides
+//! the format of every tensor, [`imatrix`] reads which columns matter, [`rows`] says where a file has rows that its source leaves
 //! out, [`quantize`](mod@quantize) does it tensor by tensor and measures the error, [`report`] adds it up and [`output`] brings
-//! the new file into being, whole or not at all. Nothing here edits a file in place, reads a clock, prints or calls a model.
+//! the new file into being, whole or not at all.
+//!
+//! The clever way: a [`recipe`] says what is done, [`calibrate`] sums up what a model's matrices are given, [`method`] is the shelf of
+//! ways from weights to codes that use it, on the [`linalg`] they need, and [`pipeline`] carries it out layer by layer, with a
+//! [`journal`] from which it goes on when it was stopped. Nothing here edits a file in place, reads a clock or prints.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -18,5 +22,12 @@ pub mod output;
 pub mod quantize;
 pub mod report;
 pub mod rows;
+
+pub mod calibrate;
+pub mod journal;
+pub mod linalg;
+pub mod method;
+pub mod pipeline;
+pub mod recipe;
 
 pub use error::{Error, Result};

@@ -117,11 +117,7 @@ pub fn quantize(
         }
         let n_repeats = rows::n_repeats(file, tensor);
         if choice.format == tensor.format {
-            let bytes = tensor.bytes();
-            writer.write(&bytes)?;
-            for _ in 0..n_repeats {
-                writer.write(&bytes[..tensor.format.row_bytes(tensor.shape[0])])?;
-            }
+            rows::copy(file, tensor, &mut writer)?;
             add(&mut report, file, tensor, choice, None);
             continue;
         }
@@ -149,7 +145,8 @@ pub fn quantize(
     Ok(report)
 }
 
-fn with_tensors(mut header: Header, file: &Contents, plan: &Plan) -> Result<Header> {
+/// The header with a record for each tensor.
+pub(crate) fn with_tensors(mut header: Header, file: &Contents, plan: &Plan) -> Result<Header> {
     assert_eq!(file.tensors().len(), plan.choices.len(), "a choice per tensor");
     for (tensor, choice) in file.tensors().iter().zip(&plan.choices) {
         header.add(&tensor.name, &rows::shape(file, tensor), choice.format)?;
@@ -157,7 +154,14 @@ fn with_tensors(mut header: Header, file: &Contents, plan: &Plan) -> Result<Head
     Ok(header)
 }
 
-fn add(report: &mut Report, file: &Contents, tensor: &Tensor, choice: &Choice, loss: Option<Loss>) {
+/// Adds a tensor to the report.
+pub(crate) fn add(
+    report: &mut Report,
+    file: &Contents,
+    tensor: &Tensor,
+    choice: &Choice,
+    loss: Option<Loss>,
+) {
     let n_values: usize = rows::shape(file, tensor).iter().product();
     let after = choice.format.row_bytes(n_values) as u64;
     report.add(&tensor.name, choice.format.name, n_values as u64, (tensor.n_bytes() as u64, after), loss);

@@ -6,6 +6,9 @@
 //! for each id. The table is written with the copies of row 0 that this means. Every id then says what it said, to every
 //! reader, and the file computes the same bits as the folder. (llama.cpp's own converter writes zeros there.)
 
+use std::io::{Result as IoResult, Write};
+
+use ingle_model::file::gguf_write::Writer;
 use ingle_model::file::{Contents, Tensor};
 
 /// Rows to be written behind those of `tensor`, each a copy of its first.
@@ -28,4 +31,12 @@ pub fn shape(file: &Contents, tensor: &Tensor) -> Vec<usize> {
         *rows += n_repeats(file, tensor);
     }
     shape
+}
+
+/// Writes `tensor` with them as it is.
+pub fn copy(file: &Contents, tensor: &Tensor, writer: &mut Writer<impl Write>) -> IoResult<()> {
+    let bytes = tensor.bytes();
+    writer.write(&bytes)?;
+    let first = &bytes[..tensor.format.row_bytes(tensor.shape[0])];
+    (0..n_repeats(file, tensor)).try_for_each(|_| writer.write(first))
 }

@@ -142,6 +142,21 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Norms the stream as the output matrix of `file` reads it, some tokens at a time: `rows` is given `(n, dim)`.
+    ///
+    /// # Errors
+    /// When the norm is missing or misshapen.
+    pub fn normed(&mut self, file: &Contents, run: &Runtime<'_>, mut rows: impl FnMut(&[f32])) -> Result<()> {
+        let norm = Source::new(file, self.config, run.kernels).norm("output_norm", self.config.dim)?;
+        let Self { config, states, scratch, .. } = self;
+        for states in states.chunks(STEP * config.dim) {
+            scratch.x[..states.len()].copy_from_slice(states);
+            scratch.norm(run, states.len() / config.dim, &norm);
+            rows(&scratch.normed[..states.len()]);
+        }
+        Ok(())
+    }
+
     /// The stream `(n_tokens, dim)`, of one sequence after the other.
     pub fn states(&self) -> &[f32] {
         &self.states

@@ -36,6 +36,7 @@ fn ask(settings: &Settings) {
                 assert!(settings.uint(setting.name).is_none_or(|n| (min..=max).contains(&n)));
             }
             Kind::Switch => assert!(matches!(settings.text(setting.name), Some("true" | "false"))),
+            Kind::Text(_, check) => assert!(settings.text(setting.name).is_none_or(|text| check(text).is_ok())),
             Kind::Choice(_) | Kind::Sampling(_) => {}
         }
     }

@@ -3,9 +3,11 @@
 //! A setting listed in [`SETTINGS`] is at once a flag of the verbs that name it, a variable, a key of `config.toml` and a
 //! line of `ingle config`. Those that shape a choice come from the engine's shelf, with their ranges and meanings; those
 //! of the program are here. The value of a setting that takes several is kept as a JSON array of texts, which is also how a
-//! variable gives several; a flag is repeated, a config file has an array. `layers.rs` finds what was said.
+//! variable gives several; a flag is repeated, a config file has an array. `layers.rs` finds what was said, `speculate.rs` reads the one
+//! setting that has a grammar.
 
 mod layers;
+pub mod speculate;
 
 use std::sync::LazyLock;
 
@@ -17,8 +19,6 @@ use ingle_kernel::simd::Kernels;
 use ingle_model::kv;
 
 pub use layers::{Settings, Source};
-
-use crate::guessing;
 
 /// One setting.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ fn own() -> Vec<Setting> {
         ),
         setting(
             "speculate",
-            Kind::Text("HOW", guessing::check),
+            Kind::Text("HOW", speculate::check),
             Some("auto"),
             "Who guesses ahead, which changes speed and no answer: auto, off, or with commas some of form, lookup, words, draft:MODEL, exit:K",
         ),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod compress;
 mod config;
 mod detokenize;
 mod list;
@@ -47,6 +48,7 @@ pub static VERBS: &[&Verb] = &[
     &logits::VERB,
     &perplexity::VERB,
     &quantize::VERB,
+    &compress::VERB,
     &bench::VERB,
     &pull::VERB,
     &list::VERB,

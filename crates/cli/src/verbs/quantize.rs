@@ -164,7 +164,7 @@ fn write(
 
 /// Gives the new file the vocabulary of a folder, whose contents have none. What can't be written is a warning: the weights
 /// are what was asked for, and they run on ids.
-fn vocabulary(file: &ModelFile, header: &mut Header) -> Result<Vec<String>, Failure> {
+pub(super) fn vocabulary(file: &ModelFile, header: &mut Header) -> Result<Vec<String>, Failure> {
     let reason = match file.vocabulary_for_gguf() {
         None if file.contents().value("tokenizer.ggml.model").is_some() => return Ok(Vec::new()),
         None => "the model has none".to_owned(),
@@ -230,7 +230,7 @@ fn read_imatrix(path: &str) -> Result<Imatrix, Failure> {
 }
 
 /// Errors about the input get its name in front; those about the output have a name already.
-fn failure(file: &ModelFile, error: Error) -> Failure {
+pub(super) fn failure(file: &ModelFile, error: Error) -> Failure {
     match error {
         Error::Model(source) => file.model_error(source).into(),
         error @ Error::Value { .. } => Failure::failed(format!("{}: {error}", file.name())),

@@ -124,6 +124,15 @@ impl Tensor {
         (0..n).map(|i| bytes.get(i * part..(i + 1) * part).expect("n parts of the whole")).collect()
     }
 
+    /// Gives back the memory of what lies in a mapped file; what is looked at again is read again.
+    pub fn release(&self) {
+        for piece in &self.pieces {
+            if let Piece::InPlace(bytes) = piece {
+                bytes.release();
+            }
+        }
+    }
+
     /// All values, decoded.
     pub fn values(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.n_values()];

@@ -21,6 +21,7 @@ use crate::env::{Env, Progress};
 use crate::exit::Failure;
 use crate::guessing::{self, Guesser};
 use crate::load;
+use crate::settings::speculate;
 
 /// One way of guessing, measured.
 #[derive(Debug, Serialize)]
@@ -60,7 +61,7 @@ pub fn args() -> [Arg; 3] {
         Arg::new("spec")
             .long("spec")
             .value_name("HOW")
-            .value_parser(guessing::check)
+            .value_parser(speculate::check)
             .conflicts_with_all(["kernels", "batch", "pg"])
             .help("Measure generation with guesses, by whom --speculate of run can name, against generation without; alone, instead of -p and -n"),
         Arg::new("spec-accept")

@@ -1,0 +1,162 @@
+//! What the matrices of a model are given while it reads a text: one pass, and every method has what it needs.
+//!
+//! Matrices that share an input are a [`Site`]. A [`Collector`] is the probe of a walk through one layer (`model::walk`) and keeps
+//! sums per site: of |x|, the largest |x| and sums of x^2 per column, always; and the sums of products of columns, from which
+//! `H = 2 X X' / T` follows, of the sites that it is told to, since that is `8 * cols^2` bytes. So a model of any size needs the
+//! sums of one layer at a time. Which texts: [`sequences`].
+//!
+//! Sums are made in the order of the tokens, whatever the number of threads.
+
+pub mod sequences;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use ingle_kernel::par::Pool;
+use ingle_model::probe::{Probe, Takers};
+
+use crate::linalg;
+
+/// What the columns of an input were, over `n_tokens` tokens.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stats {
+    /// Tokens that were seen.
+    pub n_tokens: u64,
+    /// Sums of |x|. `(cols)`
+    pub sum_abs: Vec<f64>,
+    /// Sums of x^2. `(cols)`
+    pub sum_squares: Vec<f64>,
+    /// Largest |x|. `(cols)`
+    pub max_abs: Vec<f32>,
+    /// Sums of products of columns, of which the upper half is kept; `None` where nobody asked. `(cols, cols)`
+    pub products: Option<Vec<f64>>,
+}
+
+/// An input and who takes it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Names of the weights, in the order of the model; the first names the site.
+    pub weights: Vec<String>,
+    /// What was seen.
+    pub stats: Stats,
+}
+
+impl Stats {
+    /// Nothing seen of `cols` columns.
+    pub fn new(cols: usize, with_products: bool) -> Self {
+        Self {
+            n_tokens: 0,
+            sum_abs: vec![0.0; cols],
+            sum_squares: vec![0.0; cols],
+            max_abs: vec![0.0; cols],
+            products: with_products.then(|| vec![0.0; cols * cols]),
+        }
+    }
+
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.max_abs.len()
+    }
+
+    /// Adds the rows of `x` `(n_tokens, cols)`.
+    pub fn add(&mut self, x: &[f32], pool: &Pool) {
+        let cols = self.cols();
+        for row in x.chunks_exact(cols) {
+            let sums = self.sum_abs.iter_mut().zip(&mut self.sum_squares).zip(&mut self.max_abs);
+            for (&v, ((abs, squares), max)) in row.iter().zip(sums) {
+                *abs += f64::from(v.abs());
+                *squares += f64::from(v) * f64::from(v);
+                *max = max.max(v.abs());
+            }
+        }
+        self.n_tokens += (x.len() / cols) as u64;
+        if let Some(products) = &mut self.products {
+            linalg::gram(products, x, cols, pool);
+        }
+    }
+
+    /// Mean of |x| by column.
+    pub fn mean_abs(&self) -> Vec<f32> {
+        self.means(&self.sum_abs)
+    }
+
+    /// Mean of x^2 by column: the importances that encoders take.
+    pub fn mean_squares(&self) -> Vec<f32> {
+        self.means(&self.sum_squares)
+    }
+
+    fn means(&self, sums: &[f64]) -> Vec<f32> {
+        let n = self.n_tokens.max(1) as f64;
+        sums.iter().map(|sum| (sum / n) as f32).collect()
+    }
+
+    /// `2 X X' / T`, both halves, where products were kept; they are taken out. `(cols, cols)`
+    pub fn take_hessian(&mut self) -> Option<Vec<f64>> {
+        let (cols, scale) = (self.cols(), 2.0 / self.n_tokens.max(1) as f64);
+        let mut h = self.products.take()?;
+        for i in 0..cols {
+            for j in i..cols {
+                let v = h[i * cols + j] * scale;
+                (h[i * cols + j], h[j * cols + i]) = (v, v);
+            }
+        }
+        Some(h)
+    }
+}
+
+/// Sums up what it sees.
+#[derive(Debug)]
+pub struct Collector<'a> {
+    pool: &'a Pool,
+    /// Weights of whose sites products are kept.
+    with_products: HashSet<&'a str>,
+    /// By the name of the first weight.
+    sites: Mutex<BTreeMap<String, Site>>,
+}
+
+impl<'a> Collector<'a> {
+    /// Nothing seen. Products are kept of the inputs of the weights `with_products`.
+    pub fn new(pool: &'a Pool, with_products: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { pool, with_products: with_products.into_iter().collect(), sites: Mutex::default() }
+    }
+
+    /// What was seen, by the names of the first weights.
+    pub fn into_sites(self) -> Vec<Site> {
+        self.sites.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+}
+
+impl Probe for Collector<'_> {
+    fn input(&self, to: Takers<'_>, x: &[f32], cols: usize) {
+        let Some(first) = to.names().next() else { return };
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if !sites.contains_key(first) {
+            let with_products = to.names().any(|name| self.with_products.contains(name));
+            let mut weights: Vec<String> = to.names().map(str::to_owned).collect();
+            // Parts of one tensor have its name.
+            weights.dedup();
+            sites.insert(first.to_owned(), Site { weights, stats: Stats::new(cols, with_products) });
+        }
+        sites.get_mut(first).expect("was put there").stats.add(x, self.pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_all_tokens() {
+        let (pool, x) = (Pool::new(2), [1.0, -2.0, 0.5, 3.0, 0.0, -4.0]);
+        let mut stats = Stats::new(2, true);
+        stats.add(&x[..2], &pool);
+        stats.add(&x[2..], &pool);
+        assert_eq!((stats.n_tokens, stats.cols()), (3, 2));
+        assert_eq!(stats.mean_abs(), [0.5, 3.0]);
+        assert_eq!(stats.max_abs, [1.0, 4.0]);
+        assert_eq!(stats.mean_squares(), [1.25 / 3.0, 29.0 / 3.0]);
+        let (two_thirds, across) = (2.0 / 3.0, 2.0 / 3.0 * -0.5);
+        assert_eq!(stats.take_hessian().unwrap(), [1.25 * two_thirds, across, across, 29.0 * two_thirds]);
+        assert!(Stats::new(2, false).take_hessian().is_none());
+    }
+}

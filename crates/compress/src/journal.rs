@@ -1,0 +1,251 @@
+//! What is done of a long run, on disk, so that a run that was killed goes on where it was and ends with the same bytes.
+//!
+//! A folder beside the output, `.NAME.compress`, holds a file `key` that says what is being done; a journal with another key is begun
+//! anew. Each part of the work (`ends`, `layer-0007`) is a file of its tensors, and `stream-0008` is the residual stream between
+//! two layers, of which only the last is kept. Every file ends with the SHA-256 of what stands before, and gets its name when it
+//! is whole; one that does not hold its hash counts as not there. Who finishes removes the folder.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use ingle_kernel::quant::{self, Format};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::report::Loss;
+
+/// A tensor that is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Name in the file.
+    pub name: String,
+    /// Format it has now.
+    pub format: &'static Format,
+    /// What it lost; `None` where its bytes are the source's.
+    pub loss: Option<Loss>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+}
+
+const HASH: usize = 32;
+/// The longest name and the most tensors of a part; a part with more is damaged.
+const NAME_MAX: usize = 65_535;
+const TENSORS_MAX: usize = 1 << 20;
+
+impl Journal {
+    /// The journal of a run that writes `output`: gone on with when its key is `key`, begun anew otherwise. Second: whether it is
+    /// gone on with.
+    pub fn open(output: &Path, key: &str) -> Result<(Self, bool)> {
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        let journal = Self { folder: output.with_file_name(format!(".{name}.compress")) };
+        if journal.read("key").is_some_and(|known| known == key.as_bytes()) {
+            return Ok((journal, true));
+        }
+        journal.remove()?;
+        fs::create_dir_all(&journal.folder).map_err(|e| journal.failed(&journal.folder, e))?;
+        journal.write("key", |out| out.write_all(key.as_bytes()))?;
+        Ok((journal, false))
+    }
+
+    /// The tensors of `part`, if it is done.
+    pub fn tensors(&self, part: &str) -> Option<Vec<Done>> {
+        parse(&self.read(part)?)
+    }
+
+    /// Notes that `part` is done.
+    pub fn put(&self, part: &str, tensors: &[Done]) -> Result<()> {
+        self.write(part, |out| {
+            out.write_all(&(tensors.len() as u64).to_le_bytes())?;
+            for Done { name, format, loss, bytes } in tensors {
+                for number in [name.len(), format.ggml_id as usize, usize::from(loss.is_some()), bytes.len()]
+                {
+                    out.write_all(&(number as u64).to_le_bytes())?;
+                }
+                let Loss { error, energy, n_not_finite } = loss.unwrap_or_default();
+                out.write_all(&error.to_le_bytes())?;
+                out.write_all(&energy.to_le_bytes())?;
+                out.write_all(&n_not_finite.to_le_bytes())?;
+                out.write_all(name.as_bytes())?;
+                out.write_all(bytes)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The stream before layer `i`, if it was kept.
+    pub fn stream(&self, i: usize, into: &mut [f32]) -> bool {
+        let Some(bytes) = self.read(&stream(i)).filter(|bytes| bytes.len() == 4 * into.len()) else {
+            return false;
+        };
+        for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *value = f32::from_le_bytes(*bytes);
+        }
+        true
+    }
+
+    /// Keeps the stream before layer `i` instead of the last one.
+    pub fn keep_stream(&self, i: usize, values: &[f32]) -> Result<()> {
+        self.write(&stream(i), |out| values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())))?;
+        if let Some(last) = i.checked_sub(1) {
+            // A stream too many is no harm.
+            let _ = fs::remove_file(self.folder.join(stream(last)));
+        }
+        Ok(())
+    }
+
+    /// Removes it all.
+    pub fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.failed(&self.folder, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stands in the file `name` before its hash; nothing where it is missing or damaged.
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        BufReader::new(File::open(self.folder.join(name)).ok()?).read_to_end(&mut bytes).ok()?;
+        let content = bytes.len().checked_sub(HASH)?;
+        let holds = Sha256::digest(&bytes[..content])[..] == bytes[content..];
+        bytes.truncate(content);
+        holds.then_some(bytes)
+    }
+
+    fn write(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+        let (path, part) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
+        let written = || -> std::io::Result<()> {
+            let mut out =
+                Hashing { out: BufWriter::with_capacity(1 << 20, File::create(&part)?), hash: Sha256::new() };
+            fill(&mut out)?;
+            let Hashing { mut out, hash } = out;
+            out.write_all(&hash.finalize())?;
+            out.into_inner()?.sync_all()?;
+            fs::rename(&part, &path)
+        };
+        written().map_err(|e| self.failed(&path, e))
+    }
+
+    fn failed(&self, path: &Path, source: std::io::Error) -> Error {
+        Error::Write { file: path.display().to_string(), source }
+    }
+}
+
+fn stream(i: usize) -> String {
+    format!("stream-{i:04}")
+}
+
+/// The tensors of a part; `None` when it does not hold together.
+fn parse(bytes: &[u8]) -> Option<Vec<Done>> {
+    let mut rest = bytes;
+    let n = usize::try_from(u64::from_le_bytes(take(&mut rest)?)).ok().filter(|&n| n <= TENSORS_MAX)?;
+    let mut tensors = Vec::new();
+    for _ in 0..n {
+        let mut number = || Some(u64::from_le_bytes(take(&mut rest)?));
+        let (n_name, id, has_loss, n_bytes) = (number()?, number()?, number()?, number()?);
+        let loss = Loss {
+            error: f64::from_le_bytes(take(&mut rest)?),
+            energy: f64::from_le_bytes(take(&mut rest)?),
+            n_not_finite: u64::from_le_bytes(take(&mut rest)?),
+        };
+        let n_name = usize::try_from(n_name).ok().filter(|&n| n <= NAME_MAX)?;
+        let (name, tail) = rest.split_at_checked(n_name)?;
+        let (bytes, tail) = tail.split_at_checked(usize::try_from(n_bytes).ok()?)?;
+        rest = tail;
+        tensors.push(Done {
+            name: String::from_utf8(name.into()).ok()?,
+            format: quant::by_ggml_id(u32::try_from(id).ok()?)?,
+            loss: (has_loss == 1).then_some(loss),
+            bytes: bytes.into(),
+        });
+    }
+    rest.is_empty().then_some(tensors)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = bytes.split_first_chunk::<N>()?;
+    *bytes = tail;
+    Some(*head)
+}
+
+/// Hashes what it passes on.
+struct Hashing<W> {
+    out: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ingle-journal-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir.join("out.gguf")
+    }
+
+    fn done(name: &str) -> Done {
+        let loss = Some(Loss { error: 0.5, energy: 2.0, n_not_finite: 0 });
+        Done { name: name.into(), format: quant::by_name("q8_0").unwrap(), loss, bytes: vec![7; 34] }
+    }
+
+    #[test]
+    fn what_was_put_is_there_for_the_same_work_only() {
+        let output = output("same");
+        let (journal, went_on) = Journal::open(&output, "this").unwrap();
+        assert!(!went_on && journal.tensors("layer-0000").is_none());
+        let tensors = [done("a"), Done { loss: None, bytes: Vec::new(), ..done("b") }];
+        journal.put("layer-0000", &tensors).unwrap();
+        journal.keep_stream(1, &[1.0, -0.0]).unwrap();
+        let (again, went_on) = Journal::open(&output, "this").unwrap();
+        assert!(went_on);
+        assert_eq!(again.tensors("layer-0000").unwrap(), tensors);
+        let mut stream = [0.0; 2];
+        assert!(again.stream(1, &mut stream) && stream[1].is_sign_negative() && !again.stream(1, &mut [0.0]));
+        again.keep_stream(2, &[0.0]).unwrap();
+        assert!(!again.stream(1, &mut stream));
+        let (other, went_on) = Journal::open(&output, "that").unwrap();
+        assert!(!went_on && other.tensors("layer-0000").is_none());
+        other.remove().unwrap();
+        assert!(fs::read_dir(output.parent().unwrap()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn damage_counts_as_not_there() {
+        let output = output("damage");
+        let (journal, _) = Journal::open(&output, "key").unwrap();
+        journal.put("ends", &[done("a")]).unwrap();
+        let path = journal.folder.join("ends");
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(journal.tensors("ends").is_none(), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(journal.tensors("ends").is_none(), "{at} bytes");
+            // Even with a hash that holds, a part is read with care.
+            let _ = parse(&bytes[..at]);
+        }
+        journal.remove().unwrap();
+    }
+}

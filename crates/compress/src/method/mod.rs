@@ -1,0 +1,78 @@
+//! The shelf of methods: how weights become codes, knowing what they will be multiplied with.
+//!
+//! An [`Encoder`] takes one matrix, a block format and what is [`Known`] of the matrix's input, and gives the bytes. It never
+//! chooses the format: that is the plan's. All give the same bytes for any number of threads. Training (distillation,
+//! quantisation-aware training, sharing) needs gradients and is no part of this shelf.
+
+pub mod rounding;
+
+use ingle_kernel::par::Pool;
+use ingle_kernel::quant::Format;
+use ingle_model::Error;
+
+use crate::calibrate::Stats;
+
+/// A way to encode a matrix.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Lower-case name in recipes.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Where it is described.
+    pub source: &'static str,
+    /// What must be known of inputs.
+    pub needs: Needs,
+    /// Encodes.
+    pub encode: fn(&Task<'_>, &Pool) -> Vec<u8>,
+}
+
+/// What a method must know of inputs; each includes what stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Nothing: the model reads no text.
+    Nothing,
+    /// Moments of each column.
+    Moments,
+    /// Products of columns.
+    Products,
+}
+
+/// A matrix to encode.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// `(rows, cols)`
+    pub values: &'a [f32],
+    /// Columns, whole blocks of `format`.
+    pub cols: usize,
+    /// The format it gets.
+    pub format: &'static Format,
+    /// What is known of its input; nothing of tables that are looked up, and of experts that met no token.
+    pub known: Option<&'a Known>,
+}
+
+/// What is known of an input.
+#[derive(Debug)]
+pub struct Known {
+    /// Mean squares by column: the importances of encoders.
+    pub squares: Vec<f32>,
+}
+
+impl Known {
+    /// From what was seen at a site; `None` when that was nothing.
+    pub fn new(stats: &mut Stats, _pool: &Pool) -> Option<Self> {
+        (stats.n_tokens > 0).then(|| Self { squares: stats.mean_squares() })
+    }
+}
+
+/// Every encoder there is.
+pub static ENCODERS: &[&Encoder] = &[&rounding::RTN, &rounding::SEARCH];
+
+/// The encoder called `name`, without regard to case.
+///
+/// # Errors
+/// With the names there are.
+pub fn encoder(name: &str) -> Result<&'static Encoder, Error> {
+    let found = ENCODERS.iter().copied().find(|e| e.name.eq_ignore_ascii_case(name));
+    found.ok_or_else(|| Error::unsupported("method", name, ENCODERS.iter().map(|e| e.name)))
+}

@@ -1,0 +1,354 @@
+//! Carries a recipe out, layer by layer, in the memory of two layers.
+//!
+//! All calibration sequences go through the model together, one layer at a time ([`ingle_model::walk`]). A layer is first looked at as it
+//! is, which tells what its matrices are given; then its weights are encoded; then the sequences go through what they have become, so
+//! that the next layer sees the inputs it will have, errors of all layers before it included (true-sequential, as GPTQ has it).
+//! What is done goes to a [`Journal`], from which a later run goes on; at the end the file is put together from it.
+//!
+//! Inputs are those of the real kernels, rounded activations included. Float weights of larger layers are read as q8_0 while they
+//! are looked at: that is ten times as fast, and an input changes by less than what the methods' damping covers.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use ingle_kernel::bytes::Bytes;
+use ingle_kernel::par::Pool;
+use ingle_kernel::quant::{self, Format};
+use ingle_kernel::simd::Kernels;
+use ingle_model::config::Config;
+use ingle_model::decoder::Runtime;
+use ingle_model::file::contents::Piece;
+use ingle_model::file::gguf_write::{Header, Writer};
+use ingle_model::file::{Contents, Tensor};
+use ingle_model::walk::Walk;
+use ingle_model::weights::Layer;
+use sha2::{Digest, Sha256};
+
+use crate::calibrate::{Collector, Site, Stats};
+use crate::error::{Error, Result};
+use crate::journal::{Done, Journal};
+use crate::method::{Encoder, Known, Needs, Task};
+use crate::plan::Plan;
+use crate::quantize::{self, with_tensors};
+use crate::recipe::Recipe;
+use crate::report::{Loss, Report};
+use crate::role::layer_of;
+use crate::rows;
+
+/// Weights of a layer from which on float matrices are read as q8_0 while they are looked at.
+const LARGE_LAYER: usize = 1 << 22;
+
+/// Values of the rows of a matrix that are encoded together: rows do not know of each other.
+const RUN_VALUES: usize = 1 << 23;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The model.
+    pub file: &'a Contents,
+    /// Its numbers.
+    pub config: &'a Config,
+    /// A format for each tensor, in the file's order.
+    pub plan: &'a Plan,
+    /// How weights become codes.
+    pub encoder: &'static Encoder,
+    /// What the model reads.
+    pub sequences: &'a [Vec<u32>],
+    /// Threads.
+    pub pool: &'a Pool,
+    /// Kernels of the walk.
+    pub kernels: &'a Kernels,
+    /// Where what is done is noted.
+    pub journal: &'a Journal,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Progress<'a> {
+    /// What a layer's matrices are given is looked at, this share of it.
+    Looking(usize, f64),
+    /// A tensor of a layer is encoded.
+    Encoding(usize, &'a str),
+    /// The sequences go through what a layer has become, this share of them.
+    GoingOn(usize, f64),
+    /// A tensor that belongs to no layer is encoded.
+    Ends(&'a str),
+}
+
+/// Who is told, and says whether to go on.
+type Watch<'w> = &'w mut dyn FnMut(Progress<'_>) -> bool;
+
+/// What a journal is of: everything that the bytes of the result depend on. Of the weights samples are taken.
+pub fn key(file: &Contents, recipe: &Recipe, sequences: &[Vec<u32>], tier: &str) -> String {
+    let mut hash = Sha256::new();
+    for tensor in file.tensors() {
+        hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
+        tensor.bytes().chunks(1 << 20).for_each(|part| hash.update(&part[..part.len().min(256)]));
+        tensor.release();
+    }
+    for sequence in sequences {
+        hash.update((sequence.len() as u64).to_le_bytes());
+        sequence.iter().for_each(|id| hash.update(id.to_le_bytes()));
+    }
+    let digest: Vec<String> = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.hash(), digest.concat())
+}
+
+/// Encodes every tensor into the journal. `watch` is told how far the run is; when it gives `false`, the run stops with
+/// [`Error::Interrupted`], and the next one with this journal goes on there.
+///
+/// # Errors
+/// When the family can't be gone through layer by layer, a weight is not finite, or the journal can't be written.
+pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
+    let n_layers = job.config.layers.len();
+    let needs = job.encoder.needs;
+    let plain = Runtime::new(job.pool, job.kernels);
+    let mut walk = None;
+    if needs > Needs::Nothing {
+        let mut begun = Walk::begin(job.file, job.config, job.sequences, &plain)?;
+        let reached = (1..=n_layers).rev().find(|&i| job.journal.stream(i, begun.states_mut())).unwrap_or(0);
+        walk = Some((begun, reached));
+    }
+    for i in 0..n_layers {
+        let part = layer_part(i);
+        let mut done = job.journal.tensors(&part);
+        let passed = walk.as_ref().is_none_or(|(_, reached)| i < *reached);
+        if done.is_some() && passed {
+            continue;
+        }
+        if done.is_none() {
+            let sites = match &mut walk {
+                Some((walk, _)) => look(job, walk, i, watch)?,
+                None => Sites::default(),
+            };
+            let encoded = encode_layer(job, i, sites, watch)?;
+            job.journal.put(&part, &encoded)?;
+            done = Some(encoded);
+        }
+        if let (Some((walk, _)), Some(done)) = (&mut walk, done) {
+            let layer =
+                Layer::of(&layer_file(job, i, Some(done), |t| t.clone())?, job.config, i, job.kernels)?;
+            let n_tokens = walk.states().len() / job.config.dim;
+            let mut tell = |n| watch(Progress::GoingOn(i, n as f64 / n_tokens as f64));
+            if !walk.through(&layer, i, true, &plain, &mut tell) {
+                return Err(Error::Interrupted);
+            }
+            job.journal.keep_stream(i + 1, walk.states())?;
+        }
+        job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
+    }
+    ends(job, walk.map(|(walk, _)| walk), watch)
+}
+
+/// Encodes what belongs to no layer.
+fn ends(job: &Job<'_>, mut walk: Option<Walk<'_>>, watch: Watch<'_>) -> Result<()> {
+    let n_layers = job.config.layers.len();
+    let is_end = |name: &str| layer_of(name).is_none_or(|i| i >= n_layers);
+    let ends = job.file.tensors().iter().enumerate().filter(|(_, t)| is_end(&t.name));
+    let mut sites = None;
+    for (at, tensor) in ends {
+        let part = end_part(at);
+        if job.journal.tensors(&part).is_some() {
+            continue;
+        }
+        // What the output matrix is given, once it is known that somebody asks.
+        if sites.is_none() {
+            sites = Some(walk.as_mut().map(|walk| head_sites(job, walk)).transpose()?.unwrap_or_default());
+        }
+        let encoded = encode_tensor(job, at, tensor, sites.as_ref().expect("was just set"), watch)?;
+        job.journal.put(&part, &[encoded])?;
+        tensor.release();
+    }
+    Ok(())
+}
+
+/// The part of the journal of the file's tensor number `at`, which belongs to no layer.
+fn end_part(at: usize) -> String {
+    format!("tensor-{at:05}")
+}
+
+/// What is known of the inputs of some weights.
+#[derive(Default)]
+struct Sites {
+    known: Vec<Option<Known>>,
+    by_weight: HashMap<String, usize>,
+}
+
+impl Sites {
+    fn new(sites: Vec<Site>, pool: &Pool) -> Self {
+        let mut all = Self::default();
+        for Site { weights, mut stats } in sites {
+            all.by_weight.extend(weights.into_iter().map(|weight| (weight, all.known.len())));
+            all.known.push(Known::new(&mut stats, pool));
+        }
+        all
+    }
+
+    /// Of the input of the weight, or of an expert of it.
+    fn of(&self, weight: &str) -> Option<&Known> {
+        self.known[*self.by_weight.get(weight)?].as_ref()
+    }
+}
+
+/// What the matrices of layer `i` are given.
+fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Sites> {
+    let in_layer = job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
+    let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
+    let lightly = |t: &Tensor| if is_large { as_q8_0(t, job.pool) } else { t.clone() };
+    let layer = Layer::of(&layer_file(job, i, None, lightly)?, job.config, i, job.kernels)?;
+    let names: Vec<&str> = match job.encoder.needs {
+        Needs::Products => encoded_names(job).filter(|name| layer_of(name) == Some(i)).collect(),
+        _ => Vec::new(),
+    };
+    let collector = Collector::new(job.pool, names);
+    let run = Runtime { probe: Some(&collector), ..Runtime::new(job.pool, job.kernels) };
+    let n_tokens = walk.states().len() / job.config.dim;
+    let mut tell = |n| watch(Progress::Looking(i, n as f64 / n_tokens as f64));
+    if !walk.through(&layer, i, false, &run, &mut tell) {
+        return Err(Error::Interrupted);
+    }
+    Ok(Sites::new(collector.into_sites(), job.pool))
+}
+
+/// What the output matrix is given.
+fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
+    let names: Vec<&str> = match job.encoder.needs {
+        Needs::Products => encoded_names(job).filter(|name| *name == "output.weight").collect(),
+        _ => Vec::new(),
+    };
+    let mut stats = Stats::new(job.config.dim, !names.is_empty());
+    walk.normed(job.file, &Runtime::new(job.pool, job.kernels), |rows| stats.add(rows, job.pool))?;
+    let head = Site { weights: vec!["output.weight".into()], stats };
+    Ok(Sites::new(vec![head], job.pool))
+}
+
+/// Names of the tensors that get another format.
+fn encoded_names<'a>(job: &Job<'a>) -> impl Iterator<Item = &'a str> {
+    let tensors = job.file.tensors().iter().zip(&job.plan.choices);
+    tensors.filter(|(t, choice)| t.format != choice.format).map(|(t, _)| t.name.as_str())
+}
+
+fn encode_layer(job: &Job<'_>, i: usize, sites: Sites, watch: Watch<'_>) -> Result<Vec<Done>> {
+    let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
+    tensors.map(|(at, tensor)| encode_tensor(job, at, tensor, &sites, watch)).collect()
+}
+
+/// Encodes the file's tensor number `at`, matrix by matrix.
+fn encode_tensor(job: &Job<'_>, at: usize, tensor: &Tensor, sites: &Sites, watch: Watch<'_>) -> Result<Done> {
+    let name = tensor.name.clone();
+    let layer = layer_of(&name).filter(|&i| i < job.config.layers.len());
+    if !watch(layer.map_or(Progress::Ends(&name), |i| Progress::Encoding(i, &name))) {
+        return Err(Error::Interrupted);
+    }
+    let format = job.plan.choices[at].format;
+    if format == tensor.format {
+        return Ok(Done { name, format, loss: None, bytes: Vec::new() });
+    }
+    let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
+    let n_matrices = tensor.n_values() / (cols * rows);
+    let (mut bytes, mut loss) = (Vec::with_capacity(format.row_bytes(tensor.n_values())), Loss::default());
+    for (m, matrix) in tensor.slices(n_matrices).into_iter().enumerate() {
+        let known = sites.of(&name).or_else(|| sites.of(&format!("{name}.{m}")));
+        let run_rows = (RUN_VALUES / cols).max(1);
+        for (r, run) in matrix.chunks(run_rows * tensor.format.row_bytes(cols)).enumerate() {
+            let mut values = vec![0.0; run.len() / tensor.format.row_bytes(cols) * cols];
+            (tensor.format.dequantize)(run, &mut values);
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                let (value, row) = (values[at], m * rows + r * run_rows + at / cols);
+                return Err(Error::Value { tensor: name, value, row, expected: "a finite number".into() });
+            }
+            let encoded = (job.encoder.encode)(&Task { values: &values, cols, format, known }, job.pool);
+            loss.add(loss_of(&values, &encoded, format, cols, job.pool));
+            bytes.extend(encoded);
+        }
+    }
+    for _ in 0..rows::n_repeats(job.file, tensor) {
+        bytes.extend_from_within(..format.row_bytes(cols));
+    }
+    Ok(Done { name, format, loss: Some(loss), bytes })
+}
+
+/// What `values` lost in `encoded`, summed row by row.
+fn loss_of(values: &[f32], encoded: &[u8], format: &'static Format, cols: usize, pool: &Pool) -> Loss {
+    let row_bytes = format.row_bytes(cols);
+    let mut by_row = vec![Loss::default(); values.len() / cols];
+    pool.for_rows(&mut by_row, 1, |i, loss| {
+        let mut decoded = vec![0.0; cols];
+        (format.dequantize)(&encoded[i * row_bytes..(i + 1) * row_bytes], &mut decoded);
+        for (&value, &decoded) in values[i * cols..].iter().zip(&decoded) {
+            let error = f64::from(decoded) - f64::from(value);
+            loss[0].error += error * error;
+            loss[0].energy += f64::from(value) * f64::from(value);
+        }
+    });
+    let mut sum = Loss::default();
+    by_row.into_iter().for_each(|loss| sum.add(loss));
+    sum
+}
+
+/// A file with the tensors of layer `i` alone: those of `done`, or the model's as `read` gives them.
+fn layer_file(
+    job: &Job<'_>,
+    i: usize,
+    done: Option<Vec<Done>>,
+    read: impl Fn(&Tensor) -> Tensor,
+) -> Result<Contents> {
+    let mut done: HashMap<String, Done> = done.into_iter().flatten().map(|d| (d.name.clone(), d)).collect();
+    let mut file = Contents::new(job.file.container.clone());
+    for tensor in job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)) {
+        file.add(match done.remove(&tensor.name).filter(|done| done.loss.is_some()) {
+            Some(Done { name, format, bytes, .. }) => {
+                Tensor::new(name, tensor.shape.clone(), format, vec![Piece::InPlace(Bytes::new(bytes))])
+            }
+            None => read(tensor),
+        })?;
+    }
+    Ok(file)
+}
+
+/// `tensor` as q8_0 where it is a large matrix of floats that it can hold.
+fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
+    let q8_0 = quant::by_name("q8_0").expect("on the shelf");
+    let rows = tensor.shape.get(1).copied().unwrap_or(1);
+    if tensor.format.block > 1 || rows == 1 || !tensor.shape[0].is_multiple_of(q8_0.block) {
+        return tensor.clone();
+    }
+    let task = Task { values: &tensor.values(), cols: tensor.shape[0], format: q8_0, known: None };
+    let bytes = (crate::method::rounding::RTN.encode)(&task, pool);
+    Tensor::new(tensor.name.clone(), tensor.shape.clone(), q8_0, vec![Piece::InPlace(Bytes::new(bytes))])
+}
+
+/// Writes the file that the journal holds the tensors of.
+///
+/// # Errors
+/// When a part is missing, or `out` takes no more.
+pub fn assemble(job: &Job<'_>, header: Header, out: impl Write) -> Result<Report> {
+    let n_layers = job.config.layers.len();
+    let header = with_tensors(header, job.file, job.plan)?;
+    let mut report = Report { n_file_bytes: header.n_file_bytes(), ..Report::default() };
+    let mut writer = Writer::begin(out, &header)?;
+    // Those of the last part: the tensors of a layer lie together.
+    let (mut held, mut tensors): (String, HashMap<String, Done>) = Default::default();
+    for (at, (tensor, choice)) in job.file.tensors().iter().zip(&job.plan.choices).enumerate() {
+        let layer = layer_of(&tensor.name).filter(|&i| i < n_layers);
+        let part = layer.map_or_else(|| end_part(at), layer_part);
+        if part != held {
+            let all = job.journal.tensors(&part).ok_or_else(|| Error::Unfinished(part.clone()))?;
+            tensors = all.into_iter().map(|done| (done.name.clone(), done)).collect();
+            held = part;
+        }
+        let done = tensors.remove(&tensor.name).ok_or_else(|| Error::Unfinished(held.clone()))?;
+        match done.loss {
+            Some(_) => writer.write(&done.bytes)?,
+            None => rows::copy(job.file, tensor, &mut writer)?,
+        }
+        quantize::add(&mut report, job.file, tensor, choice, done.loss);
+    }
+    writer.finish()?;
+    Ok(report)
+}
+
+/// The part of the journal with the tensors of layer `i`.
+fn layer_part(i: usize) -> String {
+    format!("layer-{i:04}")
+}

@@ -1,0 +1,202 @@
+//! Recipes: what is done to a model, as data that fits on a card.
+//!
+//! A recipe is a small TOML file. Whatever it leaves out has the default of [`Recipe::default`]; an unknown word is an error. Its
+//! hash is that of all that it says with the defaults filled in, so that two files that say the same are the same recipe. Those
+//! that come with the program are the shelf [`RECIPES`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ingle_model::Error;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What is done to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// What it is called.
+    pub name: String,
+    /// A line for people.
+    pub about: String,
+    /// The mixture that says which format each tensor gets.
+    #[serde(rename = "type")]
+    pub mixture: String,
+    /// How weights become codes: a name of [`crate::method::ENCODERS`].
+    pub method: String,
+    /// Formats of tensors whose names a pattern finds, before the mixture is asked.
+    pub tensors: BTreeMap<String, String>,
+    /// What the model reads while its inputs are measured.
+    pub calibration: Calibration,
+    /// What the result must hold; without it, it is measured and reported only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// What a model reads while its inputs are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Calibration {
+    /// Tokens.
+    pub tokens: usize,
+    /// Tokens of a sequence.
+    pub ctx: usize,
+    /// Which windows of longer texts are taken, and what a model writes for itself.
+    pub seed: u64,
+}
+
+/// What a result must hold against the model it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// Largest mean Kullback-Leibler divergence, in nats a token.
+    pub kld: f64,
+    /// Least share of tokens whose most likely next token stays the same.
+    pub agreement: f64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            about: String::new(),
+            mixture: "Q4_K_M".into(),
+            method: "gptq".into(),
+            tensors: BTreeMap::new(),
+            calibration: Calibration::default(),
+            gate: None,
+        }
+    }
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { tokens: 32_768, ctx: 512, seed: 1 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// When it is no TOML, has an unknown word, or a number that can't be.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
+        let recipe: Self = toml::from_str(text).map_err(|e| {
+            let place = e.span().map(|span| text[..span.start].matches('\n').count() + 1);
+            let place = place.map_or_else(String::new, |line| format!(", line {line}"));
+            Error::Input(format!("{file}{place}: {}", e.message()))
+        })?;
+        recipe.check().map_err(|e| Error::Input(format!("{file}: {e}")))?;
+        Ok(recipe)
+    }
+
+    /// The recipe of the shelf called `name`, without regard to case.
+    ///
+    /// # Errors
+    /// With the names there are.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        let found = RECIPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let (name, text) =
+            found.ok_or_else(|| Error::unsupported("recipe", name, RECIPES.iter().map(|(name, _)| *name)))?;
+        Self::parse(name, text)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Calibration { tokens, ctx, .. } = self.calibration;
+        if !(2..=1 << 16).contains(&ctx) {
+            return Err(format!("calibration.ctx is {ctx}, expected 2 to 65536"));
+        }
+        if !(ctx..=1 << 26).contains(&tokens) {
+            return Err(format!(
+                "calibration.tokens is {tokens}, expected at least a sequence of {ctx} and at most 67108864"
+            ));
+        }
+        match self.gate {
+            Some(Gate { kld, agreement }) if !(kld > 0.0 && (0.0..=1.0).contains(&agreement)) => {
+                Err(format!(
+                    "gate: kld {kld} and agreement {agreement}, expected a kld above 0 and an agreement from 0 to 1"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All that it says, defaults included, as a file that reproduces it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe holds nothing that TOML can't say")
+    }
+
+    /// SHA-256 of what it does, in hexadecimal: of [`Self::to_toml`] without name, line for people and gate.
+    pub fn hash(&self) -> String {
+        let does = Self { name: String::new(), about: String::new(), gate: None, ..self.clone() };
+        let digest = Sha256::digest(does.to_toml());
+        digest.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a text takes all");
+            text
+        })
+    }
+}
+
+/// The recipes that come with the program.
+pub static RECIPES: &[(&str, &str)] = &[
+    ("q8", include_str!("recipe/q8.toml")),
+    ("q6k", include_str!("recipe/q6k.toml")),
+    ("q5km", include_str!("recipe/q5km.toml")),
+    ("q4km", include_str!("recipe/q4km.toml")),
+    ("q4ks", include_str!("recipe/q4ks.toml")),
+    ("iq4xs", include_str!("recipe/iq4xs.toml")),
+    ("q3km", include_str!("recipe/q3km.toml")),
+    ("q2k", include_str!("recipe/q2k.toml")),
+    ("q4-mobile", include_str!("recipe/q4-mobile.toml")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mixture;
+    use crate::plan::Override;
+
+    #[test]
+    fn every_recipe_of_the_shelf_is_whole() {
+        for (name, text) in RECIPES {
+            let recipe = Recipe::parse(name, text).unwrap();
+            assert_eq!(recipe.name, *name);
+            assert!(!recipe.about.is_empty() && recipe.gate.is_some(), "{name}");
+            mixture::by_name(&recipe.mixture).unwrap();
+            for (pattern, format) in &recipe.tensors {
+                Override::parse(&format!("{pattern}={format}")).unwrap();
+            }
+            let again = Recipe::parse("its own words", &recipe.to_toml()).unwrap();
+            assert_eq!(again, recipe);
+        }
+    }
+
+    #[test]
+    fn the_hash_is_of_what_is_done() {
+        let recipe = Recipe::parse("f", "method = \"gptq\"\ntype = \"q4_0\"").unwrap();
+        let named = Recipe { name: "mine".into(), ..recipe.clone() };
+        assert_eq!(recipe.hash(), named.hash());
+        let other = Recipe { mixture: "q5_0".into(), ..recipe.clone() };
+        assert_ne!(recipe.hash(), other.hash());
+        assert_eq!(
+            recipe.hash(),
+            Recipe::parse("f", "type = \"q4_0\"").unwrap().hash(),
+            "defaults count as said"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (text, said) in [
+            ("type = \"q4_0\"\nmetod = \"gptq\"", "my.toml, line 2: unknown field `metod`"),
+            ("[calibration]\ntokens = \"many\"", "line 2: invalid type"),
+            ("[calibration]\nctx = 1", "calibration.ctx is 1"),
+            ("[gate]\nkld = 0.0\nagreement = 0.5", "a kld above 0"),
+            ("type", "line 1"),
+        ] {
+            let error = Recipe::parse("my.toml", text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(Recipe::named("q9").unwrap_err().to_string().contains("q4km"));
+    }
+}
