@@ -78,7 +78,7 @@ pub fn forward(model: &Model, adapters: &[Active]) -> ModelResult<()> {
     }
     let mut kv = Kv::new(config, format, 8);
     let mut scratch = Scratch::new(config, 4, 1);
-    let run = Runtime { pool, kernels, adapters };
+    let run = Runtime { adapters, ..Runtime::new(pool, kernels) };
     let last = (config.vocab - 1) as u32;
     model.forward(&run, &mut [Span::new(&mut kv, &[0, last, 0])], &mut scratch)?;
     model.logits(&run, 2..3, &mut scratch);
