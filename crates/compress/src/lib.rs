@@ -1,7 +1,8 @@
 //! Smaller weights without gradients.
 //!
 //! Reading order: [`mixture`] is the shelf of recipes, [`role`] says what a tensor is for, [`plan`](mod@plan) decides the
-//! format of every tensor, [`imatrix`] reads which columns matter, [`rows`] says where a file has rows that its source leaves
+//! format of every tensor, [`imatrix`] reads which columns matter, [`method`] holds the ways from weights to smaller ones that
+//! use what is known of their input, on the [`linalg`] they need, [`rows`] says where a file has rows that its source leaves
 //! out, [`quantize`](mod@quantize) does it tensor by tensor and measures the error, [`report`] adds it up and [`output`] brings
 //! the new file into being, whole or not at all. Nothing here edits a file in place, reads a clock, prints or calls a model.
 #![forbid(unsafe_code)]
@@ -14,6 +15,8 @@ pub mod role;
 pub mod plan;
 
 pub mod imatrix;
+pub mod linalg;
+pub mod method;
 pub mod output;
 pub mod quantize;
 pub mod report;
