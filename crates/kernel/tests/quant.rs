@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ingle_kernel::acts::{Act, ActRow, Acts, Form, QuantizeRow};
 use ingle_kernel::par::Pool;
+use ingle_kernel::quant::grid::{GROUP, Grid, Step};
 use ingle_kernel::quant::{FORMATS, Format};
 
 /// What ggml made of a format's share of `source`.
@@ -408,4 +409,75 @@ fn scale_places(format: &Format) -> Vec<usize> {
     // iq1_m's is scattered, and the others' have no NaN.
     assert_eq!(places.is_empty(), ["iq1_m", "mxfp4", "nvfp4"].contains(&format.name), "{}", format.name);
     places
+}
+
+/// The steps and levels of whole blocks.
+fn read_grid(format: &Format, grid: &Grid, bytes: &[u8]) -> (Vec<Step>, Vec<i8>) {
+    let n = bytes.len() / format.bytes * format.block;
+    let (mut steps, mut levels) = (vec![Step::default(); n / GROUP], vec![0; n]);
+    (grid.read)(bytes, &mut steps, &mut levels);
+    (steps, levels)
+}
+
+fn grids() -> impl Iterator<Item = (&'static Format, &'static Grid)> {
+    FORMATS.iter().filter_map(|f| f.grid.as_ref().map(|grid| (*f, grid)))
+}
+
+#[test]
+fn what_is_encoded_in_blocks_has_a_grid() {
+    for format in FORMATS {
+        assert_eq!(format.grid.is_some(), format.quantize.is_some() && format.block > 1, "{}", format.name);
+    }
+}
+
+#[test]
+fn a_grid_decodes_any_bytes_to_the_same_bits() {
+    for (format, grid) in grids() {
+        let bytes = random_blocks(format);
+        let (steps, levels) = read_grid(format, grid, &bytes);
+        for (k, value) in decode(format, &bytes).into_iter().enumerate() {
+            let ours = steps[k / GROUP].value(levels[k]);
+            let same = ours.to_bits() == value.to_bits() || (ours.is_nan() && value.is_nan());
+            assert!(same, "{}: value {k}: {ours} {value}", format.name);
+        }
+    }
+}
+
+#[test]
+fn levels_written_back_leave_the_block_as_it_was() {
+    let source = golden(&own(), &ingle_kernel::quant::F32).source;
+    for (format, grid) in grids() {
+        let mut bytes = vec![0; format.row_bytes(source.len())];
+        format.quantize.unwrap()(&source, None, &mut bytes);
+        let (_, levels) = read_grid(format, grid, &bytes);
+        let mut again = bytes.clone();
+        (grid.write)(&levels, &mut again);
+        assert_eq!(again, bytes, "{}", format.name);
+        // Other levels are read as they were written, and scales stay.
+        let mut state = 7;
+        let mut any = |_: &i8| grid.levels.nearest(128.0 * noise(&mut state));
+        let other: Vec<i8> = levels.iter().map(&mut any).collect();
+        let before = read_grid(format, grid, &bytes).0;
+        (grid.write)(&other, &mut again);
+        assert_eq!(read_grid(format, grid, &again), (before, other), "{}", format.name);
+    }
+}
+
+#[test]
+fn the_nearest_levels_are_not_worse_than_what_was_encoded() {
+    let source = golden(&own(), &ingle_kernel::quant::F32).source;
+    let mut state = 3;
+    let importance: Vec<f32> = source.iter().map(|_| noise(&mut state).powi(2)).collect();
+    for (format, grid) in grids() {
+        let mut bytes = vec![0; format.row_bytes(source.len())];
+        format.quantize.unwrap()(&source, Some(&importance), &mut bytes);
+        let (steps, levels) = read_grid(format, grid, &bytes);
+        for (k, &v) in source.iter().enumerate() {
+            let step = steps[k / GROUP];
+            let nearest = (step.value(step.nearest(grid.levels, v)) - v).abs();
+            let encoded = (step.value(levels[k]) - v).abs();
+            // Where both are as near, rounding may tell them apart.
+            assert!(nearest <= encoded + 1e-6 * v.abs(), "{}: {v}: {nearest} {encoded}", format.name);
+        }
+    }
 }

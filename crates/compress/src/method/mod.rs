@@ -4,6 +4,10 @@
 //! chooses the format: that is the plan's. All give the same bytes for any number of threads. Training (distillation,
 //! quantisation-aware training, sharing) needs gradients and is no part of this shelf.
 
+pub mod error;
+pub mod feedback;
+
+pub mod gptq;
 pub mod rounding;
 
 use ingle_kernel::par::Pool;
@@ -11,6 +15,7 @@ use ingle_kernel::quant::Format;
 use ingle_model::Error;
 
 use crate::calibrate::Stats;
+use feedback::{Factor, Order};
 
 /// A way to encode a matrix.
 #[derive(Debug)]
@@ -56,17 +61,21 @@ pub struct Task<'a> {
 pub struct Known {
     /// Mean squares by column: the importances of encoders.
     pub squares: Vec<f32>,
+    /// The factor of `H` with its columns in falling order, where products were kept.
+    pub factor: Option<Factor>,
 }
 
 impl Known {
     /// From what was seen at a site; `None` when that was nothing.
-    pub fn new(stats: &mut Stats, _pool: &Pool) -> Option<Self> {
-        (stats.n_tokens > 0).then(|| Self { squares: stats.mean_squares() })
+    pub fn new(stats: &mut Stats, pool: &Pool) -> Option<Self> {
+        let (squares, cols) = (stats.mean_squares(), stats.cols());
+        let factor = stats.take_hessian().and_then(|h| Factor::new(&h, cols, Order::Descending, pool));
+        (stats.n_tokens > 0).then_some(Self { squares, factor })
     }
 }
 
 /// Every encoder there is.
-pub static ENCODERS: &[&Encoder] = &[&rounding::RTN, &rounding::SEARCH];
+pub static ENCODERS: &[&Encoder] = &[&rounding::RTN, &rounding::SEARCH, &gptq::GPTQ];
 
 /// The encoder called `name`, without regard to case.
 ///

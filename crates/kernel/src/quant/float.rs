@@ -13,6 +13,7 @@ pub static F32: Format = Format {
     act: Act::F32,
     dequantize: |b, out| decode(b, out, f32::from_le_bytes),
     quantize: Some(|x, _, out| encode(x, out, f32::to_le_bytes)),
+    grid: None,
     dot: |w, a| dot(w, a, f32::from_le_bytes),
 };
 
@@ -25,6 +26,7 @@ pub static F16: Format = Format {
     act: Act::F32,
     dequantize: |b, out| decode(b, out, |v| f16_to_f32(u16::from_le_bytes(v))),
     quantize: Some(|x, _, out| encode(x, out, |v| f32_to_f16(v).to_le_bytes())),
+    grid: None,
     dot: |w, a| dot(w, a, |v| f16_to_f32(u16::from_le_bytes(v))),
 };
 
@@ -37,6 +39,7 @@ pub static BF16: Format = Format {
     act: Act::F32,
     dequantize: |b, out| decode(b, out, |v| bf16_to_f32(u16::from_le_bytes(v))),
     quantize: Some(|x, _, out| encode(x, out, |v| f32_to_bf16(v).to_le_bytes())),
+    grid: None,
     dot: |w, a| dot(w, a, |v| bf16_to_f32(u16::from_le_bytes(v))),
 };
 

@@ -180,6 +180,14 @@ pub(super) fn nibbles(bytes: &[u8; 16]) -> [i8; 32] {
     q
 }
 
+/// The inverse of [`nibbles`].
+#[inline(always)]
+pub(super) fn pack_nibbles(q: [u8; 32], bytes: &mut [u8; 16]) {
+    for (j, byte) in bytes.iter_mut().enumerate() {
+        *byte = q[j] | q[j + 16] << 4;
+    }
+}
+
 /// `8 * G` values from `G` runs of 8, the first in the lowest byte.
 #[inline(always)]
 pub(super) fn put_runs<const G: usize>(q: &mut [i8], runs: [u64; G]) {

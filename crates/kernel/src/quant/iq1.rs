@@ -33,6 +33,7 @@ pub static IQ1_S: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_s),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_s),
 };
 
@@ -44,6 +45,7 @@ pub static IQ1_M: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_m),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_m),
 };
 

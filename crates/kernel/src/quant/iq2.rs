@@ -41,6 +41,7 @@ pub static IQ2_XXS: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_xxs),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_xxs),
 };
 
@@ -52,6 +53,7 @@ pub static IQ2_XS: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_xs),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_xs),
 };
 
@@ -63,6 +65,7 @@ pub static IQ2_S: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_s),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_s),
 };
 

@@ -35,6 +35,7 @@ pub static IQ3_XXS: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_xxs),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_xxs),
 };
 
@@ -46,6 +47,7 @@ pub static IQ3_S: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_s),
     quantize: None,
+    grid: None,
     dot: |w, a| ints::dot_super(w, a, unpack_s),
 };
 

@@ -19,7 +19,8 @@
 //! A weight is `d * LEVELS[code]`, or `d * (sc[j] - 32) * LEVELS[code]`.
 
 use super::Format;
-use super::fit::{self, Table, Uniform};
+use super::fit::{self, Levels as _, Table, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -32,6 +33,11 @@ pub static IQ4_NL: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack_nl),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_nl)),
+    grid: Some(Grid {
+        levels: Levels::Table(&LEVELS),
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack_nl),
+        write: |levels, blocks| grid::write(levels, blocks, put_nl),
+    }),
     dot: |w, a| ints::dot(w, a, unpack_nl),
 };
 
@@ -43,6 +49,11 @@ pub static IQ4_XS: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_xs),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_xs)),
+    grid: Some(Grid {
+        levels: Levels::Table(&LEVELS),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_xs),
+        write: |levels, blocks| grid::write(levels, blocks, put_xs),
+    }),
     dot: |w, a| ints::dot_super(w, a, unpack_xs),
 };
 
@@ -83,11 +94,20 @@ fn levels(codes: &[u8; 16]) -> [i8; 32] {
 
 fn encode_nl(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES_NL]) {
     let (d, t) = fit::stored_scale(x, w, TABLE, SEARCH);
-    let (head, codes) = block.split_first_chunk_mut().expect("2 of 18");
-    *head = d;
-    for (j, byte) in codes.iter_mut().enumerate() {
-        *byte = TABLE.code(x[j] * t) | TABLE.code(x[j + 16] * t) << 4;
-    }
+    block[..2].copy_from_slice(&d);
+    put_nl(&x.map(|x| TABLE.nearest(x * t) as i8), block);
+}
+
+fn put_nl(levels: &[i8; 32], block: &mut [u8; BYTES_NL]) {
+    *block[2..].first_chunk_mut().expect("16 of 16") = codes(levels);
+}
+
+/// The inverse of [`levels`].
+#[inline(always)]
+fn codes(levels: &[i8; 32]) -> [u8; 16] {
+    let mut codes = [0; 16];
+    ints::pack_nibbles(levels.map(|q| TABLE.code(f32::from(q))), &mut codes);
+    codes
 }
 
 fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
@@ -99,7 +119,11 @@ fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
     for (i, byte) in block[4..8].iter_mut().enumerate() {
         *byte = sc[2 * i] & 15 | sc[2 * i + 1] << 4;
     }
-    for (codes, q) in block[8..].as_chunks_mut::<16>().0.iter_mut().zip(e.q.as_chunks::<32>().0) {
-        *codes = std::array::from_fn(|j| TABLE.code(f32::from(q[j])) | TABLE.code(f32::from(q[j + 16])) << 4);
+    put_xs(&e.q, block);
+}
+
+fn put_xs(levels: &[i8; 256], block: &mut [u8; BYTES_XS]) {
+    for (bytes, levels) in block[8..].as_chunks_mut().0.iter_mut().zip(levels.as_chunks().0) {
+        *bytes = codes(levels);
     }
 }

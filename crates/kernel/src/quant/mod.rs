@@ -5,7 +5,8 @@
 //! file and add one line to [`FORMATS`]; tests, benchmarks and the loaders read the shelf.
 //!
 //! Beside the formats lie `ints.rs` (a block as whole numbers, from which most formats decode and multiply), `fit.rs`
-//! and `superblock.rs` (the search for scales, by which most formats encode) and `grids.rs` (the tables of the iq formats).
+//! and `superblock.rs` (the search for scales, by which most formats encode), [`grid`] (which values the weights of an encoded
+//! block may take) and `grids.rs` (the tables of the iq formats).
 //!
 //! # How a dot product is summed
 //! Every tier sums in this order, so that a result never depends on the tile, batch or thread it was computed in:
@@ -24,6 +25,7 @@
 
 mod fit;
 mod float;
+pub mod grid;
 mod grids;
 pub(crate) mod ints;
 pub(crate) mod iq1;
@@ -51,6 +53,7 @@ pub use float::{BF16, F16, F32};
 pub use mxfp4::MXFP4;
 
 use crate::acts::{Act, ActRow};
+use grid::Grid;
 
 /// One block format. `FORMATS` lists them all.
 #[derive(Debug)]
@@ -73,6 +76,8 @@ pub struct Format {
     /// beyond what the format's scales reach, makes its block decode to values that are not finite where the format has any.
     /// `None` where we only read the format.
     pub quantize: Option<Quantize>,
+    /// What its weights may be once scales are chosen; `None` where codes stand for several weights at once, and for floats.
+    pub grid: Option<Grid>,
     /// Scalar dot product of one row of weights with one row of activations in the form `act`.
     pub dot: fn(&[u8], ActRow<'_>) -> f32,
 }

@@ -11,7 +11,8 @@
 //! OCP's NaN, is a power of two like the others.
 
 use super::Format;
-use super::fit::{self, Table};
+use super::fit::{self, Levels as _, Table};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
@@ -24,6 +25,11 @@ pub static MXFP4: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: E2M1_LEVELS,
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot(w, a, unpack),
 };
 
@@ -32,6 +38,8 @@ const _: () = assert!(BYTES == 17, "ggml's size");
 
 /// Twice the numbers of e2m1, by code.
 pub(crate) static E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+/// The same in rising order.
+pub(super) const E2M1_LEVELS: Levels = Levels::Table(&[-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12]);
 static NEAREST: [u8; 512] = Table::nearest_of(&E2M1);
 pub(super) static TABLE: Table = Table::new(&E2M1, &NEAREST);
 
@@ -50,11 +58,10 @@ pub(crate) fn scale(e: u8) -> f32 {
 
 /// The best of the four powers of two around the one that just holds the largest value.
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
-    let (head, codes) = block.split_first_mut().expect("17 bytes");
     if !fit::representable(x) {
         // 2^127 * 12, which is infinite.
-        *head = 255;
-        codes.fill(0x77);
+        block.fill(0x77);
+        block[0] = 255;
         return;
     }
     // The exponent of the largest value, 2 below which 6, e2m1's largest, just reaches it.
@@ -64,11 +71,14 @@ fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
         let e = e.clamp(0, 254) as u8;
         let (error, _) = fit::residual(x, w, TABLE, scale(e), 0.0);
         if error < least {
-            (least, *head) = (error, e);
+            (least, block[0]) = (error, e);
         }
     }
-    let t = fit::inverse(scale(*head));
-    for (j, byte) in codes.iter_mut().enumerate() {
-        *byte = TABLE.code(x[j] * t) | TABLE.code(x[j + 16] * t) << 4;
-    }
+    let t = fit::inverse(scale(block[0]));
+    put(&x.map(|x| TABLE.nearest(x * t) as i8), block);
+}
+
+fn put(levels: &[i8; 32], block: &mut [u8; BYTES]) {
+    let codes = levels.map(|level| TABLE.code(f32::from(level)));
+    ints::pack_nibbles(codes, block[1..].first_chunk_mut().expect("16 of 16"));
 }

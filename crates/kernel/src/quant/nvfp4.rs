@@ -13,8 +13,10 @@
 
 use super::Format;
 use super::fit;
+use super::fit::Levels as _;
+use super::grid::{self, Grid, Step};
 use super::ints;
-use super::mxfp4::TABLE;
+use super::mxfp4::{E2M1_LEVELS, TABLE};
 use crate::acts::{Act, ActRow};
 
 pub static NVFP4: Format = Format {
@@ -25,6 +27,17 @@ pub static NVFP4: Format = Format {
     act: Act::Q8x32,
     dequantize,
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: E2M1_LEVELS,
+        read: |blocks, steps, levels| {
+            let out = steps.as_chunks_mut().0.iter_mut().zip(levels.as_chunks_mut().0);
+            for (block, (steps, levels)) in blocks.as_chunks().0.iter().zip(out) {
+                let (scales, q) = unpack(block);
+                (*steps, *levels) = (scales.map(|scale| Step { scale, min: 0.0 }), q);
+            }
+        },
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot,
 };
 
@@ -92,9 +105,9 @@ fn dot(w: &[u8], a: ActRow<'_>) -> f32 {
 
 /// The best of the scales from two thirds to twice what makes the largest value e2m1's largest.
 fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
-    let (scales, codes) = block.split_first_chunk_mut::<4>().expect("4 of 36");
-    let groups = x.as_chunks::<16>().0.iter().zip(w.as_chunks::<16>().0).zip(codes.as_chunks_mut::<8>().0);
-    for (s, ((x, w), codes)) in scales.iter_mut().zip(groups) {
+    let mut levels = [0; 64];
+    let groups = x.as_chunks::<16>().0.iter().zip(w.as_chunks::<16>().0).zip(levels.as_chunks_mut::<16>().0);
+    for (s, ((x, w), levels)) in block.iter_mut().zip(groups) {
         let middle = code_at_least(super::largest(x).abs() / 12.0);
         let mut least = f32::INFINITY;
         for candidate in middle.saturating_sub(6)..=middle.saturating_add(7).min(LAST) {
@@ -105,9 +118,16 @@ fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
             }
         }
         let t = fit::inverse(scale(*s));
-        for (j, byte) in codes.iter_mut().enumerate() {
-            *byte = TABLE.code(x[j] * t) | TABLE.code(x[j + 8] * t) << 4;
-        }
+        *levels = x.map(|x| TABLE.nearest(x * t) as i8);
+    }
+    put(&levels, block);
+}
+
+fn put(levels: &[i8; 64], block: &mut [u8; BYTES]) {
+    let groups = block[4..].as_chunks_mut::<8>().0.iter_mut().zip(levels.as_chunks::<16>().0);
+    for (codes, levels) in groups {
+        let code = |level: i8| TABLE.code(f32::from(level));
+        *codes = std::array::from_fn(|j| code(levels[j]) | code(levels[j + 8]) << 4);
     }
 }
 

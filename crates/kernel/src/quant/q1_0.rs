@@ -9,6 +9,7 @@
 
 use super::Format;
 use super::fit;
+use super::grid::{self, Grid, Levels};
 use super::grids::BITS;
 use super::ints::{self, Block};
 use crate::acts::Act;
@@ -22,6 +23,11 @@ pub static Q1_0: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Table(&[-1, 1]),
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot(w, a, unpack),
 };
 
@@ -45,7 +51,11 @@ fn encode(x: &[f32; 128], w: &[f32; 128], block: &mut [u8; BYTES]) {
     }
     let d = if fit::representable(x) { sum / weight } else { f32::NAN };
     block[..2].copy_from_slice(&f32_to_f16(d).to_le_bytes());
-    for (byte, x) in block[2..].iter_mut().zip(x.as_chunks::<8>().0) {
-        *byte = x.iter().rev().fold(0, |byte, &x| byte << 1 | u8::from(x >= 0.0));
+    put(&x.map(|x| if x >= 0.0 { 1 } else { -1 }), block);
+}
+
+fn put(levels: &[i8; 128], block: &mut [u8; BYTES]) {
+    for (byte, levels) in block[2..].iter_mut().zip(levels.as_chunks::<8>().0) {
+        *byte = levels.iter().rev().fold(0, |byte, &q| byte << 1 | u8::from(q >= 0));
     }
 }

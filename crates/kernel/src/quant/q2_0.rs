@@ -8,7 +8,8 @@
 //! A weight is `d * (q - 1)`. Models trained to three values leave `q = 3` unused; others need it, and a `d` of either sign.
 
 use super::Format;
-use super::fit::{self, Levels, Uniform};
+use super::fit::{self, Levels as _, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
@@ -20,6 +21,11 @@ pub static Q2_0: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-1, 2),
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot(w, a, unpack),
 };
 
@@ -46,7 +52,11 @@ fn encode(x: &[f32; 64], w: &[f32; 64], block: &mut [u8; BYTES]) {
     let levels = Uniform(-1.0, 2.0);
     let (d, t) = fit::stored_scale(x, w, levels, (2.4, 6));
     block[..2].copy_from_slice(&d);
-    for (byte, x) in block[2..].iter_mut().zip(x.as_chunks::<4>().0) {
-        *byte = x.iter().rev().fold(0, |byte, &x| byte << 2 | (levels.nearest(x * t) + 1.0) as u8);
+    put(&x.map(|x| levels.nearest(x * t) as i8), block);
+}
+
+fn put(levels: &[i8; 64], block: &mut [u8; BYTES]) {
+    for (byte, levels) in block[2..].iter_mut().zip(levels.as_chunks::<4>().0) {
+        *byte = levels.iter().rev().fold(0, |byte, &q| byte << 2 | (q + 1) as u8);
     }
 }

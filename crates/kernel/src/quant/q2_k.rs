@@ -11,6 +11,7 @@
 
 use super::Format;
 use super::fit;
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -23,6 +24,11 @@ pub static Q2_K: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(0, 3),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
 
@@ -60,7 +66,11 @@ fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     for (j, byte) in block[..16].iter_mut().enumerate() {
         *byte = e.sc[j] as u8 | (e.m[j] as u8) << 4;
     }
-    pack_two_bits(e.q.map(|q| q as u8), block[16..].first_chunk_mut().expect("64 of 68"));
+    put(&e.q, block);
     block[80..82].copy_from_slice(&e.d.to_le_bytes());
     block[82..84].copy_from_slice(&e.dmin.to_le_bytes());
+}
+
+fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
+    pack_two_bits(levels.map(|q| q as u8), block[16..].first_chunk_mut().expect("64 of 68"));
 }

@@ -12,6 +12,7 @@
 
 use super::Format;
 use super::fit::{self, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::q2_k::{pack_two_bits, two_bits};
 use super::superblock;
@@ -25,6 +26,11 @@ pub static Q3_K: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-4, 3),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_super(w, a, unpack),
 };
 
@@ -44,11 +50,7 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4));
-    let q = e.q.map(|q| (q + 4) as u8);
-    for (l, byte) in block[..32].iter_mut().enumerate() {
-        *byte = (0..8).fold(0, |byte, r| byte | (q[32 * r + l] >> 2) << r);
-    }
-    pack_two_bits(q.map(|q| q & 3), block[32..].first_chunk_mut().expect("64 of 78"));
+    put(&e.q, block);
     let sc = e.sc.map(|sc| (sc + 32) as u8);
     let packed = &mut block[96..108];
     packed.fill(0);
@@ -57,6 +59,14 @@ fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
         packed[8 + j % 4] |= (sc >> 4) << (2 * (j / 4));
     }
     block[108..110].copy_from_slice(&e.d.to_le_bytes());
+}
+
+fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
+    let q = levels.map(|q| (q + 4) as u8);
+    for (l, byte) in block[..32].iter_mut().enumerate() {
+        *byte = (0..8).fold(0, |byte, r| byte | (q[32 * r + l] >> 2) << r);
+    }
+    pack_two_bits(q.map(|q| q & 3), block[32..].first_chunk_mut().expect("64 of 78"));
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! A weight is `d * (q - 8)`.
 
 use super::Format;
-use super::fit::{self, Levels, Uniform};
+use super::fit::{self, Levels as _, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
@@ -20,6 +21,11 @@ pub static Q4_0: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-8, 7),
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot(w, a, unpack),
 };
 
@@ -35,12 +41,12 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     let levels = Uniform(-8.0, 7.0);
     let (d, t) = fit::stored_scale(x, w, levels, (1.8, 4));
-    let step = |x: f32| (levels.nearest(x * t) + 8.0) as u8;
-    let (head, q) = block.split_first_chunk_mut().expect("2 of 18");
-    *head = d;
-    for (j, q) in q.iter_mut().enumerate() {
-        *q = step(x[j]) | step(x[j + 16]) << 4;
-    }
+    block[..2].copy_from_slice(&d);
+    put(&x.map(|x| levels.nearest(x * t) as i8), block);
+}
+
+fn put(levels: &[i8; 32], block: &mut [u8; BYTES]) {
+    ints::pack_nibbles(levels.map(|q| (q + 8) as u8), block[2..].first_chunk_mut().expect("16 of 16"));
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! A weight is `d * q + m`.
 
 use super::Format;
-use super::fit::{self, Levels, Offset, Uniform};
+use super::fit::{self, Levels as _, Offset, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use crate::acts::Act;
 use crate::half::{f16_to_f32, f32_to_f16};
@@ -22,6 +23,11 @@ pub static Q4_1: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize_offset(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(0, 15),
+        read: |blocks, steps, levels| grid::read_offset(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_offset(w, a, unpack),
 };
 
@@ -35,16 +41,17 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 }
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
-    let (head, packed) = block.split_first_chunk_mut().expect("4 of 20");
-    let q = encode_affine(x, w, 15.0, head);
-    for (j, byte) in packed.iter_mut().enumerate() {
-        *byte = q[j] | q[j + 16] << 4;
-    }
+    let q = encode_affine(x, w, 15.0, block.first_chunk_mut().expect("4 of 20"));
+    put(&q, block);
+}
+
+fn put(levels: &[i8; 32], block: &mut [u8; BYTES]) {
+    ints::pack_nibbles(levels.map(|q| q as u8), block[4..].first_chunk_mut().expect("16 of 16"));
 }
 
 /// Writes `d` and `m` and gives the codes from 0 to `top`.
 #[inline(always)]
-pub(super) fn encode_affine(x: &[f32; 32], w: &[f32; 32], top: f32, head: &mut [u8; 4]) -> [u8; 32] {
+pub(super) fn encode_affine(x: &[f32; 32], w: &[f32; 32], top: f32, head: &mut [u8; 4]) -> [i8; 32] {
     let (d, m) = if fit::representable(x) {
         let fit = fit::affine(x, w, top, Offset::Free);
         (fit.d, fit.m)
@@ -55,5 +62,5 @@ pub(super) fn encode_affine(x: &[f32; 32], w: &[f32; 32], top: f32, head: &mut [
     head[..2].copy_from_slice(&d.to_le_bytes());
     head[2..].copy_from_slice(&m.to_le_bytes());
     let (t, m) = (fit::inverse(f16_to_f32(d)), f16_to_f32(m));
-    x.map(|x| Uniform(0.0, top).nearest((x - m) * t) as u8)
+    x.map(|x| Uniform(0.0, top).nearest((x - m) * t) as i8)
 }

@@ -13,6 +13,7 @@
 
 use super::Format;
 use super::fit;
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::superblock::{self, Encoded};
 use crate::acts::Act;
@@ -26,6 +27,11 @@ pub static Q4_K: Format = Format {
     act: Act::Q8x256,
     dequantize,
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(0, 15),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
 
@@ -114,9 +120,12 @@ pub(super) fn pack_nibbles(q: [u8; 256], bytes: &mut [u8; 128]) {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0);
-    let (head, low) = block.split_first_chunk_mut().expect("16 of 144");
-    *head = pack_head(&e);
-    pack_nibbles(e.q.map(|q| q as u8), low.first_chunk_mut().expect("128 of 128"));
+    block[..16].copy_from_slice(&pack_head(&e));
+    put(&e.q, block);
+}
+
+fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
+    pack_nibbles(levels.map(|q| q as u8), block[16..].first_chunk_mut().expect("128 of 128"));
 }
 
 /// The first 16 bytes of a block; the inverse of [`Head::unpack`].

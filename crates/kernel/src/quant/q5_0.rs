@@ -9,7 +9,8 @@
 //! A weight is `d * (q - 16)`.
 
 use super::Format;
-use super::fit::{self, Levels, Uniform};
+use super::fit::{self, Levels as _, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use crate::acts::Act;
 
@@ -21,6 +22,11 @@ pub static Q5_0: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-16, 15),
+        read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot(w, a, unpack),
 };
 
@@ -54,7 +60,10 @@ pub(super) fn pack_five_bits(q: [u8; 32], bytes: &mut [u8; 20]) {
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
     let levels = Uniform(-16.0, 15.0);
     let (d, t) = fit::stored_scale(x, w, levels, (3.6, 8));
-    let (head, q) = block.split_first_chunk_mut().expect("2 of 22");
-    *head = d;
-    pack_five_bits(x.map(|x| (levels.nearest(x * t) + 16.0) as u8), q.first_chunk_mut().expect("20 of 20"));
+    block[..2].copy_from_slice(&d);
+    put(&x.map(|x| levels.nearest(x * t) as i8), block);
+}
+
+fn put(levels: &[i8; 32], block: &mut [u8; BYTES]) {
+    pack_five_bits(levels.map(|q| (q + 16) as u8), block[2..].first_chunk_mut().expect("20 of 20"));
 }

@@ -10,6 +10,7 @@
 
 use super::Format;
 use super::fit;
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Block};
 use super::q4_1::encode_affine;
 use super::q5_0::{five_bits, pack_five_bits};
@@ -23,6 +24,11 @@ pub static Q5_1: Format = Format {
     act: Act::Q8x32,
     dequantize: |blocks, out| ints::dequantize_offset(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(0, 31),
+        read: |blocks, steps, levels| grid::read_offset(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_offset(w, a, unpack),
 };
 
@@ -36,6 +42,10 @@ fn unpack(block: &[u8; BYTES]) -> Block<32> {
 }
 
 fn encode(x: &[f32; 32], w: &[f32; 32], block: &mut [u8; BYTES]) {
-    let (head, q) = block.split_first_chunk_mut().expect("4 of 24");
-    pack_five_bits(encode_affine(x, w, 31.0, head), q.first_chunk_mut().expect("20 of 20"));
+    let q = encode_affine(x, w, 31.0, block.first_chunk_mut().expect("4 of 24"));
+    put(&q, block);
+}
+
+fn put(levels: &[i8; 32], block: &mut [u8; BYTES]) {
+    pack_five_bits(levels.map(|q| q as u8), block[4..].first_chunk_mut().expect("20 of 20"));
 }

@@ -10,6 +10,7 @@
 
 use super::Format;
 use super::fit;
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::q4_k::{Head, nibbles, pack_head, pack_nibbles};
 use super::superblock;
@@ -23,6 +24,11 @@ pub static Q5_K: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(0, 31),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
 
@@ -44,10 +50,13 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0);
-    let (head, rest) = block.split_first_chunk_mut().expect("16 of 176");
-    let (high, low) = rest.split_first_chunk_mut::<32>().expect("32 of 160");
-    *head = pack_head(&e);
-    let q = e.q.map(|q| q as u8);
+    block[..16].copy_from_slice(&pack_head(&e));
+    put(&e.q, block);
+}
+
+fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
+    let (high, low) = block[16..].split_first_chunk_mut::<32>().expect("32 of 160");
+    let q = levels.map(|q| q as u8);
     for (l, byte) in high.iter_mut().enumerate() {
         *byte = (0..8).fold(0, |byte, j| byte | (q[32 * j + l] >> 4) << j);
     }

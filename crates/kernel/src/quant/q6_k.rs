@@ -14,6 +14,7 @@
 
 use super::Format;
 use super::fit::{self, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -26,6 +27,11 @@ pub static Q6_K: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-32, 31),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot: |w, a| ints::dot_super(w, a, unpack),
 };
 
@@ -48,7 +54,15 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e =
         superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8));
-    let q = |half: usize, r: usize, l: usize| (e.q[128 * half + 32 * r + l] + 32) as u8;
+    put(&e.q, block);
+    for (byte, sc) in block[192..208].iter_mut().zip(e.sc) {
+        *byte = sc as u8;
+    }
+    block[208..].copy_from_slice(&e.d.to_le_bytes());
+}
+
+fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
+    let q = |half: usize, r: usize, l: usize| (levels[128 * half + 32 * r + l] + 32) as u8;
     for (i, byte) in block[..128].iter_mut().enumerate() {
         let (half, r, l) = (i / 64, i / 32 % 2, i % 32);
         *byte = q(half, r, l) & 15 | q(half, r + 2, l) << 4;
@@ -56,10 +70,6 @@ fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     for (i, byte) in block[128..192].iter_mut().enumerate() {
         *byte = (0..4).fold(0, |byte, r| byte | q(i / 32, r, i % 32) >> 4 << (2 * r));
     }
-    for (byte, sc) in block[192..208].iter_mut().zip(e.sc) {
-        *byte = sc as u8;
-    }
-    block[208..].copy_from_slice(&e.d.to_le_bytes());
 }
 
 #[cfg(test)]

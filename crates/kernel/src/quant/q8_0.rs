@@ -7,7 +7,9 @@
 //!
 //! A weight is `d * q`.
 
-use super::{Format, ints};
+use super::Format;
+use super::grid::{self, Grid, Levels};
+use super::ints::{self, Block};
 use crate::acts::{Act, ActRow};
 use crate::half::{f16_to_f32, f32_to_f16};
 
@@ -19,6 +21,16 @@ pub static Q8_0: Format = Format {
     act: Act::Q8x32,
     dequantize,
     quantize: Some(quantize),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-127, 127),
+        read: |blocks, steps, levels| {
+            grid::read(blocks, steps, levels, |block| {
+                let (d, q) = parts(block);
+                Block { d, m: 0.0, q: q.map(|q| q as i8) }
+            })
+        },
+        write: |levels, blocks| grid::write(levels, blocks, put),
+    }),
     dot,
 };
 
@@ -55,6 +67,10 @@ pub(crate) fn quantize(x: &[f32], _: Option<&[f32]>, out: &mut [u8]) {
             *q = (x * inverse).round() as i8 as u8;
         }
     }
+}
+
+fn put(q: &[i8; 32], block: &mut [u8; BYTES]) {
+    block[2..].copy_from_slice(&q.map(|q| q as u8));
 }
 
 fn dot(w: &[u8], a: ActRow<'_>) -> f32 {

@@ -19,7 +19,8 @@
 //! A weight is `d * (q - 1)`; in tq2_0 `q` may be 3, which our encoder never writes.
 
 use super::Format;
-use super::fit::{self, Levels, Uniform};
+use super::fit::{self, Levels as _, Uniform};
+use super::grid::{self, Grid, Levels};
 use super::ints::{self, Super};
 use super::q2_k::{pack_two_bits, two_bits};
 use crate::acts::Act;
@@ -33,6 +34,11 @@ pub static TQ1_0: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_1),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_1)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-1, 1),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_1),
+        write: |levels, blocks| grid::write(levels, blocks, put_1),
+    }),
     dot: |w, a| ints::dot_super(w, a, unpack_1),
 };
 
@@ -44,6 +50,11 @@ pub static TQ2_0: Format = Format {
     act: Act::Q8x256,
     dequantize: |blocks, out| ints::dequantize_super(blocks, out, unpack_2),
     quantize: Some(|x, importance, out| fit::each_block(x, importance, out, encode_2)),
+    grid: Some(Grid {
+        levels: Levels::Uniform(-1, 1),
+        read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_2),
+        write: |levels, blocks| grid::write(levels, blocks, put_2),
+    }),
     dot: |w, a| ints::dot_super(w, a, unpack_2),
 };
 
@@ -86,28 +97,36 @@ fn unpack_2(block: &[u8; BYTES_2]) -> Super {
 
 fn encode_1(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_1]) {
     let (d, q) = encode(x, w);
+    put_1(&q, block);
+    block[52..].copy_from_slice(&d.to_le_bytes());
+}
+
+fn put_1(levels: &[i8; 256], block: &mut [u8; BYTES_1]) {
+    let q = levels.map(|q| (q + 1) as u16);
     for (first, bytes, digits) in RUNS {
         for (l, byte) in block[bytes.0..bytes.1].iter_mut().enumerate() {
-            let digit =
-                |n: usize| if n < digits { u16::from(q[first + n * (bytes.1 - bytes.0) + l]) } else { 0 };
+            let digit = |n: usize| if n < digits { q[first + n * (bytes.1 - bytes.0) + l] } else { 0 };
             let number = (0..5).fold(0, |number, n| 3 * number + digit(n));
             *byte = (number * 256).div_ceil(243) as u8;
         }
     }
-    block[52..].copy_from_slice(&d.to_le_bytes());
 }
 
 fn encode_2(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_2]) {
     let (d, q) = encode(x, w);
-    pack_two_bits(q, block.first_chunk_mut().expect("64 of 66"));
+    put_2(&q, block);
     block[64..].copy_from_slice(&d.to_le_bytes());
+}
+
+fn put_2(levels: &[i8; 256], block: &mut [u8; BYTES_2]) {
+    pack_two_bits(levels.map(|q| (q + 1) as u8), block.first_chunk_mut().expect("64 of 66"));
 }
 
 /// The best scale there is, found exactly: the values that are not 0 are the largest ones for some number of them, their
 /// best scale is their weighted mean magnitude, and all numbers are tried.
-fn encode(x: &[f32; 256], w: &[f32; 256]) -> (u16, [u8; 256]) {
+fn encode(x: &[f32; 256], w: &[f32; 256]) -> (u16, [i8; 256]) {
     if !fit::representable(x) {
-        return (0x7e00, [1; 256]);
+        return (0x7e00, [0; 256]);
     }
     let mut order: [(f32, f32); 256] = std::array::from_fn(|k| (x[k].abs(), w[k]));
     order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
@@ -120,7 +139,7 @@ fn encode(x: &[f32; 256], w: &[f32; 256]) -> (u16, [u8; 256]) {
     }
     let d = f32_to_f16(d);
     let t = fit::inverse(f16_to_f32(d));
-    (d, x.map(|x| (Uniform(-1.0, 1.0).nearest(x * t) + 1.0) as u8))
+    (d, x.map(|x| Uniform(-1.0, 1.0).nearest(x * t) as i8))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub static TIER: Tier = Tier {
     name: "amx",
     detect: || (avx512::TIER.detect)() && has_tiles() && permitted(),
     ops: avx512::TIER.ops,
+    dense: avx512::DENSE,
     caches: avx512::TIER.caches,
     floats: avx512::TIER.floats,
     tiles: &by_tiles::<{ avx512::TILES.len() }>(avx512::TILES),

@@ -12,6 +12,7 @@ pub static TIER: Tier = Tier {
     name: "avxvnni",
     detect: || (avx2::TIER.detect)() && has!("avxvnni"),
     ops: avx2::TIER.ops,
+    dense: avx2::DENSE,
     caches: avx2::CACHES,
     floats: avx2::FLOATS,
     tiles: expansions!(tiles!(Avx<true>, "avx2,fma,f16c,avxvnni", multiply, GROUP, steps)),

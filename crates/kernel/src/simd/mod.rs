@@ -39,6 +39,7 @@ use std::ops::Range;
 
 use crate::acts::{Acts, Form};
 use crate::attn::CacheKernel;
+use crate::dense::{Both, Dense};
 use crate::ops::Ops;
 use crate::par::Columns;
 use crate::quant::Format;
@@ -53,6 +54,8 @@ pub struct Tier {
     pub detect: fn() -> bool,
     /// Its builds of the small operations.
     pub(crate) ops: Ops,
+    /// Its products of dense matrices.
+    pub(crate) dense: Both,
     /// What it does with caches of keys and values, by format name.
     pub(crate) caches: &'static [(&'static str, CacheKernel)],
     /// Its tile kernels of float formats, by format name; others fall back to scalar.
@@ -162,6 +165,16 @@ impl Kernels {
     /// The small operations.
     pub fn ops(&self) -> &'static Ops {
         &self.tier.ops
+    }
+
+    /// The product of dense matrices of f32.
+    pub fn dense_f32(&self) -> Dense<f32> {
+        self.tier.dense.f32
+    }
+
+    /// The product of dense matrices of f64.
+    pub fn dense_f64(&self) -> Dense<f64> {
+        self.tier.dense.f64
     }
 
     /// What the tier does with caches of `format`.

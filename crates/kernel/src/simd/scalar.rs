@@ -7,6 +7,7 @@ use super::floats::Portable;
 use crate::acts::{self, Acts};
 use crate::attn::cache::{self, CacheFormat, cache_formats};
 use crate::attn::{CacheKernel, block};
+use crate::dense;
 use crate::ops::{self, Ops};
 use crate::par::Columns;
 use crate::quant::Format;
@@ -44,6 +45,7 @@ pub static TIER: Tier = Tier {
         selective_step: scan::selective_step,
         delta_step: scan::delta_step,
     },
+    dense: dense::PORTABLE,
     caches: cache_formats!(caches!()),
     floats: &[],
     tiles: &[],

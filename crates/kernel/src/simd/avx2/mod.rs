@@ -14,6 +14,7 @@ use super::ops::ops;
 use super::{RowKernel, Tier, peak};
 use crate::attn::CacheKernel;
 use crate::attn::cache::cache_formats;
+use crate::dense::{Both, dense};
 use lanes::Avx;
 
 /// The functions below call code compiled for AVX2, FMA and F16C. They are reached only through this table, whose fields
@@ -26,11 +27,15 @@ pub static TIER: Tier = Tier {
             && is_x86_feature_detected!("f16c")
     },
     ops: ops!("avx2,fma,f16c"),
+    dense: DENSE,
     caches: CACHES,
     floats: FLOATS,
     tiles: expansions!(tiles!(Avx<false>, "avx2,fma,f16c", multiply, GROUP, steps)),
     peaks: peak::AVX2,
 };
+
+/// Products of dense matrices: twelve registers of sums.
+pub(super) const DENSE: Both = dense!("avx2,fma,f16c", 6 x (16, 8));
 
 /// What is done with caches.
 pub(super) static CACHES: &[(&str, CacheKernel)] = cache_formats!(caches!(Avx<false>, "avx2,fma,f16c"));

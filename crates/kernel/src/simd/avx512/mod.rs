@@ -16,6 +16,7 @@ use super::ops::ops;
 use super::panel::Product;
 use super::{RowKernel, Tier, amx, avx2, peak};
 use crate::attn::cache::cache_formats;
+use crate::dense::{Both, dense};
 use lanes::Avx512;
 use vnni::{GROUP, steps};
 
@@ -32,6 +33,7 @@ pub static TIER: Tier = Tier {
             && has!("avx512vbmi2")
     },
     ops: ops!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"),
+    dense: DENSE,
     caches: cache_formats!(caches!(
         Avx512,
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c"
@@ -40,6 +42,10 @@ pub static TIER: Tier = Tier {
     tiles: TILES,
     peaks: peak::AVX512,
 };
+
+/// Products of dense matrices: 24 registers of sums.
+pub(super) const DENSE: Both =
+    dense!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi2,avx2,fma,f16c", 12 x (32, 16));
 
 /// The same, for activations in any groups.
 pub(super) const TILES: &[(&str, RowKernel)] = expansions!(tiles!(

@@ -17,6 +17,7 @@ use super::lanes::{multiply, tiles};
 use super::ops::ops;
 use super::{Tier, peak};
 use crate::attn::cache::cache_formats;
+use crate::dense::dense;
 use lanes::Neon;
 
 /// Reached only through this table, whose fields are private to [`super`], which hands them out after `detect` returned true.
@@ -24,6 +25,8 @@ pub static NEON: Tier = Tier {
     name: "neon",
     detect: || has!("neon"),
     ops: ops!("neon"),
+    // 24 registers of sums.
+    dense: dense!("neon", 6 x (16, 8)),
     caches: cache_formats!(caches!(Neon<false>, "neon")),
     floats: floats!(Neon<false>, "neon", 2 x 3, 4),
     tiles: plain::TILES,
@@ -35,6 +38,7 @@ pub static DOTPROD: Tier = Tier {
     name: "dotprod",
     detect: || has!("neon") && has!("dotprod"),
     ops: NEON.ops,
+    dense: NEON.dense,
     caches: NEON.caches,
     floats: NEON.floats,
     tiles: dotprod::TILES,
@@ -46,6 +50,7 @@ pub static I8MM: Tier = Tier {
     name: "i8mm",
     detect: || (DOTPROD.detect)() && has!("i8mm"),
     ops: NEON.ops,
+    dense: NEON.dense,
     caches: NEON.caches,
     floats: NEON.floats,
     tiles: i8mm::TILES,
