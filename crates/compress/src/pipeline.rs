@@ -24,20 +24,24 @@ use ingle_model::walk::Walk;
 use ingle_model::weights::Layer;
 use sha2::{Digest, Sha256};
 
+use crate::balance::{Balance, FormatOf, Layer as Layered};
 use crate::calibrate::{Collector, Site, Stats};
 use crate::error::{Error, Result};
 use crate::journal::{Done, Journal};
+use crate::method::prune::Prune;
 use crate::method::{Encoder, Known, Needs, Task};
-use crate::plan::Plan;
+use crate::plan::{Choice, Plan};
 use crate::quantize::{self, with_tensors};
 use crate::recipe::Recipe;
 use crate::report::{Loss, Report};
-use crate::role::layer_of;
+use crate::role::{kept, layer_of};
 use crate::rows;
 
 /// Weights of a layer from which on float matrices are read as q8_0 while they are looked at.
 const LARGE_LAYER: usize = 1 << 22;
 
+/// The output matrix.
+const HEAD: &str = "output.weight";
 /// Values of the rows of a matrix that are encoded together: rows do not know of each other.
 const RUN_VALUES: usize = 1 << 23;
 
@@ -50,6 +54,10 @@ pub struct Job<'a> {
     pub config: &'a Config,
     /// A format for each tensor, in the file's order.
     pub plan: &'a Plan,
+    /// How scale is moved from inputs to weights first.
+    pub balance: Option<Balance>,
+    /// Which weights of layers become 0.
+    pub prune: Option<Prune>,
     /// How weights become codes.
     pub encoder: &'static Encoder,
     /// What the model reads.
@@ -60,6 +68,36 @@ pub struct Job<'a> {
     pub kernels: &'a Kernels,
     /// Where what is done is noted.
     pub journal: &'a Journal,
+}
+
+impl<'a> Job<'a> {
+    /// What must be known of inputs.
+    pub fn needs(&self) -> Needs {
+        let for_balance = match self.balance {
+            None => Needs::Nothing,
+            Some(Balance::Smooth(_)) => Needs::Moments,
+            Some(Balance::Awq) => Needs::Products,
+        };
+        let for_prune = self.prune.map_or(Needs::Nothing, |prune| prune.method.needs());
+        self.encoder.needs.max(for_balance).max(for_prune)
+    }
+
+    /// Names of the tensors that get another format, or lose weights.
+    fn encoded(&self) -> impl Iterator<Item = &'a str> {
+        let prunes = self.prune.is_some();
+        let tensors = self.file.tensors().iter().zip(&self.plan.choices);
+        let changes = move |(t, choice): &(&Tensor, &Choice)| {
+            t.format != choice.format || (prunes && kept(&t.name, &t.shape).is_none())
+        };
+        tensors.filter(changes).map(|(t, _)| t.name.as_str())
+    }
+}
+
+impl FormatOf for Job<'_> {
+    fn format_of(&self, name: &str) -> Option<&'static Format> {
+        let at = self.file.tensors().iter().position(|t| t.name == name)?;
+        Some(self.plan.choices[at].format).filter(|format| format.quantize.is_some())
+    }
 }
 
 /// How far a run is.
@@ -101,10 +139,9 @@ pub fn key(file: &Contents, recipe: &Recipe, sequences: &[Vec<u32>], tier: &str)
 /// When the family can't be gone through layer by layer, a weight is not finite, or the journal can't be written.
 pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let n_layers = job.config.layers.len();
-    let needs = job.encoder.needs;
     let plain = Runtime::new(job.pool, job.kernels);
     let mut walk = None;
-    if needs > Needs::Nothing {
+    if job.needs() > Needs::Nothing {
         let mut begun = Walk::begin(job.file, job.config, job.sequences, &plain)?;
         let reached = (1..=n_layers).rev().find(|&i| job.journal.stream(i, begun.states_mut())).unwrap_or(0);
         walk = Some((begun, reached));
@@ -119,7 +156,7 @@ pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
         if done.is_none() {
             let sites = match &mut walk {
                 Some((walk, _)) => look(job, walk, i, watch)?,
-                None => Sites::default(),
+                None => Vec::new(),
             };
             let encoded = encode_layer(job, i, sites, watch)?;
             job.journal.put(&part, &encoded)?;
@@ -175,11 +212,11 @@ struct Sites {
 }
 
 impl Sites {
-    fn new(sites: Vec<Site>, pool: &Pool) -> Self {
+    fn new(sites: &[Site], pool: &Pool) -> Self {
         let mut all = Self::default();
-        for Site { weights, mut stats } in sites {
-            all.by_weight.extend(weights.into_iter().map(|weight| (weight, all.known.len())));
-            all.known.push(Known::new(&mut stats, pool));
+        for Site { weights, stats } in sites {
+            all.by_weight.extend(weights.iter().map(|weight| (weight.clone(), all.known.len())));
+            all.known.push(Known::new(stats, pool));
         }
         all
     }
@@ -191,13 +228,13 @@ impl Sites {
 }
 
 /// What the matrices of layer `i` are given.
-fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Sites> {
+fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
     let in_layer = job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
     let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
     let lightly = |t: &Tensor| if is_large { as_q8_0(t, job.pool) } else { t.clone() };
     let layer = Layer::of(&layer_file(job, i, None, lightly)?, job.config, i, job.kernels)?;
-    let names: Vec<&str> = match job.encoder.needs {
-        Needs::Products => encoded_names(job).filter(|name| layer_of(name) == Some(i)).collect(),
+    let names: Vec<&str> = match job.needs() {
+        Needs::Products => job.encoded().filter(|name| layer_of(name) == Some(i)).collect(),
         _ => Vec::new(),
     };
     let collector = Collector::new(job.pool, names);
@@ -207,49 +244,62 @@ fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Resul
     if !walk.through(&layer, i, false, &run, &mut tell) {
         return Err(Error::Interrupted);
     }
-    Ok(Sites::new(collector.into_sites(), job.pool))
+    Ok(collector.into_sites())
 }
 
 /// What the output matrix is given.
 fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
-    let names: Vec<&str> = match job.encoder.needs {
-        Needs::Products => encoded_names(job).filter(|name| *name == "output.weight").collect(),
-        _ => Vec::new(),
-    };
-    let mut stats = Stats::new(job.config.dim, !names.is_empty());
+    let with_products = job.encoder.needs == Needs::Products && job.encoded().any(|name| name == HEAD);
+    let mut stats = Stats::new(job.config.dim, with_products);
     walk.normed(job.file, &Runtime::new(job.pool, job.kernels), |rows| stats.add(rows, job.pool))?;
-    let head = Site { weights: vec!["output.weight".into()], stats };
-    Ok(Sites::new(vec![head], job.pool))
+    let head = Site { weights: vec![HEAD.into()], stats };
+    Ok(Sites::new(&[head], job.pool))
 }
 
-/// Names of the tensors that get another format.
-fn encoded_names<'a>(job: &Job<'a>) -> impl Iterator<Item = &'a str> {
-    let tensors = job.file.tensors().iter().zip(&job.plan.choices);
-    tensors.filter(|(t, choice)| t.format != choice.format).map(|(t, _)| t.name.as_str())
-}
-
-fn encode_layer(job: &Job<'_>, i: usize, sites: Sites, watch: Watch<'_>) -> Result<Vec<Done>> {
+fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>) -> Result<Vec<Done>> {
+    let balanced = match job.balance {
+        Some(how) => {
+            let layer = Layered { file: job.file, config: job.config, i, format_of: job, pool: job.pool };
+            layer.balance(how, &mut sites)?
+        }
+        None => HashMap::new(),
+    };
+    let known = Sites::new(&sites, job.pool);
+    drop(sites);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
-    tensors.map(|(at, tensor)| encode_tensor(job, at, tensor, &sites, watch)).collect()
+    let encode = |(at, tensor): (usize, &Tensor)| {
+        encode_tensor(job, at, balanced.get(&tensor.name).unwrap_or(tensor), &known, watch)
+    };
+    tensors.map(encode).collect()
 }
 
-/// Encodes the file's tensor number `at`, matrix by matrix.
+/// Encodes `tensor`, the file's number `at` or what has become of it, matrix by matrix.
 fn encode_tensor(job: &Job<'_>, at: usize, tensor: &Tensor, sites: &Sites, watch: Watch<'_>) -> Result<Done> {
     let name = tensor.name.clone();
     let layer = layer_of(&name).filter(|&i| i < job.config.layers.len());
     if !watch(layer.map_or(Progress::Ends(&name), |i| Progress::Encoding(i, &name))) {
         return Err(Error::Interrupted);
     }
-    let format = job.plan.choices[at].format;
-    if format == tensor.format {
-        return Ok(Done { name, format, loss: None, bytes: Vec::new() });
+    let (source, format) = (&job.file.tensors()[at], job.plan.choices[at].format);
+    let prune = job.prune.filter(|_| layer.is_some() && kept(&name, &tensor.shape).is_none());
+    if format == tensor.format && prune.is_none() {
+        // A norm that took scale stays in floats, but it is not the source's.
+        let is_new = tensor.format != source.format || !tensor.is_same(source);
+        let loss = is_new.then(Loss::default);
+        return Ok(Done {
+            name,
+            format,
+            loss,
+            bytes: if is_new { tensor.bytes().to_vec() } else { Vec::new() },
+        });
     }
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);
+    // Rows are encoded without knowing of each other, but they may be pruned together.
+    let run_rows = if prune.is_some() { rows } else { (RUN_VALUES / cols).max(1) };
     let (mut bytes, mut loss) = (Vec::with_capacity(format.row_bytes(tensor.n_values())), Loss::default());
     for (m, matrix) in tensor.slices(n_matrices).into_iter().enumerate() {
         let known = sites.of(&name).or_else(|| sites.of(&format!("{name}.{m}")));
-        let run_rows = (RUN_VALUES / cols).max(1);
         for (r, run) in matrix.chunks(run_rows * tensor.format.row_bytes(cols)).enumerate() {
             let mut values = vec![0.0; run.len() / tensor.format.row_bytes(cols) * cols];
             (tensor.format.dequantize)(run, &mut values);
@@ -257,12 +307,16 @@ fn encode_tensor(job: &Job<'_>, at: usize, tensor: &Tensor, sites: &Sites, watch
                 let (value, row) = (values[at], m * rows + r * run_rows + at / cols);
                 return Err(Error::Value { tensor: name, value, row, expected: "a finite number".into() });
             }
-            let encoded = (job.encoder.encode)(&Task { values: &values, cols, format, known }, job.pool);
+            let mut pruned = values.clone();
+            if let Some(prune) = prune {
+                prune.apply(&mut pruned, cols, known, job.pool);
+            }
+            let encoded = (job.encoder.encode)(&Task { values: &pruned, cols, format, known }, job.pool);
             loss.add(loss_of(&values, &encoded, format, cols, job.pool));
             bytes.extend(encoded);
         }
     }
-    for _ in 0..rows::n_repeats(job.file, tensor) {
+    for _ in 0..rows::n_repeats(job.file, source) {
         bytes.extend_from_within(..format.row_bytes(cols));
     }
     Ok(Done { name, format, loss: Some(loss), bytes })

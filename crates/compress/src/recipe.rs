@@ -11,6 +11,9 @@ use ingle_model::Error;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::balance::Balance;
+use crate::method::prune::Prune;
+
 /// What is done to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +27,12 @@ pub struct Recipe {
     pub mixture: String,
     /// How weights become codes: a name of [`crate::method::ENCODERS`].
     pub method: String,
+    /// How scale is moved from inputs to weights first: `balance = "awq"`, or `balance.smooth = 0.85`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// Which weights of layers become 0: `prune = { method = "wanda", sparsity = 0.5 }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<Prune>,
     /// Formats of tensors whose names a pattern finds, before the mixture is asked.
     pub tensors: BTreeMap<String, String>,
     /// What the model reads while its inputs are measured.
@@ -62,6 +71,8 @@ impl Default for Recipe {
             about: String::new(),
             mixture: "Q4_K_M".into(),
             method: "gptq".into(),
+            balance: None,
+            prune: None,
             tensors: BTreeMap::new(),
             calibration: Calibration::default(),
             gate: None,
@@ -148,6 +159,8 @@ pub static RECIPES: &[(&str, &str)] = &[
     ("q3km", include_str!("recipe/q3km.toml")),
     ("q2k", include_str!("recipe/q2k.toml")),
     ("q4-mobile", include_str!("recipe/q4-mobile.toml")),
+    ("w8a8-smooth", include_str!("recipe/w8a8-smooth.toml")),
+    ("wanda50", include_str!("recipe/wanda50.toml")),
 ];
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         file: file.contents(),
         config: &loaded.model.config,
         plan: &chosen.plan,
+        balance: recipe.balance,
+        prune: recipe.prune,
         encoder: chosen.encoder,
         sequences: &sequences,
         pool: run.pool,

@@ -90,12 +90,25 @@ impl Stats {
         sums.iter().map(|sum| (sum / n) as f32).collect()
     }
 
-    /// `2 X X' / T`, of which the upper half is right, where products were kept; they are taken out. `(cols, cols)`
-    pub fn take_hessian(&mut self) -> Option<Vec<f64>> {
-        let mut h = self.products.take()?;
+    /// `2 X X' / T`, of which the upper half is right, where products were kept. `(cols, cols)`
+    pub fn hessian(&self) -> Option<Vec<f64>> {
         let scale = 2.0 / self.n_tokens.max(1) as f64;
-        h.iter_mut().for_each(|v| *v *= scale);
-        Some(h)
+        Some(self.products.as_ref()?.iter().map(|v| v * scale).collect())
+    }
+
+    /// What would have been seen of `x / scales`.
+    pub fn divide(&mut self, scales: &[f32]) {
+        let cols = self.cols();
+        for (j, &scale) in scales.iter().enumerate() {
+            let wide = f64::from(scale);
+            self.sum_abs[j] /= wide;
+            self.sum_squares[j] /= wide * wide;
+            self.max_abs[j] /= scale;
+        }
+        for (i, row) in self.products.iter_mut().flat_map(|all| all.chunks_exact_mut(cols)).enumerate() {
+            let of_row = f64::from(scales[i]);
+            row.iter_mut().zip(scales).for_each(|(v, &scale)| *v /= of_row * f64::from(scale));
+        }
     }
 }
 
@@ -151,8 +164,8 @@ mod tests {
         assert_eq!(stats.max_abs, [1.0, 4.0]);
         assert_eq!(stats.mean_squares(), [1.25 / 3.0, 29.0 / 3.0]);
         let (two_thirds, across) = (2.0 / 3.0, 2.0 / 3.0 * -0.5);
-        let h = stats.take_hessian().unwrap();
+        let h = stats.hessian().unwrap();
         assert_eq!((h[0], h[1], h[3]), (1.25 * two_thirds, across, 29.0 * two_thirds));
-        assert!(Stats::new(2, false).take_hessian().is_none());
+        assert!(Stats::new(2, false).hessian().is_none());
     }
 }

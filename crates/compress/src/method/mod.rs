@@ -7,8 +7,11 @@
 pub mod error;
 pub mod feedback;
 
+pub mod awq;
 pub mod gptq;
+pub mod prune;
 pub mod rounding;
+pub mod smooth;
 
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::Format;
@@ -67,9 +70,9 @@ pub struct Known {
 
 impl Known {
     /// From what was seen at a site; `None` when that was nothing.
-    pub fn new(stats: &mut Stats, pool: &Pool) -> Option<Self> {
+    pub fn new(stats: &Stats, pool: &Pool) -> Option<Self> {
         let (squares, cols) = (stats.mean_squares(), stats.cols());
-        let factor = stats.take_hessian().and_then(|h| Factor::new(&h, cols, Order::Descending, pool));
+        let factor = stats.hessian().and_then(|h| Factor::new(&h, cols, Order::Descending, pool));
         (stats.n_tokens > 0).then_some(Self { squares, factor })
     }
 }
