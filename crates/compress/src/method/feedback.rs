@@ -26,9 +26,9 @@ use ingle_kernel::simd::Kernels;
 use crate::linalg;
 
 /// Columns whose changes are carried to all behind them at once.
-pub const BLOCK: usize = 128;
+pub const BLOCK: usize = 96;
 /// Columns that are changed one by one; whole panels of every tier.
-const LEAF: usize = 16;
+const LEAF: usize = 24;
 /// Rows of a tile, whole panels of every tier.
 pub const ROWS: usize = 96;
 
@@ -127,6 +127,20 @@ impl Factor {
         self.order.len()
     }
 
+    /// Whether columns are decided as they lie.
+    pub fn is_natural(&self) -> bool {
+        self.order.is_sorted()
+    }
+
+    /// `U_jj` of each column.
+    pub fn inverse_diagonal_by_col(&self) -> Vec<f64> {
+        let mut by_col = vec![0.0; self.cols()];
+        for (&col, &u) in self.order.iter().zip(&self.inverse_diagonal) {
+            by_col[col] = u;
+        }
+        by_col
+    }
+
     /// The damping that was needed, as a part of the mean of the diagonal: 0.01 unless that was too little.
     pub fn damping(&self) -> f64 {
         self.damping
@@ -137,7 +151,7 @@ impl Factor {
 pub trait Rule: Sync {
     /// What is remembered of the columns that are decided together.
     type Memory: Default;
-    /// Columns that are decided together: a divisor of 16, or [`BLOCK`].
+    /// Columns that are decided together: a divisor of 24, or [`BLOCK`].
     const TOGETHER: usize;
 
     /// Told the values that some columns have when the turn of the first has come.

@@ -7,4 +7,7 @@
 pub mod error;
 pub mod feedback;
 
+pub mod awq;
 pub mod gptq;
+pub mod prune;
+pub mod smooth;
