@@ -210,19 +210,26 @@ struct Seen {
     /// Its diagonal.
     diagonal: Vec<f32>,
     mean_abs: Vec<f32>,
+    /// `h` of every seventh token.
+    h_of_some: Vec<f64>,
 }
 
 impl Seen {
     fn of(x: &[f32], cols: usize, pool: &Pool) -> Self {
         let n_tokens = x.len() / cols;
-        let (mut h, mut mean_abs) = (vec![0.0; cols * cols], vec![0.0; cols]);
-        linalg::gram(&mut h, x, cols, pool);
-        h.iter_mut().for_each(|v| *v *= 2.0 / n_tokens as f64);
+        let products = |x: &[f32]| {
+            let mut h = vec![0.0; cols * cols];
+            linalg::gram(&mut h, x, cols, pool);
+            h.iter_mut().for_each(|v| *v *= 2.0 / (x.len() / cols) as f64);
+            h
+        };
+        let some: Vec<f32> = x.chunks_exact(cols).step_by(7).flatten().copied().collect();
+        let (h, h_of_some, mut mean_abs) = (products(x), products(&some), vec![0.0; cols]);
         for row in x.chunks_exact(cols) {
             mean_abs.iter_mut().zip(row).for_each(|(m, v)| *m += v.abs() / n_tokens as f32);
         }
         let diagonal = (0..cols).map(|j| h[j * cols + j] as f32).collect();
-        Self { h, diagonal, mean_abs }
+        Self { h, diagonal, mean_abs, h_of_some }
     }
 
     fn factor(&self, order: Order, pool: &Pool) -> Factor {
@@ -336,7 +343,8 @@ fn compress(model: &Model, x: &[f32], bits: u32, method: Method, pool: &Pool) ->
     model.layers.iter().map(one).collect()
 }
 
-/// The same with scales searched by AWQ: site by site, in the prototype's order, each seeing what the ones before became.
+/// The same with scales searched by AWQ: site by site, in the prototype's order, each seeing what the ones
+/// before became, and scales judged, as there, by every seventh token.
 fn compress_awq(model: &Model, x: &[f32], bits: u32, pool: &Pool) -> Vec<Layer> {
     let mut x = x.to_vec();
     let one = |of: &Layer| {
@@ -346,7 +354,7 @@ fn compress_awq(model: &Model, x: &[f32], bits: u32, pool: &Pool) -> Vec<Layer> 
             let cols = seen.diagonal.len();
             let members: Vec<usize> = (0..7).filter(|&i| MATRICES[i].1 == site).collect();
             let group: Vec<&[f32]> = members.iter().map(|&i| &of.matrices[i].values[..]).collect();
-            let measure = Measure::new(&seen.h, cols, pool);
+            let measure = Measure::new(&seen.h_of_some, cols, pool);
             let found = awq::search(
                 &group,
                 &seen.mean_abs,

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`magnitude`] | `abs(w_ij)` | the matrix | no | `rows * cols` |
 //! | [`wanda`] | `abs(w_ij) * norm(x_j)` | a row | no | `rows * cols * log(cols)` |
-//! | [`sparse_gpt`] | `w_ij^2 / U_jj^2` | a block of 96 columns | yes | `rows * cols^2` |
+//! | [`sparse_gpt`] | `w_ij^2 / U_jj^2` | a block of 192 columns | yes | `rows * cols^2` |
 //!
 //! Wanda is Sun et al., arXiv 2306.11695; SparseGPT is Frantar and Alistarh, arXiv 2301.00774: GPTQ's recursion
 //! ([`super::feedback`]) with 0 for the one value that some weights may take, and any value for the rest. With
