@@ -6,7 +6,7 @@
 //! the new file into being, whole or not at all.
 //!
 //! The clever way: a [`recipe`] says what is done, [`calibrate`] sums up what a model's matrices are given, [`method`] is the shelf of
-//! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights before, and [`pipeline`] carries it out layer by layer, with a
+//! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights and [`prune`](mod@prune) sets some to 0 before, and [`pipeline`] carries it out layer by layer, with a
 //! [`journal`] from which it goes on when it was stopped. Nothing here edits a file in place, reads a clock or prints.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -29,6 +29,7 @@ pub mod journal;
 pub mod linalg;
 pub mod method;
 pub mod pipeline;
+pub mod prune;
 pub mod recipe;
 
 pub use error::{Error, Result};

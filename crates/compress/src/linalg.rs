@@ -33,12 +33,16 @@ const TOKENS_AT_ONCE: usize = 256;
 pub fn gram(sums: &mut [f64], x: &[f32], cols: usize, pool: &Pool) {
     assert!(x.len().is_multiple_of(cols) && sums.len() == cols * cols, "{cols} columns");
     let dense = Kernels::detect().dense_f32();
+    let n_packed = TOKENS.min(x.len() / cols);
+    let (mut left, mut right) = (dense.left(n_packed, cols), dense.right(n_packed, cols));
     for x in x.chunks(TOKENS * cols) {
         let n_tokens = x.len() / cols;
         let columns = |token: usize, first: usize, out: &mut [f32]| {
-            out.copy_from_slice(&x[token * cols + first..][..out.len()]);
+            // The last tokens may not fill what is packed.
+            if token < n_tokens {
+                out.copy_from_slice(&x[token * cols + first..][..out.len()]);
+            }
         };
-        let (mut left, mut right) = (dense.left(n_tokens, cols), dense.right(n_tokens, cols));
         left.fill(pool, columns);
         right.fill(pool, columns);
         each_block_row(sums, cols, pool, |first, rows| {

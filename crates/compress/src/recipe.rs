@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::balance::Balance;
-use crate::method::prune::Prune;
+use crate::prune::Prune;
 
 /// What is done to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

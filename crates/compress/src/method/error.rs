@@ -9,6 +9,8 @@ use ingle_kernel::simd::Kernels;
 
 /// Columns of a block.
 const BLOCK: usize = 96;
+/// Columns whose panels lie in the first caches.
+const STEPS: usize = 256;
 /// Rows that are measured at a time.
 const ROWS: usize = 96;
 
@@ -69,7 +71,11 @@ impl Measure {
             let end = cols.min(first + BLOCK);
             products.fill(0.0);
             // Columns first..end have products with rows of the upper half up to their own.
-            dense.add(&self.lower.part(0..end, first..end), &changes.part(0..end, 0..n), &mut products, n);
+            for step in (0..end).step_by(STEPS) {
+                let steps = step..end.min(step + STEPS);
+                let left = self.lower.part(steps.clone(), first..end);
+                dense.add(&left, &changes.part(steps, 0..n), &mut products, n);
+            }
             for (k, products) in (first..end).zip(products.chunks_exact(n)) {
                 change(k, &mut column);
                 sum += column.iter().zip(products).map(|(change, product)| change * product).sum::<f64>();

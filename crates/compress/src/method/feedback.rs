@@ -26,7 +26,7 @@ use ingle_kernel::simd::Kernels;
 use crate::linalg;
 
 /// Columns whose changes are carried to all behind them at once.
-pub const BLOCK: usize = 96;
+pub const BLOCK: usize = 192;
 /// Columns that are changed one by one; whole panels of every tier.
 const LEAF: usize = 24;
 /// Rows of a tile, whole panels of every tier.

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`magnitude`] | `abs(w_ij)` | the matrix | no | `rows * cols` |
 //! | [`wanda`] | `abs(w_ij) * norm(x_j)` | a row | no | `rows * cols * log(cols)` |
-//! | [`sparse_gpt`] | `w_ij^2 / U_jj^2` | a block of 96 columns | yes | `rows * cols^2` |
+//! | [`sparse_gpt`] | `w_ij^2 / U_jj^2` | a block of 192 columns | yes | `rows * cols^2` |
 //!
 //! Wanda is Sun et al., arXiv 2306.11695; SparseGPT is Frantar and Alistarh, arXiv 2301.00774: GPTQ's recursion
 //! ([`super::feedback`]) with 0 for the one value that some weights may take, and any value for the rest. With
@@ -16,94 +16,14 @@
 use ingle_kernel::par::Pool;
 
 use super::feedback::{BLOCK, Columns, Factor, Place, ROWS, Rule, feedback};
-use super::{Known, Needs};
-use serde::{Deserialize, Serialize};
 
-/// Which weights become 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Prune {
-    /// How they are chosen.
-    pub method: Method,
-    /// How many.
-    pub sparsity: Sparsity,
-}
-
-/// How weights to drop are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// [`magnitude`]
-    Magnitude,
-    /// [`wanda`]
-    Wanda,
-    /// [`sparse_gpt`]
-    SparseGpt,
-}
-
-/// How many weights become 0: a part, or the text `2:4`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+/// How many weights become 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sparsity {
     /// This part of them, from 0 to 1.
     Part(f64),
     /// Two of every four neighbours in a row.
     TwoOfFour,
-}
-
-/// As it stands in a recipe.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Part(f64),
-    Pattern(String),
-}
-
-impl From<Sparsity> for Written {
-    fn from(sparsity: Sparsity) -> Self {
-        match sparsity {
-            Sparsity::Part(part) => Self::Part(part),
-            Sparsity::TwoOfFour => Self::Pattern("2:4".into()),
-        }
-    }
-}
-
-impl TryFrom<Written> for Sparsity {
-    type Error = &'static str;
-
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        match written {
-            Written::Part(part) if (0.0..1.0).contains(&part) => Ok(Self::Part(part)),
-            Written::Pattern(pattern) if pattern == "2:4" => Ok(Self::TwoOfFour),
-            _ => Err("a sparsity is a part from 0 to 1, or \"2:4\""),
-        }
-    }
-}
-
-impl Method {
-    /// What must be known of the input.
-    pub fn needs(self) -> Needs {
-        match self {
-            Self::Magnitude => Needs::Nothing,
-            Self::Wanda => Needs::Moments,
-            Self::SparseGpt => Needs::Products,
-        }
-    }
-}
-
-impl Prune {
-    /// Sets weights of a matrix `(rows, cols)` to 0. Where nothing is known of the input, as of an expert that met no token, they are
-    /// chosen by magnitude; so they are in rows that are no whole fours where fours are asked for a part of: those keep all.
-    pub fn apply(&self, weights: &mut [f32], cols: usize, known: Option<&Known>, pool: &Pool) {
-        if self.sparsity == Sparsity::TwoOfFour && !cols.is_multiple_of(4) {
-            return;
-        }
-        match (self.method, known, known.and_then(|known| known.factor.as_ref())) {
-            (Method::Wanda, Some(known), _) => wanda(weights, &known.squares, self.sparsity, pool),
-            (Method::SparseGpt, _, Some(factor)) => sparse_gpt(weights, factor, self.sparsity, pool),
-            _ => magnitude(weights, cols, self.sparsity),
-        }
-    }
 }
 
 impl Sparsity {

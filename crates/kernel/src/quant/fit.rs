@@ -97,7 +97,7 @@ impl Levels for Table {
 
 /// The nearest whole number (even of two) for |v| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction.
 #[inline(always)]
-fn round(v: f32) -> f32 {
+pub(super) fn round(v: f32) -> f32 {
     (v + 12_582_912.0) - 12_582_912.0
 }
 

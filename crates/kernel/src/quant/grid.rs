@@ -9,6 +9,7 @@
 //!
 //! Formats whose codes stand for several weights at once (iq1 to iq3), and floats, have no grid. What is left out: changing scales.
 
+use super::fit::round;
 use super::ints::{Block, Super};
 
 /// Values that a [`Step`] is given for.
@@ -48,8 +49,8 @@ impl Levels {
     #[inline(always)]
     pub fn nearest(self, v: f32) -> i8 {
         match self {
-            // In this order a NaN becomes the first level; the cast saturates.
-            Self::Uniform(lo, hi) => v.max(f32::from(lo)).min(f32::from(hi)).round_ties_even() as i8,
+            // In this order a NaN becomes the first level.
+            Self::Uniform(lo, hi) => round(v.max(f32::from(lo)).min(f32::from(hi))) as i8,
             Self::Table(levels) => {
                 let upper = levels.partition_point(|&l| f32::from(l) < v).min(levels.len() - 1);
                 let lower = upper.saturating_sub(1);

@@ -27,7 +27,7 @@ pub static Q8_0: Format = Format {
             grid::read(blocks, steps, levels, |block| {
                 let (d, q) = parts(block);
                 Block { d, m: 0.0, q: q.map(|q| q as i8) }
-            })
+            });
         },
         write: |levels, blocks| grid::write(levels, blocks, put),
     }),
