@@ -7,6 +7,7 @@ gguf: headers of the tiny models of all families, whose data the target makes up
 headers of the tests' folders. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
 adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size. split: the headers of
 the tests' parts, and of files of one tensor each. hub: answers as the hub writes them. ngrams: tables of one bucket and of two.
+compact_base: bases of one window. choices: questions in the forms that are read.
 """
 import json
 import struct
@@ -258,10 +259,32 @@ def ngrams():
         put("ngrams", f"{n}", b"ingleNG1" + b"v" * 32 + struct.pack(f"<Q{8 * n}Q", n, *entries))
 
 
+def compact_base():
+    """Bases of one window of four tokens without the hash at their end: all of a vocabulary, and the best two of it with one drawn."""
+    def base(protocol, n_vocab, n_best, n_drawn, bits, rows):
+        n_kept = n_best + n_drawn
+        head = b"ingleKB1" + struct.pack("<7I", protocol, 4, n_vocab, 1, n_best, n_drawn, 1) + b"r" + struct.pack("<4I", 0, 1, 2, 1)
+        packed = sum(i << i * bits for i in range(n_kept)).to_bytes((n_kept * bits + 7) // 8, "little")
+        levels = struct.pack(f"<{1 + n_kept}H", *[2000 + 500 * i for i in range(1 + n_kept)])
+        return head + (struct.pack("<f", -1) + levels + packed) * rows
+
+    put("compact_base", "half-whole-vocabulary", base(0, 3, 3, 0, 2, 1))
+    put("compact_base", "whole-drawn", base(1, 5, 2, 1, 3, 3))
+
+
+def choices():
+    """Questions in the forms that are read."""
+    put("choices", "index", '{"query": "Q", "choices": ["x", "y"], "gold": 1}\n')
+    put("choices", "labels", '{"question": "Q", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"}\n')
+    put("choices", "two", '{"ctx": "Q", "endings": ["x", "y"], "label": "1"}\n\n{"question": "Q", "choices": ["x", "y"], "answer": "y"}\n')
+
+
 gguf()
 split()
 hub()
 ngrams()
+compact_base()
+choices()
 safetensors()
 config()
 tokenizers()

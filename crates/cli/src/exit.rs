@@ -71,6 +71,11 @@ impl Failure {
         Self::new(Exit::INVALID, message)
     }
 
+    /// Somebody asked to stop, who needs not be told.
+    pub fn interrupted() -> Self {
+        Self::new(Exit::INTERRUPTED, "")
+    }
+
     /// The system refused `file`.
     pub fn file(file: impl AsRef<std::path::Path>, error: &io::Error) -> Self {
         let file = file.as_ref().display();

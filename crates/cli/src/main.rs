@@ -7,6 +7,7 @@ mod chat;
 mod descriptors;
 mod dirs;
 mod env;
+mod evaluating;
 mod exit;
 mod guessing;
 mod load;
@@ -17,7 +18,6 @@ mod network;
 mod pulling;
 mod rate;
 mod settings;
-mod stats;
 mod verbs;
 
 use std::process::ExitCode;

@@ -298,32 +298,6 @@ fn logits_do_not_depend_on_the_chunk() {
 }
 
 #[test]
-fn perplexity_compares_with_a_base() {
-    let dir = Dir::new();
-    let text = dir.file("text.txt", "abcdefghijklmno".repeat(10));
-    let base = dir.path("base.bin").display().to_string();
-    let args = ["perplexity", &tiny(), "--file", &text, "--ctx", "32", "--json"];
-    let saving: Vec<&str> = args.iter().copied().chain(["--save-base", &base]).collect();
-    let alone = dir.ingle(&saving).json();
-    assert_eq!((alone["n_chunks"].as_u64(), alone["n_tokens"].as_u64()), (Some(4), Some(60)));
-    let same = dir.ingle(&["perplexity", &tiny(), "--base", &base, "--json"]).json();
-    assert_eq!(same["ppl"], alone["ppl"]);
-    assert_eq!(same["top1"]["value"], 1.0);
-    for figure in ["mean", "median", "p99"] {
-        let estimate = &same["kld"][figure];
-        assert!(estimate["value"].as_f64().unwrap().abs() < 1e-5, "{same}");
-        assert!(estimate["se"].is_number(), "{same}");
-    }
-    assert!(dir.ingle(&["perplexity", &tiny(), "--base", &base]).ok().contains("divergence, median"));
-    let cut = fs::read(&base).unwrap();
-    let cut = dir.file("cut.bin", &cut[..cut.len() / 2]);
-    dir.ingle(&["perplexity", &tiny(), "--base", &cut]).fails(5, &["cut.bin", "ends early"]);
-    dir.ingle(&["perplexity", &tiny(), "--base", &text]).fails(5, &["_logits_"]);
-    let short = dir.file("short.txt", "abc");
-    dir.ingle(&["perplexity", &tiny(), "--file", &short]).fails(1, &["two windows"]);
-}
-
-#[test]
 fn templates_render_without_a_model() {
     let dir = Dir::new();
     let template = dir.file("t.jinja", "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}{{ mood }}");

@@ -7,7 +7,7 @@
 //!
 //! The clever way: a [`recipe`] says what is done, [`calibrate`] sums up what a model's matrices are given, [`method`] is the shelf of
 //! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights and [`prune`](mod@prune) sets some to 0 before, and [`pipeline`] carries it out layer by layer, with a
-//! [`journal`] from which it goes on when it was stopped. Nothing here edits a file in place, reads a clock or prints.
+//! [`journal`] from which it goes on when it was stopped. [`evaluate`] says what the result is worth. Nothing here edits a file in place, reads a clock or prints.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -25,6 +25,7 @@ pub mod rows;
 
 pub mod balance;
 pub mod calibrate;
+pub mod evaluate;
 pub mod journal;
 pub mod linalg;
 pub mod method;

@@ -1,281 +1,196 @@
-//! `ingle perplexity MODEL --file F`: how well a model predicts a text, and how far it is from a base.
+//! `ingle perplexity MODEL --file F`: how well a model predicts a text, how far it is from a base, what it gets right, and
+//! whether another is better.
 //!
-//! llama.cpp's protocol, so that numbers can stand side by side: the text is tokenised with BOS where the model adds one and
-//! cut into windows of `ctx`; in each window BOS takes the first id's place (where the model adds it), and the tokens of
-//! the second half, less the first, are scored. A rest shorter than a window is left out.
+//! The text is tokenised with BOS where the model adds one and cut into windows by a protocol: llama.cpp's, so that numbers
+//! can stand side by side, or GPTQ's. A rest shorter than a window is left out. Here the request is read and files are
+//! opened; [`evaluating`] measures and `ingle_compress::evaluate` has the mathematics.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Write};
-use std::sync::atomic::Ordering::Relaxed;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ingle_compress::evaluate::compact::{N_BEST, N_DRAWN};
+use ingle_compress::evaluate::protocol::{CTX_MIN, PROTOCOLS, Protocol, Text};
+use ingle_compress::evaluate::report::Report;
+use ingle_compress::evaluate::scores::Scores;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::session::Session;
 use ingle_model::token::Parse;
-use serde_json::json;
 
 use super::{Verb, json_arg, model_arg, model_name, print_json, text, text_arg};
-use crate::env::{Env, Progress};
+use crate::env::{Env, say};
+use crate::evaluating::base::{Base, Save};
+use crate::evaluating::{self, Rows, tasks};
 use crate::exit::{Exit, Failure};
-use crate::stats::base_file::{self, Header};
-use crate::stats::divergence::{self, Divergence, Report};
-use crate::stats::{Estimate, Moments};
 use crate::{load, settings};
 
 pub static VERB: Verb = Verb {
     name: "perplexity",
-    about: "Measure how well a model predicts a text, and how far it is from a base",
+    about: "Measure a model: perplexity, distance from a base, right answers",
     examples: &[
         "ingle perplexity model.gguf --file text.txt --ctx 512 --chunks 20",
-        "ingle perplexity f16.gguf --file text.txt --save-base base.bin",
+        "ingle perplexity model.gguf --file text.txt --protocol whole",
+        "ingle perplexity f16.gguf --file text.txt --save-base base.bin --compact",
         "ingle perplexity q4.gguf --base base.bin --json",
+        "ingle perplexity new.gguf --base base.bin --compare old.gguf",
+        "ingle perplexity model.gguf --tasks arc_easy.jsonl",
     ],
     args,
     run,
 };
 
-const CTX: usize = 512;
-
 fn args(command: Command) -> Command {
+    let count = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u64).range(1..)).help(help)
+    };
     let command = command
         .arg(model_arg())
         .arg(load::adapter_arg())
-        .arg(text_arg("file", "FILE", "The text").required_unless_present("base"))
+        .arg(text_arg("file", "FILE", "The text").required_unless_present_any(["base", "tasks"]))
         .arg(
-            Arg::new("chunks")
-                .long("chunks")
-                .value_name("N")
-                .value_parser(value_parser!(u64).range(1..))
-                .help("Score only the first N windows"),
+            Arg::new("protocol")
+                .long("protocol")
+                .value_name("NAME")
+                .value_parser(PossibleValuesParser::new(PROTOCOLS.iter().map(|p| p.name)))
+                .default_value(PROTOCOLS[0].name)
+                .conflicts_with("base")
+                .help(format!("How the text is cut and scored; numbers of different protocols don't compare. {}", protocols())),
         )
+        .arg(count("chunks", "Score only the first N windows"))
         .arg(
-            text_arg("save-base", "FILE", "Write this model's log-probabilities, to compare others with")
-                .conflicts_with("base"),
+            text_arg("save-base", "FILE", "Write this model's log-probabilities, to compare others with, in llama.cpp's format")
+                .conflicts_with("base")
+                .requires("file"),
         )
+        .arg(Arg::new("compact").long("compact").action(ArgAction::SetTrue).requires("save-base").help(format!(
+            "With --save-base: keep the {N_BEST} best tokens of each position and {N_DRAWN} drawn from the rest, at most 0.6 KB"
+        )))
         .arg(
             text_arg(
                 "base",
                 "FILE",
-                "Compare with a base's log-probabilities; its text and windows are used",
+                "Compare with a base's log-probabilities; its text, windows and protocol are used",
             )
             .conflicts_with("file"),
         )
+        .arg(
+            text_arg("compare", "MODEL", "Measure another model on the same, and say whether it is better or worse")
+                .conflicts_with("save-base"),
+        )
+        .arg(
+            text_arg("tasks", "FILE", "Put multiple-choice questions to the model, JSON lines as of lm-evaluation-harness; demo for the demo's held-out tasks")
+                .action(ArgAction::Append),
+        )
+        .arg(count("items", "Put only the first N questions of each file, or items of each of the demo's kinds, to the model"))
         .arg(json_arg());
     settings::args(settings::args(command, &["ctx"]), settings::COMPUTE)
 }
 
+fn protocols() -> String {
+    let said: Vec<String> = PROTOCOLS.iter().map(|p| format!("{}: {}", p.name, p.about)).collect();
+    said.join("; ")
+}
+
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     env.catch_ctrl_c();
-    let loaded = load::model(model_name(matches), env)?;
-    let mut base = text(matches, "base").map(|path| BaseReader::open(path, &loaded)).transpose()?;
-    let (mut windows, window) = match &mut base {
-        Some(base) => (std::mem::take(&mut base.header.tokens), base.header.ctx),
-        None => {
-            let window = env.settings.count("ctx").unwrap_or(CTX);
-            (tokens_of(text(matches, "file").expect("clap asks for it"), &loaded, window)?, window)
-        }
-    };
-    let n = windows.len() / window;
-    let n = matches.get_one::<u64>("chunks").map_or(n, |&max| n.min(usize::try_from(max).unwrap_or(n)));
-    windows.truncate(n * window);
-
-    let mut session = load::session(&loaded, matches, env, Some(window))?;
-    let header = Header { ctx: window, n_vocab: loaded.model.config.vocab, tokens: windows };
-    let mut save = text(matches, "save-base").map(|path| BaseWriter::create(path, &header)).transpose()?;
-    let Some(scores) = score(&mut session, env, &header, &mut base, &mut save)? else {
-        return Ok(Exit::INTERRUPTED);
-    };
-    if let Some(save) = save {
-        save.finish()?;
+    let outcome = evaluate(matches, env);
+    match outcome {
+        Ok(report) if matches.get_flag("json") => print_json(&report)?,
+        Ok(report) => write!(std::io::stdout().lock(), "{report}")?,
+        Err(failure) if failure.exit == Exit::INTERRUPTED => return Ok(Exit::INTERRUPTED),
+        Err(failure) => return Err(failure),
     }
-    print(&scores, &header, matches.get_flag("json"))?;
     Ok(Exit::OK)
 }
 
+fn evaluate(matches: &ArgMatches, env: &Env) -> Result<Report, Failure> {
+    let loaded = load::model(model_name(matches), env)?;
+    let text = text_of(&loaded, matches, env)?;
+    let session = |ctx| load::session(&loaded, matches, env, ctx);
+    let (mut report, scores) = measure(&loaded, text.as_ref(), matches, env, &session)?;
+    let Some(name) = self::text(matches, "compare") else { return Ok(report) };
+    let other = load::model(name, env)?;
+    if text_of(&other, matches, env)? != text {
+        let said = "makes other tokens of the text, expected a model with the same vocabulary";
+        return Err(Failure::failed(format!("{name}: {said}")));
+    }
+    // Adapters belong to the first model alone: what they are worth can be seen beside the same model.
+    let session = |ctx| Ok(Session::new(other.clone(), &load::session_options(env, ctx))?);
+    let (beside, others) = measure(&other, text.as_ref(), matches, env, &session)?;
+    report.set_beside(beside, scores.as_ref().zip(others.as_ref()));
+    Ok(report)
+}
+
+/// Does all that is asked, for one model.
+fn measure(
+    loaded: &Arc<Loaded>,
+    text: Option<&Text>,
+    matches: &ArgMatches,
+    env: &Env,
+    session: &dyn Fn(Option<usize>) -> Result<Session, Failure>,
+) -> Result<(Report, Option<Scores>), Failure> {
+    let vocab = loaded.model.config.vocab;
+    let mut report = evaluating::report(loaded);
+    let mut scores = None;
+    if let Some(text) = text {
+        let rows = match (self::text(matches, "base"), self::text(matches, "save-base")) {
+            (Some(path), _) => Rows::Beside(Base::open(path, vocab)?),
+            (None, Some(path)) => {
+                // A base may be given away; where its model lay is nobody's business.
+                let name = Path::new(loaded.file.name()).file_name().unwrap_or_default().to_string_lossy();
+                Rows::Keep(Save::begin(path, matches.get_flag("compact"), text, vocab, &name)?)
+            }
+            (None, None) => Rows::Score,
+        };
+        scores = Some(evaluating::read(&mut session(Some(text.ctx))?, env, text, rows, &mut report)?);
+    }
+    let n_items = matches.get_one::<u64>("items").map(|&n| usize::try_from(n).unwrap_or(usize::MAX));
+    for path in matches.get_many::<String>("tasks").into_iter().flatten() {
+        report.tasks.extend(tasks::run(path, n_items, env, session)?);
+    }
+    report.ram_bytes = ingle_engine::memory::peak_resident_bytes();
+    Ok((report, scores))
+}
+
+/// The text as a model reads it: of the base, or of the file, where there is either.
+fn text_of(loaded: &Loaded, matches: &ArgMatches, env: &Env) -> Result<Option<Text>, Failure> {
+    let n_windows = matches.get_one::<u64>("chunks").map_or(usize::MAX, |&n| n as usize);
+    if let Some(path) = text(matches, "base") {
+        let Text { protocol, ctx, tokens } = Base::open(path, loaded.model.config.vocab)?.text().clone();
+        return Ok(Some(Text::new(protocol, ctx, tokens, n_windows)));
+    }
+    let Some(path) = text(matches, "file") else { return Ok(None) };
+    let name = text(matches, "protocol");
+    let protocol: &'static Protocol =
+        PROTOCOLS.iter().find(|p| Some(p.name) == name).expect("one of the choices");
+    let ctx = env.settings.count("ctx").unwrap_or(protocol.ctx);
+    let tokens = tokens_of(path, loaded, ctx)?;
+    let trained = loaded.model.config.ctx_train;
+    if ctx > trained {
+        say(format_args!(
+            "\x1b[33mwarning:\x1b[0m windows of {ctx} tokens are longer than the {trained} the model was trained for; --ctx {trained} fits"
+        ));
+    }
+    Ok(Some(Text::new(protocol, ctx, tokens, n_windows)))
+}
+
 /// The text's ids, at least two windows of them.
-fn tokens_of(path: &str, loaded: &Loaded, window: usize) -> Result<Vec<u32>, Failure> {
-    if window < 4 {
-        return Err(Failure::usage(format!("--ctx {window}: expected at least 4")));
+fn tokens_of(path: &str, loaded: &Loaded, ctx: usize) -> Result<Vec<u32>, Failure> {
+    if ctx < CTX_MIN {
+        return Err(Failure::usage(format!("--ctx {ctx}: expected at least {CTX_MIN}")));
     }
     let text = super::tokenize::read_text(path)?;
     let tokenizer = loaded.tokenizer()?;
     let mut ids = Vec::new();
     ids.extend(tokenizer.bos().filter(|_| tokenizer.adds_bos()));
     tokenizer.encode(&text, Parse::Text, &mut ids).map_err(|e| loaded.file.model_error(e))?;
-    if ids.len() < 2 * window {
+    if ids.len() < 2 * ctx {
         return Err(Failure::failed(format!(
-            "{path}: {} tokens, expected at least two windows of {window}; a smaller --ctx needs less",
+            "{path}: {} tokens, expected at least two windows of {ctx}; a smaller --ctx needs less",
             ids.len()
         )));
     }
     Ok(ids)
-}
-
-struct Scores {
-    nll: Moments,
-    report: Option<Report>,
-}
-
-/// Scores every window; `None` when interrupted.
-fn score(
-    session: &mut Session,
-    env: &Env,
-    header: &Header,
-    base: &mut Option<BaseReader>,
-    save: &mut Option<BaseWriter>,
-) -> Result<Option<Scores>, Failure> {
-    let loaded = session.loaded().clone();
-    let tokenizer = loaded.tokenizer()?;
-    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let (window, n) = (header.ctx, header.n_windows());
-    let first = window / 2;
-    let mut progress = Progress::new(env);
-    let mut nll = Moments::default();
-    let mut far = Divergence::default();
-    for (i, tokens) in header.tokens.chunks_exact(window).enumerate() {
-        session.truncate(0);
-        let mut fed = tokens[..window - 1].to_vec();
-        if let Some(bos) = bos {
-            fed[0] = bos;
-        }
-        if !session.feed(&fed[..first], &env.interrupted, |_| ())? || env.interrupted.load(Relaxed) {
-            return Ok(None);
-        }
-        let mut failed = None;
-        session.feed_for_logits(&fed[first..], |at, row| {
-            let next = tokens[first + at + 1];
-            nll.push(divergence::nll(row, next));
-            let done = match (base.as_mut(), save.as_mut()) {
-                (Some(base), _) => base.next_row(next).map(|(base, p)| far.push(row, base, next, p)),
-                (_, Some(save)) => save.row(row, next),
-                _ => Ok(()),
-            };
-            failed = failed.take().or(done.err());
-        })?;
-        if let Some(failure) = failed {
-            return Err(failure);
-        }
-        let divergence =
-            if base.is_some() { format!(", divergence {:.6}", far.mean()) } else { String::new() };
-        progress.show(format_args!(
-            "window {} of {n}: perplexity {:.4}{divergence}",
-            i + 1,
-            nll.exp_mean().value
-        ));
-    }
-    if !nll.mean().value.is_finite() {
-        return Err(Failure::failed(
-            "the perplexity is not a number: the model gives NaN or infinite logits, its weights may be damaged",
-        ));
-    }
-    Ok(Some(Scores { nll, report: base.is_some().then(|| far.report()) }))
-}
-
-fn print(scores: &Scores, header: &Header, as_json: bool) -> Result<(), Failure> {
-    let ppl = scores.nll.exp_mean();
-    let (n_tokens, n_chunks, ctx) = (scores.nll.n(), header.n_windows(), header.ctx);
-    if as_json {
-        let mut document = json!({ "ppl": ppl, "n_tokens": n_tokens, "n_chunks": n_chunks, "ctx": ctx });
-        if let Some(report) = &scores.report
-            && let serde_json::Value::Object(fields) = serde_json::to_value(report)?
-        {
-            document.as_object_mut().expect("made above").extend(fields);
-        }
-        return print_json(&document);
-    }
-    let mut out = std::io::stdout().lock();
-    let mut line = |name: &str, value: &Estimate| writeln!(out, "{name:26} {value}");
-    line("perplexity", &ppl)?;
-    if let Some(r) = &scores.report {
-        line("perplexity of the base", &r.ppl_base)?;
-        line("ln of their ratio", &r.ln_ppl_ratio)?;
-        line("divergence, mean", &r.kld.mean)?;
-        line("divergence, median", &r.kld.median)?;
-        line("divergence, 99 %", &r.kld.p99)?;
-        line("divergence, 99.9 %", &r.kld.p999)?;
-        line("divergence, max", &r.kld.max)?;
-        line("same best token", &r.top1)?;
-        line("RMS change of p(true)", &r.rms_delta_p)?;
-        line("mean change of p(true)", &r.mean_delta_p)?;
-    }
-    writeln!(out, "{n_tokens} tokens scored in {n_chunks} windows of {ctx}")?;
-    Ok(())
-}
-
-struct BaseReader {
-    path: String,
-    header: Header,
-    input: BufReader<File>,
-    /// Of each position's true token, where the file has them.
-    true_tokens: Option<std::vec::IntoIter<f32>>,
-    bytes: Vec<u8>,
-    row: Vec<f32>,
-}
-
-impl BaseReader {
-    fn open(path: &str, loaded: &Loaded) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|e| Failure::file(path, &e))?;
-        let mut input = BufReader::with_capacity(1 << 20, file);
-        let header = Header::read(&mut input)
-            .map_err(|e| cut_short(path, &e))?
-            .map_err(|said| Failure::invalid(format!("{path}: {said}")))?;
-        let vocab = loaded.model.config.vocab;
-        if header.n_vocab != vocab {
-            return Err(Failure::failed(format!(
-                "{path}: made with a vocabulary of {}, this model has {vocab}",
-                header.n_vocab
-            )));
-        }
-        let true_tokens = base_file::read_true(&header, &mut input).map_err(|e| Failure::file(path, &e))?;
-        Ok(Self {
-            path: path.to_owned(),
-            header,
-            input,
-            true_tokens: true_tokens.map(Vec::into_iter),
-            bytes: Vec::new(),
-            row: vec![0.0; vocab],
-        })
-    }
-
-    /// The next position's log-probabilities, and that of its true token `id`.
-    fn next_row(&mut self, id: u32) -> Result<(&[f32], f32), Failure> {
-        base_file::read_row(&mut self.input, &mut self.bytes, &mut self.row)
-            .map_err(|e| cut_short(&self.path, &e))?;
-        let of_true = self.true_tokens.as_mut().and_then(Iterator::next);
-        Ok((&self.row, of_true.unwrap_or(self.row[id as usize])))
-    }
-}
-
-fn cut_short(path: &str, error: &std::io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::UnexpectedEof => {
-            Failure::invalid(format!("{path}: the file ends early, expected more rows (is it truncated?)"))
-        }
-        _ => Failure::file(path, error),
-    }
-}
-
-struct BaseWriter {
-    path: String,
-    out: BufWriter<File>,
-    true_tokens: Vec<f32>,
-}
-
-impl BaseWriter {
-    fn create(path: &str, header: &Header) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|e| Failure::file(path, &e))?;
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        header.write(&mut out).map_err(|e| Failure::file(path, &e))?;
-        Ok(Self { path: path.to_owned(), out, true_tokens: Vec::new() })
-    }
-
-    fn row(&mut self, logits: &[f32], id: u32) -> Result<(), Failure> {
-        self.true_tokens.push(-divergence::nll(logits, id) as f32);
-        base_file::write_row(logits, &mut self.out).map_err(|e| Failure::file(&self.path, &e))
-    }
-
-    fn finish(mut self) -> Result<(), Failure> {
-        let written = base_file::write_true(&self.true_tokens, &mut self.out).and_then(|()| self.out.flush());
-        written.map_err(|e| Failure::file(&self.path, &e))
-    }
 }

@@ -1,5 +1,6 @@
 //! What a test found: llama-bench's fields under its names, then ours. `docs/bench.md` says what each means.
 
+use ingle_compress::evaluate::estimate::Moments;
 use ingle_engine::session::Session;
 use ingle_kernel::quant;
 use ingle_model::cost::{Products, WeightCost, state_bytes};
@@ -8,7 +9,6 @@ use serde::Serialize;
 use super::limits::Limits;
 use super::table::{Column, figure, maybe, percent};
 use super::test::{Test, Work};
-use crate::stats::Moments;
 
 /// One test's result. What could not be measured is absent.
 #[derive(Debug, Serialize)]
