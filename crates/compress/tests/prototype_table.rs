@@ -224,10 +224,11 @@ impl Seen {
             h
         };
         let some: Vec<f32> = x.chunks_exact(cols).step_by(7).flatten().copied().collect();
-        let (h, h_of_some, mut mean_abs) = (products(x), products(&some), vec![0.0; cols]);
+        let (h, h_of_some, mut sums) = (products(x), products(&some), vec![0.0; cols]);
         for row in x.chunks_exact(cols) {
-            mean_abs.iter_mut().zip(row).for_each(|(m, v)| *m += v.abs() / n_tokens as f32);
+            sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(v.abs()));
         }
+        let mean_abs = sums.iter().map(|sum| (sum / n_tokens as f64) as f32).collect();
         let diagonal = (0..cols).map(|j| h[j * cols + j] as f32).collect();
         Self { h, diagonal, mean_abs, h_of_some }
     }

@@ -11,6 +11,10 @@
 //!
 //! `w_j + sum over k < j of (w_k - v_k) R_kj / R_jj`.
 //!
+//! It is what the column has when its turn comes; what it has before, as long as others are open, is in this form no value by
+//! itself: the columns between count as well, with the change that they have undergone so far, even if they keep their value then.
+//! Where a rule looks ahead, that is worked out first ([`Rule::begin`]).
+//!
 //! So the factor of `H` itself is enough (as in LDLQ, Chee et al., arXiv 2307.13304, which is the same recursion), and `U_jj = 1 /
 //! R_jj` where a score needs it. A column's change `w_k - v_k`, which is against the original weight, is multiplied with row
 //! `k` of `R` and added to the columns to come: in a block of [`BLOCK`] columns by halves, and to everything behind a block at
@@ -122,6 +126,17 @@ impl Factor {
         Self { blocks: blocks.collect(), order, dead, inverse_diagonal, near, damping }
     }
 
+    /// Adds the change of column `k` to the columns `later` of its leaf, which follow it. `(n, ROWS)`
+    #[inline(always)]
+    fn carry_near(&self, k: usize, changes: &[f64; ROWS], later: &mut [f64]) {
+        let near = &self.near[k * LEAF + k % LEAF + 1..(k + 1) * LEAF];
+        for (later, &by) in later.chunks_exact_mut(ROWS).zip(near) {
+            for (later, change) in later.iter_mut().zip(changes) {
+                *later += by * change;
+            }
+        }
+    }
+
     /// Columns.
     pub fn cols(&self) -> usize {
         self.order.len()
@@ -151,10 +166,10 @@ impl Factor {
 pub trait Rule: Sync {
     /// What is remembered of the columns that are decided together.
     type Memory: Default;
-    /// Columns that are decided together: a divisor of 24, or [`BLOCK`].
+    /// Columns that are decided together: a divisor of 24, or [`BLOCK`]. A rule for single columns is told nothing ahead.
     const TOGETHER: usize;
 
-    /// Told the values that some columns have when the turn of the first has come.
+    /// Told the values that some columns have when the turn of the first has come, or will have if those before keep theirs.
     fn begin(&self, memory: &mut Self::Memory, columns: &Columns<'_>);
 
     /// The value for the weight in `row` and column `col`, where `value` would be best.
@@ -232,6 +247,10 @@ impl<'a> Tile<'a> {
         let mut memory = R::Memory::default();
         for start in (0..cols).step_by(BLOCK) {
             let end = cols.min(start + BLOCK);
+            if R::TOGETHER == BLOCK {
+                let values = self.outlook_of_block(start..end);
+                self.begin(rule, &mut memory, start..end, &values);
+            }
             self.decide(rule, &mut memory, first_row, start, start..end);
             for behind in (end..cols).step_by(BLOCK) {
                 self.carry(start, start..end, behind..cols.min(behind + BLOCK));
@@ -283,14 +302,10 @@ impl<'a> Tile<'a> {
         let mut changes = [0.0; ROWS];
         for k in range.clone() {
             let together = k % R::TOGETHER;
-            if together == 0 {
-                let end = cols.min(k + R::TOGETHER);
-                let columns = Columns {
-                    values: &self.current[k * ROWS..end * ROWS],
-                    n_rows: self.n_rows,
-                    inverse_diagonal: &self.factor.inverse_diagonal[k..end],
-                };
-                rule.begin(memory, &columns);
+            if together == 0 && (2..BLOCK).contains(&R::TOGETHER) {
+                let next = k..cols.min(k + R::TOGETHER);
+                let values = self.outlook(next.clone());
+                self.begin(rule, memory, next, &values);
             }
             let (decided, later) = self.current[k * ROWS..range.end * ROWS].split_at_mut(ROWS);
             let original = &self.original[k * ROWS..][..ROWS];
@@ -306,18 +321,60 @@ impl<'a> Tile<'a> {
                 changes[r] = f64::from(original[r]) - chosen;
             }
             self.changes.set(k - block, &changes);
-            let near = &self.factor.near[k * LEAF + k % LEAF + 1..(k + 1) * LEAF];
-            for (later, &by) in later.chunks_exact_mut(ROWS).zip(near) {
-                for (later, change) in later.iter_mut().zip(&changes) {
-                    *later += by * change;
-                }
-            }
+            self.factor.carry_near(k, &changes, later);
         }
+    }
+
+    fn begin<R: Rule>(
+        &self,
+        rule: &R,
+        memory: &mut R::Memory,
+        columns: std::ops::Range<usize>,
+        values: &[f64],
+    ) {
+        let inverse_diagonal = &self.factor.inverse_diagonal[columns];
+        rule.begin(memory, &Columns { values, n_rows: self.n_rows, inverse_diagonal });
+    }
+
+    /// The values of some columns of a leaf, the first of which is next, if all are kept.
+    fn outlook(&self, columns: std::ops::Range<usize>) -> Vec<f64> {
+        let mut values = self.current[columns.start * ROWS..columns.end * ROWS].to_vec();
+        for (i, k) in columns.enumerate() {
+            let (kept, later) = values[i * ROWS..].split_at_mut(ROWS);
+            let original = &self.original[k * ROWS..][..ROWS];
+            let changes = std::array::from_fn(|r| f64::from(original[r]) - kept[r]);
+            self.factor.carry_near(k, &changes, later);
+        }
+        values
+    }
+
+    /// The same of the columns of a block.
+    fn outlook_of_block(&mut self, columns: std::ops::Range<usize>) -> Vec<f64> {
+        let range = columns.start * ROWS..columns.end * ROWS;
+        let before = self.current[range.clone()].to_vec();
+        self.decide(&Keep, &mut (), 0, columns.start, columns);
+        let values = self.current[range.clone()].to_vec();
+        self.current[range].copy_from_slice(&before);
+        values
+    }
+}
+
+/// Any value may stay.
+struct Keep;
+
+impl Rule for Keep {
+    type Memory = ();
+    const TOGETHER: usize = 1;
+
+    fn begin(&self, (): &mut (), _: &Columns<'_>) {}
+
+    fn choose(&self, (): &(), _: Place, value: f64) -> f32 {
+        value as f32
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn noise(state: &mut u64) -> f64 {
@@ -326,7 +383,7 @@ mod tests {
     }
 
     /// `X' X` of columns that depend on each other, one of them always 0.
-    fn hessian(cols: usize) -> Vec<f64> {
+    pub fn hessian(cols: usize) -> Vec<f64> {
         let (mut h, mut state) = (vec![0.0; cols * cols], 5);
         for _ in 0..2 * cols {
             let mut x: Vec<f64> = (0..cols).map(|_| noise(&mut state)).collect();
@@ -343,7 +400,7 @@ mod tests {
         h
     }
 
-    fn weights(rows: usize, cols: usize) -> Vec<f32> {
+    pub fn weights(rows: usize, cols: usize) -> Vec<f32> {
         let mut state = 9;
         (0..rows * cols).map(|_| noise(&mut state) as f32).collect()
     }
@@ -361,8 +418,15 @@ mod tests {
         }
     }
 
-    /// GPTQ as it is written: the inverse, its Cholesky factor, column by column.
-    fn by_the_book(w: &[f32], h: &[f64], cols: usize, order: Order) -> Vec<f32> {
+    /// GPTQ as it is written: the inverse, its Cholesky factor, column by column. `choose` is given the place, the values of
+    /// the row from it on, and `U_jj` of these columns.
+    pub fn by_the_book(
+        w: &[f32],
+        h: &[f64],
+        cols: usize,
+        order: Order,
+        mut choose: impl FnMut(Place, &[f64], &[f64]) -> f32,
+    ) -> Vec<f32> {
         let at = |i: usize, j: usize| h[i.min(j) * cols + i.max(j)];
         let diagonal: Vec<f64> = (0..cols).map(|j| if at(j, j) == 0.0 { 1.0 } else { at(j, j) }).collect();
         let mut places: Vec<usize> = (0..cols).collect();
@@ -396,13 +460,14 @@ mod tests {
                 u[i][j] = if i == j { sum.sqrt() } else { sum / u[i][i] };
             }
         }
+        let diagonal_of_u: Vec<f64> = (0..cols).map(|j| u[j][j]).collect();
         let mut out = w.to_vec();
         for (r, out) in out.chunks_exact_mut(cols).enumerate() {
             let mut row: Vec<f64> =
                 places.iter().map(|&c| if at(c, c) == 0.0 { 0.0 } else { f64::from(out[c]) }).collect();
             for j in 0..cols {
                 let place = Place { row: r, col: places[j], row_in_tile: 0, col_together: 0 };
-                let chosen = Steps.choose(&(), place, row[j]);
+                let chosen = choose(place, &row[j..], &diagonal_of_u[j..]);
                 let e = (row[j] - f64::from(chosen)) / u[j][j];
                 for k in j + 1..cols {
                     row[k] -= e * u[j][k];
@@ -419,7 +484,8 @@ mod tests {
         for (rows, cols) in [(3, 1), (5, 16), (100, 150), (2, 300)] {
             for order in [Order::Natural, Order::Descending] {
                 let (h, mut w) = (hessian(cols), weights(rows, cols));
-                let expected = by_the_book(&w, &h, cols, order);
+                let steps = |place, row: &[f64], _: &[f64]| Steps.choose(&(), place, row[0]);
+                let expected = by_the_book(&w, &h, cols, order, steps);
                 let factor = Factor::new(&h, cols, order, &pool).unwrap();
                 assert_eq!(factor.damping(), 0.01);
                 feedback(&mut w, &factor, &Steps, &pool);

@@ -15,7 +15,7 @@
 
 use ingle_kernel::par::Pool;
 
-use super::feedback::{BLOCK, Columns, Factor, Place, ROWS, Rule, feedback};
+use super::feedback::{self, BLOCK, Columns, Factor, Place, ROWS, Rule};
 
 /// How many weights become 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,11 +97,11 @@ fn fours(cols: usize) -> usize {
 /// When `weights` are not whole rows, or for [`Sparsity::TwoOfFour`] columns are not decided as they lie, in whole groups of four.
 pub fn sparse_gpt(weights: &mut [f32], factor: &Factor, sparsity: Sparsity, pool: &Pool) {
     match sparsity {
-        Sparsity::Part(_) => feedback(weights, factor, &OfBlock(sparsity), pool),
+        Sparsity::Part(_) => feedback::feedback(weights, factor, &OfBlock(sparsity), pool),
         Sparsity::TwoOfFour => {
             fours(factor.cols());
             assert!(factor.is_natural(), "neighbours are decided together");
-            feedback(weights, factor, &OfFour, pool);
+            feedback::feedback(weights, factor, &OfFour, pool);
         }
     }
 }
@@ -114,7 +114,7 @@ pub fn sparse_gpt_from_start(weights: &mut [f32], factor: &Factor, sparsity: Spa
     let scores: Vec<f64> = weights.iter().enumerate().map(score).collect();
     let mut dropped = vec![false; weights.len()];
     least(&scores, sparsity.count(weights.len()), |place| dropped[place] = true);
-    feedback(weights, factor, &Chosen { dropped: &dropped, cols }, pool);
+    feedback::feedback(weights, factor, &Chosen { dropped: &dropped, cols }, pool);
 }
 
 /// Which of the columns that are decided together become 0, `(n_cols, ROWS)`.
@@ -248,6 +248,35 @@ mod tests {
         let mut whole = w.clone();
         sparse_gpt_from_start(&mut whole, &factor, Sparsity::Part(0.5), &pool);
         assert_eq!(n_zeros(&whole), w.len() / 2);
+    }
+
+    #[test]
+    fn sparse_gpt_is_what_the_paper_says() {
+        let pool = Pool::new(2);
+        // Blocks are compared over tiles of rows, so in one row by itself.
+        for (rows, cols, sparsity) in
+            [(100, 200, Sparsity::TwoOfFour), (3, 28, Sparsity::TwoOfFour), (1, 300, Sparsity::Part(0.6))]
+        {
+            let (h, mut w) = (feedback::tests::hessian(cols), feedback::tests::weights(rows, cols));
+            let mut dropped = [false; BLOCK];
+            let together = if sparsity == Sparsity::TwoOfFour { 4 } else { BLOCK };
+            let by_score = |place: Place, row: &[f64], u: &[f64]| {
+                if place.col.is_multiple_of(together) {
+                    let scores: Vec<f64> =
+                        row.iter().zip(u).map(|(w, u)| (w / u).powi(2)).take(together).collect();
+                    dropped.fill(false);
+                    least(&scores, sparsity.count(scores.len()), |i| dropped[i] = true);
+                }
+                if dropped[place.col % together] { 0.0 } else { row[0] as f32 }
+            };
+            let expected = feedback::tests::by_the_book(&w, &h, cols, Order::Natural, by_score);
+            let factor = Factor::new(&h, cols, Order::Natural, &pool).unwrap();
+            sparse_gpt(&mut w, &factor, sparsity, &pool);
+            for (i, (found, expected)) in w.iter().zip(&expected).enumerate() {
+                assert!((found - expected).abs() < 1e-5, "{sparsity:?}: weight {i}: {found} {expected}");
+                assert_eq!(*found == 0.0, *expected == 0.0, "{sparsity:?}: weight {i}");
+            }
+        }
     }
 
     #[test]
