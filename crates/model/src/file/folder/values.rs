@@ -14,7 +14,7 @@ use super::change::{Change, Part, squeezed};
 use super::fields::Fields;
 use crate::error::{Error, Result};
 use crate::file::contents::Piece;
-use crate::file::safetensors::Entry;
+use crate::file::entry::Entry;
 
 /// Types that are block formats of ours.
 static FORMATS: [(&str, &Format); 3] = [("F32", &quant::F32), ("F16", &quant::F16), ("BF16", &quant::BF16)];
@@ -49,7 +49,7 @@ pub fn read(
     let known = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
     let read = match (known, scale) {
         (Some(&(_, format)), _) => {
-            let pieces = vec![Piece::InPlace(entry.bytes.clone())];
+            let pieces = vec![entry.piece.clone()];
             Part { name, shape, format, pieces }
         }
         (None, _) if entry.dtype == FP8 => {
@@ -116,10 +116,12 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
             return Err(Error::malformed(format!("tensor {}", scale.name), found, expected));
         }
     };
-    let mut scales = vec![0.0; scale.bytes.len() / format.bytes];
-    (format.dequantize)(&scale.bytes, &mut scales);
-    let bytes = entry.bytes.clone();
+    let stored = scale.bytes();
+    let mut scales = vec![0.0; stored.len() / format.bytes];
+    (format.dequantize)(&stored, &mut scales);
+    let piece = entry.piece.clone();
     Ok(Piece::Made(Arc::new(move || {
+        let bytes = piece.bytes();
         let mut to = vec![0; 2 * bytes.len()];
         let decoded: [f32; 256] = std::array::from_fn(|bits| e4m3(bits as u8));
         let per_row = cols.div_ceil(block[1]);
@@ -154,8 +156,9 @@ fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
     }
     let expert = |i: usize| {
         let share = |of: &Entry| {
-            let size = of.bytes.len() / n;
-            of.bytes.get(i * size..(i + 1) * size).expect("an expert's share")
+            let bytes = of.bytes();
+            let size = bytes.len() / n;
+            bytes.get(i * size..(i + 1) * size).expect("an expert's share")
         };
         let (codes, scales) = (share(entry), share(scale));
         Piece::Made(Arc::new(move || {
@@ -191,7 +194,12 @@ mod tests {
     use serde_json::json;
 
     fn entry(dtype: &str, shape: &[usize], bytes: Vec<u8>) -> Entry {
-        Entry { name: "w".into(), dtype: dtype.into(), shape: shape.to_vec(), bytes: Bytes::new(bytes) }
+        Entry {
+            name: "w".into(),
+            dtype: dtype.into(),
+            shape: shape.to_vec(),
+            piece: Piece::InPlace(Bytes::new(bytes)),
+        }
     }
 
     fn values(part: &Part) -> Vec<f32> {
