@@ -105,8 +105,8 @@ fn fields_that_contradict_the_weights_or_each_other() {
         ),
         (
             "quantization_config",
-            json!({"quant_method": "gptq"}),
-            "config.json quantization_config quant_method: \"gptq\" is not supported",
+            json!({"quant_method": "exl2"}),
+            "config.json quantization_config quant_method: \"exl2\" is not supported",
         ),
         ("rope_parameters", json!(3), "config.json rope_parameters: 3, expected an object"),
         (

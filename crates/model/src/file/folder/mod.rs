@@ -2,14 +2,14 @@
 //! them.
 //!
 //! [`import`] finds the model type on its shelf ([`model_type`]), writes the configuration's fields as keys (`fields`, `draft`,
-//! `rope`), and gives each tensor ([`weights`]) its name (`names`) and its bytes (`values`). Both generations of the library's configuration
+//! `rope`), and gives each tensor ([`weights`], [`quantised`]) its name (`names`) and its bytes (`values`). Both generations of the library's configuration
 //! are read. The result is what a GGUF file of the same weights holds, so that nothing behind this door knows the difference:
 //! the same bits come out. Matrices in F32, F16 and BF16 stay where they lie; experts, a tensor each in a folder and one
 //! together in GGUF, become pieces in place; a head that repeats the embedding is left out. Where bytes must differ, a table
 //! of the model type names how (`change`), and they are made when the weights are read.
 //!
 //! It opens no file: the caller asks [`WeightFiles::shards`] which there are. It does not read the vocabulary, which is text
-//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), or quantisations other than FP8 and MXFP4. [`peft`] reads adapters, [`sentence`] how embeddings are made.
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer). [`peft`] reads adapters, [`sentence`] how embeddings are made.
 
 mod change;
 mod draft;
@@ -17,6 +17,7 @@ mod fields;
 pub mod model_type;
 mod names;
 pub mod peft;
+pub mod quantised;
 mod rope;
 pub mod sentence;
 mod template;
@@ -46,8 +47,8 @@ use crate::error::{Error, Result};
 pub const CONFIG: &str = "config.json";
 /// The file that says how to generate, where there is one.
 pub const GENERATION: &str = "generation_config.json";
-/// Quantisations whose tensors are read.
-const METHODS: &[&str] = &["\"fp8\"", "\"fbgemm_fp8\"", "\"compressed-tensors\"", "\"mxfp4\""];
+/// What the configuration says of quantised weights, in an object of this name.
+const QUANTIZATION: &str = "quantization_config";
 
 /// The files of a folder, read or mapped.
 #[derive(Debug, Default)]
@@ -88,8 +89,16 @@ pub fn import(folder: &Folder) -> Result<Contents> {
     let mut draft = Draft { config, family: model.family, file: Contents::new(container) };
     keys(model, &mut draft)?;
     sentence::write(&mut draft, &folder.sentence)?;
-    let entries = folder.weights.entries(folder.index.as_deref(), &folder.shards)?;
-    tensors(model, &whole, &mut draft, &entries)?;
+    let mut entries = folder.weights.entries(folder.index.as_deref(), &folder.shards)?;
+    let quantization = match config.object(QUANTIZATION)? {
+        None => whole.object(QUANTIZATION)?,
+        said => said,
+    };
+    if let Some(config) = &quantization {
+        quantised::unpack(config, &mut entries)?;
+    }
+    let block = quantization.map_or(Ok(FP8_BLOCK), |config| fp8_block(&config))?;
+    tensors(model, &whole, &mut draft, &entries, block)?;
     let template = chat_template(folder.chat_template.as_deref(), folder.tokenizer_config.as_deref())?;
     if let Some(template) = template {
         draft.file.set("tokenizer.chat_template", Value::text(&template))?;
@@ -116,16 +125,12 @@ fn keys(model: &ModelType, draft: &mut Draft<'_>) -> Result<()> {
 }
 
 /// Rows and columns of FP8 weights that share a scale.
-fn fp8_block(whole: &Fields<'_>) -> Result<[usize; 2]> {
-    let Some(quantization) = whole.object("quantization_config")? else { return Ok(FP8_BLOCK) };
-    quantization.expect("quant_method", METHODS)?;
-    let Some(block) = quantization.floats("weight_block_size")? else { return Ok(FP8_BLOCK) };
+fn fp8_block(quantization: &Fields<'_>) -> Result<[usize; 2]> {
+    const FIELD: &str = "weight_block_size";
+    let Some(block) = quantization.floats(FIELD)? else { return Ok(FP8_BLOCK) };
     match block[..] {
         [rows, cols] if rows >= 1.0 && cols >= 1.0 => Ok([rows as usize, cols as usize]),
-        _ => {
-            let part = quantization.of("weight_block_size");
-            Err(Error::malformed(part, format!("{block:?}"), "two numbers above zero"))
-        }
+        _ => Err(Error::malformed(quantization.of(FIELD), format!("{block:?}"), "two numbers above zero")),
     }
 }
 
@@ -170,6 +175,7 @@ fn tensors(
     whole: &Fields<'_>,
     draft: &mut Draft<'_>,
     entries: &BTreeMap<String, Entry>,
+    fp8_block: [usize; 2],
 ) -> Result<()> {
     let n_layers = match draft.file.uint(&draft.key("block_count"))? {
         Some(n) => n,
@@ -185,10 +191,9 @@ fn tensors(
             scales.remove(&entry.name);
         }
     }
-    let block = fp8_block(whole)?;
     for ((layer, name), parts) in &all {
         let name = layer.map_or_else(String::new, |i| format!("blk.{i}.")) + name;
-        let tensor = tensor(name, parts, &scales, block, &draft.config)?;
+        let tensor = tensor(name, parts, &scales, fp8_block, &draft.config)?;
         if tensor.name == EMBEDDING {
             check_vocab(draft, &tensor)?;
         }
@@ -261,14 +266,21 @@ fn tensor(
         if expert.is_some_and(|expert| expert != i) || (expert.is_none() && n > 1) {
             return Err(Error::malformed(part(), format!("expert {i} is not there"), "all experts"));
         }
-        let one = values::read(entry, scales.get(&entry.name).copied(), fp8_block, *change, config)?;
-        let first = read.first().unwrap_or(&one);
+        let scale = scales.get(&entry.name).copied();
+        read.push(values::read(entry, scale, fp8_block, *change, config)?);
+    }
+    let differ = read.iter().any(|part| part.format != read[0].format);
+    if differ && read.iter().any(|part| part.format.block > 1) {
+        // Experts that were quantised one by one need not have found room in the same blocks.
+        read = read.into_iter().map(Part::plain).collect();
+    }
+    let first = &read[0];
+    for one in &read {
         if one.shape != first.shape || one.format != first.format || (stacked && one.pieces.len() != 1) {
             let found = format!("shape {:?} in {}", one.shape, one.format.name);
             let expected = format!("{:?} in {}, as in the others", first.shape, first.format.name);
-            return Err(Error::malformed(part(), found, expected));
+            return Err(Error::malformed(one.part(), found, expected));
         }
-        read.push(one);
     }
     let mut shape = read[0].shape.clone();
     if stacked {
