@@ -13,6 +13,7 @@ pub mod llama2c;
 pub mod pickle;
 pub mod pytorch;
 pub mod safetensors;
+pub mod safetensors_write;
 pub mod split;
 pub mod value;
 pub mod zip;

@@ -13,6 +13,7 @@
 
 mod change;
 mod draft;
+pub mod export;
 mod fields;
 pub mod model_type;
 mod names;
