@@ -29,7 +29,7 @@ const Q4_0: [usize; 2] = [32, 18];
 
 impl Scheme {
     fn group(&self, cols: usize) -> usize {
-        self.group.map_or(cols, |group| group.min(cols))
+        self.group.unwrap_or(cols)
     }
 
     /// The tensors that `out` becomes: codes, scales, sizes.

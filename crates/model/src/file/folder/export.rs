@@ -198,7 +198,7 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
             continue;
         }
         if name == "rope.freq_base" {
-            config["rope_theta"] = json!(file.float(key)?);
+            config["rope_theta"] = json!(file.float(key)?.map(shortest));
             continue;
         }
         let field = model.fields.iter().chain(FIELDS).find(|field| field.to == name);
@@ -208,7 +208,7 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
         };
         config[field.from] = match field.kind {
             Kind::Uint => json!(file.uint(key)?),
-            Kind::Float => json!(file.float(key)?),
+            Kind::Float => json!(file.float(key)?.map(shortest)),
             Kind::Bool => json!(file.bool(key)?),
         };
     }
@@ -239,6 +239,11 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
         Json::Object(map) => Ok(map),
         _ => unreachable!("made as an object"),
     }
+}
+
+/// The shortest number that is this one in f32, which is how files keep numbers.
+fn shortest(value: f64) -> f64 {
+    (value as f32).to_string().parse().unwrap_or(value)
 }
 
 /// A value in a few words.
