@@ -88,13 +88,14 @@ def plain(temp):
 
 def compressed(temp):
     """compressed-tensors: what the library makes of a folder is what the program reads, rounded as the library rounds."""
-    for kind in ("W4A16-G32", "W8A16"):
-        for name in ("gptq", "ct-pack-f32", "awq"):
-            source = TESTS / "quantised" / name
+    for kind, names in (("W4A16-G32", ("gptq", "ct-pack-f32", "awq")), ("W8A16", ("gptq", "ct-pack-f32", "demo")), ("W4A16", ("demo",))):
+        for name in names:
+            source = "demo" if name == "demo" else TESTS / "quantised" / name
             out = temp / f"{name}-{kind}"
             ingle("quantize", source, out, kind)
-            config = json.loads((out / "config.json").read_text())["quantization_config"]
-            scheme = QuantizationConfig.model_validate(config).config_groups["group_0"]
+            config = json.loads((out / "config.json").read_text())
+            heads = {"self_attn.q_proj": config["num_attention_heads"], "self_attn.k_proj": config["num_key_value_heads"]}
+            scheme = QuantizationConfig.model_validate(config["quantization_config"]).config_groups["group_0"]
             compressor = BaseCompressor.get_value_from_registry("pack-quantized")
             stored, read = tensors(out), ours(out, temp / f"{name}-{kind}.gguf")
             n = 0
@@ -104,10 +105,10 @@ def compressed(temp):
                 theirs = compressor.decompress(parts, scheme)["weight"].numpy()
                 layer, end = stem.removeprefix("model.layers.").split(".", 1)
                 mine = read[f"blk.{layer}.{LAYER[end]}.weight"]
-                mine = halves(mine, 1) if end in ("self_attn.q_proj", "self_attn.k_proj") else mine
+                mine = halves(mine, heads[end]) if end in heads else mine
                 assert theirs.dtype == np.float16 and np.array_equal(theirs, mine.astype(np.float16)), (name, kind, stem)
                 n += 1
-            assert n == 7, n
+            assert n == 7 * config["num_hidden_layers"], n
             print(f"{name}: {kind}")
 
 

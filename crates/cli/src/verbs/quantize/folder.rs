@@ -73,7 +73,8 @@ impl Asked {
         let file = model_ref::open(&self.input, env)?;
         let contents = file.contents();
         let path = Path::new(file.name());
-        let from = if path.is_dir() { Some(path) } else { path.parent().filter(|_| is_of_folder(contents)) };
+        let beside = if path.is_dir() { Some(path) } else { path.parent() };
+        let from = beside.filter(|_| is_of_folder(contents));
         let config = from.map(|from| from.join(folder::CONFIG));
         let config = config
             .map(|path| std::fs::read(&path).map_err(|e| Failure::file(&path.display().to_string(), &e)));
