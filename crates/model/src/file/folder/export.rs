@@ -20,6 +20,7 @@ use crate::file::value::Value;
 /// Families whose configuration is made of the keys: the model type and the class that the transformers library has for it.
 const MADE: &[(&str, &str)] =
     &[("llama", "LlamaForCausalLM"), ("qwen2", "Qwen2ForCausalLM"), ("qwen3", "Qwen3ForCausalLM")];
+const MISTRAL: (&str, &str) = ("mistral", "MistralForCausalLM");
 /// Tensors of rotations, which a configuration says in numbers.
 const ROTATIONS: &[&str] = &["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
@@ -155,7 +156,7 @@ fn place_back(
         Some(n) => {
             let head = shape[0] / n;
             let turned = rope::rotated_part(config)?.map_or(head, |part| (head as f64 * part) as usize);
-            if head == 0 || shape[0] % n != 0 || turned % 2 != 0 {
+            if head == 0 || !shape[0].is_multiple_of(n) || turned % 2 != 0 {
                 let expected = format!("pairs of rows in each of {n} heads");
                 return Err(Error::malformed(part(), format!("{} rows", shape[0]), expected));
             }
@@ -189,7 +190,10 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
     }
     let model = MODEL_TYPES.iter().find(|model| model.family == family).expect("families that are made");
     let has = |name: &str| file.tensor(name).is_some();
-    let mut config = json!({"architectures": [class], "model_type": model.names[0], "hidden_act": "silu",
+    // A Llama that looks back over a window is called so.
+    let is_mistral = family == "llama" && file.uint("llama.attention.sliding_window")?.is_some_and(|n| n > 0);
+    let (name, class) = if is_mistral { MISTRAL } else { (model.names[0], *class) };
+    let mut config = json!({"architectures": [class], "model_type": name, "hidden_act": "silu",
         "tie_word_embeddings": !has(HEAD)});
     for (key, value) in file.keys() {
         let Some(name) = key.strip_prefix(family).and_then(|rest| rest.strip_prefix('.')) else { continue };

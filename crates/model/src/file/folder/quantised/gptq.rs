@@ -46,7 +46,7 @@ fn grid(entries: &mut Entries, stem: &str, bits: usize, less: i16, size: Option<
     let (packed, [n_words, rows]) = take_matrix(entries, stem, ".qweight", &["I32"])?;
     let (zeros, zeros_shape) = take_matrix(entries, stem, ".qzeros", &["I32"])?;
     let (scales, [n_groups, scale_rows]) = take_matrix(entries, stem, ".scales", &["F16", "BF16", "F32"])?;
-    if n_words * 32 % bits != 0 || rows * bits % 32 != 0 {
+    if n_words * 32 % bits != 0 || !(rows * bits).is_multiple_of(32) {
         return Err(wrong_shape(
             &packed,
             format!("whole words of numbers of {bits} bits in both dimensions"),

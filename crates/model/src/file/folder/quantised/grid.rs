@@ -118,7 +118,7 @@ impl Grid {
     /// The weights under `name`.
     pub fn entry(self, name: String) -> Entry {
         let n_groups = self.groups.n(self.cols);
-        let in_blocks = self.cols % BLOCK == 0
+        let in_blocks = self.cols.is_multiple_of(BLOCK)
             && matches!(self.groups, Groups::Of(size) if size % BLOCK == 0 || size >= self.cols);
         let is_half = |&scale: &f32| scale.is_finite() && f16_to_f32(f32_to_f16(scale)) == scale;
         let exact = in_blocks

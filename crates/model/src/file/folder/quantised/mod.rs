@@ -100,7 +100,7 @@ fn number(word: impl Fn(usize) -> u32, bits: usize, i: usize) -> u32 {
 /// one group of all.
 fn group_size(cols: usize, n: usize, size: Option<i64>) -> Option<usize> {
     let said = size.map(|size| usize::try_from(size).unwrap_or(cols).clamp(1, cols));
-    let even = (n > 0 && cols % n == 0).then(|| cols / n);
+    let even = (n > 0 && cols.is_multiple_of(n)).then(|| cols / n);
     said.into_iter().chain(even).find(|&size| cols.div_ceil(size) == n)
 }
 
