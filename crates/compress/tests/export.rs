@@ -185,8 +185,12 @@ fn a_folder_comes_into_being_whole_or_not_at_all() {
     let fail = |_: &Path| -> ingle_compress::Result<()> { Err(ingle_compress::Error::Interrupted) };
     assert!(output::write_folder(&target, None, Existing::Keep, fail).is_err());
     assert_eq!(fs::read_dir(&temp.0).unwrap().count(), 0);
-    let fill =
-        |content: &'static str| move |dir: &Path| Ok(fs::write(dir.join("config.json"), content).unwrap());
+    let fill = |content: &'static str| {
+        move |dir: &Path| {
+            fs::write(dir.join("config.json"), content).unwrap();
+            Ok(())
+        }
+    };
     output::write_folder(&target, None, Existing::Keep, fill("1")).unwrap();
     let said = output::write_folder(&target, None, Existing::Keep, fill("2")).unwrap_err().to_string();
     assert!(said.ends_with("exists already; --force replaces it"), "{said}");
