@@ -174,7 +174,7 @@ fn rounded_weights_are_within_half_a_step_of_what_they_were() {
     let export = folder::export::export(&file, Some(&config)).unwrap();
     let wide = export::by_name("W4A16").unwrap();
     let said = export::write(&file, &export, wide, None, &temp.0, SHARD_BYTES_MAX, |_, _| true).unwrap_err();
-    let expected = "32 columns, expected a multiple of the 128 that share a scale";
+    let expected = "64 columns, expected a multiple of the 128 that share a scale";
     assert!(said.to_string().ends_with(expected), "{said}");
 }
 

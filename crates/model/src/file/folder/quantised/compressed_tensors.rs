@@ -93,7 +93,7 @@ fn said(config: &Fields<'_>) -> Result<Vec<Weights>> {
     let Some(groups) = config.object("config_groups")? else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for (name, group) in groups.map {
-        let part = || format!("{} {name}", groups.of("config_groups"));
+        let part = || format!("{} {name}", config.of("config_groups"));
         let Some(weights) = group.get("weights").filter(|weights| !weights.is_null()) else { continue };
         let map = weights.as_object();
         let map = map.ok_or_else(|| Error::malformed(part(), "weights that are no object", "an object"))?;
