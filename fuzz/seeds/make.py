@@ -4,7 +4,7 @@
   make.py    (needs nothing but Python; the files are committed)
 
 gguf: headers of the tiny models of all families, whose data the target makes up, and a few hostile files. safetensors:
-headers of the tests' folders. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
+headers of the tests' folders. pytorch: pickles of a Llama, and a whole file. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
 adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size. split: the headers of
 the tests' parts, and of files of one tensor each. hub: answers as the hub writes them. ngrams: tables of one bucket and of two.
 compact_base: bases of one window. choices: questions in the forms that are read.
@@ -139,6 +139,35 @@ def safetensors():
     put("safetensors", "raw", struct.pack("<Q", len(raw)) + raw + b"abc")
     empty = b"{}      "
     put("safetensors", "empty", struct.pack("<Q", len(empty)) + empty)
+
+
+def pytorch():
+    """A Llama of one layer as a pickle over the target's storages, in two protocols' words; and a whole file."""
+    shapes = {"embed_tokens": [4, 8], "norm": [8]}
+    layer = {"input_layernorm": [8], "post_attention_layernorm": [8], "self_attn.q_proj": [8, 8], "self_attn.k_proj": [4, 8],
+             "self_attn.v_proj": [4, 8], "self_attn.o_proj": [8, 8], "mlp.gate_proj": [8, 8], "mlp.up_proj": [8, 8], "mlp.down_proj": [8, 8]}
+    shapes |= {f"layers.0.{name}": shape for name, shape in layer.items()}
+    storage = {8: "1", 32: "2", 64: "3"}
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def number(n):
+        return bytes([75, n])
+
+    def tensor(shape, transposed=False):
+        key = storage[shape[0] * shape[-1] if len(shape) == 2 else shape[0]]
+        kept = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + number({"1": 16, "2": 32, "3": 64}[key]) + b"tQ"
+        sizes = b"(" + b"".join(map(number, shape)) + b"t"
+        strides = b"(" + b"".join(map(number, [1] if len(shape) == 1 else [1, shape[0]] if transposed else [shape[1], 1])) + b"t"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + kept + number(0) + sizes + strides + b"\x89ccollections\nOrderedDict\n)RtR"
+
+    for name, transposed in (("plain", False), ("turned", True)):
+        items = b"".join(text(f"model.{key}.weight") + tensor(shape, transposed) for key, shape in shapes.items())
+        put("pytorch", name, b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u}" + text("_metadata") + b"}sb.")
+    parameter = b"ctorch._utils\n_rebuild_parameter\n" + tensor([8]) + b"\x88}\x87R"
+    put("pytorch", "parameter", b"\x80\x04}\x94" + b"\x8c\x05model}" + text("w") + parameter + b"ss.")
+    put("pytorch", "file", (TESTS / "pytorch/malicious/valid.bin").read_bytes())
 
 
 def config():
@@ -286,6 +315,7 @@ ngrams()
 compact_base()
 choices()
 safetensors()
+pytorch()
 config()
 tokenizers()
 byte_level()

@@ -3,7 +3,7 @@
 //! Reading order: [`mixture`] is the shelf of formats for a whole model, [`role`] says what a tensor is for, [`plan`](mod@plan) decides
 //! the format of every tensor, [`imatrix`] reads which columns matter, [`rows`] says where a file has rows that its source leaves
 //! out, [`quantize`](mod@quantize) does it tensor by tensor and measures the error, [`report`] adds it up and [`output`] brings
-//! the new file into being, whole or not at all.
+//! the new file into being, whole or not at all; [`export`] writes a model as a folder of safetensors.
 //!
 //! The clever way: a [`recipe`] says what is done, [`calibrate`] sums up what a model's matrices are given, [`method`] is the shelf of
 //! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights and [`prune`](mod@prune) sets some to 0 before, and [`pipeline`] carries it out layer by layer, with a
@@ -17,6 +17,7 @@ pub mod role;
 
 pub mod plan;
 
+pub mod export;
 pub mod imatrix;
 pub mod output;
 pub mod quantize;

@@ -64,6 +64,57 @@ pub fn write<T>(
     Ok(outcome)
 }
 
+/// Makes the folder `target` of what `fill` puts into an empty one. A folder that is replaced must be one of a model.
+///
+/// # Errors
+/// Those of `fill`, and what the system says; then nothing is left behind, and what was replaced is as it was.
+pub fn write_folder<T>(
+    target: &Path,
+    input: Option<&Path>,
+    existing: Existing,
+    fill: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    check_folder(target, input, existing)?;
+    let failed = |source| Error::Write { file: target.display().to_string(), source };
+    let part = Part(beside(target));
+    fs::create_dir(&part.0).map_err(failed)?;
+    let outcome = fill(&part.0)?;
+    check_folder(target, input, existing)?;
+    let old = part.0.with_extension("old");
+    let has_old = target.exists();
+    if has_old {
+        fs::rename(target, &old).map_err(failed)?;
+    }
+    if let Err(source) = fs::rename(&part.0, target) {
+        if has_old {
+            let _ = fs::rename(&old, target);
+        }
+        return Err(failed(source));
+    }
+    if has_old {
+        fs::remove_dir_all(&old).map_err(failed)?;
+    }
+    Ok(outcome)
+}
+
+/// Fails when the folder `target` can't be made from `input`, as [`check`].
+pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
+    let file = || target.display().to_string();
+    let other = |said: &str| Error::Write { file: file(), source: std::io::Error::other(said.to_owned()) };
+    let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);
+    if input.and_then(same).unwrap_or(false) {
+        return Err(Error::SameFile { file: file() });
+    }
+    match fs::symlink_metadata(target) {
+        Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
+        Ok(meta) if !meta.is_dir() => Err(other("is a file, expected a folder's name")),
+        Ok(_) if !target.join("config.json").is_file() => {
+            Err(other("is a folder without config.json, expected one of a model to replace"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A name in the target's folder that no other process takes.
 fn beside(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
@@ -76,6 +127,7 @@ struct Part(PathBuf);
 impl Drop for Part {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

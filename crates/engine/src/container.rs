@@ -1,8 +1,8 @@
 //! From a path to contents: which files belong together, opened, mapped and handed to the reader of their format.
 //!
-//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it. A folder
-//! has a configuration, one or many files of weights, and texts, which are read: the vocabulary, the chat template and
-//! what ends an answer. An adapter is a `.gguf` file too, or a folder of two files that the peft library wrote. Everything
+//! A `.gguf` file may be the first of several parts. A `.bin` file is llama2.c's, with its vocabulary beside it, or PyTorch's,
+//! which stands for the folder it lies in. A folder has a configuration, one or many files of weights, and texts, which are
+//! read: the vocabulary, the chat template and what ends an answer. An adapter is a `.gguf` file too, or a folder of two files that the peft library wrote. Everything
 //! large is mapped. A file that another one names and that is not there is a fault of the one that names it.
 
 use std::path::Path;
@@ -10,8 +10,9 @@ use std::path::Path;
 use ingle_kernel::bytes::Bytes;
 use ingle_model::Error as ModelError;
 use ingle_model::file::folder::sentence::{self, Sentence};
+use ingle_model::file::folder::weights::{PYTORCH, WEIGHT_FILES, WeightFiles};
 use ingle_model::file::folder::{self, Folder, peft};
-use ingle_model::file::{Contents, gguf, llama2c, split};
+use ingle_model::file::{Contents, gguf, llama2c, pytorch, split};
 use ingle_model::token::{Tokenizer, Written};
 
 use crate::error::{Error, Result};
@@ -60,7 +61,7 @@ impl Texts {
 
 /// Opens the model at `path`, whatever it is.
 pub(crate) fn open(path: &Path) -> Result<Opened> {
-    if path.is_dir() { open_folder(path) } else { open_file(path) }
+    if path.is_dir() { open_folder(path, None) } else { open_file(path) }
 }
 
 /// Opens the adapter at `path` for the model of `base`: a GGUF file, or a folder of the peft library or its file of weights.
@@ -84,7 +85,7 @@ pub(crate) fn open_adapter(path: &Path, base: &Contents) -> Result<Opened> {
 pub(crate) fn parse(name: &str, bytes: &Bytes) -> Result<Contents> {
     let model_error = |source| Error::Model { file: name.to_owned(), source };
     let ending = Path::new(name).extension().unwrap_or_default();
-    if ending.eq_ignore_ascii_case("safetensors") {
+    if ending.eq_ignore_ascii_case("safetensors") || pytorch::is_one(bytes) {
         let part = "a file of weights alone";
         return Err(model_error(ModelError::unsupported(
             part,
@@ -102,6 +103,9 @@ pub(crate) fn parse(name: &str, bytes: &Bytes) -> Result<Contents> {
 
 fn open_file(path: &Path) -> Result<Opened> {
     let first = Mapped::open(path)?;
+    if pytorch::is_one(first.bytes()) {
+        return open_folder(path.parent().unwrap_or(Path::new("")), Some(first));
+    }
     let mut contents = parse(first.name(), first.bytes())?;
     let model_error = |source| Error::Model { file: first.name().to_owned(), source };
     if contents.container.starts_with(llama2c::NAME)
@@ -112,8 +116,7 @@ fn open_file(path: &Path) -> Result<Opened> {
     let Some(part) = split::Part::of(&contents).map_err(model_error)? else {
         return Ok(Opened { contents, files: vec![first], texts: None });
     };
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    let names = part.names(&file_name).map_err(model_error)?;
+    let names = part.names(&file_name(path)).map_err(model_error)?;
     part.expect_first(&names).map_err(model_error)?;
     let mut parts = vec![contents];
     let mut others = Vec::new();
@@ -130,7 +133,8 @@ fn open_file(path: &Path) -> Result<Opened> {
     Ok(Opened { contents, files, texts: None })
 }
 
-fn open_folder(path: &Path) -> Result<Opened> {
+/// Opens the folder at `path` with its own files of weights, or with `weights`.
+fn open_folder(path: &Path, weights: Option<Mapped>) -> Result<Opened> {
     let model_error = |source| Error::Model { file: path.display().to_string(), source };
     let needed = |name: &str| {
         read(&path.join(name))?.ok_or_else(|| Error::NotFound { file: path.join(name).display().to_string() })
@@ -138,8 +142,6 @@ fn open_folder(path: &Path) -> Result<Opened> {
     let optional = |name: &str| read(&path.join(name));
     let mut folder = Folder {
         config: needed(folder::CONFIG)?,
-        index: optional(folder::INDEX)?,
-        shards: Vec::new(),
         tokenizer_config: optional("tokenizer_config.json")?,
         chat_template: optional("chat_template.jinja")?,
         sentence: Sentence {
@@ -147,29 +149,21 @@ fn open_folder(path: &Path) -> Result<Opened> {
             pooling: None,
             limits: optional(sentence::LIMITS)?,
         },
+        ..Folder::default()
     };
     if let Some(modules) = &folder.sentence.modules
         && let Some(beside) = sentence::pooling_folder(modules).map_err(model_error)?
     {
         folder.sentence.pooling = read(&path.join(beside).join(sentence::MODULE_CONFIG))?;
     }
-    let names = match &folder.index {
-        Some(index) => folder::shards(index).map_err(model_error)?,
-        None => vec![folder::WEIGHTS.to_owned()],
+    let files = match weights {
+        Some(file) => {
+            folder.weights = &PYTORCH;
+            folder.shards.push((file_name(Path::new(file.name())), file.bytes().clone()));
+            vec![file]
+        }
+        None => open_weights(path, &mut folder)?,
     };
-    let mut files = Vec::new();
-    for name in names {
-        let file = match Mapped::open(&path.join(&name)) {
-            Err(Error::NotFound { .. }) if folder.index.is_some() => {
-                let found = format!("{name}, which is not there");
-                let source = ModelError::malformed(folder::INDEX, found, "files that are there");
-                return Err(model_error(source));
-            }
-            opened => opened?,
-        };
-        folder.shards.push((name, file.bytes().clone()));
-        files.push(file);
-    }
     let contents = folder::import(&folder).map_err(model_error)?;
     let generation = optional(folder::GENERATION)?;
     let texts = Texts {
@@ -178,6 +172,37 @@ fn open_folder(path: &Path) -> Result<Opened> {
         config: folder.tokenizer_config,
     };
     Ok(Opened { contents, files, texts: Some(texts) })
+}
+
+/// Maps the files of weights at `path`: those of the first container of which there is an index or a file.
+fn open_weights(path: &Path, folder: &mut Folder) -> Result<Vec<Mapped>> {
+    let model_error = |source| Error::Model { file: path.display().to_string(), source };
+    let is_there = |of: &&&WeightFiles| [of.index, of.one].iter().any(|name| path.join(name).exists());
+    folder.weights = WEIGHT_FILES.iter().find(is_there).copied().unwrap_or_default();
+    let WeightFiles { one, index, .. } = folder.weights;
+    folder.index = read(&path.join(index))?;
+    let names = match &folder.index {
+        Some(index) => folder.weights.shards(index).map_err(model_error)?,
+        None => vec![(*one).to_owned()],
+    };
+    let mut files = Vec::new();
+    for name in names {
+        let file = match Mapped::open(&path.join(&name)) {
+            Err(Error::NotFound { .. }) if folder.index.is_some() => {
+                let found = format!("{name}, which is not there");
+                let source = ModelError::malformed(index, found, "files that are there");
+                return Err(model_error(source));
+            }
+            opened => opened?,
+        };
+        folder.shards.push((name, file.bytes().clone()));
+        files.push(file);
+    }
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A text of the folder, `None` when there is none of that name.

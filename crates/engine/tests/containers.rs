@@ -120,8 +120,25 @@ fn a_file_is_known_by_its_beginning_or_its_name() {
         "stories.bin",
         "header dim: 117901063, expected 1 to 16777216 (is this a checkpoint of llama2.c?)",
     );
+    fs::write(copy.path("old.bin"), b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.").unwrap();
+    copy.refuses("old.bin", "old.bin header: PyTorch's format of before its version 1.6 is not supported");
     fs::copy(folders().join("qwen3.gguf"), copy.path("named.bin")).unwrap();
     assert_eq!(ModelFile::open(&copy.path("named.bin")).unwrap().contents().container, "GGUF 3");
+}
+
+#[test]
+fn a_folder_has_files_of_pytorch_where_it_has_no_safetensors() {
+    let pytorch = folders().join("../pytorch/mistral/pytorch_model.bin");
+    let copy = Copy::of("mistral");
+    fs::copy(&pytorch, copy.path("pytorch_model.bin")).unwrap();
+    fs::copy(&pytorch, copy.path("other.pth")).unwrap();
+    let container = |name: &str| ModelFile::open(&copy.path(name)).unwrap().contents().container.clone();
+    assert_eq!(container(""), "safetensors");
+    assert_eq!(container("other.pth"), "PyTorch", "a file stands for its folder");
+    fs::remove_file(copy.path("model.safetensors")).unwrap();
+    assert_eq!(container(""), "PyTorch");
+    fs::remove_file(copy.path("config.json")).unwrap();
+    copy.refuses("other.pth", "config.json: no such file");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use ingle_model::Error;
 use ingle_model::adapter::base_hash;
 use ingle_model::config::Config;
 use ingle_model::file::folder::model_type::MODEL_TYPES;
+use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::value::{Value, ValueType};
 use ingle_model::file::{Contents, Tensor, gguf, llama2c, split};
@@ -170,14 +171,14 @@ fn renamed(bytes: &[u8], name: impl Fn(&str) -> String, more: &str) -> Bytes {
 #[test]
 fn a_text_model_is_taken_out_of_one_that_sees() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/folders/gemma3");
-    let weights = bytes(&path.join(folder::WEIGHTS));
+    let weights = bytes(&path.join(SAFETENSORS.one));
     let config: serde_json::Value = serde_json::from_slice(&bytes(&path.join(folder::CONFIG))).unwrap();
     let config = serde_json::json!({"model_type": "gemma3", "text_config": config, "vision_config": {}});
     for prefix in ["language_model.model.", "model.language_model."] {
         let weights = renamed(&weights, |name| name.replace("model.", prefix), "vision_tower.patches.weight");
         let folder = Folder {
             config: serde_json::to_vec(&config).unwrap(),
-            shards: vec![(folder::WEIGHTS.to_owned(), weights)],
+            shards: vec![(SAFETENSORS.one.to_owned(), weights)],
             ..Folder::default()
         };
         assert_same(&folder::import(&folder).unwrap(), &import(&path), prefix);

@@ -11,6 +11,7 @@ use common::{Tiny, read_folder};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::decoder::Model;
+use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder};
 use serde_json::{Map, Value, json};
 
@@ -104,8 +105,8 @@ fn fields_that_contradict_the_weights_or_each_other() {
         ),
         (
             "quantization_config",
-            json!({"quant_method": "gptq"}),
-            "config.json quantization_config quant_method: \"gptq\" is not supported",
+            json!({"quant_method": "exl2"}),
+            "config.json quantization_config quant_method: \"exl2\" is not supported",
         ),
         ("rope_parameters", json!(3), "config.json rope_parameters: 3, expected an object"),
         (
@@ -295,7 +296,7 @@ fn indexes() {
         "a\\u0000.safetensors",
         "",
     ] {
-        let said = folder::shards(&index(file)).unwrap_err().to_string();
+        let said = SAFETENSORS.shards(&index(file)).unwrap_err().to_string();
         assert!(said.starts_with("model.safetensors.index.json: file \""), "{file}: {said}");
     }
     for (bytes, expected) in [
@@ -305,7 +306,7 @@ fn indexes() {
         (b"{\"weight_map\":{\"a\":1}}", "model.safetensors.index.json: invalid type"),
         (b"\xff", "model.safetensors.index.json: expected value"),
     ] {
-        let said = folder::shards(bytes).unwrap_err().to_string();
+        let said = SAFETENSORS.shards(bytes).unwrap_err().to_string();
         assert!(said.starts_with(expected), "{said:?}, expected {expected:?}");
     }
     let edit = |change: &dyn Fn(&mut Map<String, Value>)| {

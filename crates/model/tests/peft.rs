@@ -14,9 +14,11 @@ use ingle_kernel::bytes::Bytes;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::{Active, Adapter};
 use ingle_model::file::contents::Piece;
+use ingle_model::file::entry::Entry;
+use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder, peft};
 use ingle_model::file::gguf_write::{Header, Writer};
-use ingle_model::file::safetensors::{self, Entry};
+use ingle_model::file::safetensors;
 use ingle_model::file::{Contents, Tensor, Value as GgufValue, gguf};
 use serde_json::{Value, json};
 
@@ -146,8 +148,9 @@ fn written(tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Bytes {
 fn values(entry: &Entry) -> Vec<f32> {
     let name = entry.dtype.to_lowercase();
     let format = ingle_kernel::quant::by_name(&name).unwrap();
-    let mut values = vec![0.0; entry.bytes.len() / format.bytes];
-    (format.dequantize)(&entry.bytes, &mut values);
+    let bytes = entry.bytes();
+    let mut values = vec![0.0; bytes.len() / format.bytes];
+    (format.dequantize)(&bytes, &mut values);
     values
 }
 
@@ -212,7 +215,7 @@ fn every_model_types_names_are_found() {
         }
         let both = adapter_files(&pairs);
         let merged =
-            Folder { index: None, shards: vec![(folder::WEIGHTS.into(), written(&merged))], ..files };
+            Folder { index: None, shards: vec![(SAFETENSORS.one.into(), written(&merged))], ..files };
         let merged = Tiny::new(&name, &folder::import(&merged).unwrap(), Some("exact"));
         let expected = merged.logits(&tokens, CTX, tokens.len(), 1);
         let expected: Vec<f64> = expected.iter().map(|&v| v.into()).collect();

@@ -13,6 +13,7 @@ use ingle_model::Result;
 use ingle_model::config::Config;
 use ingle_model::decoder::Scratch;
 use ingle_model::file::folder::{self, Folder};
+use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::kv;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn model_type(config: &[u8]) -> Option<String> {
 
 /// The plan alone: what it says it needs can be told, whatever it is.
 fn plan(config: &[u8], around: &Bytes) -> Result<()> {
-    let shards = vec![(folder::WEIGHTS.to_owned(), around.clone())];
+    let shards = vec![(SAFETENSORS.one.to_owned(), around.clone())];
     let file = folder::import(&Folder { config: config.into(), shards, ..Folder::default() })?;
     let plan = Config::read(&file)?;
     let _ = (Scratch::bytes_per_token(&plan), plan.per_layer_width(), plan.heads());

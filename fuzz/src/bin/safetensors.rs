@@ -11,7 +11,9 @@ use ingle_fuzz::{DATA, assert_same_again, assert_sentence, run};
 use ingle_kernel::bytes::Bytes;
 use ingle_model::Result;
 use ingle_model::file::folder::{self, Folder};
-use ingle_model::file::safetensors::{self, Entry};
+use ingle_model::file::folder::weights::SAFETENSORS;
+use ingle_model::file::entry::Entry;
+use ingle_model::file::safetensors;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, json};
 
@@ -33,7 +35,7 @@ fn assert_same(entries: &[Entry]) {
     let (mut header, mut bytes) = (Map::new(), Vec::new());
     for e in entries {
         let start = bytes.len();
-        bytes.extend_from_slice(&e.bytes);
+        bytes.extend_from_slice(&e.bytes());
         let range = [start, bytes.len()];
         header.insert(e.name.clone(), json!({"dtype": e.dtype, "shape": e.shape, "data_offsets": range}));
     }
@@ -43,20 +45,20 @@ fn assert_same(entries: &[Entry]) {
     assert_eq!(entries.len(), again.len());
     for (a, b) in entries.iter().zip(&again) {
         assert_eq!((&a.name, &a.dtype, &a.shape), (&b.name, &b.dtype, &b.shape));
-        assert!(*a.bytes == *b.bytes, "{}", a.name);
+        assert!(*a.bytes() == *b.bytes(), "{}", a.name);
     }
 }
 
 fn read(input: &[u8]) -> Result<()> {
     let mut folder = Folder { config: CONFIG.into(), ..Folder::default() };
     if input.get(7) == Some(&0) {
-        folder.shards.push((folder::WEIGHTS.into(), Bytes::new(input.to_vec())));
+        folder.shards.push((SAFETENSORS.one.into(), Bytes::new(input.to_vec())));
     } else {
         let mut lines = input.split(|&byte| byte == b'\n');
         folder.index = lines.next().filter(|line| !line.is_empty()).map(<[u8]>::to_vec);
         let names = match &folder.index {
-            Some(index) => folder::shards(index)?,
-            None => vec![folder::WEIGHTS.into()],
+            Some(index) => SAFETENSORS.shards(index)?,
+            None => vec![SAFETENSORS.one.into()],
         };
         assert!(!names.is_empty() && names.iter().collect::<BTreeSet<_>>().len() == names.len());
         folder.shards = names.into_iter().zip(lines.map(file_of)).collect();

@@ -3,6 +3,7 @@
 //! The words come in llama-quantize's order, and its options have its names. The work is `ingle_compress`'s; here the
 //! request is read, the plan is talked about on stderr and the outcome is printed.
 
+mod folder;
 mod print;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub static VERB: Verb = Verb {
         "ingle quantize model-f16.gguf model-q4.gguf Q4_K_M",
         "ingle quantize model-f16.gguf IQ4_XS 4 --imatrix imatrix.gguf",
         "ingle quantize model-f16.gguf small.gguf Q3_K_M --tensor-type attn_v=q6_K --dry-run",
+        "ingle quantize model.gguf folder BF16 --to safetensors",
+        "ingle quantize folder smaller W4A16",
         "ingle quantize --list",
     ],
     args,
@@ -60,6 +63,10 @@ fn args(command: Command) -> Command {
         .arg(flag("list", "List the types").conflicts_with("words"))
         .arg(flag("force", "Replace OUT if it exists"))
         .arg(flag("dry-run", "Say what each tensor would become and how large the file, and write nothing"))
+        .arg(
+            text_arg("to", "CONTAINER", "What OUT is: gguf, or a folder: safetensors, compressed-tensors")
+                .value_parser(folder::CONTAINERS),
+        )
         .arg(text_arg("imatrix", "FILE", "Importances of columns, llama.cpp's imatrix.gguf or .dat"))
         .arg(flag("pure", "The type's format for every tensor, no mixture"))
         .arg(flag("leave-output-tensor", "Leave output.weight as it is"))
@@ -92,6 +99,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if matches.get_flag("list") {
         print::list(as_json)?;
         return Ok(Exit::OK);
+    }
+    if let Some(folder) = folder::Asked::read(matches)? {
+        return folder.run(matches, env);
     }
     let asked = asked(matches, env)?;
     let file = model_ref::open(&asked.input, env)?;

@@ -12,46 +12,14 @@ use ingle_kernel::bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::contents::Piece;
+use super::entry::{DIMS_MAX, DTYPES, Entry};
 use crate::error::{Error, Result};
 
 /// The format's own limit.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// The largest published models have under 200,000 tensors.
 const TENSORS_MAX: usize = 1 << 20;
-const DIMS_MAX: usize = 8;
-
-/// One tensor of a file.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its name there.
-    pub name: String,
-    /// The type's name: `F32`, `BF16`, `F8_E4M3`, ...
-    pub dtype: String,
-    /// Sizes, outermost first: a matrix of `rows` rows of `cols` values is `[rows, cols]`.
-    pub shape: Vec<usize>,
-    /// Its values.
-    pub bytes: Bytes,
-}
-
-/// Types and the bits of a value.
-const DTYPES: &[(&str, usize)] = &[
-    ("F32", 32),
-    ("F16", 16),
-    ("BF16", 16),
-    ("F8_E4M3", 8),
-    ("F8_E5M2", 8),
-    ("F8_E8M0", 8),
-    ("F64", 64),
-    ("I64", 64),
-    ("I32", 32),
-    ("I16", 16),
-    ("I8", 8),
-    ("U64", 64),
-    ("U32", 32),
-    ("U16", 16),
-    ("U8", 8),
-    ("BOOL", 8),
-];
 
 #[derive(Deserialize)]
 struct Record<'a> {
@@ -146,7 +114,7 @@ pub fn parse(name: &str, bytes: &Bytes) -> Result<Vec<Entry>> {
         }
         let bytes = bytes.get(data + start..data + stop).expect("checked against the file's length");
         let (name, dtype) = (tensor.into_owned(), record.dtype.into_owned());
-        entries.push(Entry { name, dtype, shape: record.shape, bytes });
+        entries.push(Entry { name, dtype, shape: record.shape, piece: Piece::InPlace(bytes) });
     }
     if end != bytes.len() - data {
         return Err(Error::malformed(

@@ -10,6 +10,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 use ingle_model::adapter::Active;
 use ingle_model::decoder::{Branch, LOGITS_ROWS_MAX, Model, Runtime, Scratch, Span};
+use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder};
 use ingle_model::file::{Contents, gguf};
 use ingle_model::kv::{self, Kv, Room};
@@ -70,9 +71,9 @@ pub fn is_shared(files: &Path) -> bool {
 /// The files of a folder.
 pub fn read_folder(path: &Path) -> Folder {
     let read = |name: &str| std::fs::read(path.join(name)).ok();
-    let index = read(folder::INDEX);
-    let names = index.as_deref().map(|index| folder::shards(index).expect("a valid index"));
-    let names = names.unwrap_or(vec![folder::WEIGHTS.to_owned()]);
+    let index = read(SAFETENSORS.index);
+    let names = index.as_deref().map(|index| SAFETENSORS.shards(index).expect("a valid index"));
+    let names = names.unwrap_or(vec![SAFETENSORS.one.to_owned()]);
     let shards = names.into_iter().map(|name| (name.clone(), Bytes::new(read(&name).unwrap()))).collect();
     Folder { config: read(folder::CONFIG).unwrap(), index, shards, ..Folder::default() }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
+use ingle_compress::export::ENCODINGS;
 use ingle_compress::mixture::{MIXTURES, Mixture};
 use ingle_compress::plan::{Plan, Why};
 use ingle_compress::report::Report;
@@ -16,13 +17,19 @@ use crate::exit::Failure;
 pub fn list(as_json: bool) -> Result<(), Failure> {
     if as_json {
         let entry = |m: &&Mixture| json!({ "name": m.name, "aliases": m.aliases, "file_type": m.file_type, "format": m.format, "output": m.output, "about": m.about });
-        return print_json(&MIXTURES.iter().map(entry).collect::<Vec<_>>());
+        let folders =
+            ENCODINGS.iter().map(|e| json!({ "name": e.name, "aliases": e.aliases, "about": e.about }));
+        return print_json(&MIXTURES.iter().map(entry).chain(folders).collect::<Vec<_>>());
     }
     let mut out = std::io::stdout().lock();
     for m in MIXTURES {
         let also =
             if m.aliases.is_empty() { String::new() } else { format!(" (also {})", m.aliases.join(", ")) };
         writeln!(out, "{:>3}  {:10} {}{also}", m.file_type, m.name, m.about)?;
+    }
+    writeln!(out, "folders, with --to safetensors or compressed-tensors:")?;
+    for e in ENCODINGS {
+        writeln!(out, "     {:10} {}", e.name, e.about)?;
     }
     Ok(())
 }

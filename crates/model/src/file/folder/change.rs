@@ -106,7 +106,7 @@ pub fn squeezed(mut part: Part, _: &Fields<'_>) -> Result<Part> {
 
 /// Each matrix with rows for columns.
 pub fn transposed(part: Part, _: &Fields<'_>) -> Result<Part> {
-    let mut part = part.expect_dims(3)?;
+    let mut part = part.expect_dims(3)?.plain();
     let (cols, rows) = (part.shape[0], part.shape[1]);
     part.shape = vec![1, cols * rows, part.shape[2]];
     let mut part = part.with_rows(cols * rows, move |i| i % rows * cols + i / rows);
@@ -241,18 +241,19 @@ impl Part {
     /// # Errors
     /// [`Error::Malformed`] when rows are not made of such runs.
     pub fn with_runs(
-        mut self,
+        self,
         width: usize,
         from: impl Fn(usize) -> usize + Send + Sync + 'static,
     ) -> Result<Self> {
         let (rows, cols) = self.rows();
-        if width == 0 || cols % width != 0 || self.format.block != 1 || self.shape.len() != 2 {
-            let found = format!("shape {:?} in {}", self.shape, self.format.name);
+        if width == 0 || cols % width != 0 || self.shape.len() != 2 {
+            let found = format!("shape {:?}", self.shape);
             return Err(Error::malformed(self.part(), found, format!("a matrix of runs of {width} values")));
         }
+        let mut part = self.plain();
         let n = cols / width;
-        self.shape = vec![width, n * rows];
-        let mut part = self.with_rows(n * rows, move |i| i / n * n + from(i % n));
+        part.shape = vec![width, n * rows];
+        let mut part = part.with_rows(n * rows, move |i| i / n * n + from(i % n));
         part.shape = vec![cols, rows];
         Ok(part)
     }
@@ -262,7 +263,7 @@ impl Part {
     /// # Errors
     /// [`Error::Malformed`] when they are not pairs in rows of a matrix.
     pub fn every_second(self, first: usize) -> Result<Self> {
-        let mut part = self.expect_dims(2)?;
+        let mut part = self.expect_dims(2)?.plain();
         let (rows, cols) = part.rows();
         if cols % 2 != 0 {
             return Err(Error::malformed(part.part(), format!("{cols} columns"), "pairs"));
@@ -272,6 +273,11 @@ impl Part {
         let mut part = part.with_rows(n * rows, move |i| i / n * cols + i % n * 2 + first);
         part.shape = vec![n, rows];
         Ok(part)
+    }
+
+    /// The same in f32 if it is in blocks, for what takes rows apart.
+    pub fn plain(self) -> Self {
+        if self.format.block == 1 { self } else { self.map(|v| v) }
     }
 
     /// Values as `change` makes them, in f32.
@@ -288,9 +294,10 @@ impl Part {
         self
     }
 
-    /// Row `i` of a matrix times `factor(i)`, in the same format.
-    pub fn times(mut self, factor: impl Fn(usize) -> f32 + Send + Sync + 'static) -> Self {
-        let ((_, cols), format, factor) = (self.rows(), self.format, Arc::new(factor));
+    /// Row `i` of a matrix times `factor(i)`, in the same format of floats.
+    pub fn times(self, factor: impl Fn(usize) -> f32 + Send + Sync + 'static) -> Self {
+        let mut part = self.plain();
+        let ((_, cols), format, factor) = (part.rows(), part.format, Arc::new(factor));
         let one = |piece: Piece| {
             let factor = factor.clone();
             Piece::Made(Arc::new(move || {
@@ -304,8 +311,8 @@ impl Part {
                 bytes
             }))
         };
-        self.pieces = self.pieces.into_iter().map(one).collect();
-        self
+        part.pieces = part.pieces.into_iter().map(one).collect();
+        part
     }
 
     /// A piece for each of several matrices that lie in one.

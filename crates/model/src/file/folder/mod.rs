@@ -1,28 +1,31 @@
-//! Hugging Face folders: `config.json`, weights in safetensors files and the texts beside them, as GGUF would have them.
+//! Hugging Face folders: `config.json`, weights in safetensors or PyTorch files and the texts beside them, as GGUF would have
+//! them.
 //!
 //! [`import`] finds the model type on its shelf ([`model_type`]), writes the configuration's fields as keys (`fields`, `draft`,
-//! `rope`), and gives each tensor its name (`names`) and its bytes (`values`). Both generations of the library's configuration
+//! `rope`), and gives each tensor ([`weights`], [`quantised`]) its name (`names`) and its bytes (`values`). Both generations of the library's configuration
 //! are read. The result is what a GGUF file of the same weights holds, so that nothing behind this door knows the difference:
 //! the same bits come out. Matrices in F32, F16 and BF16 stay where they lie; experts, a tensor each in a folder and one
 //! together in GGUF, become pieces in place; a head that repeats the embedding is left out. Where bytes must differ, a table
 //! of the model type names how (`change`), and they are made when the weights are read.
 //!
-//! It opens no file: the caller asks [`shards`] which there are. It does not read the vocabulary, which is text
-//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer), weights pickled by older versions of the library, or
-//! quantisations other than FP8 and MXFP4. [`peft`] reads adapters, [`sentence`] how embeddings are made.
+//! It opens no file: the caller asks [`WeightFiles::shards`] which there are. It does not read the vocabulary, which is text
+//! ([`crate::token::Tokenizer::from_json`]; [`ending`] has the ids that end an answer). [`peft`] reads adapters, [`sentence`] how embeddings are made.
 
 mod change;
 mod draft;
+pub mod export;
 mod fields;
 pub mod model_type;
 mod names;
 pub mod peft;
+pub mod quantised;
 mod rope;
 pub mod sentence;
 mod template;
 mod values;
+pub mod weights;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ingle_kernel::bytes::Bytes;
 
@@ -34,31 +37,28 @@ use self::names::{Place, place};
 use self::sentence::Sentence;
 pub use self::template::chat_template;
 use self::values::FP8_BLOCK;
+use self::weights::WeightFiles;
 use super::contents::{Contents, Tensor};
-use super::safetensors::{self, Entry};
+use super::entry::Entry;
 use super::value::Value;
 use crate::arch;
 use crate::error::{Error, Result};
 
 /// The file of the model's numbers.
 pub const CONFIG: &str = "config.json";
-/// The file of the weights where there is one.
-pub const WEIGHTS: &str = "model.safetensors";
-/// The file that names those of the weights where there are several.
-pub const INDEX: &str = "model.safetensors.index.json";
 /// The file that says how to generate, where there is one.
 pub const GENERATION: &str = "generation_config.json";
-/// Quantisations whose tensors are read.
-const METHODS: &[&str] = &["\"fp8\"", "\"fbgemm_fp8\"", "\"compressed-tensors\"", "\"mxfp4\""];
-/// Far above the published ones.
-const SHARDS_MAX: usize = 4096;
+/// What the configuration says of quantised weights, in an object of this name.
+const QUANTIZATION: &str = "quantization_config";
 
 /// The files of a folder, read or mapped.
 #[derive(Debug, Default)]
 pub struct Folder {
     /// `config.json`
     pub config: Vec<u8>,
-    /// `model.safetensors.index.json`, where there is one.
+    /// What its files of weights are.
+    pub weights: &'static WeightFiles,
+    /// The file that names those of the weights, where there is one.
     pub index: Option<Vec<u8>>,
     /// Each file of weights under its name.
     pub shards: Vec<(String, Bytes)>,
@@ -68,36 +68,6 @@ pub struct Folder {
     pub chat_template: Option<Vec<u8>>,
     /// How embeddings are made, where the folder says so.
     pub sentence: Sentence,
-}
-
-/// The names of the files of weights that `index` speaks of, sorted.
-///
-/// # Errors
-/// [`Error::Malformed`] when it is not such an index or names anything but files beside it.
-pub fn shards(index: &[u8]) -> Result<Vec<String>> {
-    let map = weight_map(index)?;
-    let names: BTreeSet<String> = map.into_values().collect();
-    if let Some(name) = names.iter().find(|name| !is_beside(name)) {
-        return Err(Error::malformed(INDEX, format!("file {name:?}"), "names of files beside it"));
-    }
-    if names.is_empty() || names.len() > SHARDS_MAX {
-        return Err(Error::malformed(INDEX, format!("{} files", names.len()), format!("1 to {SHARDS_MAX}")));
-    }
-    Ok(names.into_iter().collect())
-}
-
-/// Tensors and the file of each.
-fn weight_map(index: &[u8]) -> Result<HashMap<String, String>> {
-    let malformed = |e| Error::malformed(INDEX, e, "an object weight_map of tensors and their files");
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: HashMap<String, String>,
-    }
-    serde_json::from_slice::<Index>(index).map(|index| index.weight_map).map_err(malformed)
-}
-
-fn is_beside(name: &str) -> bool {
-    name.ends_with(".safetensors") && !name.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }
 
 /// The contents of `folder` under GGUF's keys and names.
@@ -115,12 +85,21 @@ pub fn import(folder: &Folder) -> Result<Contents> {
         config.expect(field, values)?;
     }
     let n = folder.shards.len();
-    let container = if n == 1 { "safetensors".to_owned() } else { format!("safetensors in {n} files") };
+    let container = folder.weights.container;
+    let container = if n == 1 { container.to_owned() } else { format!("{container} in {n} files") };
     let mut draft = Draft { config, family: model.family, file: Contents::new(container) };
     keys(model, &mut draft)?;
     sentence::write(&mut draft, &folder.sentence)?;
-    let entries = entries(folder)?;
-    tensors(model, &whole, &mut draft, &entries)?;
+    let mut entries = folder.weights.entries(folder.index.as_deref(), &folder.shards)?;
+    let quantization = match config.object(QUANTIZATION)? {
+        None => whole.object(QUANTIZATION)?,
+        said => said,
+    };
+    if let Some(config) = &quantization {
+        quantised::unpack(config, &mut entries)?;
+    }
+    let block = quantization.map_or(Ok(FP8_BLOCK), |config| fp8_block(&config))?;
+    tensors(model, &whole, &mut draft, &entries, block)?;
     let template = chat_template(folder.chat_template.as_deref(), folder.tokenizer_config.as_deref())?;
     if let Some(template) = template {
         draft.file.set("tokenizer.chat_template", Value::text(&template))?;
@@ -147,52 +126,12 @@ fn keys(model: &ModelType, draft: &mut Draft<'_>) -> Result<()> {
 }
 
 /// Rows and columns of FP8 weights that share a scale.
-fn fp8_block(whole: &Fields<'_>) -> Result<[usize; 2]> {
-    let Some(quantization) = whole.object("quantization_config")? else { return Ok(FP8_BLOCK) };
-    quantization.expect("quant_method", METHODS)?;
-    let Some(block) = quantization.floats("weight_block_size")? else { return Ok(FP8_BLOCK) };
+fn fp8_block(quantization: &Fields<'_>) -> Result<[usize; 2]> {
+    const FIELD: &str = "weight_block_size";
+    let Some(block) = quantization.floats(FIELD)? else { return Ok(FP8_BLOCK) };
     match block[..] {
         [rows, cols] if rows >= 1.0 && cols >= 1.0 => Ok([rows as usize, cols as usize]),
-        _ => {
-            let part = quantization.of("weight_block_size");
-            Err(Error::malformed(part, format!("{block:?}"), "two numbers above zero"))
-        }
-    }
-}
-
-/// The tensors of all files by name, as the index says where there is one.
-fn entries(folder: &Folder) -> Result<BTreeMap<String, Entry>> {
-    let mut index = folder.index.as_deref().map(weight_map).transpose()?;
-    let mut all = BTreeMap::new();
-    for (file, bytes) in &folder.shards {
-        for entry in safetensors::parse(file, bytes)? {
-            let part = || format!("{file} tensor {}", entry.name);
-            if let Some(index) = &mut index
-                && index.remove(&entry.name).as_ref() != Some(file)
-            {
-                return Err(Error::malformed(
-                    part(),
-                    "a tensor that the index has elsewhere or not",
-                    "its file",
-                ));
-            }
-            if all.contains_key(&entry.name) {
-                return Err(Error::malformed(
-                    part(),
-                    "a tensor that another file has too",
-                    "each tensor once",
-                ));
-            }
-            all.insert(entry.name.clone(), entry);
-        }
-    }
-    match index.and_then(|index| index.into_iter().min()) {
-        Some((name, file)) => Err(Error::malformed(
-            INDEX,
-            format!("tensor {name}, which {file} has not"),
-            "tensors that are there",
-        )),
-        None => Ok(all),
+        _ => Err(Error::malformed(quantization.of(FIELD), format!("{block:?}"), "two numbers above zero")),
     }
 }
 
@@ -237,6 +176,7 @@ fn tensors(
     whole: &Fields<'_>,
     draft: &mut Draft<'_>,
     entries: &BTreeMap<String, Entry>,
+    fp8_block: [usize; 2],
 ) -> Result<()> {
     let n_layers = match draft.file.uint(&draft.key("block_count"))? {
         Some(n) => n,
@@ -252,10 +192,9 @@ fn tensors(
             scales.remove(&entry.name);
         }
     }
-    let block = fp8_block(whole)?;
     for ((layer, name), parts) in &all {
         let name = layer.map_or_else(String::new, |i| format!("blk.{i}.")) + name;
-        let tensor = tensor(name, parts, &scales, block, &draft.config)?;
+        let tensor = tensor(name, parts, &scales, fp8_block, &draft.config)?;
         if tensor.name == EMBEDDING {
             check_vocab(draft, &tensor)?;
         }
@@ -328,14 +267,21 @@ fn tensor(
         if expert.is_some_and(|expert| expert != i) || (expert.is_none() && n > 1) {
             return Err(Error::malformed(part(), format!("expert {i} is not there"), "all experts"));
         }
-        let one = values::read(entry, scales.get(&entry.name).copied(), fp8_block, *change, config)?;
-        let first = read.first().unwrap_or(&one);
+        let scale = scales.get(&entry.name).copied();
+        read.push(values::read(entry, scale, fp8_block, *change, config)?);
+    }
+    let differ = read.iter().any(|part| part.format != read[0].format);
+    if differ && read.iter().any(|part| part.format.block > 1) {
+        // Experts that were quantised one by one need not have found room in the same blocks.
+        read = read.into_iter().map(Part::plain).collect();
+    }
+    let first = &read[0];
+    for one in &read {
         if one.shape != first.shape || one.format != first.format || (stacked && one.pieces.len() != 1) {
             let found = format!("shape {:?} in {}", one.shape, one.format.name);
             let expected = format!("{:?} in {}, as in the others", first.shape, first.format.name);
-            return Err(Error::malformed(part(), found, expected));
+            return Err(Error::malformed(one.part(), found, expected));
         }
-        read.push(one);
     }
     let mut shape = read[0].shape.clone();
     if stacked {

@@ -28,7 +28,8 @@ use super::values::{self, FP8_BLOCK};
 use super::{EMBEDDING, HEAD};
 use crate::error::{Error, Result};
 use crate::file::contents::{Contents, Piece, Tensor};
-use crate::file::safetensors::{self, Entry};
+use crate::file::entry::Entry;
+use crate::file::safetensors;
 use crate::file::value::Value;
 
 /// The file of the adapter's numbers.

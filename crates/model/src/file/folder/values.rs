@@ -3,7 +3,8 @@
 //! F32, F16 and BF16 are block formats of ours and stay in place. FP8 (E4M3, arXiv 2209.05433) with its scales is decoded to
 //! bf16, as the models' own library does: twice the bytes of the file, in memory of our own. MXFP4 (OCP's Microscaling
 //! specification 1.0) has blocks of 32 codes and their scales in two tensors of bytes: the same numbers as in GGUF, whose
-//! blocks we make in memory, one expert after the other. Then come the changes that the tables ask for; vectors become f32.
+//! blocks we make in memory, one expert after the other. Weights that [`super::quantised`] put there come in blocks of ours or
+//! as floats. Then come the changes that the tables ask for; vectors become f32.
 
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use ingle_kernel::quant::{self, Format};
 
 use super::change::{Change, Part, squeezed};
 use super::fields::Fields;
+use super::quantised::block_format;
 use crate::error::{Error, Result};
 use crate::file::contents::Piece;
-use crate::file::safetensors::Entry;
+use crate::file::entry::Entry;
 
 /// Types that are block formats of ours.
 static FORMATS: [(&str, &Format); 3] = [("F32", &quant::F32), ("F16", &quant::F16), ("BF16", &quant::BF16)];
@@ -46,10 +48,11 @@ pub fn read(
     if shape.is_empty() {
         shape.push(1);
     }
-    let known = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
+    let plain = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype).map(|(_, format)| *format);
+    let known = plain.or_else(|| block_format(&entry.dtype));
     let read = match (known, scale) {
-        (Some(&(_, format)), _) => {
-            let pieces = vec![Piece::InPlace(entry.bytes.clone())];
+        (Some(format), _) => {
+            let pieces = vec![entry.piece.clone()];
             Part { name, shape, format, pieces }
         }
         (None, _) if entry.dtype == FP8 => {
@@ -67,6 +70,18 @@ pub fn read(
     Ok(match changed.shape.len() {
         1 if changed.format.name != "f32" => changed.map(|v| v),
         _ => changed,
+    })
+}
+
+/// The format of `entry`'s floats.
+///
+/// # Errors
+/// [`Error::Unsupported`] when it has something else.
+pub fn float_format(entry: &Entry) -> Result<&'static Format> {
+    let format = FORMATS.iter().find(|(dtype, _)| *dtype == entry.dtype);
+    format.map(|(_, format)| *format).ok_or_else(|| {
+        let types = FORMATS.iter().map(|(dtype, _)| *dtype);
+        Error::unsupported(entry.part(), format!("type {}", entry.dtype), types)
     })
 }
 
@@ -95,15 +110,7 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
     let scale = scale.ok_or_else(|| {
         Error::malformed(part(), "FP8 values alone", "a tensor of the same name and _scale or _scale_inv")
     })?;
-    let format = FORMATS.iter().find(|(dtype, _)| *dtype == scale.dtype);
-    let Some(&(_, format)) = format else {
-        let types = FORMATS.iter().map(|(dtype, _)| *dtype);
-        return Err(Error::unsupported(
-            format!("tensor {}", scale.name),
-            format!("type {}", scale.dtype),
-            types,
-        ));
-    };
+    let format = float_format(scale)?;
     let block = [block[0].min(rows), block[1].min(cols)];
     let blocks = [rows.div_ceil(block[0]), cols.div_ceil(block[1])];
     let block = match *scale.shape.as_slice() {
@@ -116,10 +123,12 @@ fn from_fp8(entry: &Entry, scale: Option<&Entry>, block: [usize; 2]) -> Result<P
             return Err(Error::malformed(format!("tensor {}", scale.name), found, expected));
         }
     };
-    let mut scales = vec![0.0; scale.bytes.len() / format.bytes];
-    (format.dequantize)(&scale.bytes, &mut scales);
-    let bytes = entry.bytes.clone();
+    let stored = scale.bytes();
+    let mut scales = vec![0.0; stored.len() / format.bytes];
+    (format.dequantize)(&stored, &mut scales);
+    let piece = entry.piece.clone();
     Ok(Piece::Made(Arc::new(move || {
+        let bytes = piece.bytes();
         let mut to = vec![0; 2 * bytes.len()];
         let decoded: [f32; 256] = std::array::from_fn(|bits| e4m3(bits as u8));
         let per_row = cols.div_ceil(block[1]);
@@ -154,8 +163,9 @@ fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
     }
     let expert = |i: usize| {
         let share = |of: &Entry| {
-            let size = of.bytes.len() / n;
-            of.bytes.get(i * size..(i + 1) * size).expect("an expert's share")
+            let bytes = of.bytes();
+            let size = bytes.len() / n;
+            bytes.get(i * size..(i + 1) * size).expect("an expert's share")
         };
         let (codes, scales) = (share(entry), share(scale));
         Piece::Made(Arc::new(move || {
@@ -191,7 +201,12 @@ mod tests {
     use serde_json::json;
 
     fn entry(dtype: &str, shape: &[usize], bytes: Vec<u8>) -> Entry {
-        Entry { name: "w".into(), dtype: dtype.into(), shape: shape.to_vec(), bytes: Bytes::new(bytes) }
+        Entry {
+            name: "w".into(),
+            dtype: dtype.into(),
+            shape: shape.to_vec(),
+            piece: Piece::InPlace(Bytes::new(bytes)),
+        }
     }
 
     fn values(part: &Part) -> Vec<f32> {
