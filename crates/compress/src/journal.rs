@@ -1,8 +1,8 @@
 //! What is done of a long run, on disk, so that a run that was killed goes on where it was and ends with the same bytes.
 //!
 //! A folder beside the output, `.NAME.compress`, holds a file `key` that says what is being done; a journal with another key is begun
-//! anew. Each part of the work (`ends`, `layer-0007`) is a file of its tensors, and `stream-0008` is the residual stream between
-//! two layers, of which only the last is kept. Every file ends with the SHA-256 of what stands before, and gets its name when it
+//! anew. Each part of the work, a layer or a tensor, is a file of its tensors, and a stream is the residual stream between two layers, of
+//! which only the last is kept. Parts are named by who runs, so that work that is done in more than one way stands side by side. Every file ends with the SHA-256 of what stands before, and gets its name when it
 //! is whole; one that does not hold its hash counts as not there. Who finishes removes the folder.
 
 use std::fs::{self, File};
@@ -79,25 +79,27 @@ impl Journal {
         })
     }
 
-    /// The stream before layer `i`, if it was kept.
-    pub fn stream(&self, i: usize, into: &mut [f32]) -> bool {
-        let Some(bytes) = self.read(&stream(i)).filter(|bytes| bytes.len() == 4 * into.len()) else {
-            return false;
-        };
+    /// The stream called `name`, if it was kept.
+    pub fn stream(&self, name: &str, into: &mut [f32]) -> bool {
+        let bytes = self.read(&stream(name)).filter(|bytes| bytes.len() == 4 * into.len());
+        let Some(bytes) = bytes else { return false };
         for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<4>().0) {
             *value = f32::from_le_bytes(*bytes);
         }
         true
     }
 
-    /// Keeps the stream before layer `i` instead of the last one.
-    pub fn keep_stream(&self, i: usize, values: &[f32]) -> Result<()> {
-        self.write(&stream(i), |out| values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())))?;
-        if let Some(last) = i.checked_sub(1) {
-            // A stream too many is no harm.
-            let _ = fs::remove_file(self.folder.join(stream(last)));
-        }
+    /// Keeps the stream called `name` instead of the one called `last`.
+    pub fn keep_stream(&self, name: &str, values: &[f32], last: &str) -> Result<()> {
+        self.write(&stream(name), |out| values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())))?;
+        // A stream too many is no harm.
+        let _ = fs::remove_file(self.folder.join(stream(last)));
         Ok(())
+    }
+
+    /// A file of the run's own in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Removes it all.
@@ -137,8 +139,8 @@ impl Journal {
     }
 }
 
-fn stream(i: usize) -> String {
-    format!("stream-{i:04}")
+fn stream(name: &str) -> String {
+    format!("stream-{name}")
 }
 
 /// The tensors of a part; `None` when it does not hold together.
@@ -215,14 +217,16 @@ mod tests {
         assert!(!went_on && journal.tensors("layer-0000").is_none());
         let tensors = [done("a"), Done { loss: None, bytes: Vec::new(), ..done("b") }];
         journal.put("layer-0000", &tensors).unwrap();
-        journal.keep_stream(1, &[1.0, -0.0]).unwrap();
+        journal.keep_stream("1", &[1.0, -0.0], "0").unwrap();
         let (again, went_on) = Journal::open(&output, "this").unwrap();
         assert!(went_on);
         assert_eq!(again.tensors("layer-0000").unwrap(), tensors);
         let mut stream = [0.0; 2];
-        assert!(again.stream(1, &mut stream) && stream[1].is_sign_negative() && !again.stream(1, &mut [0.0]));
-        again.keep_stream(2, &[0.0]).unwrap();
-        assert!(!again.stream(1, &mut stream));
+        assert!(
+            again.stream("1", &mut stream) && stream[1].is_sign_negative() && !again.stream("1", &mut [0.0])
+        );
+        again.keep_stream("2", &[0.0], "1").unwrap();
+        assert!(!again.stream("1", &mut stream));
         let (other, went_on) = Journal::open(&output, "that").unwrap();
         assert!(!went_on && other.tensors("layer-0000").is_none());
         other.remove().unwrap();

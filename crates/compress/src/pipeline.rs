@@ -82,6 +82,31 @@ impl<'a> Job<'a> {
         self.encoder.needs.max(for_balance).max(for_prune)
     }
 
+    /// The name of what the formats of all layers before `end` lead to: the stream behind them.
+    fn until(&self, end: usize) -> String {
+        let tensors = self.file.tensors().iter().zip(&self.plan.choices);
+        let before = tensors.filter(|(t, _)| layer_of(&t.name).is_some_and(|i| i < end));
+        let mut hash = Sha256::new();
+        before.for_each(|(t, choice)| hash.update(format!("{} {}\n", t.name, choice.format.name)));
+        let digest = hash.finalize();
+        format!("{end:04}-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+    }
+
+    /// The part of the journal with the tensors of layer `i`, which depend on the formats of the layers before it too.
+    fn layer_part(&self, i: usize) -> String {
+        format!("layer-{}", self.until(i + 1))
+    }
+
+    /// The part of the journal with the file's tensor number `at`, which belongs to no layer; the output matrix depends on all of them.
+    fn end_part(&self, at: usize) -> String {
+        let (name, layers) = (self.plan.choices[at].format.name, self.until(self.config.layers.len()));
+        if self.file.tensors()[at].name == HEAD {
+            format!("tensor-{at:05}-{name}-{layers}")
+        } else {
+            format!("tensor-{at:05}-{name}")
+        }
+    }
+
     /// Names of the tensors that get another format, or lose weights.
     fn encoded(&self) -> impl Iterator<Item = &'a str> {
         let prunes = self.prune.is_some();
@@ -116,8 +141,15 @@ pub enum Progress<'a> {
 /// Who is told, and says whether to go on.
 type Watch<'w> = &'w mut dyn FnMut(Progress<'_>) -> bool;
 
-/// What a journal is of: everything that the bytes of the result depend on. Of the weights samples are taken.
-pub fn key(file: &Contents, recipe: &Recipe, sequences: &[Vec<u32>], tier: &str) -> String {
+/// What a journal is of: everything that the bytes of the result depend on but formats, which its parts are named by. Of the weights
+/// samples are taken.
+pub fn key(
+    file: &Contents,
+    recipe: &Recipe,
+    sequences: &[Vec<u32>],
+    judged_on: &[u32],
+    tier: &str,
+) -> String {
     let mut hash = Sha256::new();
     for tensor in file.tensors() {
         hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
@@ -128,8 +160,9 @@ pub fn key(file: &Contents, recipe: &Recipe, sequences: &[Vec<u32>], tier: &str)
         hash.update((sequence.len() as u64).to_le_bytes());
         sequence.iter().for_each(|id| hash.update(id.to_le_bytes()));
     }
+    judged_on.iter().for_each(|id| hash.update(id.to_le_bytes()));
     let digest: Vec<String> = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.hash(), digest.concat())
+    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), digest.concat())
 }
 
 /// Encodes every tensor into the journal. `watch` is told how far the run is; when it gives `false`, the run stops with
@@ -143,11 +176,14 @@ pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let mut walk = None;
     if job.needs() > Needs::Nothing {
         let mut begun = Walk::begin(job.file, job.config, job.sequences, &plain)?;
-        let reached = (1..=n_layers).rev().find(|&i| job.journal.stream(i, begun.states_mut())).unwrap_or(0);
+        let reached = (1..=n_layers)
+            .rev()
+            .find(|&i| job.journal.stream(&job.until(i), begun.states_mut()))
+            .unwrap_or(0);
         walk = Some((begun, reached));
     }
     for i in 0..n_layers {
-        let part = layer_part(i);
+        let part = job.layer_part(i);
         let mut done = job.journal.tensors(&part);
         let passed = walk.as_ref().is_none_or(|(_, reached)| i < *reached);
         if done.is_some() && passed {
@@ -170,7 +206,7 @@ pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
             if !walk.through(&layer, i, true, &plain, &mut tell) {
                 return Err(Error::Interrupted);
             }
-            job.journal.keep_stream(i + 1, walk.states())?;
+            job.journal.keep_stream(&job.until(i + 1), walk.states(), &job.until(i))?;
         }
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
@@ -184,7 +220,7 @@ fn ends(job: &Job<'_>, mut walk: Option<Walk<'_>>, watch: Watch<'_>) -> Result<(
     let ends = job.file.tensors().iter().enumerate().filter(|(_, t)| is_end(&t.name));
     let mut sites = None;
     for (at, tensor) in ends {
-        let part = end_part(at);
+        let part = job.end_part(at);
         if job.journal.tensors(&part).is_some() {
             continue;
         }
@@ -197,11 +233,6 @@ fn ends(job: &Job<'_>, mut walk: Option<Walk<'_>>, watch: Watch<'_>) -> Result<(
         tensor.release();
     }
     Ok(())
-}
-
-/// The part of the journal of the file's tensor number `at`, which belongs to no layer.
-fn end_part(at: usize) -> String {
-    format!("tensor-{at:05}")
 }
 
 /// What is known of the inputs of some weights.
@@ -372,20 +403,36 @@ fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
     Tensor::new(tensor.name.clone(), tensor.shape.clone(), q8_0, vec![Piece::InPlace(Bytes::new(bytes))])
 }
 
-/// Writes the file that the journal holds the tensors of.
+/// Writes the file that the journal holds the tensors of; those that `as_source` names stay as they are in the source.
 ///
 /// # Errors
 /// When a part is missing, or `out` takes no more.
-pub fn assemble(job: &Job<'_>, header: Header, out: impl Write) -> Result<Report> {
+pub fn assemble(
+    job: &Job<'_>,
+    header: Header,
+    as_source: &dyn Fn(&str) -> bool,
+    out: impl Write,
+) -> Result<Report> {
     let n_layers = job.config.layers.len();
-    let header = with_tensors(header, job.file, job.plan)?;
+    let mut plan = job.plan.clone();
+    for (tensor, choice) in job.file.tensors().iter().zip(&mut plan.choices) {
+        if as_source(&tensor.name) {
+            choice.format = tensor.format;
+        }
+    }
+    let header = with_tensors(header, job.file, &plan)?;
     let mut report = Report { n_file_bytes: header.n_file_bytes(), ..Report::default() };
     let mut writer = Writer::begin(out, &header)?;
     // Those of the last part: the tensors of a layer lie together.
     let (mut held, mut tensors): (String, HashMap<String, Done>) = Default::default();
-    for (at, (tensor, choice)) in job.file.tensors().iter().zip(&job.plan.choices).enumerate() {
+    for (at, (tensor, choice)) in job.file.tensors().iter().zip(&plan.choices).enumerate() {
+        if as_source(&tensor.name) {
+            rows::copy(job.file, tensor, &mut writer)?;
+            quantize::add(&mut report, job.file, tensor, choice, None);
+            continue;
+        }
         let layer = layer_of(&tensor.name).filter(|&i| i < n_layers);
-        let part = layer.map_or_else(|| end_part(at), layer_part);
+        let part = layer.map_or_else(|| job.end_part(at), |i| job.layer_part(i));
         if part != held {
             let all = job.journal.tensors(&part).ok_or_else(|| Error::Unfinished(part.clone()))?;
             tensors = all.into_iter().map(|done| (done.name.clone(), done)).collect();
@@ -400,9 +447,4 @@ pub fn assemble(job: &Job<'_>, header: Header, out: impl Write) -> Result<Report
     }
     writer.finish()?;
     Ok(report)
-}
-
-/// The part of the journal with the tensors of layer `i`.
-fn layer_part(i: usize) -> String {
-    format!("layer-{i:04}")
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::balance::Balance;
+use crate::evaluate::limits::Limits;
+use crate::plan::{Options, Override};
 use crate::prune::Prune;
 
 /// What is done to a model.
@@ -35,11 +37,13 @@ pub struct Recipe {
     pub prune: Option<Prune>,
     /// Formats of tensors whose names a pattern finds, before the mixture is asked.
     pub tensors: BTreeMap<String, String>,
+    /// Formats of kinds of tensors (`token_embd`, `attn_v`) before anything else is asked: those that a gate has promoted.
+    pub promoted: BTreeMap<String, String>,
     /// What the model reads while its inputs are measured.
     pub calibration: Calibration,
     /// What the result must hold; without it, it is measured and reported only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
+    pub gate: Option<Limits>,
 }
 
 /// What a model reads while its inputs are measured.
@@ -54,16 +58,6 @@ pub struct Calibration {
     pub seed: u64,
 }
 
-/// What a result must hold against the model it came from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// Largest mean Kullback-Leibler divergence, in nats a token.
-    pub kld: f64,
-    /// Least share of tokens whose most likely next token stays the same.
-    pub agreement: f64,
-}
-
 impl Default for Recipe {
     fn default() -> Self {
         Self {
@@ -74,6 +68,7 @@ impl Default for Recipe {
             balance: None,
             prune: None,
             tensors: BTreeMap::new(),
+            promoted: BTreeMap::new(),
             calibration: Calibration::default(),
             gate: None,
         }
@@ -122,19 +117,37 @@ impl Recipe {
                 "calibration.tokens is {tokens}, expected at least a sequence of {ctx} and at most 67108864"
             ));
         }
-        match self.gate {
-            Some(Gate { kld, agreement }) if !(kld > 0.0 && (0.0..=1.0).contains(&agreement)) => {
-                Err(format!(
-                    "gate: kld {kld} and agreement {agreement}, expected a kld above 0 and an agreement from 0 to 1"
-                ))
-            }
-            _ => Ok(()),
+        let gate = self.gate.unwrap_or_default();
+        if gate.kld.is_some_and(|v| !(v > 0.0)) || gate.ppl_ratio.is_some_and(|v| !(v > 0.0)) {
+            return Err("gate: expected a kld and a ppl_ratio above 0".into());
         }
+        if gate.top1.is_some_and(|v| !(0.0..=1.0).contains(&v)) {
+            return Err("gate: expected a top1 from 0 to 1".into());
+        }
+        Ok(())
     }
 
     /// All that it says, defaults included, as a file that reproduces it.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe holds nothing that TOML can't say")
+    }
+
+    /// What it asks for beside the mixture, of an encoder that does or does not weigh columns.
+    ///
+    /// # Errors
+    /// When a pattern or a format is none.
+    pub fn options(&self, has_imatrix: bool) -> Result<Options, Error> {
+        let promoted = self.promoted.iter().map(|(kind, format)| format!("(^|\\.){kind}\\.weight$={format}"));
+        let tensors = self.tensors.iter().map(|(pattern, format)| format!("{pattern}={format}"));
+        let overrides =
+            promoted.chain(tensors).map(|text| Override::parse(&text)).collect::<Result<_, _>>()?;
+        Ok(Options { overrides, has_imatrix, ..Options::default() })
+    }
+
+    /// The same with nothing said about formats.
+    pub fn without_formats(&self) -> Self {
+        let (tensors, promoted) = Default::default();
+        Self { mixture: String::new(), tensors, promoted, ..self.clone() }
     }
 
     /// SHA-256 of what it does, in hexadecimal: of [`Self::to_toml`] without name, line for people and gate.
@@ -167,7 +180,6 @@ pub static RECIPES: &[(&str, &str)] = &[
 mod tests {
     use super::*;
     use crate::mixture;
-    use crate::plan::Override;
 
     #[test]
     fn every_recipe_of_the_shelf_is_whole() {
@@ -176,9 +188,7 @@ mod tests {
             assert_eq!(recipe.name, *name);
             assert!(!recipe.about.is_empty() && recipe.gate.is_some(), "{name}");
             mixture::by_name(&recipe.mixture).unwrap();
-            for (pattern, format) in &recipe.tensors {
-                Override::parse(&format!("{pattern}={format}")).unwrap();
-            }
+            recipe.options(true).unwrap();
             let again = Recipe::parse("its own words", &recipe.to_toml()).unwrap();
             assert_eq!(again, recipe);
         }
@@ -204,7 +214,7 @@ mod tests {
             ("type = \"q4_0\"\nmetod = \"gptq\"", "my.toml, line 2: unknown field `metod`"),
             ("[calibration]\ntokens = \"many\"", "line 2: invalid type"),
             ("[calibration]\nctx = 1", "calibration.ctx is 1"),
-            ("[gate]\nkld = 0.0\nagreement = 0.5", "a kld above 0"),
+            ("[gate]\nkld = 0.0\ntop1 = 0.5", "a kld and a ppl_ratio above 0"),
             ("type", "line 1"),
         ] {
             let error = Recipe::parse("my.toml", text).unwrap_err().to_string();

@@ -249,7 +249,7 @@ pub(super) fn failure(file: &ModelFile, error: Error) -> Failure {
 }
 
 /// A line per tensor whose rows did not suit the format that was wanted.
-fn fallbacks<'a>(contents: &'a Contents, plan: &'a Plan) -> impl Iterator<Item = String> + 'a {
+pub(super) fn fallbacks<'a>(contents: &'a Contents, plan: &'a Plan) -> impl Iterator<Item = String> + 'a {
     contents.tensors().iter().zip(&plan.choices).filter_map(|(t, choice)| {
         let wanted = choice.instead_of?;
         let (name, cols, block) = (&t.name, t.shape[0], wanted.block);

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use clap::ArgMatches;
 use ingle_compress::calibrate::sequences::windows;
+use ingle_compress::evaluate::protocol::{HALF, Text};
 use ingle_compress::recipe::Calibration;
 use ingle_engine::Error as EngineError;
 use ingle_engine::chat::{Conversation, Prompter};
@@ -23,24 +24,87 @@ use ingle_model::prompt::Now;
 use ingle_model::token::Parse;
 use serde_json::json;
 
-use crate::env::{Env, Progress, say};
+use crate::env::{Env, Progress};
 use crate::exit::Failure;
 
 /// Sequences written at the same time.
 const LANES: usize = 8;
 
-/// The sequences to calibrate on; `None` when interrupted.
-pub fn sequences(
+/// Windows that a result is judged on, and the least tokens of one.
+const JUDGED: usize = 24;
+const JUDGED_CTX_MIN: usize = 32;
+
+/// What a model reads.
+pub struct Texts {
+    /// While its inputs are measured.
+    pub calibration: Vec<Vec<u32>>,
+    /// While the result is compared with it: nothing that it was measured on.
+    pub judged_on: Text,
+}
+
+/// What the model reads; `None` when interrupted.
+pub fn texts(
     matches: &ArgMatches,
     wanted: &Calibration,
     loaded: &Arc<Loaded>,
     env: &Env,
-) -> Result<Option<Vec<Vec<u32>>>, Failure> {
+) -> Result<Option<Texts>, Failure> {
     let ctx = wanted.ctx.min(loaded.model.config.ctx_train);
-    let files: Vec<&String> = matches.get_many("calib").into_iter().flatten().collect();
-    if files.is_empty() {
-        return written(wanted, ctx, loaded, env);
+    let of = |name| matches.get_many::<String>(name).into_iter().flatten().collect::<Vec<_>>();
+    let (calib, eval) = (of("calib"), of("eval"));
+    let judged_ctx = ctx.max(JUDGED_CTX_MIN).min(loaded.model.config.ctx_train);
+    let n_judged = if eval.is_empty() { JUDGED * judged_ctx } else { 0 };
+    let mut all = if calib.is_empty() {
+        let more = Calibration { tokens: wanted.tokens + n_judged, ..wanted.clone() };
+        match written(&more, ctx, loaded, env)? {
+            Some(sequences) => sequences,
+            None => return Ok(None),
+        }
+    } else {
+        read(&calib, wanted.tokens + n_judged, wanted, ctx, loaded)?
+    };
+    let judged: Vec<u32> = if eval.is_empty() {
+        held_out(&mut all, n_judged).concat()
+    } else {
+        read(&eval, usize::MAX / 2, &Calibration { ctx: judged_ctx, ..wanted.clone() }, judged_ctx, loaded)?
+            .concat()
+    };
+    // Of short texts, windows as short as need be.
+    let windowed = judged_ctx.min(judged.len() / 2).max(JUDGED_CTX_MIN.min(judged_ctx));
+    let judged_on = Text::new(&HALF, windowed, judged, JUDGED.max(n_windows_of(matches)));
+    if judged_on.n_windows() == 0 {
+        return Err(Failure::failed(format!(
+            "nothing to judge the result on: expected at least {} tokens of text, --eval FILE gives more",
+            2 * JUDGED_CTX_MIN
+        )));
     }
+    Ok(Some(Texts { calibration: all, judged_on }))
+}
+
+fn n_windows_of(matches: &ArgMatches) -> usize {
+    matches.get_one::<u64>("eval-windows").map_or(0, |&n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// Takes sequences with `n_tokens` tokens, at most a quarter of all, out of `all`, evenly.
+fn held_out(all: &mut Vec<Vec<u32>>, n_tokens: usize) -> Vec<Vec<u32>> {
+    let n_all: usize = all.iter().map(Vec::len).sum();
+    let every = (n_all / n_tokens.clamp(1, (n_all / 4).max(1))).max(4);
+    let (mut kept, mut out) = (Vec::new(), Vec::new());
+    for (i, sequence) in std::mem::take(all).into_iter().enumerate() {
+        if i % every == every / 2 { out.push(sequence) } else { kept.push(sequence) }
+    }
+    *all = kept;
+    out
+}
+
+/// The windows of the texts in `files`, about `n_tokens` of them.
+fn read(
+    files: &[&String],
+    n_tokens: usize,
+    wanted: &Calibration,
+    ctx: usize,
+    loaded: &Loaded,
+) -> Result<Vec<Vec<u32>>, Failure> {
     let tokenizer = loaded.tokenizer()?;
     let mut texts = Vec::new();
     for path in files {
@@ -50,18 +114,11 @@ pub fn sequences(
         texts.push(ids);
     }
     let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    let sequences = windows(&texts, bos, ctx, wanted.tokens, wanted.seed);
-    let n: usize = sequences.iter().map(Vec::len).sum();
+    let sequences = windows(&texts, bos, ctx, n_tokens, wanted.seed);
     if sequences.is_empty() {
-        return Err(Failure::failed("--calib: the texts are empty, expected something to read"));
+        return Err(Failure::failed(format!("{}: empty, expected something to read", files[0])));
     }
-    if n < wanted.tokens / 2 {
-        say(format_args!(
-            "\x1b[33mwarning:\x1b[0m the texts of --calib have {n} tokens of the {} that the recipe asks for",
-            wanted.tokens
-        ));
-    }
-    Ok(Some(sequences))
+    Ok(sequences)
 }
 
 /// What the model writes.
