@@ -1,0 +1,158 @@
+//! `ingle compress` as users and scripts meet it, on the demo model in 16 bits: what it writes, what it refuses to hand over, and
+//! that a run that is killed ends with the bytes of one that is not.
+
+#[expect(dead_code, reason = "the other tests of the command line use the rest")]
+mod harness;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use harness::Dir;
+
+/// The demo model in 16 bits, and a text.
+fn demo(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(name).display().to_string()
+}
+
+fn source() -> String {
+    demo("demo-f16.gguf")
+}
+
+/// Arguments that compress the demo model into `out` by the recipe in `recipe`, measured on a committed text.
+fn args(out: &str, recipe: &str) -> Vec<String> {
+    let text = demo("golden/held-out.txt");
+    let words = ["compress", &source(), "-o", out, "--recipe", recipe, "--calib", &text, "--json"];
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+fn run(dir: &Dir, args: &[String]) -> harness::Outcome {
+    dir.ingle(&args.iter().map(String::as_str).collect::<Vec<_>>()).run()
+}
+
+fn ok(dir: &Dir, args: &[String]) -> serde_json::Value {
+    let out = run(dir, args);
+    assert_eq!(out.code, 0, "{out:?}");
+    serde_json::from_str(&out.stdout).unwrap()
+}
+
+const SMALL: &str = "[calibration]\ntokens = 2048\nctx = 256\n";
+
+#[test]
+fn rounding_to_nearest_gives_the_tensors_of_quantize() {
+    let dir = Dir::new();
+    let recipe = dir.file("rtn.toml", format!("type = \"Q4_K_M\"\nmethod = \"rtn\"\n{SMALL}"));
+    ok(&dir, &args("out.gguf", &recipe));
+    let plain = dir.ingle(&["quantize", &source(), "plain.gguf", "Q4_K_M", "--json"]).json();
+    let n = plain["bytes_after"].as_u64().unwrap() as usize;
+    let [ours, plain] = ["out.gguf", "plain.gguf"].map(|name| fs::read(dir.path(name)).unwrap());
+    assert!(ours[ours.len() - n..] == plain[plain.len() - n..]);
+}
+
+#[test]
+fn feedback_beats_importances_and_rounding_and_the_recipe_in_the_report_makes_the_same_bytes() {
+    let dir = Dir::new();
+    let kld = |method: &str, threads: &str| {
+        let recipe =
+            dir.file(&format!("{method}.toml"), format!("type = \"Q2_K\"\nmethod = \"{method}\"\n{SMALL}"));
+        let mut args = args(&format!("{method}{threads}.gguf"), &recipe);
+        args.extend(["--threads".into(), threads.into()]);
+        let said = ok(&dir, &args);
+        (said["evaluation"]["kld"]["mean"]["value"].as_f64().unwrap(), said)
+    };
+    let ((rtn, _), (search, _), (gptq, said)) = (kld("rtn", "2"), kld("search", "2"), kld("gptq", "2"));
+    assert!(gptq < 0.9 * search && search < rtn, "{gptq} {search} {rtn}");
+    let again = dir.file("again.toml", said["recipe_toml"].as_str().unwrap());
+    ok(&dir, &args("again.gguf", &again));
+    kld("gptq", "1");
+    let [first, again, alone] =
+        ["gptq2.gguf", "again.gguf", "gptq1.gguf"].map(|name| fs::read(dir.path(name)).unwrap());
+    assert!(first == again, "the recipe in the report");
+    assert!(first == alone, "the number of threads");
+}
+
+#[test]
+fn killed_at_ten_moments_it_ends_with_the_same_bytes() {
+    let dir = Dir::new();
+    let recipe =
+        dir.file("r.toml", format!("type = \"Q4_K_M\"\nmethod = \"gptq\"\nbalance = \"awq\"\n{SMALL}"));
+    let start = std::time::Instant::now();
+    ok(&dir, &args("whole.gguf", &recipe));
+    let whole = start.elapsed();
+    let mut state = 7u64;
+    for _ in 0..10 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let words = args("killed.gguf", &recipe);
+        let mut command = dir.ingle(&words.iter().map(String::as_str).collect::<Vec<_>>()).command;
+        let mut child =
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f64(
+            whole.as_secs_f64() * (state >> 40) as f64 / (1 << 25) as f64,
+        ));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if dir.path("killed.gguf").exists() {
+            break;
+        }
+    }
+    if !dir.path("killed.gguf").exists() {
+        ok(&dir, &args("killed.gguf", &recipe));
+    }
+    let [whole, killed] = ["whole.gguf", "killed.gguf"].map(|name| fs::read(dir.path(name)).unwrap());
+    assert!(whole == killed);
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path(".")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    left.retain(|name| name.contains("compress"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_broken_result_is_repaired_or_not_handed_over() {
+    let dir = Dir::new();
+    let bad = format!(
+        "type = \"Q4_K_M\"\nmethod = \"gptq\"\n{SMALL}\n[tensors]\n\"^token_embd\" = \"q2_K\"\n[gate]\n"
+    );
+    let recipe = dir.file("bad.toml", format!("{bad}kld = 0.04\n"));
+    let out = run(&dir, &args("out.gguf", &recipe));
+    assert_eq!(out.code, 0, "{out:?}");
+    assert!(out.stderr.contains("token_embd costs most, q2_K becomes q3_K"), "{out:?}");
+    let said: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(said["promotions"][0]["tensors"], "token_embd");
+    assert!(said["evaluation"]["kld"]["mean"]["value"].as_f64().unwrap() <= 0.04);
+    assert!(dir.path("out.gguf").exists());
+
+    // What can't be reached is said, and nothing has the name.
+    let never = format!("type = \"F16\"\nmethod = \"rtn\"\n{SMALL}[gate]\nppl_ratio = 0.5\n");
+    let out = run(&dir, &args("never.gguf", &dir.file("never.toml", never)));
+    assert_eq!(out.code, 5, "{out:?}");
+    let said: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert!(said["output"].is_null() && said["gate"]["passed"] == false, "{said}");
+    assert!(!dir.path("never.gguf").exists());
+}
+
+#[test]
+fn mistakes_are_told_before_the_work() {
+    let dir = Dir::new();
+    let unknown = dir.file("unknown.toml", "methd = \"gptq\"");
+    let method = dir.file("method.toml", "method = \"magic\"");
+    let format = dir.file("format.toml", "[tensors]\n\"attn\" = \"q9\"");
+    let empty = dir.file("empty.txt", "");
+    for (recipe, said) in [
+        ("q9000", "q4km"),
+        ("missing.toml", "no such recipe file"),
+        (&unknown, "unknown field `methd`"),
+        (&method, "gptq"),
+        (&format, "q9"),
+    ] {
+        let out = run(&dir, &args("out.gguf", recipe));
+        assert!(out.code != 0 && out.stderr.contains(said), "{recipe}: {out:?}");
+        assert_eq!(out.stderr.trim().lines().count(), 1, "{out:?}");
+    }
+    let out =
+        dir.ingle(&["compress", &source(), "-o", "out.gguf", "--recipe", "q4km", "--calib", &empty]).run();
+    assert!(out.code == 1 && out.stderr.contains("expected something to read"), "{out:?}");
+    dir.file("there.gguf", "mine");
+    let out = run(&dir, &args("there.gguf", "q4km"));
+    assert!(out.code == 1 && out.stderr.contains("--force replaces it"), "{out:?}");
+    assert_eq!(fs::read(dir.path("there.gguf")).unwrap(), b"mine");
+}
