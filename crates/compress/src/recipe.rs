@@ -118,7 +118,8 @@ impl Recipe {
             ));
         }
         let gate = self.gate.unwrap_or_default();
-        if gate.kld.is_some_and(|v| !(v > 0.0)) || gate.ppl_ratio.is_some_and(|v| !(v > 0.0)) {
+        let above = |limit: Option<f64>| limit.is_none_or(|v| v > 0.0);
+        if !above(gate.kld) || !above(gate.ppl_ratio) {
             return Err("gate: expected a kld and a ppl_ratio above 0".into());
         }
         if gate.top1.is_some_and(|v| !(0.0..=1.0).contains(&v)) {
