@@ -34,6 +34,9 @@ pub const PROBED: &str = "q3_K";
 const SAMPLE_ROWS: usize = 256;
 const SAMPLE_MATRICES: usize = 4;
 
+/// Tensors of a file begin at multiples of so many bytes.
+const ALIGNMENT: usize = 32;
+
 /// Parts of the model's depth that have gains of their own.
 const DEPTHS: usize = 3;
 
@@ -203,7 +206,7 @@ fn entry(
     let candidates = formats.iter().zip(errors).map(|(&format, error)| Candidate {
         format,
         error,
-        bytes: (format.row_bytes(cols) * n_rows) as u64,
+        bytes: (format.row_bytes(cols) * n_rows).next_multiple_of(ALIGNMENT) as u64,
         seconds: if is_table { 0.0 } else { seconds(format, rows, cols) },
     });
     let group = match layer_of(&tensor.name) {
