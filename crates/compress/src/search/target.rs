@@ -28,8 +28,8 @@ struct Quantity {
     name: &'static str,
     comparison: &'static str,
     example: &'static str,
-    /// Notes the number; `None` where it is none.
-    set: fn(&mut Target, &str) -> Option<()>,
+    /// Notes the number; `false` where it is none.
+    set: fn(&mut Target, &str) -> bool,
     is_set: fn(&Target) -> bool,
 }
 
@@ -39,28 +39,40 @@ static QUANTITIES: &[Quantity] = &[
         name: "size",
         comparison: "<=",
         example: "size<=600MB",
-        set: |target, text| Some(target.size = Some(bytes(text)?)),
+        set: |target, text| {
+            target.size = bytes(text);
+            target.size.is_some()
+        },
         is_set: |target| target.size.is_some(),
     },
     Quantity {
         name: "kld",
         comparison: "<=",
         example: "kld<=0.03",
-        set: |target, text| Some(target.kld = Some(positive(text)?)),
+        set: |target, text| {
+            target.kld = positive(text);
+            target.kld.is_some()
+        },
         is_set: |target| target.kld.is_some(),
     },
     Quantity {
         name: "toks",
         comparison: ">=",
         example: "toks>=25",
-        set: |target, text| Some(target.toks = Some(positive(text)?)),
+        set: |target, text| {
+            target.toks = positive(text);
+            target.toks.is_some()
+        },
         is_set: |target| target.toks.is_some(),
     },
     Quantity {
         name: "ram",
         comparison: "<=",
         example: "ram<=1GB",
-        set: |target, text| Some(target.ram = Some(bytes(text)?)),
+        set: |target, text| {
+            target.ram = bytes(text);
+            target.ram.is_some()
+        },
         is_set: |target| target.ram.is_some(),
     },
 ];
@@ -102,9 +114,13 @@ impl Target {
         if (quantity.is_set)(self) {
             return Err(said(format!("{} was given before, expected it once", quantity.name)));
         }
-        (quantity.set)(self, number).ok_or_else(|| {
-            said(format!("{number:?} is not its number, expected the form {}", quantity.example))
-        })
+        if !(quantity.set)(self, number) {
+            return Err(said(format!(
+                "{number:?} is not its number, expected the form {}",
+                quantity.example
+            )));
+        }
+        Ok(())
     }
 }
 
