@@ -20,10 +20,9 @@ use crate::exit::Failure;
 
 /// Memory that is more than caches hold.
 const MEMORY_BYTES: usize = 64 << 20;
-/// The least time of a sample.
-const SAMPLE_TIME: Duration = Duration::from_millis(3);
-/// Samples of a kernel, of which the least counts.
-const SAMPLES: usize = 5;
+/// How long a kernel is timed, and how often at least.
+const KERNEL_TIME: Duration = Duration::from_millis(25);
+const PASSES_MIN: usize = 3;
 /// Rounds of two models in turn.
 const ROUNDS: usize = 9;
 /// About how long a round of one model takes.
@@ -65,18 +64,20 @@ impl<'a> KernelTimes<'a> {
         let mats: Vec<Mat> = (0..n).map(mat).collect();
         let x: Vec<f32> = (0..cols).map(|i| (i as f32).sin()).collect();
         let (mut acts, mut out) = (Acts::with_capacity(1, cols), vec![0.0; rows]);
-        let (mut next, mut least) = (0, f64::INFINITY);
-        // The first sample warms up.
-        for sample in 0..=SAMPLES {
-            let (start, mut n_products) = (Instant::now(), 0);
-            while n_products < n || start.elapsed() < SAMPLE_TIME {
+        let mut least = f64::INFINITY;
+        let begin = Instant::now();
+        // A pass through all of them is a sample, the first warms up; many short ones find a moment that nobody disturbs.
+        for pass in 0.. {
+            let start = Instant::now();
+            for mat in &mats {
                 acts.set(self.pool, all.kernel().form, &x, cols, self.kernels.ops().quantize);
-                matmul(self.pool, &acts, &mats[next], &mut out);
-                next = (next + 1) % n;
-                n_products += 1;
+                matmul(self.pool, &acts, mat, &mut out);
             }
-            if sample > 0 {
-                least = least.min(start.elapsed().as_secs_f64() / n_products as f64);
+            if pass > 0 {
+                least = least.min(start.elapsed().as_secs_f64() / n as f64);
+            }
+            if pass >= PASSES_MIN && begin.elapsed() > KERNEL_TIME {
+                break;
             }
         }
         std::hint::black_box(&out);
