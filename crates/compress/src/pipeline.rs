@@ -38,10 +38,10 @@ use crate::role::{kept, layer_of};
 use crate::rows;
 
 /// Weights of a layer from which on float matrices are read as q8_0 while they are looked at.
-const LARGE_LAYER: usize = 1 << 22;
+pub(crate) const LARGE_LAYER: usize = 1 << 22;
 
 /// The output matrix.
-const HEAD: &str = "output.weight";
+pub(crate) const HEAD: &str = "output.weight";
 /// Values of the rows of a matrix that are encoded together: rows do not know of each other.
 const RUN_VALUES: usize = 1 << 23;
 
@@ -139,7 +139,7 @@ pub enum Progress<'a> {
 }
 
 /// Who is told, and says whether to go on.
-type Watch<'w> = &'w mut dyn FnMut(Progress<'_>) -> bool;
+pub(crate) type Watch<'w> = &'w mut dyn FnMut(Progress<'_>) -> bool;
 
 /// What a journal is of: everything that the bytes of the result depend on but formats, which its parts are named by. Of the weights
 /// samples are taken.
@@ -237,13 +237,13 @@ fn ends(job: &Job<'_>, mut walk: Option<Walk<'_>>, watch: Watch<'_>) -> Result<(
 
 /// What is known of the inputs of some weights.
 #[derive(Default)]
-struct Sites {
+pub(crate) struct Sites {
     known: Vec<Option<Known>>,
     by_weight: HashMap<String, usize>,
 }
 
 impl Sites {
-    fn new(sites: &[Site], pool: &Pool) -> Self {
+    pub(crate) fn new(sites: &[Site], pool: &Pool) -> Self {
         let mut all = Self::default();
         for Site { weights, stats } in sites {
             all.by_weight.extend(weights.iter().map(|weight| (weight.clone(), all.known.len())));
@@ -253,13 +253,13 @@ impl Sites {
     }
 
     /// Of the input of the weight, or of an expert of it.
-    fn of(&self, weight: &str) -> Option<&Known> {
+    pub(crate) fn of(&self, weight: &str) -> Option<&Known> {
         self.known[*self.by_weight.get(weight)?].as_ref()
     }
 }
 
 /// What the matrices of layer `i` are given.
-fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
+pub(crate) fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
     let in_layer = job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
     let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
     let lightly = |t: &Tensor| if is_large { as_q8_0(t, job.pool) } else { t.clone() };
@@ -281,10 +281,14 @@ fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Resul
 /// What the output matrix is given.
 fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
     let with_products = job.encoder.needs == Needs::Products && job.encoded().any(|name| name == HEAD);
+    Ok(Sites::new(&[head_site(job, walk, with_products)?], job.pool))
+}
+
+/// What the output matrix is given, as it was seen.
+pub(crate) fn head_site(job: &Job<'_>, walk: &mut Walk<'_>, with_products: bool) -> Result<Site> {
     let mut stats = Stats::new(job.config.dim, with_products);
     walk.normed(job.file, &Runtime::new(job.pool, job.kernels), |rows| stats.add(rows, job.pool))?;
-    let head = Site { weights: vec![HEAD.into()], stats };
-    Ok(Sites::new(&[head], job.pool))
+    Ok(Site { weights: vec![HEAD.into()], stats })
 }
 
 fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>) -> Result<Vec<Done>> {
@@ -392,7 +396,7 @@ fn layer_file(
 }
 
 /// `tensor` as q8_0 where it is a large matrix of floats that it can hold.
-fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
+pub(crate) fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
     let q8_0 = quant::by_name("q8_0").expect("on the shelf");
     let rows = tensor.shape.get(1).copied().unwrap_or(1);
     if tensor.format.block > 1 || rows == 1 || !tensor.shape[0].is_multiple_of(q8_0.block) {

@@ -378,7 +378,7 @@ impl Planner<'_> {
 }
 
 /// `wanted`, or where rows of `cols` values hold no whole blocks of it, what it falls back to.
-fn fitting(wanted: &'static Format, cols: usize) -> &'static Format {
+pub(crate) fn fitting(wanted: &'static Format, cols: usize) -> &'static Format {
     let fits = |f: &&'static Format| cols.is_multiple_of(f.block);
     let next = || FALLBACKS.iter().find(|(from, _)| *from == wanted.name).map(|(_, to)| named(to));
     Some(wanted).filter(fits).or_else(|| next().filter(fits)).unwrap_or_else(|| named("f16"))

@@ -1,11 +1,13 @@
 //! `ingle compress IN -o OUT --recipe NAME`: a smaller model, and what it cost.
 //!
 //! Calibrate, encode, put together, judge: the work is `ingle_compress`'s. [`texts`] reads what the model is measured and judged on, or has
-//! the model write it; [`judged`] makes results until one passes the recipe's gate; [`print`](mod@print) says what came of it. What a run has done
+//! the model write it; [`judged`] makes results until one passes the recipe's gate; [`print`](mod@print) says what came of it; [`search`] finds a recipe where targets are given instead. What a run has done
 //! is kept beside OUT until it is whole, so the same command goes on after a kill.
 
 mod judged;
+mod pace;
 mod print;
+mod search;
 mod texts;
 
 use std::io::Write;
@@ -33,6 +35,7 @@ pub static VERB: Verb = Verb {
         "ingle compress model-f16.gguf -o small.gguf --recipe q4km",
         "ingle compress model-f16.gguf -o small.gguf --recipe q3km --calib notes.txt --calib chats.txt",
         "ingle compress model-f16.gguf -o small.gguf --recipe mine.toml --json",
+        "ingle compress model-f16.gguf -o small.gguf --target \"size<=600MB\"",
         "ingle compress --list",
     ],
     args,
@@ -42,7 +45,7 @@ pub static VERB: Verb = Verb {
 fn args(command: Command) -> Command {
     let flag = |name, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let command = command
-        .override_usage("ingle compress [OPTIONS] IN -o OUT --recipe RECIPE\n       ingle compress --list")
+        .override_usage("ingle compress [OPTIONS] IN -o OUT --recipe RECIPE or --target TARGETS\n       ingle compress --list")
         .arg(
             Arg::new("model")
                 .value_name("IN")
@@ -53,7 +56,15 @@ fn args(command: Command) -> Command {
         .arg(text_arg("output", "OUT", "The new file").short('o').required_unless_present("list"))
         .arg(
             text_arg("recipe", "RECIPE", "A name, see --list, or a TOML file")
-                .required_unless_present("list"),
+                .required_unless_present_any(["list", "target"]),
+        )
+        .arg(
+            text_arg(
+                "target",
+                "TARGETS",
+                "Find the formats that are worth most: size<=600MB, kld<=0.03, toks>=25, ram<=1GB; the rest is the recipe's",
+            )
+            .action(ArgAction::Append),
         )
         .arg(flag("list", "List the recipes that come with the program").conflicts_with("model"))
         .arg(
@@ -104,12 +115,15 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
 
 fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let start = Instant::now();
-    let recipe = recipe(matches)?;
+    let (mut recipe, target) = (recipe(matches)?, search::target(matches)?);
     let output = PathBuf::from(text(matches, "output").expect("clap asks for it"));
     let existing = if matches.get_flag("force") { Existing::Replace } else { Existing::Keep };
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
     output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
+    for ending in ["json", "html"].iter().filter(|_| target.is_some()) {
+        output::check(&search::beside(&output, ending), None, existing).map_err(|e| failure(file, e))?;
+    }
     // What can't be done is said before anything is read.
     recipe.options(true).and(method::encoder(&recipe.method).map(drop)).map_err(Failure::usage)?;
     mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
@@ -121,6 +135,9 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         say("going on where the last run was stopped");
     }
     let mut work = Work { loaded: &loaded, texts: &texts, journal: &journal, env, base: None };
+    if let Some(target) = target {
+        recipe = search::find(&mut work, &recipe, &target, &output, existing)?;
+    }
     let mut outcome = work.until_it_passes(recipe)?;
     if outcome.written {
         output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
@@ -134,8 +151,10 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
 
 /// The recipe that is asked for: a file where there is one of that name, else one of the shelf.
 fn recipe(matches: &ArgMatches) -> Result<Recipe, Failure> {
-    let name = text(matches, "recipe").expect("clap asks for it");
-    let mut recipe = match std::fs::read_to_string(name) {
+    let Some(name) = text(matches, "recipe") else {
+        return Ok(with_tokens(matches, Recipe { name: "searched".into(), ..Recipe::default() }));
+    };
+    let recipe = match std::fs::read_to_string(name) {
         Ok(words) => Recipe::parse(name, &words),
         Err(e) if Path::new(name).exists() => return Err(Failure::file(name, &e)),
         Err(_) if name.contains(['.', '/']) => {
@@ -144,11 +163,16 @@ fn recipe(matches: &ArgMatches) -> Result<Recipe, Failure> {
         Err(_) => Recipe::named(name),
     }
     .map_err(Failure::usage)?;
+    Ok(with_tokens(matches, recipe))
+}
+
+/// `recipe` with the tokens of `--calib-tokens`.
+fn with_tokens(matches: &ArgMatches, mut recipe: Recipe) -> Recipe {
     if let Some(&n) = matches.get_one::<u64>("calib-tokens") {
         recipe.calibration.tokens = n as usize;
         recipe.calibration.ctx = recipe.calibration.ctx.min(n as usize);
     }
-    Ok(recipe)
+    recipe
 }
 
 fn list(as_json: bool) -> Result<Exit, Failure> {

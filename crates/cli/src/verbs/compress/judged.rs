@@ -25,6 +25,7 @@ use ingle_compress::{method, mixture, quantize};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_kernel::quant::{self, Format};
+use ingle_model::file::gguf_write::Header;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -137,7 +138,7 @@ impl Work<'_> {
         &self.loaded.file
     }
 
-    fn plan(&self, recipe: &Recipe) -> Result<Plan, Failure> {
+    pub fn plan(&self, recipe: &Recipe) -> Result<Plan, Failure> {
         let contents = self.file().contents();
         let encoder = method::encoder(&recipe.method).map_err(Failure::usage)?;
         let options = recipe.options(encoder.needs > method::Needs::Nothing).map_err(Failure::usage)?;
@@ -148,7 +149,7 @@ impl Work<'_> {
     }
 
     /// Carries the recipe out, and writes the result with what `as_source` names as it was.
-    fn make(
+    pub fn make(
         &self,
         recipe: &Recipe,
         plan: &Plan,
@@ -178,18 +179,24 @@ impl Work<'_> {
             Err(Error::Interrupted) => return Err(Failure::interrupted()),
             done => done.map_err(|e| failure(self.file(), e))?,
         }
-        let mixture = mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
-        let header = quantize::header(job.file, mixture, None);
-        let mut header = header.map_err(|e| failure(self.file(), e))?;
-        header
-            .set("ingle.compress.recipe", recipe.to_toml().as_str())
-            .map_err(|e| self.file().model_error(e))?;
-        vocabulary(self.file(), &mut header)?;
+        let header = self.header(recipe)?;
         let written = output::write(&self.journal.path(RESULT), None, Existing::Replace, |out| {
             self.file().check_unchanged().map_err(std::io::Error::other)?;
             pipeline::assemble(&job, header, as_source, out)
         });
         written.map_err(|e| failure(self.file(), e))
+    }
+
+    /// The header of a file by `recipe`.
+    pub fn header(&self, recipe: &Recipe) -> Result<Header, Failure> {
+        let mixture = mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
+        let header = quantize::header(self.file().contents(), mixture, None);
+        let mut header = header.map_err(|e| failure(self.file(), e))?;
+        header
+            .set("ingle.compress.recipe", recipe.to_toml().as_str())
+            .map_err(|e| self.file().model_error(e))?;
+        vocabulary(self.file(), &mut header)?;
+        Ok(header)
     }
 
     /// What a person should know of the plan.
@@ -199,7 +206,7 @@ impl Work<'_> {
     }
 
     /// Holds the result against the model it came from, on `text`.
-    fn judge(&mut self, text: &Text) -> Result<Evaluation, Failure> {
+    pub fn judge(&mut self, text: &Text) -> Result<Evaluation, Failure> {
         // The base is of the whole text; its first windows are those of a shorter one.
         let path = match &self.base {
             Some(path) => path.clone(),
@@ -279,7 +286,7 @@ fn say_failed(limits: &Limits, gate: &limits::Outcome, promotion: &Promotion) {
 }
 
 /// Tells a person how far a run is, and how long it may take.
-struct Shown {
+pub struct Shown {
     n_layers: usize,
     start: Instant,
     /// What share of the work was done when this began.
@@ -287,11 +294,11 @@ struct Shown {
 }
 
 impl Shown {
-    fn new(n_layers: usize) -> Self {
+    pub fn new(n_layers: usize) -> Self {
         Self { n_layers, start: Instant::now(), first: None }
     }
 
-    fn show(&mut self, progress: &mut Progress, stage: Stage<'_>) {
+    pub fn show(&mut self, progress: &mut Progress, stage: Stage<'_>) {
         // Of a layer's time, about so much is looking, encoding and going on.
         let (what, layer, part) = match stage {
             Stage::Looking(i, part) => {

@@ -1,0 +1,202 @@
+//! `--target`: the recipe whose formats are worth most under targets, found by making and measuring.
+//!
+//! The search is `ingle_compress::search`'s. Here its mixes are made and judged as every result is ([`super::judged`]), in one journal,
+//! so layers that mixes share are encoded once, and they are timed in turn with the source ([`super::pace`]). Beside OUT lie
+//! OUT.json, all that was found, and OUT.html, the same drawn.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use clap::ArgMatches;
+use ingle_compress::Error;
+use ingle_compress::mixture::MIXTURES;
+use ingle_compress::output::{self, Existing};
+use ingle_compress::pipeline::Job;
+use ingle_compress::recipe::Recipe;
+use ingle_compress::search::target::Target;
+use ingle_compress::search::{self, Figures, Formats, Found, Model, plot, probe, table};
+use ingle_compress::{method, quantize};
+use ingle_engine::model_file::{Loaded, ModelFile};
+use ingle_engine::session::Session;
+use ingle_model::kv;
+use ingle_model::scratch::Scratch;
+use serde_json::json;
+
+use super::super::quantize::failure;
+use super::judged::{RESULT, Shown, Work};
+use super::pace::{KernelTimes, in_turn};
+use crate::env::{Progress, say};
+use crate::exit::Failure;
+use crate::load;
+
+/// Positions of a session that only makes single tokens.
+const CTX: usize = 128;
+/// Tokens of a step, at most, by which buffers are sized.
+const STEP_TOKENS: usize = 512;
+
+/// What is asked, if a search is.
+pub fn target(matches: &ArgMatches) -> Result<Option<Target>, Failure> {
+    let Some(asked) = matches.get_many::<String>("target") else { return Ok(None) };
+    Ok(Some(Target::parse(asked.map(String::as_str)).map_err(Failure::usage)?))
+}
+
+/// `OUT` with another ending behind its own.
+pub fn beside(output: &Path, ending: &str) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!("{name}.{ending}"))
+}
+
+/// `recipe` with the formats that are worth most under `target`; what was found is written beside `output`.
+pub fn find(
+    work: &mut Work<'_>,
+    recipe: &Recipe,
+    target: &Target,
+    output: &Path,
+    existing: Existing,
+) -> Result<Recipe, Failure> {
+    let model = model(work, recipe)?;
+    let mut failed = None;
+    let found = search::search(model, target, &mut |formats| {
+        // A failure of the program's passes through the crate, which knows only its own.
+        measured(work, &with_formats(recipe, formats)).map_err(|e| {
+            failed = Some(e);
+            Error::Interrupted
+        })
+    });
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    let found = found.map_err(|e| failure(&work.loaded.file, e))?;
+    let chosen = found.chosen.map(|i| with_formats(recipe, &found.trials[i].formats));
+    let report = json!({
+        "recipe": chosen,
+        "recipe_toml": chosen.as_ref().map(Recipe::to_toml),
+        "recipe_hash": chosen.as_ref().map(Recipe::hash),
+        "search": found,
+    });
+    let words = serde_json::to_string_pretty(&report).map_err(|e| Failure::failed(e.to_string()))?;
+    let name = Path::new(work.loaded.file.name()).file_name().unwrap_or_default().to_string_lossy();
+    for (ending, words) in [("json", words), ("html", plot::page(&name, &found))] {
+        let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);
+        output::write(&beside(output, ending), None, existing, fill)
+            .map_err(|e| failure(&work.loaded.file, e))?;
+    }
+    let page = beside(output, "html");
+    say(format_args!("{} mixes were made and measured: {}", found.trials.len(), page.display()));
+    chosen.ok_or_else(|| nothing(&found, &page))
+}
+
+/// Says what came nearest.
+fn nothing(found: &Found, page: &Path) -> Failure {
+    let best = found.trials.iter().map(|t| t.measured).min_by(|a, b| a.kld.total_cmp(&b.kld));
+    let nearest = best.map_or_else(String::new, |Figures { kld, bytes, speed }| {
+        format!(": the nearest to the source has {bytes} bytes, divergence {kld:.5} and {speed:.2} times its speed")
+    });
+    Failure::failed(format!("no mix that was made holds the targets{nearest}; see {}", page.display()))
+}
+
+/// The recipe that makes the mix of `formats`.
+fn with_formats(recipe: &Recipe, formats: &Formats) -> Recipe {
+    let pattern =
+        |(name, format): (&String, &String)| (format!("^{}$", name.replace('.', "\\.")), format.clone());
+    // The file's type is that of the format that most tensors have.
+    let n = |format: &str| formats.values().filter(|f| *f == format).count();
+    let most = MIXTURES.iter().rev().max_by_key(|m| n(m.format)).map_or("Q4_K_M", |m| m.name);
+    Recipe {
+        mixture: most.into(),
+        tensors: formats.iter().map(pattern).collect(),
+        promoted: Default::default(),
+        gate: None,
+        ..recipe.clone()
+    }
+}
+
+/// The table with gains, and what does not change.
+fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
+    let (file, run) = (&work.loaded.file, work.loaded.runtime(&[]));
+    let contents = file.contents();
+    let plan = table::plan_of_probes(contents);
+    let job = Job {
+        file: contents,
+        config: &work.loaded.model.config,
+        plan: &plan,
+        balance: None,
+        prune: None,
+        encoder: method::encoder(&recipe.method).map_err(Failure::usage)?,
+        sequences: &work.texts.calibration,
+        pool: run.pool,
+        kernels: run.kernels,
+        journal: work.journal,
+    };
+    let n_values = contents.tensors().iter().map(|t| t.n_values()).sum();
+    let mut times = KernelTimes::new(run.pool, run.kernels, n_values);
+    let mut seconds = |format, rows, cols| times.seconds(format, rows, cols);
+    let mut progress = Progress::new(work.env);
+    let mut shown = Shown::new(job.config.layers.len());
+    let goes_on = || !work.env.interrupted.load(Relaxed);
+    let failed = |error| match error {
+        Error::Interrupted => Failure::interrupted(),
+        error => failure(file, error),
+    };
+    let table = table::measure(&job, &mut seconds, &mut |stage| {
+        shown.show(&mut progress, stage);
+        goes_on()
+    });
+    let mut entries = table.map_err(failed)?;
+    let probed = probe::gains(&job, &mut entries, &mut |share| {
+        progress.show(format_args!("{:3.0} %  which tensors matter", 100.0 * share));
+        goes_on()
+    });
+    probed.map_err(failed)?;
+    progress.clear();
+    let fixed_bytes = fixed_bytes(work, recipe, &entries)?;
+    let config = job.config;
+    let kv =
+        kv::format(config, work.env.settings.text("kv").unwrap_or("f16")).map_err(|e| file.model_error(e))?;
+    let ctx = load::session_options(work.env, None).ctx_of(config);
+    let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
+    let beside_bytes = kv::n_bytes(config, kv, ctx).saturating_add(scratch_bytes);
+    let [source_seconds] = in_turn([&mut session(work, work.loaded)?], &work.env.interrupted)?;
+    Ok(Model { entries, fixed_bytes, beside_bytes, source_seconds })
+}
+
+/// Bytes of a file of mixes that no format changes: with the longest recipe there can be, so a file is at most as large as it is
+/// said to be.
+fn fixed_bytes(work: &Work<'_>, recipe: &Recipe, entries: &[table::Entry]) -> Result<u64, Failure> {
+    let longest = |e: &table::Entry| {
+        let names = e.candidates.iter().map(|c| c.format.name);
+        (e.name.clone(), names.max_by_key(|name| name.len()).unwrap_or_default().to_owned())
+    };
+    let recipe = with_formats(recipe, &entries.iter().map(longest).collect());
+    let (plan, header) = (work.plan(&recipe)?, work.header(&recipe)?);
+    let file = &work.loaded.file;
+    let report = quantize::estimate(file.contents(), header, &plan).map_err(|e| failure(file, e))?;
+    let bytes = entries.iter().map(|e| {
+        let format = plan.choices[e.at].format;
+        e.candidates.iter().find(|c| c.format == format).map_or(0, |c| c.bytes)
+    });
+    Ok(report.n_file_bytes.saturating_sub(bytes.sum()))
+}
+
+fn session(work: &Work<'_>, loaded: &Arc<Loaded>) -> Result<Session, Failure> {
+    let ctx = CTX.min(loaded.model.config.ctx_train);
+    Ok(Session::new(loaded.clone(), &load::session_options(work.env, Some(ctx)))?)
+}
+
+/// Makes `recipe`'s mix and measures what it is worth.
+fn measured(work: &mut Work<'_>, recipe: &Recipe) -> Result<Figures, Failure> {
+    let plan = work.plan(recipe)?;
+    let bytes = work.make(recipe, &plan, &|_| false)?.n_file_bytes;
+    let evaluation = work.judge(&work.texts.judged_on)?;
+    let kld = evaluation.divergence.map_or(f64::NAN, |divergence| divergence.kld.mean.value);
+    let options = load::options(work.env, work.loaded.n_threads());
+    let mix = ModelFile::open(&work.journal.path(RESULT))?;
+    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), mix, &options)?);
+    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
+    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
+    let speed = source / seconds;
+    say(format_args!("a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source"));
+    Ok(Figures { kld, bytes, speed })
+}

@@ -1,0 +1,350 @@
+//! Search: the formats that are worth most under targets, found by measuring.
+//!
+//! Reading order: [`target`] is what a user asks for. [`table`] has what each tensor costs in each format, [`probe`] what its error
+//! adds to the divergence; [`frontier`] chooses formats from both. It assumes that divergences add up, which is almost true, so
+//! [`search()`] has mixes made and measured by its caller: some around the one that the table would choose, then, with gains
+//! refitted to what was measured ([`refit`]), the one it chooses now, at most twice. What is handed over was measured.
+//! [`plot`] draws it.
+//!
+//! Left out: layers dropped or tied, narrower feed-forward parts. They would be candidates of groups of tensors.
+
+pub mod target;
+
+pub mod probe;
+pub mod table;
+
+pub mod frontier;
+pub mod refit;
+
+pub mod plot;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use frontier::{BYTES, Costs, KLD, Mix, SECONDS};
+use table::Entry;
+use target::Target;
+
+/// Sizes of the mixes of the first round, by that of the first choice, which is among them.
+const AROUND: [f64; 8] = [1.0, 0.97, 1.03, 0.93, 1.08, 0.88, 1.16, 0.82];
+/// Rounds of choosing again after the first.
+const ROUNDS: usize = 2;
+
+/// Formats by name of tensor.
+pub type Formats = BTreeMap<String, String>;
+
+/// A model as the search sees it.
+#[derive(Debug)]
+pub struct Model {
+    /// What may change.
+    pub entries: Vec<Entry>,
+    /// Bytes of the file that do not change.
+    pub fixed_bytes: u64,
+    /// Memory that is needed beside the file's bytes.
+    pub beside_bytes: u64,
+    /// Seconds of a token of the source, measured.
+    pub source_seconds: f64,
+}
+
+impl Model {
+    /// The costs of every candidate.
+    fn costs(&self) -> Vec<Vec<Costs>> {
+        let of = |entry: &Entry| {
+            entry.candidates.iter().map(|c| [entry.gain * c.error, c.bytes as f64, c.seconds]).collect()
+        };
+        self.entries.iter().map(of).collect()
+    }
+
+    /// Seconds of a token of the source that are spent in the tensors of the table.
+    fn source_products(&self) -> f64 {
+        self.entries.iter().filter_map(|e| e.candidates.last()).map(|c| c.seconds).sum()
+    }
+
+    /// Seconds of a token that are not spent in the tensors of the table.
+    fn fixed_seconds(&self) -> f64 {
+        (self.source_seconds - self.source_products()).max(0.0)
+    }
+
+    /// Where products that were timed alone take longer than the whole token they are parts of, as on a busy machine, they count
+    /// only by each other.
+    fn fit_seconds(&mut self) {
+        let scale = self.source_seconds / self.source_products();
+        if scale < 1.0 {
+            let all = self.entries.iter_mut().flat_map(|e| &mut e.candidates);
+            all.for_each(|c| c.seconds *= scale);
+        }
+    }
+
+    fn predicted(&self, costs: &[Vec<Costs>], mix: &[usize]) -> Figures {
+        let [kld, bytes, seconds] = frontier::costs(costs, mix);
+        let seconds = seconds + self.fixed_seconds();
+        Figures { kld, bytes: bytes as u64 + self.fixed_bytes, speed: self.source_seconds / seconds }
+    }
+
+    /// Which cost is to be the least, and what the others may be.
+    fn aim(&self, target: &Target) -> (usize, Costs) {
+        let bytes = [target.size, target.ram.map(|ram| ram.saturating_sub(self.beside_bytes))];
+        let bytes = bytes.into_iter().flatten().min();
+        let mut limits = [f64::INFINITY; 3];
+        if let Some(bytes) = bytes {
+            limits[BYTES] = bytes as f64 - self.fixed_bytes as f64;
+        }
+        if let Some(toks) = target.toks {
+            limits[SECONDS] = 1.0 / toks - self.fixed_seconds();
+        }
+        // Room that is granted is used; where none is named, the smallest is wanted.
+        if let (None, Some(kld)) = (bytes, target.kld) {
+            limits[KLD] = kld;
+            return (BYTES, limits);
+        }
+        (KLD, limits)
+    }
+
+    fn formats(&self, mix: &[usize]) -> Formats {
+        let pairs = self.entries.iter().zip(mix);
+        pairs.map(|(e, &k)| (e.name.clone(), e.candidates[k].format.name.to_owned())).collect()
+    }
+
+    fn holds(&self, target: &Target, found: &Figures) -> bool {
+        target.size.is_none_or(|size| found.bytes <= size)
+            && target.ram.is_none_or(|ram| found.bytes.saturating_add(self.beside_bytes) <= ram)
+            && target.kld.is_none_or(|kld| found.kld <= kld)
+            && target.toks.is_none_or(|toks| found.speed / self.source_seconds >= toks)
+    }
+}
+
+/// What a mix is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figures {
+    /// Mean divergence from the source, in nats a token.
+    pub kld: f64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Tokens a second by those of the source.
+    pub speed: f64,
+}
+
+/// A mix that was made and measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trial {
+    /// Which choice of which round: 0 is the first.
+    pub round: usize,
+    /// What was expected when it was chosen.
+    pub predicted: Figures,
+    /// What was found.
+    pub measured: Figures,
+    /// Whether it holds the targets.
+    pub holds: bool,
+    /// Its formats.
+    pub formats: Formats,
+    #[serde(skip)]
+    mix: Mix,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// What was asked.
+    pub target: Target,
+    /// What was measured.
+    pub trials: Vec<Trial>,
+    /// Number of the chosen trial; `None` where none holds the targets.
+    pub chosen: Option<usize>,
+    /// The best mixes that are predicted, from few bytes to many, with the gains as they are in the end.
+    pub frontier: Vec<Figures>,
+    /// By how much the gain of each kind of tensor was corrected.
+    pub corrections: BTreeMap<String, f64>,
+}
+
+/// Makes and measures the mix of some formats.
+pub type Make<'m> = &'m mut dyn FnMut(&Formats) -> Result<Figures>;
+
+/// Finds the formats that are worth most under `target`.
+///
+/// # Errors
+/// When no mix can hold the limits on bytes and seconds, and those of `make`.
+pub fn search(mut model: Model, target: &Target, make: Make<'_>) -> Result<Found> {
+    model.fit_seconds();
+    let (wanted, limits) = model.aim(target);
+    let costs = model.costs();
+    let first = frontier::choose(&costs, wanted, limits).ok_or_else(|| impossible(&model, &costs, target))?;
+    let size = frontier::costs(&costs, &first)[BYTES];
+    let mut trials: Vec<Trial> = Vec::new();
+    for (i, part) in AROUND.into_iter().enumerate() {
+        let limits = [f64::INFINITY, size * part, limits[SECONDS]];
+        let mix = if i == 0 { Some(first.clone()) } else { frontier::choose(&costs, KLD, limits) };
+        if let Some(mix) = mix {
+            attempt(&model, &costs, mix, 0, target, &mut trials, make)?;
+        }
+    }
+    let mut corrections = BTreeMap::new();
+    for round in 1..=ROUNDS {
+        let measured: Vec<(&Mix, f64)> = trials.iter().map(|t| (&t.mix, t.measured.kld)).collect();
+        for (kind, factor) in refit::refit(&mut model.entries, &measured) {
+            *corrections.entry(kind).or_insert(1.0) *= factor;
+        }
+        let costs = model.costs();
+        let Some(mix) = frontier::choose(&costs, wanted, limits) else { break };
+        if !attempt(&model, &costs, mix, round, target, &mut trials, make)? {
+            break;
+        }
+    }
+    let by = |trial: &Trial| if wanted == BYTES { trial.measured.bytes as f64 } else { trial.measured.kld };
+    let chosen = (0..trials.len()).filter(|&i| trials[i].holds);
+    let chosen = chosen.min_by(|&a, &b| by(&trials[a]).total_cmp(&by(&trials[b])));
+    let costs = model.costs();
+    let surface = frontier::surface(&costs);
+    let frontier = surface.iter().map(|mix| model.predicted(&costs, mix)).collect();
+    Ok(Found { target: *target, trials, chosen, frontier, corrections })
+}
+
+/// Has `mix` made and measured; `false` where it was before.
+fn attempt(
+    model: &Model,
+    costs: &[Vec<Costs>],
+    mix: Mix,
+    round: usize,
+    target: &Target,
+    trials: &mut Vec<Trial>,
+    make: Make<'_>,
+) -> Result<bool> {
+    if trials.iter().any(|trial| trial.mix == mix) {
+        return Ok(false);
+    }
+    let (predicted, formats) = (model.predicted(costs, &mix), model.formats(&mix));
+    let measured = make(&formats)?;
+    let holds = model.holds(target, &measured);
+    trials.push(Trial { round, predicted, measured, holds, formats, mix });
+    Ok(true)
+}
+
+/// Says what the least is that can be had.
+fn impossible(model: &Model, costs: &[Vec<Costs>], target: &Target) -> Error {
+    let least = |j: usize| -> f64 {
+        let of = |tensor: &Vec<Costs>| tensor.iter().map(|c| c[j]).fold(f64::INFINITY, f64::min);
+        costs.iter().map(of).sum()
+    };
+    let bytes = least(BYTES) as u64 + model.fixed_bytes;
+    let toks = 1.0 / (least(SECONDS) + model.fixed_seconds());
+    let size = target.size.map(|_| format!("the smallest file has {bytes} bytes"));
+    let ram =
+        target.ram.map(|_| format!("the least memory is {} bytes", bytes.saturating_add(model.beside_bytes)));
+    let toks = target.toks.map(|_| format!("the fastest makes {toks:.1} tokens a second"));
+    let said: Vec<String> = [size, ram, toks].into_iter().flatten().collect();
+    let said = if said.is_empty() { "no mix of formats comes near".into() } else { said.join(", ") };
+    ingle_model::Error::Input(format!("no mix of formats holds the targets: {said}")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mixture::named;
+    use table::Candidate;
+
+    /// Four tensors of two kinds, as large as each other, whose error falls by 4 with each bit.
+    fn model() -> Model {
+        let entry = |i: usize| {
+            let kind = if i % 2 == 0 { "attn_q" } else { "ffn_up" };
+            let formats = [("q3_K", 3u64), ("q4_K", 4), ("q5_K", 5), ("q6_K", 6), ("f16", 16)];
+            let candidate = |(name, bits): (&str, u64)| Candidate {
+                format: named(name),
+                error: if name == "f16" { 0.0 } else { 0.25f64.powi(bits as i32) },
+                bytes: 100 * bits,
+                seconds: bits as f64,
+            };
+            Entry {
+                at: i,
+                name: format!("blk.{}.{kind}.weight", i / 2),
+                group: kind.into(),
+                candidates: formats.map(candidate).to_vec(),
+                probed: 1.0,
+                gain: 1.0,
+            }
+        };
+        Model {
+            entries: (0..4).map(entry).collect(),
+            fixed_bytes: 50,
+            beside_bytes: 1000,
+            source_seconds: 100.0,
+        }
+    }
+
+    /// What a model is worth whose `ffn_up` is 8 times as sensitive as the probes said.
+    fn truth(formats: &Formats) -> Figures {
+        let model = model();
+        let mut sum = Figures { kld: 0.0, bytes: 50, speed: 0.0 };
+        let mut seconds = model.fixed_seconds();
+        for entry in &model.entries {
+            let c = entry.candidates.iter().find(|c| c.format.name == formats[&entry.name]).unwrap();
+            sum.kld += c.error * if entry.name.contains("ffn") { 8.0 } else { 1.0 };
+            sum.bytes += c.bytes;
+            seconds += c.seconds;
+        }
+        Figures { speed: model.source_seconds / seconds, ..sum }
+    }
+
+    #[test]
+    fn what_was_measured_corrects_the_choice() {
+        let mut made = 0;
+        let mut make = |formats: &Formats| {
+            made += 1;
+            Ok(truth(formats))
+        };
+        let target = Target { size: Some(1850), ..Target::default() };
+        let found = search(model(), &target, &mut make).unwrap();
+        let chosen = &found.trials[found.chosen.unwrap()];
+        // Of 18 bits, more go to what is sensitive.
+        assert_eq!(chosen.measured.bytes, 1850);
+        for (name, format) in &chosen.formats {
+            assert_eq!(format, if name.contains("ffn") { "q5_K" } else { "q4_K" });
+        }
+        assert!(made <= AROUND.len() + ROUNDS && found.trials.len() == made);
+        assert!(found.corrections["ffn_up"] > 2.0 * found.corrections["attn_q"], "{:?}", found.corrections);
+        assert!(found.frontier.is_sorted_by(|a, b| a.bytes <= b.bytes) && found.frontier.len() > 3);
+    }
+
+    #[test]
+    fn the_smallest_is_chosen_where_only_quality_is_asked() {
+        let target = Target { kld: Some(0.1), ..Target::default() };
+        let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+        let chosen = &found.trials[found.chosen.unwrap()].measured;
+        assert!(chosen.kld <= 0.1);
+        let smaller = found.trials.iter().filter(|t| t.measured.bytes < chosen.bytes);
+        assert!(smaller.clone().count() > 0 && smaller.clone().all(|t| t.measured.kld > 0.1));
+    }
+
+    #[test]
+    fn memory_and_speed_are_limits_too() {
+        let of = |target: Target| {
+            let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+            found.trials[found.chosen.unwrap()].measured
+        };
+        assert!(of(Target { ram: Some(2850), ..Target::default() }).bytes <= 1850);
+        // 36 seconds beside the tensors, so 20 in them.
+        assert!(of(Target { toks: Some(1.0 / 56.0), ..Target::default() }).speed >= 100.0 / 56.0 - 1e-9);
+    }
+
+    #[test]
+    fn products_never_take_longer_than_their_token() {
+        let mut slow = model();
+        slow.entries.iter_mut().flat_map(|e| &mut e.candidates).for_each(|c| c.seconds *= 10.0);
+        slow.fit_seconds();
+        assert!((slow.source_products() - 100.0).abs() < 1e-9 && slow.fixed_seconds() < 1e-9);
+        let mut usual = model();
+        usual.fit_seconds();
+        assert_eq!((usual.source_products(), usual.fixed_seconds()), (64.0, 36.0));
+    }
+
+    #[test]
+    fn what_can_not_be_is_said_with_what_can() {
+        let target = Target { size: Some(1000), ..Target::default() };
+        let error = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap_err().to_string();
+        assert!(error.contains("the smallest file has 1250 bytes"), "{error}");
+        // Nothing that was made holds: that is told, not hidden.
+        let target = Target { size: Some(1300), kld: Some(1e-6), ..Target::default() };
+        let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+        assert!(found.chosen.is_none() && !found.trials.is_empty());
+    }
+}

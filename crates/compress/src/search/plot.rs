@@ -1,0 +1,274 @@
+//! A search as a page: an HTML file with an SVG drawing, its numbers below it, nothing from outside and no scripts.
+//!
+//! Size to the right, divergence upwards, in powers of ten. The line is the predicted frontier, a ring what was expected of a mix
+//! that was made, the dot that it is tied to what was measured; the chosen one is filled.
+
+use std::fmt::Write;
+
+use super::{Figures, Found, Trial};
+
+/// Of the drawing.
+const WIDTH: f64 = 840.0;
+const HEIGHT: f64 = 480.0;
+/// Around it: left, right, above, below.
+const MARGINS: [f64; 4] = [72.0, 20.0, 16.0, 48.0];
+/// The most marks of an axis.
+const MARKS: usize = 8;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
+color:#1a1a1a;background:#fff}svg{width:100%;height:auto}table{border-collapse:collapse;width:100%}\
+td,th{text-align:right;padding:.2rem .6rem;border-bottom:1px solid #ccc}th:first-child,td:first-child{text-align:left}\
+.chosen{font-weight:bold}.axis{stroke:#999;fill:none}.grid{stroke:#ddd}text{fill:currentColor;font-size:13px}\
+.line{stroke:#2a6fb0;fill:none;stroke-width:1.5}.tie{stroke:#b0562a;stroke-dasharray:2 2}\
+.ring{fill:none;stroke:#2a6fb0;stroke-width:1.5}.dot{fill:#b0562a}.pick{fill:#b0562a;stroke:currentColor;stroke-width:2}\
+@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}.grid{stroke:#333}td,th{border-color:#444}}";
+
+/// The page of `found` for the model called `name`.
+pub fn page(name: &str, found: &Found) -> String {
+    let name = escaped(name);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Formats for {name}</title>\n\
+         <style>{STYLE}</style>\n<h1>Formats for {name}</h1>\n<p>Asked: {}. {}</p>\n{}\n",
+        escaped(&asked(found)),
+        match found.chosen {
+            Some(_) => "The filled point is the file that was written.",
+            None => "Nothing that was made holds all of it.",
+        },
+        drawing(found),
+    );
+    page.push_str(
+        "<p>Line: predicted frontier. Ring: predicted. Dot: measured.</p>\n<table>\n<tr><th>mix</th><th>round</th>\
+         <th>MB</th><th>KLD</th><th>predicted</th><th>speed</th><th>predicted</th><th>holds</th></tr>\n",
+    );
+    for (i, trial) in found.trials.iter().enumerate() {
+        let class = if found.chosen == Some(i) { " class=\"chosen\"" } else { "" };
+        let Trial { predicted, measured, .. } = trial;
+        add(
+            &mut page,
+            format_args!(
+                "<tr{class}><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.5}</td><td>{:.5}</td><td>{:.2}</td>\
+                 <td>{:.2}</td><td>{}</td></tr>\n",
+                i + 1,
+                trial.round,
+                measured.bytes as f64 / 1e6,
+                measured.kld,
+                predicted.kld,
+                measured.speed,
+                predicted.speed,
+                if trial.holds { "yes" } else { "no" },
+            ),
+        );
+    }
+    page.push_str("</table>\n<p>Speed is by that of the source.</p>\n");
+    if let Some(chosen) = found.chosen {
+        page.push_str("<h2>Chosen</h2>\n<table>\n<tr><th>tensor</th><th>format</th></tr>\n");
+        for (tensor, format) in &found.trials[chosen].formats {
+            add(&mut page, format_args!("<tr><td>{}</td><td>{format}</td></tr>\n", escaped(tensor)));
+        }
+        page.push_str("</table>\n");
+    }
+    page.push_str("</html>\n");
+    page
+}
+
+/// The targets in words.
+fn asked(found: &Found) -> String {
+    let target = &found.target;
+    let words = [
+        target.size.map(|n| format!("size at most {:.3} MB", n as f64 / 1e6)),
+        target.kld.map(|v| format!("divergence at most {v}")),
+        target.toks.map(|v| format!("at least {v} tokens a second")),
+        target.ram.map(|n| format!("memory at most {:.3} MB", n as f64 / 1e6)),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// From figures to places.
+struct Scale {
+    /// Bytes.
+    x: [f64; 2],
+    /// log10 of the divergence.
+    y: [f64; 2],
+}
+
+impl Scale {
+    /// Around what was tried, and what was expected of it.
+    fn new(found: &Found) -> Self {
+        let all = || found.trials.iter().flat_map(|t| [t.predicted, t.measured]);
+        let range = |of: &dyn Fn(Figures) -> f64, pad: f64| {
+            let (low, high) =
+                all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+            if low > high {
+                [0.0, 1.0]
+            } else {
+                [low - pad * (high - low) - 1e-9, high + pad * (high - low) + 1e-9]
+            }
+        };
+        Self { x: range(&|f| f.bytes as f64, 0.15), y: range(&log_kld, 0.15) }
+    }
+
+    fn x(&self, bytes: f64) -> f64 {
+        MARGINS[0] + (bytes - self.x[0]) / (self.x[1] - self.x[0]) * (WIDTH - MARGINS[0] - MARGINS[1])
+    }
+
+    fn y(&self, log_kld: f64) -> f64 {
+        MARGINS[2] + (self.y[1] - log_kld) / (self.y[1] - self.y[0]) * (HEIGHT - MARGINS[2] - MARGINS[3])
+    }
+
+    fn place(&self, figures: Figures) -> (f64, f64) {
+        (self.x(figures.bytes as f64), self.y(log_kld(figures)))
+    }
+}
+
+fn log_kld(figures: Figures) -> f64 {
+    figures.kld.max(1e-12).log10()
+}
+
+fn drawing(found: &Found) -> String {
+    let scale = Scale::new(found);
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"divergence by size\">\n");
+    let (left, right) = (MARGINS[0], WIDTH - MARGINS[1]);
+    let (above, below) = (MARGINS[2], HEIGHT - MARGINS[3]);
+    for bytes in marks(scale.x) {
+        let (x, mb) = (scale.x(bytes), bytes / 1e6);
+        add(&mut svg, format_args!("<path class=\"grid\" d=\"M{x:.1} {above}V{below}\"/>"));
+        add(
+            &mut svg,
+            format_args!("<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{mb}</text>\n", below + 18.0),
+        );
+    }
+    for log in marks(scale.y) {
+        let (y, kld) = (scale.y(log), 10f64.powf(log));
+        add(&mut svg, format_args!("<path class=\"grid\" d=\"M{left} {y:.1}H{right}\"/>"));
+        add(
+            &mut svg,
+            format_args!(
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{kld:.2e}</text>\n",
+                left - 6.0,
+                y + 4.0
+            ),
+        );
+    }
+    add(&mut svg, format_args!("<path class=\"axis\" d=\"M{left} {above}V{below}H{right}\"/>\n"));
+    let middle = (left + right) / 2.0;
+    add(
+        &mut svg,
+        format_args!("<text x=\"{middle}\" y=\"{:.1}\" text-anchor=\"middle\">MB</text>\n", HEIGHT - 8.0),
+    );
+    add(&mut svg, format_args!("<text x=\"{left}\" y=\"12\">KLD, nats a token</text>\n"));
+    let is_inside = |(x, y): &(f64, f64)| (left..=right).contains(x) && (above..=below).contains(y);
+    let line: Vec<String> = hull(&found.frontier)
+        .map(|figures| scale.place(figures))
+        .filter(is_inside)
+        .map(|(x, y)| format!("{x:.1},{y:.1}"))
+        .collect();
+    add(&mut svg, format_args!("<polyline class=\"line\" points=\"{}\"/>\n", line.join(" ")));
+    for (i, trial) in found.trials.iter().enumerate() {
+        let ((ax, ay), (bx, by)) = (scale.place(trial.predicted), scale.place(trial.measured));
+        let (class, radius) = if found.chosen == Some(i) { ("pick", 7) } else { ("dot", 4) };
+        let n = i + 1;
+        add(&mut svg, format_args!("<path class=\"tie\" d=\"M{ax:.1} {ay:.1}L{bx:.1} {by:.1}\"/>"));
+        add(&mut svg, format_args!("<circle class=\"ring\" cx=\"{ax:.1}\" cy=\"{ay:.1}\" r=\"5\"/>"));
+        add(
+            &mut svg,
+            format_args!("<circle class=\"{class}\" cx=\"{bx:.1}\" cy=\"{by:.1}\" r=\"{radius}\">"),
+        );
+        add(
+            &mut svg,
+            format_args!(
+                "<title>mix {n}</title></circle><text x=\"{:.1}\" y=\"{:.1}\">{n}</text>\n",
+                bx + 8.0,
+                by - 6.0
+            ),
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Of figures from few bytes to many, those that have less divergence than all before: speed makes others best too.
+fn hull(frontier: &[Figures]) -> impl Iterator<Item = Figures> {
+    let mut least = f64::INFINITY;
+    frontier.iter().copied().filter(move |figures| {
+        let is_less = figures.kld < least;
+        least = least.min(figures.kld);
+        is_less
+    })
+}
+
+/// Round numbers in a range: 1, 2 or 5 and zeros apart.
+fn marks([low, high]: [f64; 2]) -> Vec<f64> {
+    let least = (high - low) / MARKS as f64;
+    let power = 10f64.powf(least.log10().floor());
+    let step =
+        [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|step| *step >= least).unwrap_or(least);
+    let first = (low / step).ceil() as i64;
+    (0..=MARKS as i64).map(|i| (first + i) as f64 * step).filter(|v| *v <= high).collect()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn add(text: &mut String, words: std::fmt::Arguments<'_>) {
+    text.write_fmt(words).expect("a text takes all");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Formats;
+    use super::super::target::Target;
+    use super::*;
+
+    fn found() -> Found {
+        let figures = |kld, bytes| Figures { kld, bytes, speed: 2.0 };
+        let trial = |kld, bytes| Trial {
+            round: 0,
+            predicted: figures(kld * 1.1, bytes),
+            measured: figures(kld, bytes),
+            holds: true,
+            formats: Formats::from([("blk.0.<b>.weight".into(), "q4_K".into())]),
+            mix: vec![0],
+        };
+        Found {
+            target: Target { size: Some(3_000_000), ..Target::default() },
+            trials: vec![trial(0.05, 2_500_000), trial(0.02, 3_000_000)],
+            chosen: Some(1),
+            frontier: vec![figures(0.06, 2_500_000), figures(0.07, 2_600_000), figures(0.02, 3_000_000)],
+            corrections: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_page_stands_alone_and_shows_every_trial() {
+        let page = page("a <model> & more", &found());
+        for outside in ["<script", "http:", "https:", "url(", "@import", "<link", "<model>", "<b>"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        assert!(page.contains("a &lt;model&gt; &amp; more") && page.contains("size at most 3.000 MB"));
+        assert_eq!(page.matches("<circle").count(), 4);
+        assert_eq!(page.matches("class=\"pick\"").count(), 1);
+        // Of three points of the frontier, the one that is worse than a smaller one is not on the line.
+        let line = page.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert_eq!(line.split(' ').count(), 2, "{line}");
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+
+    #[test]
+    fn an_empty_search_is_drawn_too() {
+        let page = page("m", &Found { trials: Vec::new(), chosen: None, ..found() });
+        assert!(page.contains("Nothing that was made") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn marks_are_round_and_inside() {
+        assert_eq!(marks([0.0, 1.0]), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        for range in [[2_512_345.0, 3_198_765.0], [-2.3, -1.1], [0.0, 1e-6]] {
+            let marks = marks(range);
+            assert!((3..=MARKS + 1).contains(&marks.len()), "{range:?}: {marks:?}");
+            assert!(marks.iter().all(|v| (range[0]..=range[1]).contains(v)));
+        }
+    }
+}
