@@ -246,7 +246,7 @@ mod tests {
     /// Four tensors of two kinds, as large as each other, whose error falls by 4 with each bit.
     fn model() -> Model {
         let entry = |i: usize| {
-            let kind = if i % 2 == 0 { "attn_q" } else { "ffn_up" };
+            let kind = if i.is_multiple_of(2) { "attn_q" } else { "ffn_up" };
             let formats = [("q3_K", 3u64), ("q4_K", 4), ("q5_K", 5), ("q6_K", 6), ("f16", 16)];
             let candidate = |(name, bits): (&str, u64)| Candidate {
                 format: named(name),
