@@ -38,7 +38,7 @@ use crate::role::{kept, layer_of};
 use crate::rows;
 
 /// Weights of a layer from which on float matrices are read as q8_0 while they are looked at.
-const LARGE_LAYER: usize = 1 << 22;
+pub(crate) const LARGE_LAYER: usize = 1 << 22;
 
 /// The output matrix.
 const HEAD: &str = "output.weight";
@@ -392,7 +392,7 @@ fn layer_file(
 }
 
 /// `tensor` as q8_0 where it is a large matrix of floats that it can hold.
-fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
+pub(crate) fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
     let q8_0 = quant::by_name("q8_0").expect("on the shelf");
     let rows = tensor.shape.get(1).copied().unwrap_or(1);
     if tensor.format.block > 1 || rows == 1 || !tensor.shape[0].is_multiple_of(q8_0.block) {
