@@ -21,10 +21,12 @@ use ingle_compress::plan::{self, ModelInfo, Plan};
 use ingle_compress::recipe::Recipe;
 use ingle_compress::report::Report;
 use ingle_compress::role::kind_of;
-use ingle_compress::{method, mixture, quantize};
+use ingle_compress::{method, mixture, quantize, slim};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_kernel::quant::{self, Format};
+use ingle_model::config::Config;
+use ingle_model::file::Contents;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -59,6 +61,8 @@ pub struct Outcome {
     pub recipe: Recipe,
     /// What was promoted and why, in order.
     pub promotions: Vec<Promotion>,
+    /// What went of the model first, where the recipe says so.
+    pub slim: Option<slim::Report>,
     /// What tensors lost.
     pub report: Report,
     /// What it is worth.
@@ -91,6 +95,10 @@ pub struct Promotion {
 /// The work on one model.
 pub struct Work<'a> {
     pub loaded: &'a Arc<Loaded>,
+    /// What is encoded: the model's metadata and tensors, or what is left of them.
+    pub contents: &'a Contents,
+    /// Its numbers.
+    pub config: &'a Config,
     pub texts: &'a Texts,
     pub journal: &'a Journal,
     pub env: &'a Env,
@@ -118,6 +126,7 @@ impl Work<'_> {
                     output: PathBuf::new(),
                     written: gate.passed,
                     promotions,
+                    slim: None,
                     report,
                     evaluation,
                     gate,
@@ -138,7 +147,7 @@ impl Work<'_> {
     }
 
     fn plan(&self, recipe: &Recipe) -> Result<Plan, Failure> {
-        let contents = self.file().contents();
+        let contents = self.contents;
         let encoder = method::encoder(&recipe.method).map_err(Failure::usage)?;
         let options = recipe.options(encoder.needs > method::Needs::Nothing).map_err(Failure::usage)?;
         let mixture = mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
@@ -156,8 +165,8 @@ impl Work<'_> {
     ) -> Result<Report, Failure> {
         let run = self.loaded.runtime(&[]);
         let job = Job {
-            file: self.file().contents(),
-            config: &self.loaded.model.config,
+            file: self.contents,
+            config: self.config,
             plan,
             balance: recipe.balance,
             prune: recipe.prune,
@@ -194,8 +203,7 @@ impl Work<'_> {
 
     /// What a person should know of the plan.
     fn warnings(&self, plan: &Plan) -> Result<Vec<String>, Failure> {
-        let contents = self.file().contents();
-        Ok(super::super::quantize::fallbacks(contents, plan).collect())
+        Ok(super::super::quantize::fallbacks(self.contents, plan).collect())
     }
 
     /// Holds the result against the model it came from, on `text`.
@@ -239,9 +247,8 @@ impl Work<'_> {
         evaluation: &Evaluation,
     ) -> Result<Option<Promotion>, Failure> {
         let kld_of = |e: &Evaluation| e.divergence.as_ref().map_or(f64::NAN, |d| d.kld.mean.value);
-        let contents = self.file().contents();
         let mut kinds: Vec<(String, &'static Format)> = Vec::new();
-        for (tensor, choice) in contents.tensors().iter().zip(&plan.choices) {
+        for (tensor, choice) in self.contents.tensors().iter().zip(&plan.choices) {
             let kind = kind_of(&tensor.name);
             if choice.format != tensor.format && !kinds.iter().any(|(known, _)| known == kind) {
                 kinds.push((kind.to_owned(), choice.format));
