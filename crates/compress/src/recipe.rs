@@ -15,6 +15,7 @@ use crate::balance::Balance;
 use crate::evaluate::limits::Limits;
 use crate::plan::{Options, Override};
 use crate::prune::Prune;
+use crate::slim::Slim;
 
 /// What is done to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Recipe {
     /// Which weights of layers become 0: `prune = { method = "wanda", sparsity = 0.5 }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<Prune>,
+    /// Which parts of the model go before all else: `slim = { layers = 0.25, ffn = 0.1, heads = 0.0 }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slim: Option<Slim>,
     /// Formats of tensors whose names a pattern finds, before the mixture is asked.
     pub tensors: BTreeMap<String, String>,
     /// Formats of kinds of tensors (`token_embd`, `attn_v`) before anything else is asked: those that a gate has promoted.
@@ -67,6 +71,7 @@ impl Default for Recipe {
             method: "gptq".into(),
             balance: None,
             prune: None,
+            slim: None,
             tensors: BTreeMap::new(),
             promoted: BTreeMap::new(),
             calibration: Calibration::default(),
@@ -117,6 +122,7 @@ impl Recipe {
                 "calibration.tokens is {tokens}, expected at least a sequence of {ctx} and at most 67108864"
             ));
         }
+        self.slim.map_or(Ok(()), Slim::check)?;
         let gate = self.gate.unwrap_or_default();
         let above = |limit: Option<f64>| limit.is_none_or(|v| v > 0.0);
         if !above(gate.kld) || !above(gate.ppl_ratio) {
@@ -175,6 +181,7 @@ pub static RECIPES: &[(&str, &str)] = &[
     ("q4-mobile", include_str!("recipe/q4-mobile.toml")),
     ("w8a8-smooth", include_str!("recipe/w8a8-smooth.toml")),
     ("wanda50", include_str!("recipe/wanda50.toml")),
+    ("slim25", include_str!("recipe/slim25.toml")),
 ];
 
 #[cfg(test)]
@@ -216,6 +223,8 @@ mod tests {
             ("[calibration]\ntokens = \"many\"", "line 2: invalid type"),
             ("[calibration]\nctx = 1", "calibration.ctx is 1"),
             ("[gate]\nkld = 0.0\ntop1 = 0.5", "a kld and a ppl_ratio above 0"),
+            ("[slim]\nlayers = 1.0", "from 0 to below 1"),
+            ("[slim]\nlayer = 0.1", "line 2: unknown field `layer`"),
             ("type", "line 1"),
         ] {
             let error = Recipe::parse("my.toml", text).unwrap_err().to_string();

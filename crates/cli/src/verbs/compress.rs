@@ -12,19 +12,22 @@ mod texts;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ingle_compress::journal::Journal;
 use ingle_compress::output::{self, Existing};
 use ingle_compress::recipe::{RECIPES, Recipe};
-use ingle_compress::{method, mixture, pipeline};
+use ingle_compress::slim::Slimmed;
+use ingle_compress::{Error, method, mixture, pipeline, slim};
+use ingle_engine::model_file::Loaded;
 use serde_json::json;
 
 use self::judged::{Outcome, Work};
 use super::quantize::failure;
 use super::{Verb, json_arg, print_json, text, text_arg};
-use crate::env::{Env, say};
+use crate::env::{Env, Progress, say};
 use crate::exit::{Exit, Failure};
 use crate::{load, settings};
 
@@ -128,13 +131,18 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     recipe.options(true).and(method::encoder(&recipe.method).map(drop)).map_err(Failure::usage)?;
     mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
     let texts = texts::texts(matches, &recipe.calibration, &loaded, env)?.ok_or_else(Failure::interrupted)?;
-    let key =
-        pipeline::key(file.contents(), &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
+    let slimmed = slimmed(&recipe, &loaded, &texts.calibration, env)?;
+    let (contents, config) = match &slimmed {
+        Some(slimmed) => (&slimmed.contents, &slimmed.config),
+        None => (file.contents(), &loaded.model.config),
+    };
+    let key = pipeline::key(contents, &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
     let (journal, goes_on) = Journal::open(&output, &key).map_err(|e| failure(file, e))?;
     if goes_on {
         say("going on where the last run was stopped");
     }
-    let mut work = Work { loaded: &loaded, texts: &texts, journal: &journal, env, base: None };
+    let mut work =
+        Work { loaded: &loaded, contents, config, texts: &texts, journal: &journal, env, base: None };
     if let Some(target) = target {
         recipe = search::find(&mut work, &recipe, &target, &output, existing)?;
     }
@@ -145,8 +153,30 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         journal.remove().map_err(|e| failure(file, e))?;
     }
     outcome.output = output;
+    outcome.slim = slimmed.map(|slimmed| slimmed.report);
     outcome.seconds = start.elapsed().as_secs_f64();
     Ok(outcome)
+}
+
+/// The model without the parts that the recipe takes away, where it takes any.
+fn slimmed(
+    recipe: &Recipe,
+    loaded: &Loaded,
+    sequences: &[Vec<u32>],
+    env: &Env,
+) -> Result<Option<Slimmed>, Failure> {
+    let Some(parts) = recipe.slim else { return Ok(None) };
+    let (file, config) = (&loaded.file, &loaded.model.config);
+    let mut progress = Progress::new(env);
+    let done = slim::slim(file.contents(), config, parts, sequences, &loaded.runtime(&[]), &mut |stage| {
+        progress.show(format_args!("{stage}"));
+        !env.interrupted.load(Relaxed)
+    });
+    progress.clear();
+    match done {
+        Err(Error::Interrupted) => Err(Failure::interrupted()),
+        done => done.map(Some).map_err(|e| failure(file, e)),
+    }
 }
 
 /// The recipe that is asked for: a file where there is one of that name, else one of the shelf.

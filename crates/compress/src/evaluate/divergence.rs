@@ -36,7 +36,7 @@ pub fn top(row: &[f32]) -> u32 {
 /// What a token adds to the divergence whose log-probability is `p` in the reference and `q` in the model: `p ln(p / q)`, and
 /// `q - p`, which comes to nothing over all tokens. With it no term is negative, tokens left out on both sides leave no debt,
 /// and a `p` that was rounded is off by the square of what it lost.
-pub(super) fn term(p: f64, q: f64) -> f64 {
+pub(crate) fn term(p: f64, q: f64) -> f64 {
     if p == f64::NEG_INFINITY {
         return q.exp();
     }

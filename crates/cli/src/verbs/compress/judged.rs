@@ -21,10 +21,12 @@ use ingle_compress::plan::{self, ModelInfo, Plan};
 use ingle_compress::recipe::Recipe;
 use ingle_compress::report::Report;
 use ingle_compress::role::kind_of;
-use ingle_compress::{method, mixture, quantize};
+use ingle_compress::{method, mixture, quantize, slim};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_kernel::quant::{self, Format};
+use ingle_model::config::Config;
+use ingle_model::file::Contents;
 use ingle_model::file::gguf_write::Header;
 use serde::Serialize;
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub recipe: Recipe,
     /// What was promoted and why, in order.
     pub promotions: Vec<Promotion>,
+    /// What went of the model first, where the recipe says so.
+    pub slim: Option<slim::Report>,
     /// What tensors lost.
     pub report: Report,
     /// What it is worth.
@@ -92,6 +96,10 @@ pub struct Promotion {
 /// The work on one model.
 pub struct Work<'a> {
     pub loaded: &'a Arc<Loaded>,
+    /// What is encoded: the model's metadata and tensors, or what is left of them.
+    pub contents: &'a Contents,
+    /// Its numbers.
+    pub config: &'a Config,
     pub texts: &'a Texts,
     pub journal: &'a Journal,
     pub env: &'a Env,
@@ -119,6 +127,7 @@ impl Work<'_> {
                     output: PathBuf::new(),
                     written: gate.passed,
                     promotions,
+                    slim: None,
                     report,
                     evaluation,
                     gate,
@@ -139,7 +148,7 @@ impl Work<'_> {
     }
 
     pub fn plan(&self, recipe: &Recipe) -> Result<Plan, Failure> {
-        let contents = self.file().contents();
+        let contents = self.contents;
         let encoder = method::encoder(&recipe.method).map_err(Failure::usage)?;
         let options = recipe.options(encoder.needs > method::Needs::Nothing).map_err(Failure::usage)?;
         let mixture = mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
@@ -157,8 +166,8 @@ impl Work<'_> {
     ) -> Result<Report, Failure> {
         let run = self.loaded.runtime(&[]);
         let job = Job {
-            file: self.file().contents(),
-            config: &self.loaded.model.config,
+            file: self.contents,
+            config: self.config,
             plan,
             balance: recipe.balance,
             prune: recipe.prune,
@@ -190,7 +199,7 @@ impl Work<'_> {
     /// The header of a file by `recipe`.
     pub fn header(&self, recipe: &Recipe) -> Result<Header, Failure> {
         let mixture = mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
-        let header = quantize::header(self.file().contents(), mixture, None);
+        let header = quantize::header(self.contents, mixture, None);
         let mut header = header.map_err(|e| failure(self.file(), e))?;
         header
             .set("ingle.compress.recipe", recipe.to_toml().as_str())
@@ -201,8 +210,7 @@ impl Work<'_> {
 
     /// What a person should know of the plan.
     fn warnings(&self, plan: &Plan) -> Result<Vec<String>, Failure> {
-        let contents = self.file().contents();
-        Ok(super::super::quantize::fallbacks(contents, plan).collect())
+        Ok(super::super::quantize::fallbacks(self.contents, plan).collect())
     }
 
     /// Holds the result against the model it came from, on `text`.
@@ -246,9 +254,8 @@ impl Work<'_> {
         evaluation: &Evaluation,
     ) -> Result<Option<Promotion>, Failure> {
         let kld_of = |e: &Evaluation| e.divergence.as_ref().map_or(f64::NAN, |d| d.kld.mean.value);
-        let contents = self.file().contents();
         let mut kinds: Vec<(String, &'static Format)> = Vec::new();
-        for (tensor, choice) in contents.tensors().iter().zip(&plan.choices) {
+        for (tensor, choice) in self.contents.tensors().iter().zip(&plan.choices) {
             let kind = kind_of(&tensor.name);
             if choice.format != tensor.format && !kinds.iter().any(|(known, _)| known == kind) {
                 kinds.push((kind.to_owned(), choice.format));

@@ -18,6 +18,7 @@ pub fn outcome(outcome: &Outcome, as_json: bool) -> Result<(), Failure> {
         written,
         recipe,
         promotions,
+        slim,
         report,
         evaluation,
         gate,
@@ -32,6 +33,7 @@ pub fn outcome(outcome: &Outcome, as_json: bool) -> Result<(), Failure> {
             "recipe_toml": recipe.to_toml(),
             "recipe_hash": recipe.hash(),
             "promotions": promotions,
+            "slim": slim,
             "calibration_tokens": n_tokens,
             "seconds": seconds,
             "file_bytes": report.n_file_bytes,
@@ -63,6 +65,9 @@ pub fn outcome(outcome: &Outcome, as_json: bool) -> Result<(), Failure> {
         recipe.method,
         &recipe.hash()[..12]
     )?;
+    if let Some(slim) = slim {
+        writeln!(out, "{slim}")?;
+    }
     for p in promotions {
         writeln!(out, "promoted   {}: {} -> {}", p.tensors, p.from, p.to)?;
     }

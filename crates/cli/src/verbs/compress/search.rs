@@ -116,11 +116,11 @@ fn with_formats(recipe: &Recipe, formats: &Formats) -> Recipe {
 /// The table with gains, and what does not change.
 fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     let (file, run) = (&work.loaded.file, work.loaded.runtime(&[]));
-    let contents = file.contents();
+    let contents = work.contents;
     let plan = table::plan_of_probes(contents);
     let job = Job {
         file: contents,
-        config: &work.loaded.model.config,
+        config: work.config,
         plan: &plan,
         balance: None,
         prune: None,
@@ -172,7 +172,7 @@ fn fixed_bytes(work: &Work<'_>, recipe: &Recipe, entries: &[table::Entry]) -> Re
     let recipe = with_formats(recipe, &entries.iter().map(longest).collect());
     let (plan, header) = (work.plan(&recipe)?, work.header(&recipe)?);
     let file = &work.loaded.file;
-    let report = quantize::estimate(file.contents(), header, &plan).map_err(|e| failure(file, e))?;
+    let report = quantize::estimate(work.contents, header, &plan).map_err(|e| failure(file, e))?;
     let bytes = entries.iter().map(|e| {
         let format = plan.choices[e.at].format;
         e.candidates.iter().find(|c| c.format == format).map_or(0, |c| c.bytes)

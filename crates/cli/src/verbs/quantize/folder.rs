@@ -76,8 +76,7 @@ impl Asked {
         let beside = if path.is_dir() { Some(path) } else { path.parent() };
         let from = beside.filter(|_| is_of_folder(contents));
         let config = from.map(|from| from.join(folder::CONFIG));
-        let config = config
-            .map(|path| std::fs::read(&path).map_err(|e| Failure::file(&path.display().to_string(), &e)));
+        let config = config.map(|path| std::fs::read(&path).map_err(|e| Failure::file(&path, &e)));
         let export = folder::export::export(contents, config.transpose()?.as_deref())
             .map_err(|e| file.model_error(e))?;
         if from.is_none() {
