@@ -131,6 +131,38 @@ fn a_broken_result_is_repaired_or_not_handed_over() {
 }
 
 #[test]
+fn a_slimmed_model_has_fewer_layers_and_answers() {
+    let dir = Dir::new();
+    let recipe = format!("type = \"Q8_0\"\nmethod = \"rtn\"\nslim = {{ layers = 0.34 }}\n{SMALL}");
+    ok(&dir, &args("slim.gguf", &dir.file("slim.toml", recipe)));
+    let shown = dir.ingle(&["show", "slim.gguf", "--json"]).json();
+    assert_eq!(shown["n_layers"], 4, "{shown}");
+    let answer =
+        dir.ingle(&["run", "slim.gguf", "Tell me a story.", "--temperature", "0", "--max-tokens", "8"]).ok();
+    assert!(!answer.trim().is_empty());
+}
+
+/// Minutes: `cargo test --release -p ingle-cli --test compress -- --ignored`.
+#[test]
+#[ignore = "makes some ten files"]
+fn a_search_beats_the_recipe_of_its_size_and_is_made_again_by_the_recipe_it_found() {
+    let dir = Dir::new();
+    let fixed = ok(&dir, &args("fixed.gguf", "q4km"));
+    let size = fixed["file_bytes"].as_u64().unwrap();
+    let mut words = args("found.gguf", "q4km");
+    words.extend(["--target".into(), format!("size<={size}")]);
+    let found = ok(&dir, &words);
+    assert!(fs::metadata(dir.path("found.gguf")).unwrap().len() <= size);
+    let kld = |said: &serde_json::Value| said["evaluation"]["kld"]["mean"]["value"].as_f64().unwrap();
+    assert!(kld(&found) < 0.85 * kld(&fixed), "{} {}", kld(&found), kld(&fixed));
+    assert!(fs::read_to_string(dir.path("found.gguf.html")).unwrap().contains("<svg"));
+    let recipe = dir.file("found.toml", found["recipe_toml"].as_str().unwrap());
+    ok(&dir, &args("again.gguf", &recipe));
+    let [first, again] = ["found.gguf", "again.gguf"].map(|name| fs::read(dir.path(name)).unwrap());
+    assert!(first == again);
+}
+
+#[test]
 fn mistakes_are_told_before_the_work() {
     let dir = Dir::new();
     let unknown = dir.file("unknown.toml", "methd = \"gptq\"");

@@ -1,6 +1,6 @@
 //! Scale moved from inputs to weights, within a layer, before it is encoded.
 //!
-//! `y = (W s) (x / s)` for any scales `s` by column. The `1 / s` goes into what makes the input ([`Maker`]): the gain of the norm before
+//! `y = (W s) (x / s)` for any scales `s` by column. The `1 / s` goes into what makes the input (its maker): the gain of the norm before
 //! it, or the rows of the matrix before it where nothing but a product lies between (values before attention's output, of as many
 //! heads as queries have; up before down, where a gate's activation does not touch it). So the model computes the same, and its weights
 //! or inputs lose less when they are rounded. How scales are found: [`Balance`].

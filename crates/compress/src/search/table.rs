@@ -1,6 +1,6 @@
 //! The table: what each tensor would cost in each format it may get.
 //!
-//! One walk through the source, calibration sequences and all ([`pipeline::look`]), says what each matrix is given; then the recipe's
+//! One walk through the source, calibration sequences and all (`pipeline::look`), says what each matrix is given; then the recipe's
 //! own encoder encodes it in every candidate format, and the error is `tr(D H D')` of what came out. Of large matrices a sample of
 //! rows is encoded: rows do not know of each other. Seconds are the caller's, who measures its kernels: nothing here has a
 //! clock. Errors of different tensors can't be compared yet; that takes their gains ([`super::probe`]).

@@ -6,7 +6,7 @@
 //!
 //! All models without one layer go through the next layer together, so a round reads each layer's weights once and passes half as many
 //! layers as there are pairs; their streams, `4 * dim` bytes a token and layer, are what it holds. [`TOKENS_MAX`] tokens bound that. Of the
-//! whole model's distribution the [`BEST`] best tokens are kept and the others count as one, which can only make a divergence less: what
+//! whole model's distribution the `BEST` best tokens are kept and the others count as one, which can only make a divergence less: what
 //! those outside say among themselves is not seen.
 
 use ingle_model::config::Config;

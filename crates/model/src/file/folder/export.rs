@@ -1,10 +1,10 @@
 //! Contents as a Hugging Face folder has them: the way back through the tables that importing goes by.
 //!
 //! [`export`] finds for each tensor the name that the model type's tables give it ([`super::model_type`]), and which rows go
-//! where. It takes only names that [`super::names::place`] leads back to the same tensor, and only changes that are the order of
+//! where. It takes only names that `names::place` leads back to the same tensor, and only changes that are the order of
 //! a rotation's rows; a model type that changes values, or makes several tensors of one, is refused by the tensor's name. The
 //! configuration is the source's, but for its type of values and how it was quantised; for a file without one it is made of the
-//! keys, in the families where [`MADE`] says how, and a key that it can't say is refused. It reads no weights.
+//! keys, in the families where `MADE` says how, and a key that it can't say is refused. It reads no weights.
 
 use serde_json::{Map, Value as Json, json};
 

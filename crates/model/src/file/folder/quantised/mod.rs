@@ -1,7 +1,7 @@
 //! Quantised folders of other libraries: several tensors of integers, scales and zero points become one of ours.
 //!
 //! [`METHODS`] is the shelf, by `quant_method` of config.json's `quantization_config`. A method takes the tensors it knows out of
-//! the folder's and puts the weights they stand for in their place, as a [`grid`] that says what they become in memory: a block
+//! the folder's and puts the weights they stand for in their place, as a `grid` that says what they become in memory: a block
 //! format of ours that holds the same values bit for bit wherever there is one, else floats. FP8 and MXFP4, which have weights
 //! and scales under names of their own, are read where other tensors are (`values`).
 
