@@ -113,6 +113,7 @@ fn unsafe_code_is_where_the_architecture_says() {
     let in_kernel = [
         "par.rs",
         "acts.rs",
+        "dense.rs",
         "gemm.rs",
         "mat.rs",
         "attn/mod.rs",

@@ -170,18 +170,18 @@ impl Recipe {
 
 /// The recipes that come with the program.
 pub static RECIPES: &[(&str, &str)] = &[
-    ("q8", include_str!("recipe/q8.toml")),
-    ("q6k", include_str!("recipe/q6k.toml")),
-    ("q5km", include_str!("recipe/q5km.toml")),
-    ("q4km", include_str!("recipe/q4km.toml")),
-    ("q4ks", include_str!("recipe/q4ks.toml")),
-    ("iq4xs", include_str!("recipe/iq4xs.toml")),
-    ("q3km", include_str!("recipe/q3km.toml")),
-    ("q2k", include_str!("recipe/q2k.toml")),
-    ("q4-mobile", include_str!("recipe/q4-mobile.toml")),
-    ("w8a8-smooth", include_str!("recipe/w8a8-smooth.toml")),
-    ("wanda50", include_str!("recipe/wanda50.toml")),
-    ("slim25", include_str!("recipe/slim25.toml")),
+    ("q8", include_str!("../recipes/q8.toml")),
+    ("q6k", include_str!("../recipes/q6k.toml")),
+    ("q5km", include_str!("../recipes/q5km.toml")),
+    ("q4km", include_str!("../recipes/q4km.toml")),
+    ("q4ks", include_str!("../recipes/q4ks.toml")),
+    ("iq4xs", include_str!("../recipes/iq4xs.toml")),
+    ("q3km", include_str!("../recipes/q3km.toml")),
+    ("q2k", include_str!("../recipes/q2k.toml")),
+    ("q4-mobile", include_str!("../recipes/q4-mobile.toml")),
+    ("w8a8-smooth", include_str!("../recipes/w8a8-smooth.toml")),
+    ("wanda50", include_str!("../recipes/wanda50.toml")),
+    ("slim25", include_str!("../recipes/slim25.toml")),
 ];
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::exit::Failure;
 /// Sequences written at the same time.
 const LANES: usize = 8;
 
-/// Windows that a result is judged on, and the least tokens of one.
+/// Windows that a result is judged on where nobody says how many, and the least tokens of one.
 const JUDGED: usize = 24;
 const JUDGED_CTX_MIN: usize = 32;
 
@@ -53,15 +53,17 @@ pub fn texts(
     let of = |name| matches.get_many::<String>(name).into_iter().flatten().collect::<Vec<_>>();
     let (calib, eval) = (of("calib"), of("eval"));
     let judged_ctx = ctx.max(JUDGED_CTX_MIN).min(loaded.model.config.ctx_train);
-    let n_judged = if eval.is_empty() { JUDGED * judged_ctx } else { 0 };
+    let asked = matches.get_one::<u64>("eval-windows");
+    let n_windows = asked.map_or(JUDGED, |&n| usize::try_from(n).unwrap_or(usize::MAX));
+    let n_judged = if eval.is_empty() { n_windows.saturating_mul(judged_ctx) } else { 0 };
     let mut all = if calib.is_empty() {
-        let more = Calibration { tokens: wanted.tokens + n_judged, ..wanted.clone() };
+        let more = Calibration { tokens: wanted.tokens.saturating_add(n_judged), ..wanted.clone() };
         match written(&more, ctx, loaded, env)? {
             Some(sequences) => sequences,
             None => return Ok(None),
         }
     } else {
-        read(&calib, wanted.tokens + n_judged, wanted, ctx, loaded)?
+        read(&calib, wanted.tokens.saturating_add(n_judged), wanted, ctx, loaded)?
     };
     let judged: Vec<u32> = if eval.is_empty() {
         held_out(&mut all, n_judged).concat()
@@ -71,7 +73,7 @@ pub fn texts(
     };
     // Of short texts, windows as short as need be.
     let windowed = judged_ctx.min(judged.len() / 2).max(JUDGED_CTX_MIN.min(judged_ctx));
-    let judged_on = Text::new(&HALF, windowed, judged, JUDGED.max(n_windows_of(matches)));
+    let judged_on = Text::new(&HALF, windowed, judged, n_windows);
     if judged_on.n_windows() == 0 {
         return Err(Failure::failed(format!(
             "nothing to judge the result on: expected at least {} tokens of text, --eval FILE gives more",
@@ -79,10 +81,6 @@ pub fn texts(
         )));
     }
     Ok(Some(Texts { calibration: all, judged_on }))
-}
-
-fn n_windows_of(matches: &ArgMatches) -> usize {
-    matches.get_one::<u64>("eval-windows").map_or(0, |&n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// Takes sequences with `n_tokens` tokens, at most a quarter of all, out of `all`, evenly.
