@@ -7,7 +7,7 @@ use std::time::Instant;
 use ingle_compress::linalg;
 use ingle_compress::method::error::Measure;
 use ingle_compress::method::feedback::{Factor, Order};
-use ingle_compress::method::gptq;
+use ingle_compress::method::{gptq, rounding};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::FORMATS;
 
@@ -47,7 +47,7 @@ fn main() {
     for format in FORMATS.iter().filter(|f| f.grid.is_some() && n.is_multiple_of(f.block)) {
         println!("{}", format.name);
         let mut bytes = timed("  scales by importance", 0.0, || {
-            gptq::encode_by_importance(&weights, n, format, Some(&importance), &pool)
+            rounding::encode_by_importance(&weights, n, format, Some(&importance), &pool)
         });
         let error = |bytes: &[u8]| {
             let mut decoded = vec![0.0; weights.len()];

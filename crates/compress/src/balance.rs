@@ -21,8 +21,8 @@ use ingle_model::mixer::MixerPlan;
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::Site;
-use crate::error::Result;
 use crate::method::error::Measure;
+use crate::method::rounding::encode_by_importance;
 use crate::method::{awq, smooth};
 
 /// How scales are found.
@@ -57,36 +57,26 @@ static FOLDS: &[(&str, Maker)] = &[
 /// Rows of a matrix that scales are tried on.
 const ROWS_TRIED: usize = 192;
 
-/// A layer whose scales are moved.
-#[derive(Debug)]
-pub struct Layer<'a> {
+/// The balancing of one layer.
+pub struct Balancing<'a> {
     /// The model.
     pub file: &'a Contents,
     /// Its numbers.
     pub config: &'a Config,
     /// Which layer.
-    pub i: usize,
-    /// The format that a tensor will have.
-    pub format_of: &'a dyn FormatOf,
+    pub layer: usize,
+    /// The format that the tensor of a name will have; `None` where it stays as it is.
+    pub format_of: &'a dyn Fn(&str) -> Option<&'static Format>,
     /// Threads.
     pub pool: &'a Pool,
 }
 
-/// The format that a tensor will have; `None` where it stays as it is.
-pub trait FormatOf: std::fmt::Debug {
-    /// Of the tensor called `name`.
-    fn format_of(&self, name: &str) -> Option<&'static Format>;
-}
-
-impl Layer<'_> {
+impl Balancing<'_> {
     /// Moves scales wherever it can be done, and tells `sites` of it. The tensors that change, in f32.
-    ///
-    /// # Errors
-    /// Never but for a tensor that can't be put together.
-    pub fn balance(&self, how: Balance, sites: &mut [Site]) -> Result<HashMap<String, Tensor>> {
+    pub fn balance(&self, how: Balance, sites: &mut [Site]) -> HashMap<String, Tensor> {
         let mut changed = HashMap::new();
         if !self.is_plain() {
-            return Ok(changed);
+            return changed;
         }
         for &(taker, maker) in FOLDS {
             let first = self.name(taker, "weight");
@@ -121,12 +111,12 @@ impl Layer<'_> {
             self.unscale(maker, &scales, &mut changed);
             site.stats.divide(&scales);
         }
-        Ok(changed)
+        changed
     }
 
     /// Whether the layer is a normed attention and a normed feed-forward block, one behind the other.
     fn is_plain(&self) -> bool {
-        let plan = &self.config.layers[self.i];
+        let plan = &self.config.layers[self.layer];
         let plain_values = |name| self.file.tensor(&self.name(name, "weight")).is_none();
         !plan.parallel
             && self.config.family.norms != ingle_model::arch::Norms::After
@@ -150,7 +140,7 @@ impl Layer<'_> {
                 whole && norm.is_some_and(|t| t.n_values() == cols)
             }
             Maker::Rows(name) => {
-                let plan = &self.config.layers[self.i];
+                let plan = &self.config.layers[self.layer];
                 let linear = match (&plan.ffn, plan.attention()) {
                     (_, Some(attention)) if name == "attn_v" => {
                         !attention.norm_values && !attention.values_are_keys
@@ -172,11 +162,10 @@ impl Layer<'_> {
         let h = site.stats.hessian()?;
         let measure = Measure::new(&h, cols, self.pool);
         let squares = site.stats.mean_squares();
-        let formats: Vec<Option<&Format>> =
-            weights.iter().map(|(name, _)| self.format_of.format_of(name)).collect();
+        let formats: Vec<Option<&Format>> = weights.iter().map(|(name, _)| (self.format_of)(name)).collect();
         let rounded = |i: usize, w: &[f32]| {
             let Some(format) = formats[i] else { return w.to_vec() };
-            let bytes = crate::method::gptq::encode_by_importance(w, cols, format, Some(&squares), self.pool);
+            let bytes = encode_by_importance(w, cols, format, Some(&squares), self.pool);
             let mut values = vec![0.0; w.len()];
             (format.dequantize)(&bytes, &mut values);
             values
@@ -207,7 +196,7 @@ impl Layer<'_> {
     }
 
     fn name(&self, part: &str, end: &str) -> String {
-        format!("blk.{}.{part}.{end}", self.i)
+        format!("blk.{}.{part}.{end}", self.layer)
     }
 
     /// The values that the tensor has by now.

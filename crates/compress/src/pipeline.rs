@@ -24,7 +24,7 @@ use ingle_model::walk::Walk;
 use ingle_model::weights::Layer;
 use sha2::{Digest, Sha256};
 
-use crate::balance::{Balance, FormatOf, Layer as Layered};
+use crate::balance::{Balance, Balancing};
 use crate::calibrate::{Collector, Site, Stats};
 use crate::error::{Error, Result};
 use crate::journal::{Done, Journal};
@@ -115,13 +115,6 @@ impl<'a> Job<'a> {
             t.format != choice.format || (prunes && kept(&t.name, &t.shape).is_none())
         };
         tensors.filter(changes).map(|(t, _)| t.name.as_str())
-    }
-}
-
-impl FormatOf for Job<'_> {
-    fn format_of(&self, name: &str) -> Option<&'static Format> {
-        let at = self.file.tensors().iter().position(|t| t.name == name)?;
-        Some(self.plan.choices[at].format).filter(|format| format.quantize.is_some())
     }
 }
 
@@ -228,7 +221,7 @@ fn ends(job: &Job<'_>, mut walk: Option<Walk<'_>>, watch: Watch<'_>) -> Result<(
         if sites.is_none() {
             sites = Some(walk.as_mut().map(|walk| head_sites(job, walk)).transpose()?.unwrap_or_default());
         }
-        let encoded = encode_tensor(job, at, tensor, sites.as_ref().expect("was just set"), watch)?;
+        let encoded = encode_tensor(job, at, None, sites.as_ref().expect("was just set"), watch)?;
         job.journal.put(&part, &[encoded])?;
         tensor.release();
     }
@@ -292,41 +285,41 @@ pub(crate) fn head_site(job: &Job<'_>, walk: &mut Walk<'_>, with_products: bool)
 }
 
 fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>) -> Result<Vec<Done>> {
-    let balanced = match job.balance {
-        Some(how) => {
-            let layer = Layered { file: job.file, config: job.config, i, format_of: job, pool: job.pool };
-            layer.balance(how, &mut sites)?
-        }
-        None => HashMap::new(),
+    let format_of = |name: &str| {
+        let at = job.file.tensors().iter().position(|t| t.name == name)?;
+        Some(job.plan.choices[at].format).filter(|format| format.quantize.is_some())
     };
+    let (file, config, pool) = (job.file, job.config, job.pool);
+    let layer = Balancing { file, config, layer: i, format_of: &format_of, pool };
+    let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
     let known = Sites::new(&sites, job.pool);
     drop(sites);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
-    let encode = |(at, tensor): (usize, &Tensor)| {
-        encode_tensor(job, at, balanced.get(&tensor.name).unwrap_or(tensor), &known, watch)
-    };
+    let encode =
+        |(at, tensor): (usize, &Tensor)| encode_tensor(job, at, balanced.get(&tensor.name), &known, watch);
     tensors.map(encode).collect()
 }
 
-/// Encodes `tensor`, the file's number `at` or what has become of it, matrix by matrix.
-fn encode_tensor(job: &Job<'_>, at: usize, tensor: &Tensor, sites: &Sites, watch: Watch<'_>) -> Result<Done> {
+/// Encodes the file's tensor number `at`, or what has changed of it, matrix by matrix.
+fn encode_tensor(
+    job: &Job<'_>,
+    at: usize,
+    changed: Option<&Tensor>,
+    sites: &Sites,
+    watch: Watch<'_>,
+) -> Result<Done> {
+    let (source, format) = (&job.file.tensors()[at], job.plan.choices[at].format);
+    let tensor = changed.unwrap_or(source);
     let name = tensor.name.clone();
     let layer = layer_of(&name).filter(|&i| i < job.config.layers.len());
     if !watch(layer.map_or(Progress::Ends(&name), |i| Progress::Encoding(i, &name))) {
         return Err(Error::Interrupted);
     }
-    let (source, format) = (&job.file.tensors()[at], job.plan.choices[at].format);
     let prune = job.prune.filter(|_| layer.is_some() && kept(&name, &tensor.shape).is_none());
     if format == tensor.format && prune.is_none() {
         // A norm that took scale stays in floats, but it is not the source's.
-        let is_new = tensor.format != source.format || !tensor.is_same(source);
-        let loss = is_new.then(Loss::default);
-        return Ok(Done {
-            name,
-            format,
-            loss,
-            bytes: if is_new { tensor.bytes().to_vec() } else { Vec::new() },
-        });
+        let bytes = changed.map_or_else(Vec::new, |tensor| tensor.bytes().to_vec());
+        return Ok(Done { name, format, loss: changed.map(|_| Loss::default()), bytes });
     }
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);

@@ -14,6 +14,7 @@ use ingle_kernel::quant::Format;
 use ingle_kernel::quant::grid::{self, GROUP, Levels, Step};
 
 use super::feedback::{Columns, Factor, Place, Rule, feedback};
+use super::rounding::encode_by_importance;
 use super::{Encoder, Needs};
 
 /// Error feedback; by importances alone where a format has no grid or nothing is known of the input.
@@ -89,32 +90,6 @@ pub fn encode(values: &[f32], format: &Format, importance: &[f32], factor: &Fact
     let cols = factor.cols();
     let mut bytes = encode_by_importance(values, cols, format, Some(importance), pool);
     choose_codes(values, format, factor, &mut bytes, pool);
-    bytes
-}
-
-/// Encodes `values` `(rows, cols)` by the format's own search, with or without an importance per column.
-///
-/// # Panics
-/// When `format` is only read, `cols` are not whole blocks, or `importance` is not one per column.
-pub fn encode_by_importance(
-    values: &[f32],
-    cols: usize,
-    format: &Format,
-    importance: Option<&[f32]>,
-    pool: &Pool,
-) -> Vec<u8> {
-    let quantize = format.quantize.expect("a format that is encoded");
-    assert!(values.len().is_multiple_of(cols), "rows of {cols} weights");
-    let row_bytes = format.row_bytes(cols);
-    let mut bytes = vec![0; values.len() / cols * row_bytes];
-    let rows = values.chunks(ROWS * cols).zip(bytes.chunks_mut(ROWS * row_bytes));
-    let mut tasks: Vec<(&[f32], &mut [u8])> = rows.collect();
-    pool.for_rows(&mut tasks, 1, |_, task| {
-        let (values, bytes) = &mut task[0];
-        for (values, bytes) in values.chunks_exact(cols).zip(bytes.chunks_exact_mut(row_bytes)) {
-            quantize(values, importance, bytes);
-        }
-    });
     bytes
 }
 

@@ -15,7 +15,7 @@ use super::table::{Entry, PROBED};
 use crate::error::{Error, Result};
 use crate::evaluate::compact::{CompactBase, N_BEST, N_DRAWN, Writer};
 use crate::evaluate::protocol::{CTX_MIN, Text, WHOLE};
-use crate::method::gptq::encode_by_importance;
+use crate::method::rounding::encode_by_importance;
 use crate::mixture::named;
 use crate::pipeline::{Job, LARGE_LAYER, as_q8_0};
 use crate::plan::fitting;

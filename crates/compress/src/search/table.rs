@@ -16,7 +16,7 @@ use ingle_model::weights::Layer;
 use crate::calibrate::Site;
 use crate::error::{Error, Result};
 use crate::method::error::Measure;
-use crate::method::gptq::encode_by_importance;
+use crate::method::rounding::encode_by_importance;
 use crate::method::{Known, Needs, Task};
 use crate::mixture::named;
 use crate::pipeline::{HEAD, Job, Progress, Sites, Watch, head_site, look};

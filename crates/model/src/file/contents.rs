@@ -124,11 +124,6 @@ impl Tensor {
         (0..n).map(|i| bytes.get(i * part..(i + 1) * part).expect("n parts of the whole")).collect()
     }
 
-    /// Whether this is `other`, in the same place.
-    pub fn is_same(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
-    }
-
     /// Gives back the memory of what lies in a mapped file; what is looked at again is read again.
     pub fn release(&self) {
         for piece in &self.pieces {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,6 @@ use ingle_model::config::Config;
 use ingle_model::file::Contents;
 use ingle_model::file::gguf_write::Header;
 use serde::Serialize;
-use std::sync::Arc;
 
 use super::super::quantize::{failure, vocabulary};
 use super::texts::Texts;
