@@ -4,7 +4,7 @@
 //! and static groups); the recursion and its cost are in [`super::feedback`]. The grid is any [`Grid`]. For the block formats of
 //! GGUF files, [`encode`] lets the format choose scales first, with the diagonal of `H` as importances, and then chooses all
 //! codes against the values that the block will really decode to: scales rounded to six bits and all. So there is no second
-//! rounding, and the bytes are an ordinary file's.
+//! rounding, and the bytes are an ordinary file's. Where scales are codes too, [`super::descent`] then fits both to each other.
 //!
 //! Importances matter for the scales as much as feedback does for the codes: at two bits, feedback on a grid from minimum to
 //! maximum loses to a good search for scales alone.
@@ -13,6 +13,7 @@ use ingle_kernel::par::Pool;
 use ingle_kernel::quant::Format;
 use ingle_kernel::quant::grid::{self, GROUP, Levels, Step};
 
+use super::descent::descend;
 use super::feedback::{Columns, Factor, Place, Rule, feedback};
 use super::rounding::encode_by_importance;
 use super::{Encoder, Needs};
@@ -20,16 +21,18 @@ use super::{Encoder, Needs};
 /// Error feedback; by importances alone where a format has no grid or nothing is known of the input.
 pub static GPTQ: Encoder = Encoder {
     name: "gptq",
-    about: "scales as search chooses them, then codes that make good each other's error",
-    source: "arXiv 2210.17323",
+    about: "scales as search chooses them, codes that make good each other's error, then both by descent",
+    source: "arXiv 2210.17323, 2309.01885",
     needs: Needs::Products,
     encode: |task, pool| {
         let squares = task.known.map(|known| &known.squares[..]);
         let mut bytes = encode_by_importance(task.values, task.cols, task.format, squares, pool);
-        if let (Some(factor), Some(_)) =
-            (task.known.and_then(|known| known.factor.as_ref()), &task.format.grid)
-        {
+        let (Some(known), Some(grid)) = (task.known, &task.format.grid) else { return bytes };
+        if let Some(factor) = &known.factor {
             choose_codes(task.values, task.format, factor, &mut bytes, pool);
+        }
+        if let (Some(products), Some(_)) = (&known.products, &grid.scaling) {
+            descend(task.values, task.format, products, &mut bytes, pool);
         }
         bytes
     },

@@ -8,6 +8,7 @@ pub mod error;
 pub mod feedback;
 
 pub mod awq;
+pub mod descent;
 pub mod gptq;
 pub mod prune;
 pub mod rounding;
@@ -18,6 +19,7 @@ use ingle_kernel::quant::Format;
 use ingle_model::Error;
 
 use crate::calibrate::Stats;
+use descent::Products;
 use feedback::{Factor, Order};
 
 /// A way to encode a matrix.
@@ -66,14 +68,20 @@ pub struct Known {
     pub squares: Vec<f32>,
     /// The factor of `H` with its columns in falling order, where products were kept.
     pub factor: Option<Factor>,
+    /// `H` itself, where it could be factored.
+    pub products: Option<Products>,
 }
 
 impl Known {
     /// From what was seen at a site; `None` when that was nothing.
     pub fn new(stats: &Stats, pool: &Pool) -> Option<Self> {
         let (squares, cols) = (stats.mean_squares(), stats.cols());
-        let factor = stats.hessian().and_then(|h| Factor::new(&h, cols, Order::Descending, pool));
-        (stats.n_tokens > 0).then_some(Self { squares, factor })
+        let (mut factor, mut products) = (None, None);
+        if let Some(h) = stats.hessian() {
+            factor = Factor::new(&h, cols, Order::Descending, pool);
+            products = factor.as_ref().map(|factor| Products::new(&h, cols, factor.damping(), pool));
+        }
+        (stats.n_tokens > 0).then_some(Self { squares, factor, products })
     }
 }
 

@@ -7,7 +7,10 @@
 //! choose scales, reads the grid, chooses levels and writes them back. Whatever the format, steps are given for groups of
 //! [`GROUP`] values; a format with larger groups gives the same step several times.
 //!
-//! Formats whose codes stand for several weights at once (iq1 to iq3), and floats, have no grid. What is left out: changing scales.
+//! Superblocks' scales are codes too; [`Scaling`] reads and writes those, for methods that fit them to levels that stand.
+//!
+//! Formats whose codes stand for several weights at once (iq1 to iq3), and floats, have no grid. What is left out: changing the
+//! scales of formats of one scale a block.
 
 use super::fit::round;
 use super::ints::{Block, Super};
@@ -33,6 +36,36 @@ pub struct Grid {
     pub read: fn(&[u8], &mut [Step], &mut [i8]),
     /// Writes the levels of whole blocks, `(levels, blocks)`, and leaves their scales alone. All must be among `levels`.
     pub write: fn(&[i8], &mut [u8]),
+    /// How a superblock's scales are changed; `None` for formats of one scale a block.
+    pub scaling: Option<Scaling>,
+}
+
+/// The scales of a superblock, for groups of [`GROUP`] values: the step of group `j` is `d * sc[j]` and `dmin * m[j]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scales {
+    /// The scale of the scales, a number that f16 has.
+    pub d: f32,
+    /// The scale of the minima, a number that f16 has; 0 without minima.
+    pub dmin: f32,
+    /// Codes of scales.
+    pub sc: [i16; 16],
+    /// Codes of minima.
+    pub m: [u8; 16],
+}
+
+/// How a superblock's scales are changed.
+#[derive(Debug)]
+pub struct Scaling {
+    /// Neighbouring values with the same codes of scale and minimum, one [`GROUP`] or several.
+    pub group: usize,
+    /// The smallest and the largest code of a scale.
+    pub sc: (i16, i16),
+    /// The largest code of a minimum; 0 without minima.
+    pub m: u8,
+    /// Reads those of one block.
+    pub read: fn(&[u8]) -> Scales,
+    /// Writes those of one block and leaves its levels alone. `d` and `dmin` are rounded to f16.
+    pub write: fn(&Scales, &mut [u8]),
 }
 
 /// The levels of a format.
@@ -82,6 +115,28 @@ impl Step {
     pub fn value(self, level: i8) -> f32 {
         self.scale * f32::from(level) - self.min
     }
+}
+
+impl Scales {
+    /// Those of an unpacked block.
+    pub(super) fn of(b: &Super) -> Self {
+        Self { d: b.d, dmin: b.dmin, sc: b.sc, m: b.m }
+    }
+
+    /// Codes of groups of 32.
+    pub(super) fn of_32(&self) -> ([i16; 8], [u8; 8]) {
+        (std::array::from_fn(|j| self.sc[2 * j]), std::array::from_fn(|j| self.m[2 * j]))
+    }
+}
+
+/// The one block that `bytes` are.
+pub(super) fn block<const B: usize>(bytes: &[u8]) -> &[u8; B] {
+    bytes.try_into().expect("one block")
+}
+
+/// The one block that `bytes` are, to be changed.
+pub(super) fn block_mut<const B: usize>(bytes: &mut [u8]) -> &mut [u8; B] {
+    bytes.try_into().expect("one block")
 }
 
 /// Reads blocks of one scale.
@@ -174,6 +229,39 @@ mod tests {
             }
             assert_eq!((levels.nearest(f32::NEG_INFINITY), levels.nearest(f32::INFINITY)), (lo, hi));
             assert!(all.contains(&levels.nearest(f32::NAN)));
+        }
+    }
+
+    #[test]
+    fn scales_are_read_and_written_and_levels_stay() {
+        for format in super::super::FORMATS {
+            let Some((grid, scaling)) = format.grid.as_ref().and_then(|g| Some((g, g.scaling.as_ref()?)))
+            else {
+                continue;
+            };
+            let mut block: Vec<u8> = (0..format.bytes).map(|i| (i * 89 + 7) as u8).collect();
+            let read = |block: &[u8]| {
+                let (mut steps, mut levels) = ([Step::default(); 16], [0; 256]);
+                (grid.read)(block, &mut steps, &mut levels);
+                (steps, levels)
+            };
+            let (_, levels) = read(&block);
+            let (lo, hi) = scaling.sc;
+            let code = |j: usize| j / (scaling.group / GROUP);
+            let scales = Scales {
+                d: 0.25,
+                dmin: if scaling.m > 0 { 0.5 } else { 0.0 },
+                sc: std::array::from_fn(|j| [lo, hi, 3, 1][code(j) % 4]),
+                m: std::array::from_fn(|j| [0, scaling.m, scaling.m / 2][code(j) % 3]),
+            };
+            (scaling.write)(&scales, &mut block);
+            assert_eq!((scaling.read)(&block), scales, "{}", format.name);
+            let (steps, after) = read(&block);
+            assert!(levels == after, "{}", format.name);
+            for (j, step) in steps.iter().enumerate() {
+                let expected = (0.25 * f32::from(scales.sc[j]), scales.dmin * f32::from(scales.m[j]));
+                assert_eq!((step.scale, step.min), expected, "{}", format.name);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 //! that brings its own unpacking multiplies the same integers and so finds the same sums.
 
 use crate::acts::{ActRow, halves};
-use crate::half::f16_to_f32;
+use crate::half::{f16_to_f32, f32_to_f16};
 
 /// `N` values, a multiple of 32, of one scale: value `k` is `d * q[k]`, or `d * q[k] + m` for formats with an offset.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ impl Super {
 #[inline(always)]
 pub(super) fn f16(block: &[u8], at: usize) -> f32 {
     f16_to_f32(word(block, at))
+}
+
+/// Puts `v` as f16 at `at`.
+#[inline(always)]
+pub(super) fn put_f16(block: &mut [u8], at: usize, v: f32) {
+    block[at..][..2].copy_from_slice(&f32_to_f16(v).to_le_bytes());
 }
 
 /// The little-endian 16-bit word at `at`.

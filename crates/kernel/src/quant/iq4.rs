@@ -20,7 +20,7 @@
 
 use super::Format;
 use super::fit::{self, Levels as _, Table, Uniform};
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Block, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -37,6 +37,7 @@ pub static IQ4_NL: Format = Format {
         levels: Levels::Table(&LEVELS),
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack_nl),
         write: |levels, blocks| grid::write(levels, blocks, put_nl),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack_nl),
 };
@@ -53,6 +54,13 @@ pub static IQ4_XS: Format = Format {
         levels: Levels::Table(&LEVELS),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_xs),
         write: |levels, blocks| grid::write(levels, blocks, put_xs),
+        scaling: Some(Scaling {
+            group: 32,
+            sc: (-32, 31),
+            m: 0,
+            read: |bytes| Scales::of(&unpack_xs(grid::block(bytes))),
+            write: |scales, bytes| put_scales_xs(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super(w, a, unpack_xs),
 };
@@ -112,14 +120,18 @@ fn codes(levels: &[i8; 32]) -> [u8; 16] {
 
 fn encode_xs(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES_XS]) {
     let e = superblock::encode_symmetric::<8, 32>(x, w, TABLE, Uniform(-32.0, 31.0), SEARCH);
-    let sc = e.sc.map(|sc| (sc + 32) as u8);
+    put_scales_xs(&e.scales(), block);
+    put_xs(&e.q, block);
+}
+
+fn put_scales_xs(scales: &Scales, block: &mut [u8; BYTES_XS]) {
+    let sc = scales.of_32().0.map(|sc| (sc + 32) as u8);
     let high = sc.iter().rev().fold(0, |word, sc| word << 2 | u16::from(sc >> 4));
-    block[..2].copy_from_slice(&e.d.to_le_bytes());
+    ints::put_f16(block, 0, scales.d);
     block[2..4].copy_from_slice(&high.to_le_bytes());
     for (i, byte) in block[4..8].iter_mut().enumerate() {
         *byte = sc[2 * i] & 15 | sc[2 * i + 1] << 4;
     }
-    put_xs(&e.q, block);
 }
 
 fn put_xs(levels: &[i8; 256], block: &mut [u8; BYTES_XS]) {

@@ -29,6 +29,7 @@ pub static MXFP4: Format = Format {
         levels: E2M1_LEVELS,
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack),
 };

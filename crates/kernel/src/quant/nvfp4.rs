@@ -37,6 +37,7 @@ pub static NVFP4: Format = Format {
             }
         },
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot,
 };

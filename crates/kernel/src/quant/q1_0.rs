@@ -27,6 +27,7 @@ pub static Q1_0: Format = Format {
         levels: Levels::Table(&[-1, 1]),
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack),
 };

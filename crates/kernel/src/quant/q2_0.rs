@@ -25,6 +25,7 @@ pub static Q2_0: Format = Format {
         levels: Levels::Uniform(-1, 2),
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack),
 };

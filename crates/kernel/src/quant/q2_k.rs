@@ -11,7 +11,7 @@
 
 use super::Format;
 use super::fit;
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -28,6 +28,13 @@ pub static Q2_K: Format = Format {
         levels: Levels::Uniform(0, 3),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: Some(Scaling {
+            group: 16,
+            sc: (0, 15),
+            m: 15,
+            read: |bytes| Scales::of(&unpack(grid::block(bytes))),
+            write: |scales, bytes| put_scales(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
@@ -63,12 +70,16 @@ pub(super) fn pack_two_bits(q: [u8; 256], bytes: &mut [u8; 64]) {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_minima::<16, 16>(x, w, 3.0, 15.0);
-    for (j, byte) in block[..16].iter_mut().enumerate() {
-        *byte = e.sc[j] as u8 | (e.m[j] as u8) << 4;
-    }
+    put_scales(&e.scales(), block);
     put(&e.q, block);
-    block[80..82].copy_from_slice(&e.d.to_le_bytes());
-    block[82..84].copy_from_slice(&e.dmin.to_le_bytes());
+}
+
+fn put_scales(scales: &Scales, block: &mut [u8; BYTES]) {
+    for (j, byte) in block[..16].iter_mut().enumerate() {
+        *byte = scales.sc[j] as u8 | scales.m[j] << 4;
+    }
+    ints::put_f16(block, 80, scales.d);
+    ints::put_f16(block, 82, scales.dmin);
 }
 
 fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {

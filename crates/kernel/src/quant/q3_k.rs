@@ -12,7 +12,7 @@
 
 use super::Format;
 use super::fit::{self, Uniform};
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Super};
 use super::q2_k::{pack_two_bits, two_bits};
 use super::superblock;
@@ -30,6 +30,13 @@ pub static Q3_K: Format = Format {
         levels: Levels::Uniform(-4, 3),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: Some(Scaling {
+            group: 16,
+            sc: (-32, 31),
+            m: 0,
+            read: |bytes| Scales::of(&unpack(grid::block(bytes))),
+            write: |scales, bytes| put_scales(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super(w, a, unpack),
 };
@@ -50,15 +57,19 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_symmetric::<16, 16>(x, w, Uniform(-4.0, 3.0), Uniform(-32.0, 31.0), (1.8, 4));
+    put_scales(&e.scales(), block);
     put(&e.q, block);
-    let sc = e.sc.map(|sc| (sc + 32) as u8);
+}
+
+fn put_scales(scales: &Scales, block: &mut [u8; BYTES]) {
+    let sc = scales.sc.map(|sc| (sc + 32) as u8);
     let packed = &mut block[96..108];
     packed.fill(0);
     for (j, &sc) in sc.iter().enumerate() {
         packed[j % 8] |= (sc & 15) << (4 * (j / 8));
         packed[8 + j % 4] |= (sc >> 4) << (2 * (j / 4));
     }
-    block[108..110].copy_from_slice(&e.d.to_le_bytes());
+    ints::put_f16(block, 108, scales.d);
 }
 
 fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {

@@ -25,6 +25,7 @@ pub static Q4_0: Format = Format {
         levels: Levels::Uniform(-8, 7),
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack),
 };

@@ -27,6 +27,7 @@ pub static Q4_1: Format = Format {
         levels: Levels::Uniform(0, 15),
         read: |blocks, steps, levels| grid::read_offset(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot_offset(w, a, unpack),
 };

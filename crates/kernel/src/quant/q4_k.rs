@@ -13,9 +13,9 @@
 
 use super::Format;
 use super::fit;
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Super};
-use super::superblock::{self, Encoded};
+use super::superblock;
 use crate::acts::Act;
 use crate::half::f16_to_f32;
 
@@ -31,6 +31,13 @@ pub static Q4_K: Format = Format {
         levels: Levels::Uniform(0, 15),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: Some(Scaling {
+            group: 32,
+            sc: (0, 63),
+            m: 63,
+            read: |bytes| Scales::of(&unpack(grid::block(bytes))),
+            write: |scales, bytes| put_scales(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
@@ -120,8 +127,12 @@ pub(super) fn pack_nibbles(q: [u8; 256], bytes: &mut [u8; 128]) {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_minima::<8, 32>(x, w, 15.0, 63.0);
-    block[..16].copy_from_slice(&pack_head(&e));
+    put_scales(&e.scales(), block);
     put(&e.q, block);
+}
+
+fn put_scales(scales: &Scales, block: &mut [u8; BYTES]) {
+    block[..16].copy_from_slice(&pack_head(scales));
 }
 
 fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
@@ -129,12 +140,13 @@ fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {
 }
 
 /// The first 16 bytes of a block; the inverse of [`Head::unpack`].
-pub(super) fn pack_head(e: &Encoded<8>) -> [u8; 16] {
+pub(super) fn pack_head(scales: &Scales) -> [u8; 16] {
     let mut head = [0; 16];
-    head[..2].copy_from_slice(&e.d.to_le_bytes());
-    head[2..4].copy_from_slice(&e.dmin.to_le_bytes());
+    ints::put_f16(&mut head, 0, scales.d);
+    ints::put_f16(&mut head, 2, scales.dmin);
+    let (sc, m) = scales.of_32();
     for j in 0..4 {
-        let [sc, sc_next, m, m_next] = [e.sc[j], e.sc[j + 4], e.m[j], e.m[j + 4]].map(|v| v as u8);
+        let [sc, sc_next, m, m_next] = [sc[j] as u8, sc[j + 4] as u8, m[j], m[j + 4]];
         head[4 + j] = sc | sc_next >> 4 << 6;
         head[8 + j] = m | m_next >> 4 << 6;
         head[12 + j] = sc_next & 15 | m_next << 4;

@@ -26,6 +26,7 @@ pub static Q5_0: Format = Format {
         levels: Levels::Uniform(-16, 15),
         read: |blocks, steps, levels| grid::read(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot: |w, a| ints::dot(w, a, unpack),
 };

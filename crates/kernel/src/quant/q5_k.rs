@@ -10,7 +10,7 @@
 
 use super::Format;
 use super::fit;
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Super};
 use super::q4_k::{Head, nibbles, pack_head, pack_nibbles};
 use super::superblock;
@@ -28,6 +28,13 @@ pub static Q5_K: Format = Format {
         levels: Levels::Uniform(0, 31),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: Some(Scaling {
+            group: 32,
+            sc: (0, 63),
+            m: 63,
+            read: |bytes| Scales::of(&unpack(grid::block(bytes))),
+            write: |scales, bytes| put_scales(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super_minima(w, a, unpack),
 };
@@ -50,8 +57,12 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e = superblock::encode_minima::<8, 32>(x, w, 31.0, 63.0);
-    block[..16].copy_from_slice(&pack_head(&e));
+    put_scales(&e.scales(), block);
     put(&e.q, block);
+}
+
+fn put_scales(scales: &Scales, block: &mut [u8; BYTES]) {
+    block[..16].copy_from_slice(&pack_head(scales));
 }
 
 fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {

@@ -14,7 +14,7 @@
 
 use super::Format;
 use super::fit::{self, Uniform};
-use super::grid::{self, Grid, Levels};
+use super::grid::{self, Grid, Levels, Scales, Scaling};
 use super::ints::{self, Super};
 use super::superblock;
 use crate::acts::Act;
@@ -31,6 +31,13 @@ pub static Q6_K: Format = Format {
         levels: Levels::Uniform(-32, 31),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack),
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: Some(Scaling {
+            group: 16,
+            sc: (-128, 127),
+            m: 0,
+            read: |bytes| Scales::of(&unpack(grid::block(bytes))),
+            write: |scales, bytes| put_scales(scales, grid::block_mut(bytes)),
+        }),
     }),
     dot: |w, a| ints::dot_super(w, a, unpack),
 };
@@ -54,11 +61,15 @@ fn unpack(block: &[u8; BYTES]) -> Super {
 fn encode(x: &[f32; 256], w: &[f32; 256], block: &mut [u8; BYTES]) {
     let e =
         superblock::encode_symmetric::<16, 16>(x, w, Uniform(-32.0, 31.0), Uniform(-128.0, 127.0), (5.0, 8));
+    put_scales(&e.scales(), block);
     put(&e.q, block);
-    for (byte, sc) in block[192..208].iter_mut().zip(e.sc) {
+}
+
+fn put_scales(scales: &Scales, block: &mut [u8; BYTES]) {
+    for (byte, sc) in block[192..208].iter_mut().zip(scales.sc) {
         *byte = sc as u8;
     }
-    block[208..].copy_from_slice(&e.d.to_le_bytes());
+    ints::put_f16(block, 208, scales.d);
 }
 
 fn put(levels: &[i8; 256], block: &mut [u8; BYTES]) {

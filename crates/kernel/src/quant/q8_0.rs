@@ -30,6 +30,7 @@ pub static Q8_0: Format = Format {
             });
         },
         write: |levels, blocks| grid::write(levels, blocks, put),
+        scaling: None,
     }),
     dot,
 };

@@ -9,15 +9,15 @@
 use super::fit::{
     Levels, Offset, Uniform, affine, f16_rounded, fold, inverse, moments, representable, residual, scale,
 };
-use crate::half::f32_to_f16;
+use super::grid::Scales;
 
 /// An encoded superblock: 256 codes in `G` groups, their scales, minima and the scales of those.
 #[derive(Debug)]
 pub(super) struct Encoded<const G: usize> {
-    /// f16 bits.
-    pub d: u16,
-    /// f16 bits; 0 without minima.
-    pub dmin: u16,
+    /// A number that f16 has.
+    pub d: f32,
+    /// A number that f16 has; 0 without minima.
+    pub dmin: f32,
     pub sc: [i8; G],
     pub m: [i8; G],
     /// Levels.
@@ -26,7 +26,17 @@ pub(super) struct Encoded<const G: usize> {
 
 impl<const G: usize> Encoded<G> {
     /// A block that decodes to NaNs.
-    pub const NAN: Self = Self { d: 0x7e00, dmin: 0x7e00, sc: [0; G], m: [0; G], q: [0; 256] };
+    pub const NAN: Self = Self { d: f32::NAN, dmin: f32::NAN, sc: [0; G], m: [0; G], q: [0; 256] };
+
+    /// Its scales, by groups of 16.
+    pub fn scales(&self) -> Scales {
+        Scales {
+            d: self.d,
+            dmin: self.dmin,
+            sc: std::array::from_fn(|j| i16::from(self.sc[j * G / 16])),
+            m: std::array::from_fn(|j| self.m[j * G / 16] as u8),
+        }
+    }
 }
 
 /// Rounds of choosing codes of scales and solving the scale of scales.
@@ -79,13 +89,8 @@ pub(super) fn encode_minima<const G: usize, const N: usize>(
         (d, dmin) = next;
     }
     let (_, chosen, d, dmin) = best;
-    let mut out = Encoded {
-        d: f32_to_f16(d),
-        dmin: f32_to_f16(dmin),
-        sc: chosen.map(|c| c.0 as i8),
-        m: chosen.map(|c| c.1 as i8),
-        q: [0; 256],
-    };
+    let mut out =
+        Encoded { d, dmin, sc: chosen.map(|c| c.0 as i8), m: chosen.map(|c| c.1 as i8), q: [0; 256] };
     for ((x, q), (sc, m)) in x.as_chunks::<N>().0.iter().zip(out.q.as_chunks_mut::<N>().0).zip(chosen) {
         let (t, min) = (inverse(d * sc), dmin * m);
         *q = x.map(|x| Uniform(0.0, top).nearest((x + min) * t) as i8);
@@ -232,7 +237,7 @@ pub(super) fn encode_symmetric<const G: usize, const N: usize>(
         d = next;
     }
     let (_, chosen, d) = best;
-    let mut out = Encoded { d: f32_to_f16(d), dmin: 0, sc: chosen.map(|c| c as i8), m: [0; G], q: [0; 256] };
+    let mut out = Encoded { d, dmin: 0.0, sc: chosen.map(|c| c as i8), m: [0; G], q: [0; 256] };
     for ((x, q), sc) in x.as_chunks::<N>().0.iter().zip(out.q.as_chunks_mut::<N>().0).zip(chosen) {
         let t = inverse(d * sc);
         *q = x.map(|x| levels.nearest(x * t) as i8);

@@ -38,6 +38,7 @@ pub static TQ1_0: Format = Format {
         levels: Levels::Uniform(-1, 1),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_1),
         write: |levels, blocks| grid::write(levels, blocks, put_1),
+        scaling: None,
     }),
     dot: |w, a| ints::dot_super(w, a, unpack_1),
 };
@@ -54,6 +55,7 @@ pub static TQ2_0: Format = Format {
         levels: Levels::Uniform(-1, 1),
         read: |blocks, steps, levels| grid::read_super(blocks, steps, levels, unpack_2),
         write: |levels, blocks| grid::write(levels, blocks, put_2),
+        scaling: None,
     }),
     dot: |w, a| ints::dot_super(w, a, unpack_2),
 };
