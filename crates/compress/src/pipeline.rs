@@ -236,10 +236,11 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    pub(crate) fn new(sites: &[Site], pool: &Pool) -> Self {
+    /// Takes what was seen apart, site by site, so that sums and factor of one alone lie beside each other.
+    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, pool: &Pool) -> Self {
         let mut all = Self::default();
         for Site { weights, stats } in sites {
-            all.by_weight.extend(weights.iter().map(|weight| (weight.clone(), all.known.len())));
+            all.by_weight.extend(weights.into_iter().map(|weight| (weight, all.known.len())));
             all.known.push(Known::new(stats, pool));
         }
         all
@@ -274,7 +275,7 @@ pub(crate) fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_
 /// What the output matrix is given.
 fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
     let with_products = job.encoder.needs == Needs::Products && job.encoded().any(|name| name == HEAD);
-    Ok(Sites::new(&[head_site(job, walk, with_products)?], job.pool))
+    Ok(Sites::new([head_site(job, walk, with_products)?], job.pool))
 }
 
 /// What the output matrix is given, as it was seen.
@@ -292,8 +293,7 @@ fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>)
     let (file, config, pool) = (job.file, job.config, job.pool);
     let layer = Balancing { file, config, layer: i, format_of: &format_of, pool };
     let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
-    let known = Sites::new(&sites, job.pool);
-    drop(sites);
+    let known = Sites::new(sites, job.pool);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
     let encode =
         |(at, tensor): (usize, &Tensor)| encode_tensor(job, at, balanced.get(&tensor.name), &known, watch);

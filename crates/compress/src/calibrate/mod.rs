@@ -92,8 +92,14 @@ impl Stats {
 
     /// `2 X X' / T`, of which the upper half is right, where products were kept. `(cols, cols)`
     pub fn hessian(&self) -> Option<Vec<f64>> {
-        let scale = 2.0 / self.n_tokens.max(1) as f64;
-        Some(self.products.as_ref()?.iter().map(|v| v * scale).collect())
+        self.clone().into_hessian()
+    }
+
+    /// [`Stats::hessian`] in the place of the sums.
+    pub fn into_hessian(self) -> Option<Vec<f64>> {
+        let (scale, mut products) = (2.0 / self.n_tokens.max(1) as f64, self.products?);
+        products.iter_mut().for_each(|v| *v *= scale);
+        Some(products)
     }
 
     /// What would have been seen of `x / scales`.

@@ -74,14 +74,14 @@ pub struct Known {
 
 impl Known {
     /// From what was seen at a site; `None` when that was nothing.
-    pub fn new(stats: &Stats, pool: &Pool) -> Option<Self> {
-        let (squares, cols) = (stats.mean_squares(), stats.cols());
+    pub fn new(stats: Stats, pool: &Pool) -> Option<Self> {
+        let (n_tokens, squares, cols) = (stats.n_tokens, stats.mean_squares(), stats.cols());
         let (mut factor, mut products) = (None, None);
-        if let Some(h) = stats.hessian() {
+        if let Some(h) = stats.into_hessian() {
             factor = Factor::new(&h, cols, Order::Descending, pool);
             products = factor.as_ref().map(|factor| Products::new(&h, cols, factor.damping(), pool));
         }
-        (stats.n_tokens > 0).then_some(Self { squares, factor, products })
+        (n_tokens > 0).then_some(Self { squares, factor, products })
     }
 }
 

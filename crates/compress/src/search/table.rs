@@ -96,7 +96,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
     let (n_layers, mut entries) = (job.config.layers.len(), Vec::new());
     for i in 0..n_layers {
         let sites = look(job, &mut walk, i, watch)?;
-        let inputs = Inputs { sites: &sites, known: Sites::new(&sites, job.pool) };
+        let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), job.pool) };
         for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name) == Some(i)) {
             if !watch(Progress::Encoding(i, &tensor.name)) {
                 return Err(Error::Interrupted);
@@ -112,7 +112,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
     let site = head_site(job, &mut walk, job.encoder.needs == Needs::Products)?;
-    let inputs = Inputs { known: Sites::new(std::slice::from_ref(&site), job.pool), sites: &[site] };
+    let inputs = Inputs { known: Sites::new([site.clone()], job.pool), sites: &[site] };
     for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name).is_none_or(|i| i >= n_layers)) {
         if !watch(Progress::Ends(&tensor.name)) {
             return Err(Error::Interrupted);
