@@ -94,6 +94,43 @@ fn files_that_are_there_stay_unless_forced() {
 }
 
 #[test]
+fn importances_are_measured_added_up_and_used() {
+    let dir = Dir::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/demo-f16.gguf").display().to_string();
+    let text = fs::read_to_string(Path::new(&source).with_file_name("golden/held-out.txt")).unwrap();
+    let (first, second) = text.split_at(text.floor_char_boundary(text.len() / 2));
+    dir.file("a.txt", first);
+    dir.file("b.txt", second);
+    let said = dir.ingle(&["imatrix", &source, "-o", "a.gguf", "--calib", "a.txt", "--json"]).json();
+    let n_chunks = said["n_chunks"].as_u64().unwrap();
+    assert!(n_chunks > 0 && said["n_tensors"].as_u64().unwrap() > 20, "{said}");
+    assert_eq!(said["datasets"][0], "a.txt");
+    // Together in one go, and added up.
+    let one = ["imatrix", &source, "-o", "one.gguf", "--calib", "b.txt", "--merge", "a.gguf", "--json"];
+    let one = dir.ingle(&one).json();
+    dir.ingle(&["imatrix", &source, "-o", "b.gguf", "--calib", "b.txt"]).ok();
+    dir.ingle(&["imatrix", "-o", "two.gguf", "--merge", "b.gguf", "--merge", "a.gguf"]).ok();
+    assert_eq!(one["datasets"].as_array().unwrap().len(), 2, "{one}");
+    assert!(one["n_chunks"].as_u64().unwrap() > n_chunks);
+    let quantize = |with: &[&str]| {
+        let args = [&["quantize", &source, "out.gguf", "Q2_K", "--force", "--json"], with].concat();
+        let said = dir.ingle(&args).json();
+        (said, fs::read(dir.path("out.gguf")).unwrap())
+    };
+    let (without, _) = quantize(&[]);
+    let (with, from_one) = quantize(&["--imatrix", "one.gguf"]);
+    let (_, from_two) = quantize(&["--imatrix", "two.gguf"]);
+    // The name of the file is in the header.
+    assert_eq!(from_one.len(), from_two.len());
+    assert!(from_one[from_one.len() / 2..] == from_two[from_two.len() / 2..]);
+    assert!(with["relative_rmse"].as_f64() > without["relative_rmse"].as_f64(), "{with}");
+    dir.ingle(&["imatrix", "-o", "one.gguf", "--merge", "a.gguf"]).fails(1, &["one.gguf", "--force"]);
+    dir.ingle(&["imatrix", &source, "-o", "c.gguf"]).fails(2, &["--calib"]);
+    dir.ingle(&["imatrix", "-o", "c.gguf", "--merge", "a.txt"]).fails(5, &["a.txt"]);
+    assert_eq!(names(&dir), ["a.gguf", "b.gguf", "one.gguf", "out.gguf", "two.gguf"]);
+}
+
+#[test]
 fn wrong_requests_are_sentences() {
     let dir = Dir::new();
     let tiny = tiny();

@@ -4,23 +4,40 @@
 //! Two formats, both llama.cpp's. In GGUF each matrix has a tensor `NAME.in_sum2` of sums of squares `(n_matrices, cols)`
 //! and a tensor `NAME.counts` of how many tokens were summed `(n_matrices, 1)`; the mean is their quotient, and an expert
 //! that met no token has importance 1 throughout. In the older `.dat` files an entry is a name, a number of calls and the
-//! values times that number. Which tokens they come from is said in the file and passed on. We write neither format.
+//! values times that number. Which tokens they come from is said in the file and passed on. Files are added up as sums and counts,
+//! so that measuring two texts apart and together comes to the same. The GGUF form is written, the older one is not.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io::Write;
 
 use ingle_kernel::bytes::Bytes;
+use ingle_kernel::quant::F32;
 use ingle_model::Error;
-use ingle_model::file::{Tensor, gguf};
+use ingle_model::file::gguf_write::{Header, Meta, Writer};
+use ingle_model::file::value::ValueType;
+use ingle_model::file::{Contents, Tensor, gguf};
+
+use crate::calibrate::Site;
+use crate::error::Result as Written;
 
 /// The importances of a model's columns.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Imatrix {
-    /// By tensor: `(n_matrices, cols)`.
-    entries: HashMap<String, Vec<f32>>,
+    /// By tensor.
+    entries: BTreeMap<String, Entry>,
     /// Names of the texts they were measured on.
     pub datasets: Vec<String>,
     /// Chunks of text they were measured on, or 0 where the file does not say.
     pub n_chunks: u64,
+}
+
+/// What was summed up for a tensor.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    /// Sums of squares. `(n_matrices, cols)`
+    sums: Vec<f32>,
+    /// What they are divided by: one number per matrix, or one for all.
+    counts: Vec<f32>,
 }
 
 const ENTRIES_MAX: usize = 65_536;
@@ -37,8 +54,8 @@ impl Imatrix {
         if imatrix.entries.is_empty() {
             return Err(Error::malformed("importances", "no entries", "at least one"));
         }
-        for (name, values) in &imatrix.entries {
-            if let Some(v) = values.iter().find(|v| !v.is_finite() || **v < 0.0) {
+        for (name, entry) in &imatrix.entries {
+            if let Some(v) = entry.sums.iter().chain(&entry.counts).find(|v| !v.is_finite() || **v < 0.0) {
                 return Err(Error::malformed(
                     format!("importances of {name}"),
                     v,
@@ -47,6 +64,87 @@ impl Imatrix {
             }
         }
         Ok(imatrix)
+    }
+
+    /// What `sites` of the model `file` saw of `n_chunks` chunks of the texts called `datasets`.
+    pub fn of_sites(sites: &[Site], file: &Contents, datasets: Vec<String>, n_chunks: u64) -> Self {
+        let mut entries = BTreeMap::new();
+        for tensor in file.tensors().iter().filter(|t| t.shape.len() > 1) {
+            let n_matrices: usize = tensor.shape.iter().skip(2).product();
+            let site = |name: &str| sites.iter().find(|site| site.weights.iter().any(|w| w == name));
+            let of_expert = |m: usize| match site(&tensor.name) {
+                // All matrices that have one input.
+                Some(site) => Some(site),
+                None => site(&format!("{}.{m}", tensor.name)),
+            };
+            let mut entry = Entry { sums: Vec::new(), counts: Vec::new() };
+            for stats in (0..n_matrices).map(|m| of_expert(m).map(|site| &site.stats)) {
+                match stats {
+                    Some(stats) => entry.sums.extend(stats.sum_squares.iter().map(|&sum| sum as f32)),
+                    None => entry.sums.resize(entry.sums.len() + tensor.shape[0], 0.0),
+                }
+                entry.counts.push(stats.map_or(0.0, |stats| stats.n_tokens as f32));
+            }
+            if entry.counts.iter().any(|&count| count > 0.0) {
+                entries.insert(tensor.name.clone(), entry);
+            }
+        }
+        Self { entries, datasets, n_chunks }
+    }
+
+    /// Adds what another text gave.
+    ///
+    /// # Errors
+    /// When a tensor has another shape there.
+    pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        for (name, theirs) in &other.entries {
+            let Some(ours) = self.entries.get(name) else { continue };
+            if (ours.sums.len(), ours.counts.len()) != (theirs.sums.len(), theirs.counts.len()) {
+                let numbers = |e: &Entry| format!("{} sums and {} counts", e.sums.len(), e.counts.len());
+                let part = format!("importances of {name}");
+                return Err(Error::malformed(part, numbers(theirs), numbers(ours)));
+            }
+        }
+        for (name, theirs) in other.entries {
+            match self.entries.get_mut(&name) {
+                Some(ours) => {
+                    let sums = ours.sums.iter_mut().chain(&mut ours.counts);
+                    sums.zip(theirs.sums.iter().chain(&theirs.counts)).for_each(|(a, b)| *a += b);
+                }
+                None => drop(self.entries.insert(name, theirs)),
+            }
+        }
+        let new = other.datasets.into_iter().filter(|name| !self.datasets.contains(name));
+        let new: Vec<String> = new.collect();
+        self.datasets.extend(new);
+        self.n_chunks += other.n_chunks;
+        Ok(())
+    }
+
+    /// Writes llama.cpp's GGUF form, chunks being of `chunk_tokens` tokens.
+    ///
+    /// # Errors
+    /// When a name is too long, or `out` takes no more.
+    pub fn write(&self, chunk_tokens: u32, out: impl Write) -> Written<()> {
+        let mut header = Header::default();
+        header.set("general.type", "imatrix")?;
+        let names = self.datasets.iter().map(|name| Meta::from(name.as_str()));
+        header.set("imatrix.datasets", Meta::array(ValueType::String, names))?;
+        header.set("imatrix.chunk_count", self.n_chunks.min(u32::MAX.into()) as u32)?;
+        header.set("imatrix.chunk_size", chunk_tokens)?;
+        for (name, entry) in &self.entries {
+            let n_matrices = entry.counts.len();
+            let cols = entry.sums.len() / n_matrices;
+            header.add(&format!("{name}.in_sum2"), &[cols, n_matrices], &F32)?;
+            header.add(&format!("{name}.counts"), &[1, n_matrices], &F32)?;
+        }
+        let mut writer = Writer::begin(out, &header)?;
+        for values in self.entries.values().flat_map(|entry| [&entry.sums, &entry.counts]) {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            writer.write(&bytes)?;
+        }
+        writer.finish()?;
+        Ok(())
     }
 
     /// Number of tensors there are importances for.
@@ -64,11 +162,17 @@ impl Imatrix {
     /// # Errors
     /// When they were measured on a tensor of another shape. (Embeddings are looked up and not multiplied; for them
     /// importances of another shape are passed over.)
-    pub fn of(&self, tensor: &Tensor) -> Result<Option<&[f32]>, Error> {
-        let Some(values) = self.entries.get(&tensor.name) else { return Ok(None) };
+    pub fn of(&self, tensor: &Tensor) -> Result<Option<Vec<f32>>, Error> {
+        let Some(Entry { sums, counts }) = self.entries.get(&tensor.name) else { return Ok(None) };
         let n_matrices: usize = tensor.shape.iter().skip(2).product();
-        if values.len() == tensor.shape[0] * n_matrices {
-            return Ok(Some(values));
+        let one_each = counts.len() == 1 || counts.len() == n_matrices;
+        if one_each && sums.len() == tensor.shape[0] * n_matrices {
+            let of_one = sums.chunks_exact(sums.len() / counts.len()).zip(counts);
+            let means = of_one.flat_map(|(sums, &count)| {
+                let count = count.round();
+                sums.iter().map(move |&sum| if count > 0.0 { sum / count } else { 1.0 })
+            });
+            return Ok(Some(means.collect()));
         }
         if tensor.name == "token_embd.weight" || tensor.name == "per_layer_token_embd.weight" {
             return Ok(None);
@@ -76,14 +180,14 @@ impl Imatrix {
         let expected = format!("{n_matrices} times {}, one per column", tensor.shape[0]);
         Err(Error::malformed(
             format!("importances of {}", tensor.name),
-            format!("{} values", values.len()),
+            format!("{} values", sums.len()),
             expected,
         ))
     }
 
     fn from_gguf(bytes: &Bytes) -> Result<Self, Error> {
         let file = gguf::parse(bytes.clone())?;
-        let mut entries = HashMap::new();
+        let mut entries = BTreeMap::new();
         for sums in file.tensors() {
             let Some(name) = sums.name.strip_suffix(".in_sum2") else { continue };
             let part = format!("importances of {name}");
@@ -91,16 +195,11 @@ impl Imatrix {
                 .tensor(&format!("{name}.counts"))
                 .ok_or_else(|| Error::malformed(&part, "no counts", format!("a tensor {name}.counts")))?;
             let (sums, counts) = (floats(sums)?, floats(counts)?);
-            if !sums.len().is_multiple_of(counts.len()) {
+            if counts.is_empty() || !sums.len().is_multiple_of(counts.len()) {
                 let found = format!("{} sums and {} counts", sums.len(), counts.len());
                 return Err(Error::malformed(part, found, "one count per matrix"));
             }
-            let cols = sums.len() / counts.len();
-            let means = sums.chunks_exact(cols).zip(&counts).flat_map(|(row, &count)| {
-                let count = count.round();
-                row.iter().map(move |&sum| if count > 0.0 { sum / count } else { 1.0 })
-            });
-            entries.insert(name.to_owned(), means.collect());
+            entries.insert(name.to_owned(), Entry { sums, counts });
         }
         let datasets = file.strings("imatrix.datasets")?.map(|d| d.map(text).collect()).unwrap_or_default();
         Ok(Self { entries, datasets, n_chunks: file.uint("imatrix.chunk_count")?.unwrap_or(0) })
@@ -115,10 +214,10 @@ impl Imatrix {
             let name = text(c.take(name_bytes)?);
             let n_calls = c.i32()?;
             let n_values = c.count("number of values", usize::MAX / 4)?;
-            let divisor = if n_calls > 0 { n_calls as f32 } else { 1.0 };
+            let count = if n_calls > 0 { n_calls as f32 } else { 1.0 };
             let (values, _) = c.take(n_values * 4)?.as_chunks::<4>();
-            let values = values.iter().map(|&b| f32::from_le_bytes(b) / divisor).collect();
-            imatrix.entries.insert(name, values);
+            let sums = values.iter().map(|&b| f32::from_le_bytes(b)).collect();
+            imatrix.entries.insert(name, Entry { sums, counts: vec![count] });
         }
         if !c.bytes.is_empty() {
             imatrix.n_chunks = u64::try_from(c.i32()?).unwrap_or(0);
@@ -178,10 +277,9 @@ impl<'a> Cursor<'a> {
 mod tests {
     use ingle_kernel::quant;
     use ingle_model::file::contents::Piece;
-    use ingle_model::file::gguf_write::{Header, Meta, Writer};
-    use ingle_model::file::value::ValueType;
 
     use super::*;
+    use crate::calibrate::Stats;
 
     fn gguf(tensors: &[(&str, &[usize], &[f32])]) -> Bytes {
         let mut header = Header::default();
@@ -223,7 +321,7 @@ mod tests {
         let imatrix =
             Imatrix::parse(&gguf(&[("w.in_sum2", &[2, 2], &sums), ("w.counts", &[1, 2], &[2.0, 0.0])]))
                 .unwrap();
-        assert_eq!(imatrix.of(&tensor("w", &[2, 5, 2])).unwrap(), Some(&[1.0, 2.0, 1.0, 1.0][..]));
+        assert_eq!(imatrix.of(&tensor("w", &[2, 5, 2])).unwrap(), Some(vec![1.0, 2.0, 1.0, 1.0]));
         assert_eq!((imatrix.n_chunks, imatrix.datasets.as_slice()), (7, &["wiki".to_owned()][..]));
         assert_eq!(imatrix.of(&tensor("v", &[2, 5])).unwrap(), None);
         assert!(imatrix.of(&tensor("w", &[2, 5])).unwrap_err().to_string().contains("4 values"));
@@ -235,10 +333,40 @@ mod tests {
         rest.extend(4i32.to_le_bytes());
         rest.extend(b"wiki");
         let with = Imatrix::parse(&dat(&[("w", 2, &[2.0, 6.0])], &rest)).unwrap();
-        assert_eq!(with.of(&tensor("w", &[2, 5])).unwrap(), Some(&[1.0, 3.0][..]));
+        assert_eq!(with.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![1.0, 3.0]));
         assert_eq!((with.n_chunks, with.datasets.as_slice()), (3, &["wiki".to_owned()][..]));
         let without = Imatrix::parse(&dat(&[("w", 0, &[2.0, 6.0])], &[])).unwrap();
-        assert_eq!(without.of(&tensor("w", &[2, 5])).unwrap(), Some(&[2.0, 6.0][..]));
+        assert_eq!(without.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![2.0, 6.0]));
+    }
+
+    #[test]
+    fn what_was_seen_is_written_read_and_added_up() {
+        let mut file = Contents::new("gguf");
+        file.add(tensor("w", &[2, 5])).unwrap();
+        file.add(tensor("experts", &[2, 5, 2])).unwrap();
+        file.add(tensor("unseen", &[2, 5])).unwrap();
+        let site = |name: &str, n_tokens, squares: [f64; 2]| {
+            let stats = Stats { n_tokens, sum_squares: squares.into(), ..Stats::new(2, false) };
+            Site { weights: vec![name.to_owned()], stats }
+        };
+        let sites = [site("w", 4, [4.0, 8.0]), site("experts.1", 2, [1.0, 3.0])];
+        let mut all = Imatrix::of_sites(&sites, &file, vec!["a".into()], 3);
+        let read = |imatrix: &Imatrix| {
+            let mut bytes = Vec::new();
+            imatrix.write(512, &mut bytes).unwrap();
+            Imatrix::parse(&Bytes::new(bytes)).unwrap()
+        };
+        assert_eq!(read(&all), all);
+        assert_eq!(all.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![1.0, 2.0]));
+        assert_eq!(all.of(&tensor("experts", &[2, 5, 2])).unwrap(), Some(vec![1.0, 1.0, 0.5, 1.5]));
+        let more = [site("w", 4, [0.0, 4.0]), site("experts.0", 1, [7.0, 7.0])];
+        all.merge(read(&Imatrix::of_sites(&more, &file, vec!["b".into(), "a".into()], 2))).unwrap();
+        assert_eq!(all.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![0.5, 1.5]));
+        assert_eq!(all.of(&tensor("experts", &[2, 5, 2])).unwrap(), Some(vec![7.0, 7.0, 0.5, 1.5]));
+        assert_eq!((all.n_chunks, all.datasets.join(" ")), (5, "a b".to_owned()));
+        let other = gguf(&[("w.in_sum2", &[3], &[1.0; 3]), ("w.counts", &[1], &[1.0])]);
+        let refused = all.clone().merge(Imatrix::parse(&other).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains("importances of w: 3 sums and 1 counts"), "{refused}");
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub fn quantize(
             tensor,
             bytes: tensor.bytes(),
             to: choice.format,
-            importance,
+            importance: importance.as_deref(),
             not_finite: request.not_finite,
         };
         let loss = job.run(pool, &mut runs, &mut writer, || watch(i))?;

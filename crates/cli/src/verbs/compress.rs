@@ -8,7 +8,7 @@ mod judged;
 mod pace;
 mod print;
 mod search;
-mod texts;
+pub(super) mod texts;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@ mod completions;
 mod compress;
 mod config;
 mod detokenize;
+mod imatrix;
 mod list;
 mod logits;
 mod perplexity;
@@ -49,6 +50,7 @@ pub static VERBS: &[&Verb] = &[
     &perplexity::VERB,
     &quantize::VERB,
     &compress::VERB,
+    &imatrix::VERB,
     &bench::VERB,
     &pull::VERB,
     &list::VERB,

@@ -231,7 +231,7 @@ fn options(matches: &ArgMatches, has_imatrix: bool) -> Result<Options, Failure> 
     })
 }
 
-fn read_imatrix(path: &str) -> Result<Imatrix, Failure> {
+pub(super) fn read_imatrix(path: &str) -> Result<Imatrix, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
     Imatrix::parse(&Bytes::new(bytes)).map_err(|e| {
         let failure = Failure::from(e);

@@ -3,11 +3,12 @@
 //! Matrices that share an input are a [`Site`]. A [`Collector`] is the probe of a walk through one layer (`model::walk`) and keeps
 //! sums per site: of |x|, the largest |x| and sums of x^2 per column, always; and the sums of products of columns, from which
 //! `H = 2 X X' / T` follows, of the sites that it is told to, since that is `8 * cols^2` bytes. So a model of any size needs the
-//! sums of one layer at a time. Which texts: [`sequences`].
+//! sums of one layer at a time. Which texts: [`sequences`]; a walk that only looks: [`whole`](mod@whole).
 //!
 //! Sums are made in the order of the tokens, whatever the number of threads.
 
 pub mod sequences;
+pub mod whole;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};

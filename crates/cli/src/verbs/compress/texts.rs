@@ -96,7 +96,7 @@ fn held_out(all: &mut Vec<Vec<u32>>, n_tokens: usize) -> Vec<Vec<u32>> {
 }
 
 /// The windows of the texts in `files`, about `n_tokens` of them.
-fn read(
+pub fn read(
     files: &[&String],
     n_tokens: usize,
     wanted: &Calibration,
