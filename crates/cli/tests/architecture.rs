@@ -88,7 +88,7 @@ fn every_request_of_the_one_client_asks_the_policy_first() {
     let (_, client) = sources(&root().join(NET)).into_iter().find(|(p, _)| p.ends_with("client.rs")).unwrap();
     assert_eq!(client.matches(".call()").count(), 1, "one place sends");
     assert_eq!(client.matches("self.send(").count(), 1, "one place calls it");
-    let asks = client.find("self.policy.check(").unwrap();
+    let asks = client.find("self.options.policy.check(").unwrap();
     assert!(asks < client.find("self.send(").unwrap());
 }
 

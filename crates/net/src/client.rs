@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, StatusCode};
@@ -18,6 +18,7 @@ use crate::error::{Error, Result, explain, failed};
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::policy::{Policy, Purpose};
+use crate::stop::Stop;
 use crate::url::{Scheme, Url};
 
 const REDIRECTS_MAX: usize = 8;
@@ -65,8 +66,12 @@ pub struct Request<'a> {
     pub token: Option<&'a str>,
     /// Ask for the bytes from this one on.
     pub from: u64,
+    /// Ask for the bytes up to this one and no further; `None` for all there are.
+    pub to: Option<u64>,
     /// Only if the content still has this entity tag; otherwise the whole is wanted.
     pub if_range: Option<&'a str>,
+    /// Kinds of content that are understood, where a server has several.
+    pub accept: Option<&'a str>,
     /// Time for the whole exchange; `None` for long transfers, which only must not stall.
     pub timeout: Option<Duration>,
 }
@@ -80,19 +85,18 @@ pub struct Response {
     pub url: Url,
     headers: HeaderMap,
     body: Body,
-    interrupted: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 /// The one way out. Clones share connections and ledger.
 #[derive(Debug, Clone)]
 pub struct Client {
-    policy: Policy,
-    proxies: Proxies,
+    options: Options,
     direct: Agent,
     via_https: Option<Agent>,
     via_http: Option<Agent>,
     ledger: Ledger,
-    interrupted: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Client {
@@ -101,8 +105,20 @@ impl Client {
     /// # Errors
     /// [`Error::Input`] for a proxy or certificates that can't be used.
     pub fn new(options: Options) -> Result<Self> {
-        let ledger = Ledger::default();
-        let meter = Meter { ledger: ledger.clone(), interrupted: options.interrupted.clone() };
+        let stop = Stop::new(options.interrupted.clone());
+        Self::with(options, Ledger::default(), stop)
+    }
+
+    /// A client for another thread: with connections of its own, which also end when `stop` is raised, and the same ledger.
+    ///
+    /// # Errors
+    /// As [`Client::new`], which has succeeded with the same options.
+    pub fn fork(&self, stop: Arc<AtomicBool>) -> Result<Self> {
+        Self::with(self.options.clone(), self.ledger.fork(), self.stop.or(stop))
+    }
+
+    fn with(options: Options, ledger: Ledger, stop: Stop) -> Result<Self> {
+        let meter = Meter { ledger: ledger.clone(), stop: stop.clone() };
         let tls = tls_config(options.root_certificates.as_deref())?;
         let agent = |proxy: Option<Proxy>| {
             let config = Agent::config_builder()
@@ -127,10 +143,9 @@ impl Client {
             direct: agent(None),
             via_https: proxied(&options.proxies.https).transpose()?,
             via_http: proxied(&options.proxies.http).transpose()?,
-            policy: options.policy,
-            proxies: options.proxies,
+            options,
             ledger,
-            interrupted: options.interrupted,
+            stop,
         })
     }
 
@@ -141,7 +156,7 @@ impl Client {
 
     /// Whether the user wants to stop.
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Relaxed)
+        self.stop.is_raised()
     }
 
     /// Asks, following redirects. Any status but a redirect is an answer, not an error.
@@ -152,21 +167,15 @@ impl Client {
     pub fn get(&self, request: &Request<'_>) -> Result<Response> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let allowed = self.policy.check(&url.origin);
+            let allowed = self.options.policy.check(&url.origin);
             self.ledger.begin(request.purpose, &url.origin, allowed.is_ok());
             allowed.map_err(|reason| Error::Blocked { url: url.origin.to_string(), reason })?;
             let response = self.send(request, &url)?;
             let status = response.status();
             if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 let (head, body) = response.into_parts();
-                let interrupted = self.interrupted.clone();
-                return Ok(Response {
-                    status: status.as_u16(),
-                    url,
-                    headers: head.headers,
-                    body,
-                    interrupted,
-                });
+                let stop = self.stop.clone();
+                return Ok(Response { status: status.as_u16(), url, headers: head.headers, body, stop });
             }
             url = redirect(&url, status, response.headers())?;
         }
@@ -183,8 +192,12 @@ impl Client {
         if let Some(token) = request.token.filter(|_| url.origin == request.url.origin) {
             builder = builder.header("Authorization", format!("Bearer {}", checked_token(token)?));
         }
-        if request.from > 0 {
-            builder = builder.header("Range", format!("bytes={}-", request.from));
+        if let Some(kinds) = request.accept {
+            builder = builder.header("Accept", kinds);
+        }
+        if request.from > 0 || request.to.is_some() {
+            let to = request.to.map(|to| to.to_string()).unwrap_or_default();
+            builder = builder.header("Range", format!("bytes={}-{to}", request.from));
             if let Some(tag) = request.if_range {
                 builder = builder.header("If-Range", tag);
             }
@@ -204,7 +217,7 @@ impl Client {
             Scheme::Http => &self.via_http,
         };
         match proxied {
-            Some(agent) if !self.proxies.is_excepted(&url.origin.host) => agent,
+            Some(agent) if !self.options.proxies.is_excepted(&url.origin.host) => agent,
             _ => &self.direct,
         }
     }
@@ -232,7 +245,7 @@ impl Response {
 
     /// The content as it comes.
     pub fn into_reader(self) -> impl Read {
-        BodyReader { body: self.body.into_reader(), interrupted: self.interrupted }
+        BodyReader { body: self.body.into_reader(), stop: self.stop }
     }
 
     /// The whole content, if it has at most `bytes_max`.
@@ -241,10 +254,10 @@ impl Response {
     /// [`Error::Answer`] for a longer one, [`Error::Connection`] when it breaks off.
     pub fn read_whole(self, bytes_max: u64) -> Result<Vec<u8>> {
         let url = self.url.to_string();
-        let interrupted = self.interrupted.clone();
+        let stop = self.stop.clone();
         let mut bytes = Vec::new();
         if let Err(e) = self.into_reader().take(bytes_max + 1).read_to_end(&mut bytes) {
-            if interrupted.load(Relaxed) {
+            if stop.is_raised() {
                 return Err(Error::Interrupted);
             }
             return Err(Error::Connection { url, reason: e.to_string() });
@@ -260,12 +273,12 @@ impl Response {
 /// A body whose errors speak our words; [`io::ErrorKind::Interrupted`] is left to the system, which retries it.
 struct BodyReader<R> {
     body: R,
-    interrupted: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl<R: Read> Read for BodyReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.interrupted.load(Relaxed) {
+        if self.stop.is_raised() {
             return Err(io::Error::other("interrupted"));
         }
         self.body.read(buffer).map_err(|e| io::Error::new(e.kind(), explain(&ureq::Error::from(e))))

@@ -2,7 +2,7 @@
 //!
 //! One row per pair, so its size is bounded by the hosts one command speaks to. Refused attempts are kept too.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::policy::Purpose;
 use crate::url::Origin;
@@ -24,49 +24,51 @@ pub struct Row {
     pub bytes_in: u64,
 }
 
-/// Everything one client did. Clones share it.
+/// Everything one client and its forks did. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    rows: Vec<Row>,
-    /// The row of the request in progress; a client has one at a time.
-    current: Option<usize>,
+pub struct Ledger {
+    rows: Arc<Mutex<Vec<Row>>>,
+    /// The row of the request in progress; a client has one at a time, and each fork its own.
+    current: Arc<Mutex<Option<usize>>>,
 }
 
 impl Ledger {
     /// A copy of all rows, in the order they began.
     pub fn rows(&self) -> Vec<Row> {
-        self.lock().rows.clone()
+        lock(&self.rows).clone()
+    }
+
+    /// The same rows for a client that has requests of its own in progress.
+    pub(crate) fn fork(&self) -> Self {
+        Self { rows: self.rows.clone(), current: Arc::default() }
     }
 
     /// A request begins or is refused; bytes count for it until the next one begins.
     pub(crate) fn begin(&self, purpose: Purpose, to: &Origin, allowed: bool) {
-        let mut state = self.lock();
-        let known = state.rows.iter().position(|r| r.purpose == purpose && r.to == *to);
+        let mut rows = lock(&self.rows);
+        let known = rows.iter().position(|r| r.purpose == purpose && r.to == *to);
         let row = known.unwrap_or_else(|| {
             let to = to.clone();
-            state.rows.push(Row { purpose, to, n_requests: 0, n_refused: 0, bytes_out: 0, bytes_in: 0 });
-            state.rows.len() - 1
+            rows.push(Row { purpose, to, n_requests: 0, n_refused: 0, bytes_out: 0, bytes_in: 0 });
+            rows.len() - 1
         });
-        state.rows[row].n_requests += u64::from(allowed);
-        state.rows[row].n_refused += u64::from(!allowed);
-        state.current = Some(row);
+        rows[row].n_requests += u64::from(allowed);
+        rows[row].n_refused += u64::from(!allowed);
+        drop(rows);
+        *lock(&self.current) = Some(row);
     }
 
     pub(crate) fn count(&self, bytes_out: usize, bytes_in: usize) {
-        let mut state = self.lock();
-        if let Some(row) = state.current {
-            state.rows[row].bytes_out += bytes_out as u64;
-            state.rows[row].bytes_in += bytes_in as u64;
-        }
+        let Some(row) = *lock(&self.current) else { return };
+        let mut rows = lock(&self.rows);
+        rows[row].bytes_out += bytes_out as u64;
+        rows[row].bytes_in += bytes_in as u64;
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Counters stay counters whatever happened to the thread that held them.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
+/// Counters stay counters whatever happened to the thread that held them.
+fn lock<T>(counters: &Mutex<T>) -> MutexGuard<'_, T> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -92,5 +94,19 @@ mod tests {
             (1, 1, 1, 10)
         );
         assert_eq!((rows[1].bytes_out, rows[1].bytes_in), (2, 20));
+    }
+
+    #[test]
+    fn forks_count_side_by_side_into_the_same_rows() {
+        let ledger = Ledger::default();
+        let fork = ledger.fork();
+        let (a, b) = (Url::parse("https://a").unwrap().origin, Url::parse("https://b").unwrap().origin);
+        ledger.begin(Purpose::ModelFile, &a, true);
+        fork.begin(Purpose::ModelFile, &b, true);
+        ledger.count(1, 10);
+        fork.count(2, 20);
+        ledger.count(0, 5);
+        let bytes: Vec<_> = fork.rows().iter().map(|r| (r.bytes_out, r.bytes_in)).collect();
+        assert_eq!(bytes, [(1, 15), (2, 20)]);
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod ledger;
 mod meter;
 pub mod policy;
+mod stop;
 pub mod url;
 
 pub use client::{Client, Options, Request, Response};

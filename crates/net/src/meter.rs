@@ -3,14 +3,13 @@
 //! It sits between TCP and TLS in the HTTP library's chain of connectors, so what it counts is what the wire carries. A wait
 //! for input is cut into slices; between them it looks whether the user wants to stop.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use crate::ledger::Ledger;
+use crate::stop::Stop;
 
 /// How long an interrupted wait may go on.
 const SLICE: Duration = Duration::from_millis(200);
@@ -19,7 +18,7 @@ const SLICE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     pub(crate) ledger: Ledger,
-    pub(crate) interrupted: Arc<AtomicBool>,
+    pub(crate) stop: Stop,
 }
 
 #[derive(Debug)]
@@ -64,7 +63,7 @@ impl<T: Transport> Transport for Metered<T> {
         let mut left: Duration = *whole.after;
         let before = self.inner.buffers().input().len();
         loop {
-            if meter.interrupted.load(Relaxed) {
+            if meter.stop.is_raised() {
                 return Err(Error::Other("interrupted".into()));
             }
             let slice = NextTimeout { after: SLICE.min(left).into(), per_read: None, ..whole };

@@ -9,6 +9,8 @@ pub enum Purpose {
     ModelListing,
     /// Fetching a model's file.
     ModelFile,
+    /// Asking for the pass that a registry wants to see.
+    RegistryPass,
 }
 
 impl Purpose {
@@ -17,6 +19,7 @@ impl Purpose {
         match self {
             Self::ModelListing => "model listing",
             Self::ModelFile => "model file",
+            Self::RegistryPass => "registry pass",
         }
     }
 }

@@ -92,7 +92,16 @@ fn client(roots: Option<&[u8]>, proxy: Option<String>) -> Client {
 fn get(client: &Client, url: &str) -> Result<Vec<u8>, Error> {
     let url = Url::parse(url).unwrap();
     let purpose = Purpose::ModelFile;
-    let request = Request { purpose, url: &url, token: None, from: 0, if_range: None, timeout: None };
+    let request = Request {
+        purpose,
+        url: &url,
+        token: None,
+        from: 0,
+        to: None,
+        if_range: None,
+        accept: None,
+        timeout: None,
+    };
     client.get(&request)?.read_whole(10)
 }
 
