@@ -17,6 +17,8 @@ pub struct Dirs {
     pub hub_cache: PathBuf,
     /// The hub's own folder, where its programs keep the token.
     pub hub_home: PathBuf,
+    /// Where Ollama keeps layers, whose content is used where it lies.
+    pub ollama_blobs: Vec<PathBuf>,
 }
 
 impl Dirs {
@@ -36,6 +38,12 @@ impl Dirs {
                 .or_else(|| given("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| hub_home.join("hub")),
             hub_home,
+            ollama_blobs: match given("OLLAMA_MODELS") {
+                Some(models) => vec![models.join("blobs")],
+                None => [home.as_path(), Path::new("/usr/share/ollama")]
+                    .map(|home| home.join(".ollama/models/blobs"))
+                    .to_vec(),
+            },
             cache: xdg("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")).join("ingle"),
             config: xdg("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("ingle"),
             state: xdg("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("ingle"),

@@ -3,12 +3,14 @@
 //! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
 //! [`model_ref`] finds models, [`pulling`] fetches them; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
+mod beside;
 mod chat;
 mod descriptors;
 mod dirs;
 mod env;
 mod evaluating;
 mod exit;
+mod fit;
 mod guessing;
 mod load;
 mod loading;

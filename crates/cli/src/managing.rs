@@ -14,6 +14,7 @@ use ingle_net::Client;
 use ingle_serve::{Found, Installed, Progress};
 use ingle_store::fetch::{Event, Retry};
 use ingle_store::library::{Library, Meaning};
+use ingle_store::parts::Parts;
 use ingle_store::pull::{Hub, Puller};
 use ingle_store::reference::Reference;
 
@@ -38,7 +39,7 @@ impl Managed {
     /// Those of this user, loaded as `loader` does.
     pub fn new(env: &Env, loader: Arc<Loader>) -> Result<Self, Failure> {
         let hub = network::hub(env)?;
-        let (client, library) = (network::client(&hub, env)?, pulling::library(env));
+        let (client, library) = (network::client(&hub, &[], env)?, pulling::library(env));
         Ok(Self { loader, served: Mutex::default(), library, hub, client })
     }
 
@@ -75,7 +76,7 @@ impl Managed {
     fn fetch(&self, name: &str, tell: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
         let asked = match Reference::parse(name)? {
             Some(Reference::Hub(asked)) => asked,
-            Some(Reference::Url(_)) => {
+            Some(Reference::Url(_) | Reference::Image(_)) => {
                 return Err(Failure::usage(format!("{name}: clients may fetch models of the hub only")));
             }
             None => {
@@ -86,7 +87,7 @@ impl Managed {
         };
         say(format_args!("fetching {name} for a client"));
         let (hub, client, cache) = (&self.hub, &self.client, &self.library.cache);
-        let puller = Puller { client, hub, cache, retry: Retry::default() };
+        let puller = Puller { client, hub, cache, retry: Retry::default(), parts: Parts::default() };
         let mut watch = |event: Event<'_>| {
             if let Event::Bytes { file, done, size } = event {
                 tell(Progress { file, done, size });

@@ -71,8 +71,14 @@ pub fn hub(env: &Env) -> Result<Hub, Failure> {
     Ok(Hub { endpoint, token })
 }
 
-/// The way out, to the hub and elsewhere.
-pub fn client(hub: &Hub, env: &Env) -> Result<Client, Failure> {
+/// The registry of images that name none.
+pub fn registry(env: &Env) -> Result<Url, Failure> {
+    let text = env.settings.text("ollama-registry").expect("it has a default");
+    Url::parse(text).map_err(|expected| Failure::usage(format!("ollama-registry: {text:?}, {expected}")))
+}
+
+/// The way out, to the hub and elsewhere; in plain http only to the hub and to `named`, where the user named them so.
+pub fn client(hub: &Hub, named: &[&Url], env: &Env) -> Result<Client, Failure> {
     let offline = match env.settings.get("offline") {
         Some(("true", Source::Flag)) => Some("--offline".to_owned()),
         Some(("true", source)) => Some(format!("offline = true ({source})")),
@@ -83,8 +89,8 @@ pub fn client(hub: &Hub, env: &Env) -> Result<Client, Failure> {
         None => None,
     };
     // Plain http is allowed where the user named it, and nowhere else.
-    let plain_text =
-        [&hub.endpoint.origin].into_iter().filter(|o| o.scheme == Scheme::Http).cloned().collect();
+    let named = [&hub.endpoint].into_iter().chain(named.iter().copied()).map(|url| &url.origin);
+    let plain_text = named.filter(|o| o.scheme == Scheme::Http).cloned().collect();
     Ok(Client::new(Options {
         policy: Policy { offline, plain_text },
         user_agent: concat!("ingle/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ingle_net::{Client, Url};
+use ingle_net::Client;
 use ingle_store::cache::Cache;
 use ingle_store::fetch::{Event, Retry};
-use ingle_store::hash::Digest;
 use ingle_store::library::{Library, Meaning};
+use ingle_store::parts::Parts;
 use ingle_store::plan::bytes_to_fetch;
 use ingle_store::pull::Puller;
-use ingle_store::reference::{HubRef, Reference, Want};
+use ingle_store::reference::{FileRef, HubRef, Reference, Want};
+use ingle_store::registry::image::ImageRef;
+use ingle_store::registry::pull::ImagePuller;
 use ingle_store::short_names;
 use serde::Serialize;
 
 use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
+use crate::fit::{self, Fit};
 use crate::model_ref;
 use crate::network;
 use crate::rate::{Rate, clock};
@@ -33,6 +36,9 @@ pub struct Pulled {
     pub path: PathBuf,
     /// Bytes of the whole model.
     pub bytes: u64,
+    /// What it needs of the memory, as far as that was known before it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Fit>,
     /// Its files with their hashes.
     pub files: Vec<PulledFile>,
     /// What was said to whom.
@@ -64,7 +70,9 @@ pub struct Connection {
 
 /// The models of this user.
 pub fn library(env: &Env) -> Library {
-    Library::new(Cache::new(&env.dirs.hub_cache), &env.dirs.data)
+    let mut library = Library::new(Cache::new(&env.dirs.hub_cache), &env.dirs.data);
+    library.images.neighbours.clone_from(&env.dirs.ollama_blobs);
+    library
 }
 
 /// Where a model that is not here could be fetched and someone can be asked, asks and fetches.
@@ -76,28 +84,43 @@ pub fn offer(text: &str, env: &Env) -> Result<(), Failure> {
     let from = if reference.to_string() == text { String::new() } else { format!(" ({reference})") };
     if env.ask(&format!("{text}{from} is not here yet. Fetch it now?"), true)? {
         env.catch_ctrl_c();
-        pull(&reference, None, env)?;
+        pull(&reference, env)?;
     }
     Ok(())
 }
 
-/// Fetches what `reference` names; `sha256` is the hash the user expects of a single file.
-pub fn pull(reference: &Reference, sha256: Option<&Digest>, env: &Env) -> Result<Pulled, Failure> {
-    let hub = network::hub(env)?;
-    let client = network::client(&hub, env)?;
+/// Fetches what `reference` names.
+pub fn pull(reference: &Reference, env: &Env) -> Result<Pulled, Failure> {
+    let (hub, registry) = (network::hub(env)?, network::registry(env)?);
+    let named = match reference {
+        Reference::Image(ImageRef { registry: Some(named), .. }) => named,
+        _ => &registry,
+    };
+    let client = network::client(&hub, &[&registry, named], env)?;
     let library = library(env);
-    let puller = Puller { client: &client, hub: &hub, cache: &library.cache, retry: Retry::default() };
+    let (retry, parts) = (Retry::default(), Parts::default());
+    let puller = Puller { client: &client, hub: &hub, cache: &library.cache, retry, parts };
     let mut display = Display::new(env);
     let mut pulled = match reference {
-        Reference::Hub(asked) => pull_hub(&puller, asked, &mut display)?,
-        Reference::Url(url) => pull_url(&puller, &library, url, sha256, &mut display)?,
+        Reference::Hub(asked) => pull_hub(&puller, asked, &mut display, env)?,
+        Reference::Url(file) => pull_url(&puller, &library, file, &mut display)?,
+        Reference::Image(image) => {
+            let puller =
+                ImagePuller { client: &client, registry: &registry, images: &library.images, retry, parts };
+            pull_image(&puller, image, &mut display, env)?
+        }
     };
     display.progress.clear();
     pulled.connections = connections(&client);
     Ok(pulled)
 }
 
-fn pull_hub(puller: &Puller<'_>, asked: &HubRef, display: &mut Display) -> Result<Pulled, Failure> {
+fn pull_hub(
+    puller: &Puller<'_>,
+    asked: &HubRef,
+    display: &mut Display,
+    env: &Env,
+) -> Result<Pulled, Failure> {
     let job = puller.plan(asked, &mut |e| display.show(&e))?;
     let bytes = job.files.iter().map(|f| f.size).sum();
     let missing = bytes_to_fetch(&job.files, &job.steps);
@@ -108,13 +131,12 @@ fn pull_hub(puller: &Puller<'_>, asked: &HubRef, display: &mut Display) -> Resul
         Some(quant) => format!("{} {quant}", asked.repo),
         None => asked.repo.to_string(),
     };
-    match missing {
-        0 => say(format_args!("{what}: already here")),
-        n if n < bytes => {
-            say(format_args!("{what}: {} of {} to fetch{license}", human_bytes(n), human_bytes(bytes)));
-        }
-        _ => say(format_args!("{what}: {}{license}", human_bytes(bytes))),
-    }
+    say_size(&what, missing, bytes, &license);
+    puller.check_room(&job)?;
+    let memory = match missing {
+        0 => None,
+        _ => Some(fit::before(bytes, job.files.len() == 1, &|until| puller.begin(&job, until), env)?),
+    };
     let path = puller.perform(&job, &mut |e| display.show(&e))?;
     // Found again by the quantisation that was chosen, whatever another day's choice would be.
     let want = match (&asked.want, &job.quant) {
@@ -133,20 +155,59 @@ fn pull_hub(puller: &Puller<'_>, asked: &HubRef, display: &mut Display) -> Resul
         name: short.map_or_else(|| exact.to_string(), |s| s.name.to_owned()),
         path,
         bytes,
+        memory,
         files: files.collect(),
         connections: Vec::new(),
     })
 }
 
+/// What will be fetched, of how much.
+fn say_size(what: &str, missing: u64, bytes: u64, license: &str) {
+    match missing {
+        0 => say(format_args!("{what}: already here")),
+        n if n < bytes => {
+            say(format_args!("{what}: {} of {} to fetch{license}", human_bytes(n), human_bytes(bytes)));
+        }
+        _ => say(format_args!("{what}: {}{license}", human_bytes(bytes))),
+    }
+}
+
+fn pull_image(
+    puller: &ImagePuller<'_>,
+    image: &ImageRef,
+    display: &mut Display,
+    env: &Env,
+) -> Result<Pulled, Failure> {
+    let job = puller.plan(image, &mut |e| display.show(&e))?;
+    let bytes = job.files.iter().map(|f| f.size).sum();
+    let missing = bytes_to_fetch(&job.files, &job.steps);
+    say_size(&image.to_string(), missing, bytes, "");
+    puller.check_room(&job)?;
+    let is_one = job.files.iter().filter(|f| f.path.ends_with(".gguf")).count() == 1;
+    let memory = match missing {
+        0 => None,
+        _ => Some(fit::before(bytes, is_one, &|until| puller.begin(&job, until), env)?),
+    };
+    let path = puller.perform(&job, &mut |e| display.show(&e))?;
+    let files = job.files.iter().map(|f| PulledFile {
+        path: f.path.clone(),
+        bytes: f.size,
+        algorithm: f.digest.algorithm(),
+        hash: f.digest.to_string(),
+    });
+    let files = files.collect();
+    Ok(Pulled { name: image.to_string(), path, bytes, memory, files, connections: Vec::new() })
+}
+
 fn pull_url(
     puller: &Puller<'_>,
     library: &Library,
-    url: &Url,
-    sha256: Option<&Digest>,
+    file: &FileRef,
     display: &mut Display,
 ) -> Result<Pulled, Failure> {
+    let url = &file.url;
     let path = library.path_of_url(url)?;
-    let fetched = puller.fetch_url(url, &path, sha256, &mut |e| display.show(&e))?;
+    let fetched = puller.fetch_url(url, &path, file.sha256.as_ref(), &mut |e| display.show(&e))?;
     let file = PulledFile {
         path: url.file_name().to_owned(),
         bytes: fetched.size,
@@ -157,6 +218,7 @@ fn pull_url(
         name: url.to_string(),
         path,
         bytes: fetched.size,
+        memory: None,
         files: vec![file],
         connections: Vec::new(),
     })
@@ -201,7 +263,10 @@ impl Display {
             Event::Bytes { file, done, size } => self.bytes(file, *done, *size),
             Event::Waiting { why, wait } => {
                 self.progress.clear();
-                say(format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+                match wait.is_zero() {
+                    true => say(why),
+                    false => say(format_args!("{why}; trying again in {:.1} s", wait.as_secs_f64())),
+                }
             }
             Event::Locked { file } if !self.is_waiting => {
                 self.is_waiting = true;

@@ -199,6 +199,14 @@ fn a_file_from_an_address_is_a_model() {
     hub.add_plain("/models/a.gguf", &bytes);
     let url = format!("{}/models/a.gguf", hub.url);
     ingle(&dir, &hub, &["pull", &url, "--sha256", &sha256(b"other")]).fails(5, &["a.gguf", "sha256"]);
+    let pinned = format!("{url}#sha256={}", sha256(&bytes));
+    ingle(&dir, &hub, &["pull", &pinned, "--sha256", &sha256(b"other")]).fails(2, &["another hash"]);
+    ingle(&dir, &hub, &["pull", &format!("{url}#sha256=12")]).fails(2, &["#sha256="]);
+    ingle(&dir, &hub, &["pull", &pinned]).ok();
+    let n = hub.seen().len();
+    ingle(&dir, &hub, &["pull", &pinned]).ok();
+    assert_eq!(hub.seen().len(), n, "what is here is not fetched again");
+    assert_eq!(ingle(&dir, &hub, &["tokenize", &pinned, "abc"]).ok(), "1 2 3\n");
     let path = ingle(&dir, &hub, &["pull", &url, "--sha256", &sha256(&bytes), "--as", "a"]).ok();
     assert!(path.trim_end().ends_with("models/127.0.0.1/models/a.gguf"), "{path}");
     for name in ["a", &url] {
@@ -240,6 +248,183 @@ fn ctrl_c_keeps_what_came_and_the_next_pull_goes_on() {
     assert!(again.code == 0 && again.stderr.contains("2.0 MiB of 3.0 MiB to fetch"), "{again:?}");
     assert_eq!(hub.seen_at(&at)[1].header("range"), Some("bytes=1048576-"));
     assert_eq!(fs::read(again.stdout.trim_end()).unwrap(), model);
+}
+
+#[test]
+fn a_revision_may_be_pinned_and_is_removed_alone() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let old = "f".repeat(40);
+    hub.add_at(REPO, &old, FILE, &fs::read(tiny()).unwrap());
+    hub.name_commit(REPO, "v1", &old);
+    let pinned = "someone/tiny-GGUF@v1";
+    ingle(&dir, &hub, &["pull", REPO]).ok();
+    ingle(&dir, &hub, &["tokenize", pinned, "abc"]).fails(3, &["not here yet", "@v1"]);
+    let path = ingle(&dir, &hub, &["pull", pinned, "--as", "old"]).ok();
+    assert!(path.contains(&old), "{path}");
+    let by_commit = format!("{REPO}@{old}:Q8_0");
+    for name in [pinned, "old", &by_commit] {
+        assert_eq!(ingle(&dir, &hub, &["tokenize", name, "abc"]).ok(), "1 2 3\n", "{name}");
+    }
+    ingle(&dir, &hub, &["pull", "someone/tiny-GGUF@v2"]).fails(3, &["@v2", "no such model"]);
+    ingle(&dir, &hub, &["pull", "someone/tiny-GGUF@../v2"]).fails(3, &["no short name"]);
+    ingle(&dir, &hub, &["rm", pinned, "--yes"]).ok();
+    ingle(&dir, &hub, &["tokenize", pinned, "abc"]).fails(3, &["not here yet"]);
+    assert_eq!(ingle(&dir, &hub, &["tokenize", REPO, "abc"]).ok(), "1 2 3\n", "the other snapshot stays");
+}
+
+#[test]
+fn what_a_program_uses_is_not_removed() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let path = ingle(&dir, &hub, &["pull", REPO]).ok();
+    let user = fs::File::open(path.trim_end()).unwrap();
+    user.lock_shared().unwrap();
+    for name in [REPO, "someone/tiny-GGUF:Q8_0"] {
+        ingle(&dir, &hub, &["rm", name, "--yes"]).fails(1, &["in use by a running program"]);
+    }
+    assert_eq!(ingle(&dir, &hub, &["tokenize", REPO, "abc"]).ok(), "1 2 3\n");
+    drop(user);
+    ingle(&dir, &hub, &["rm", REPO, "--yes"]).ok();
+}
+
+#[test]
+fn models_are_verified_and_a_spoiled_one_is_5() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    let path = ingle(&dir, &hub, &["pull", REPO]).ok();
+    let own = dir.file("own.gguf", fs::read(tiny()).unwrap());
+    let hash = sha256(&fs::read(tiny()).unwrap());
+    ingle(&dir, &hub, &["pull", "own.gguf"]).ok();
+    ingle(&dir, &hub, &["pull", "own.gguf", "--as", "sure", "--sha256", &hash]).ok();
+    ingle(&dir, &hub, &["pull", "own.gguf", "--as", "wrong", "--sha256", &sha256(b"x")])
+        .fails(5, &["sha256", &hash]);
+    let rows = ingle(&dir, &hub, &["verify", "--json"]).json();
+    let states: Vec<_> = rows.as_array().unwrap().iter().map(|r| r["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["unknown", "good"], "own and sure are one file: {rows}");
+    assert!(ingle(&dir, &hub, &["verify", "own"]).ok().contains("no hash is known"));
+    assert!(ingle(&dir, &hub, &["verify", "sure"]).ok().starts_with("good"));
+    let mut bytes = fs::read(&own).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    for file in [path.trim_end(), &own] {
+        let file = fs::canonicalize(file).unwrap();
+        fs::write(file, &bytes).unwrap();
+    }
+    for name in [REPO, "sure"] {
+        let out = ingle(&dir, &hub, &["verify", name]).run();
+        assert_eq!(out.code, 5, "{out:?}");
+        assert!(out.stdout.starts_with("wrong") && out.stdout.contains(&hash), "{out:?}");
+    }
+    ingle(&dir, &hub, &["verify", "nothing"]).fails(3, &["nothing", "ingle list"]);
+    ingle(&dir, &hub, &["verify", "demo"]).fails(2, &["built in"]);
+}
+
+#[test]
+fn what_is_of_no_use_is_shown_and_removed_when_it_is_old() {
+    let (dir, hub) = (Dir::new(), hub_with_tiny());
+    ingle(&dir, &hub, &["pull", REPO]).ok();
+    let blobs = dir.path("cache/huggingface/hub/models--someone--tiny-GGUF/blobs");
+    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    for (name, is_old) in [
+        ("aa.incomplete", true),
+        ("aa.incomplete.16777216", true),
+        ("bb.12345678.incomplete", true),
+        ("cc", true),
+        ("dd", false),
+    ] {
+        fs::write(blobs.join(name), [0; 1000]).unwrap();
+        if is_old {
+            fs::File::options().write(true).open(blobs.join(name)).unwrap().set_modified(old).unwrap();
+        }
+    }
+    let hold = fs::File::create(blobs.join("ee.incomplete")).unwrap();
+    hold.set_modified(old).unwrap();
+    let locks = dir.path("cache/huggingface/hub/.locks/models--someone--tiny-GGUF");
+    let lock = fs::File::create(locks.join("ee.lock")).unwrap();
+    lock.lock().unwrap();
+    let du = ingle(&dir, &hub, &["du", "--json"]).json();
+    assert_eq!(du["parts"][0]["what"], REPO);
+    assert_eq!(
+        du["bytes"],
+        fs::metadata(tiny()).unwrap().len() + 5000 + 40,
+        "and the commit that refs/main holds"
+    );
+    assert_eq!(du["leftover_bytes"], 5000);
+    assert!(du["free_bytes"].as_u64() > Some(0));
+    let dry = ingle(&dir, &hub, &["gc", "--dry-run", "--json"]).json();
+    assert_eq!((&dry["bytes_planned"], &dry["bytes_freed"]), (&4000.into(), &0.into()));
+    ingle(&dir, &hub, &["gc"]).fails(2, &["--yes"]);
+    assert_eq!(ingle(&dir, &hub, &["gc", "--yes", "--json"]).json()["bytes_freed"], 4000);
+    assert!(blobs.join("dd").exists() && blobs.join("ee.incomplete").exists());
+    assert_eq!(ingle(&dir, &hub, &["gc", "--yes", "--json"]).json()["bytes_freed"], 0);
+    assert_eq!(ingle(&dir, &hub, &["tokenize", REPO, "abc"]).ok(), "1 2 3\n");
+}
+
+#[test]
+fn images_of_registries_run_by_name() {
+    let (dir, hub) = (Dir::new(), Hub::start());
+    let model = fs::read(tiny()).unwrap();
+    let layer = |kind: &str, bytes: &[u8]| {
+        let digest = hub.add_blob("library/tiny", bytes);
+        serde_json::json!({ "mediaType": kind, "digest": digest, "size": bytes.len() })
+    };
+    let layers = [
+        layer("application/vnd.ollama.image.model", &model),
+        layer("application/vnd.ollama.image.license", b"MIT"),
+    ];
+    hub.add_manifest("library/tiny", "1b", &serde_json::json!({ "layers": layers }));
+    let more = [
+        layer("application/vnd.ollama.image.params", br#"{"temperature": 0, "num_predict": 3, "x": 1}"#),
+        layer("application/vnd.ollama.image.template", b"{{ .Prompt }}"),
+    ];
+    let all = [&layers[..], &more[..]].concat();
+    hub.add_manifest("library/tiny", "set", &serde_json::json!({ "layers": all }));
+    let with = |args: &[&str]| ingle(&dir, &hub, args).env("INGLE_OLLAMA_REGISTRY", &hub.url);
+    with(&["run", "ollama:tiny:1b", "ab"]).fails(3, &["`ingle pull ollama:tiny:1b`"]);
+    let path = with(&["pull", "ollama:tiny:1b"]).ok();
+    assert!(path.contains("data/ingle/registry/snapshots"), "{path}");
+    assert_eq!(with(&["tokenize", "ollama:tiny:1b", "abc"]).ok(), "1 2 3\n");
+    assert_eq!(with(&["list", "--json"]).json()[0]["name"], "ollama:tiny:1b");
+    let oci = format!("oci:{}/library/tiny:1b", hub.url);
+    with(&["pull", &oci, "--as", "second"]).ok();
+    assert_eq!(with(&["tokenize", "second", "abc"]).ok(), "1 2 3\n");
+    assert!(with(&["verify", "second"]).ok().contains("good"));
+    assert_eq!(
+        with(&["rm", "ollama:tiny:1b", "--yes", "--json"]).json()["bytes_freed"],
+        0,
+        "it has another name"
+    );
+    assert_eq!(with(&["tokenize", "second", "abc"]).ok(), "1 2 3\n");
+    let freed = with(&["rm", &oci, "--yes", "--json"]).json();
+    assert_eq!(freed["bytes_freed"], model.len() + 3);
+    // What an image says of its answers is the default, below what the user says.
+    with(&["pull", "ollama:tiny:set"]).ok();
+    let out = with(&["run", "ollama:tiny:set", "ab"]).run();
+    assert_eq!((out.code, out.stdout.trim().len()), (0, 3), "{out:?}");
+    assert!(out.stderr.contains("setting x") && out.stderr.contains("Ollama's language"), "{out:?}");
+    assert_eq!(with(&["run", "ollama:tiny:set", "ab", "--max-tokens", "5"]).ok().trim().len(), 5);
+    with(&["pull", "ollama:tiny:2b"]).fails(3, &["ollama:tiny:2b", "no such model"]);
+    with(&["pull", "ollama:.."]).fails(2, &["ollama:NAME"]);
+}
+
+#[test]
+fn memory_and_disk_are_looked_at_before_a_download() {
+    let (dir, hub) = (Dir::new(), Hub::start());
+    let mut model = fs::read(tiny()).unwrap();
+    model.resize(9 << 20, 0);
+    hub.add(REPO, FILE, &model);
+    let out = ingle(&dir, &hub, &["pull", REPO, "--json"]).run();
+    assert_eq!(out.code, 0, "{out:?}");
+    let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(json["memory"]["ctx"], 64, "what the file's beginning says: {json}");
+    assert!(json["memory"]["needed_bytes"].as_u64().unwrap() < 9 << 20, "{json}");
+    assert!(json["memory"]["fits"] == true && out.stderr.contains("for a context of 64"), "{out:?}");
+    assert_eq!(hub.sent(&resolve(REPO, FILE)), 9 << 20, "the beginning came once");
+    let listing = format!(
+        r#"{{"sha": "{}", "siblings": [{{"rfilename": "{FILE}", "lfs": {{"size": 4611686018427387904, "sha256": "{}"}}}}]}}"#,
+        hub::COMMIT,
+        "ab".repeat(32)
+    );
+    hub.add_plain("/api/models/u/huge/revision/main", listing.as_bytes());
+    ingle(&dir, &hub, &["pull", "u/huge"]).fails(1, &["nothing was fetched"]);
+    assert!(hub.seen_at(&resolve("u/huge", FILE)).is_empty());
 }
 
 /// `serve` with that hub, and what it says of itself on stderr; ended when it goes.

@@ -1,6 +1,9 @@
 //! What a server's answer to "the bytes from N on, please" means. Pure: status and headers in, a verdict out.
 
+use std::ops::Range;
 use std::time::Duration;
+
+use ingle_net::Response;
 
 /// The parts of an answer's head that matter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,6 +16,18 @@ pub struct Head<'a> {
     pub content_range: Option<&'a str>,
     /// `Retry-After`.
     pub retry_after: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// Of an answer.
+    pub fn of(response: &'a Response) -> Self {
+        Self {
+            status: response.status,
+            content_length: response.content_length(),
+            content_range: response.header("content-range"),
+            retry_after: response.header("retry-after"),
+        }
+    }
 }
 
 /// What to do with the body.
@@ -61,7 +76,9 @@ pub fn judge(head: &Head<'_>, from: u64, size: Option<u64>) -> Verdict {
             (None, None) => wrong("a file without its length".into(), "a Content-Length".into()),
         },
         206 => match head.content_range.and_then(parse_content_range) {
-            Some((first, total)) if first == from && size.is_none_or(|size| size == total) => {
+            Some((range, total))
+                if range == (from..total) && size.is_none_or(|size| size == total) && from < total =>
+            {
                 Verdict::Append { size: total }
             }
             _ => wrong(
@@ -73,6 +90,34 @@ pub fn judge(head: &Head<'_>, from: u64, size: Option<u64>) -> Verdict {
             ),
         },
         416 => Verdict::NothingLeft { size: head.content_range.and_then(parse_unsatisfied) },
+        _ => refused(head),
+    }
+}
+
+/// Judges the answer to a request for `asked` of a file of `size` bytes. [`Verdict::Restart`] says that it is the whole file.
+pub fn judge_part(head: &Head<'_>, asked: Range<u64>, size: u64) -> Verdict {
+    match head.status {
+        200 => Verdict::Restart { size },
+        206 => match head.content_range.and_then(parse_content_range) {
+            Some((range, total)) if range == asked && total == size && !asked.is_empty() => {
+                Verdict::Append { size }
+            }
+            _ => Verdict::Wrong(
+                format!("the range {:?}", head.content_range.unwrap_or("(none)")),
+                format!("bytes {}-{}/{size}", asked.start, asked.end.saturating_sub(1)),
+            ),
+        },
+        416 => Verdict::Wrong(
+            "that there are no such bytes".into(),
+            format!("bytes {}-{}/{size}", asked.start, asked.end.saturating_sub(1)),
+        ),
+        _ => refused(head),
+    }
+}
+
+/// What an answer without content means.
+fn refused(head: &Head<'_>) -> Verdict {
+    match head.status {
         401 | 403 => Verdict::Denied,
         404 | 410 => Verdict::Missing,
         408 | 425 | 429 | 500..=599 => Verdict::Later(head.retry_after.and_then(parse_retry_after)),
@@ -80,13 +125,14 @@ pub fn judge(head: &Head<'_>, from: u64, size: Option<u64>) -> Verdict {
     }
 }
 
-/// `bytes FIRST-LAST/TOTAL` of a range that ends where the file ends, as we asked: first and total.
-fn parse_content_range(text: &str) -> Option<(u64, u64)> {
+/// `bytes FIRST-LAST/TOTAL`: the range, and the total.
+fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, total): (u64, u64, u64) =
         (first.trim().parse().ok()?, last.trim().parse().ok()?, total.trim().parse().ok()?);
-    (first <= last && last.checked_add(1) == Some(total)).then_some((first, total))
+    let end = last.checked_add(1)?;
+    (first < end && end <= total).then_some((first..end, total))
 }
 
 /// `bytes */TOTAL`.
@@ -136,6 +182,18 @@ mod tests {
             assert!(matches!(judge(&with(range), 4, Some(9)), Verdict::Wrong(..)), "{range}");
         }
         assert!(matches!(judge(&head(206), 4, Some(9)), Verdict::Wrong(..)));
+    }
+
+    #[test]
+    fn a_part_must_be_the_one_that_was_asked_for() {
+        let with = |range| Head { content_range: Some(range), ..head(206) };
+        assert_eq!(judge_part(&with("bytes 4-7/9"), 4..8, 9), Verdict::Append { size: 9 });
+        assert_eq!(judge_part(&head(200), 4..8, 9), Verdict::Restart { size: 9 });
+        for range in ["bytes 4-8/9", "bytes 4-6/9", "bytes 3-7/9", "bytes 4-7/10", "bytes 4-7/*", ""] {
+            assert!(matches!(judge_part(&with(range), 4..8, 9), Verdict::Wrong(..)), "{range}");
+        }
+        assert!(matches!(judge_part(&head(416), 4..8, 9), Verdict::Wrong(..)));
+        assert_eq!(judge_part(&head(403), 4..8, 9), Verdict::Denied);
     }
 
     #[test]

@@ -21,9 +21,10 @@ use crate::error::{Error, Result, at};
 use crate::fetch::{Event, Watch, pause};
 use crate::hash::Digest;
 use crate::listing::{RemoteFile, is_commit};
+use crate::parallel::kept_beside;
 use crate::partial::remove_if_there;
 use crate::plan::OnDisk;
-use crate::reference::{HubRef, Repo, Want};
+use crate::reference::{HubRef, MAIN, Repo, Want};
 use crate::short_names;
 
 const FOLDER_PREFIX: &str = "models--";
@@ -114,10 +115,12 @@ impl Cache {
     /// What there is of a file.
     pub fn on_disk(&self, repo: &Repo, commit: &str, file: &RemoteFile) -> OnDisk {
         let size = |path: PathBuf| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len());
+        let partial = self.partial(repo, &file.digest);
+        let beside: u64 = kept_beside(&partial).iter().map(|k| k.end - k.start).sum();
         OnDisk {
             in_snapshot: size(self.snapshot(repo, commit).join(&file.path)),
             blob: size(self.blob(repo, &file.digest)),
-            partial: size(self.partial(repo, &file.digest)),
+            partial: Some(size(partial.clone()).unwrap_or(0) + beside).filter(|&n| n > 0),
         }
     }
 
@@ -173,7 +176,7 @@ impl Cache {
 
     /// The model that `hub` names, if all its files are here.
     pub fn locate(&self, hub: &HubRef) -> Option<Found> {
-        self.snapshots(&hub.repo, &hub.revision).into_iter().find_map(|snapshot| {
+        self.snapshots_of(hub).into_iter().find_map(|snapshot| {
             let files = files_below(&snapshot);
             let paths: Vec<&str> = files.iter().map(String::as_str).collect();
             let choice = choose(&paths, &hub.want).ok()?;
@@ -183,11 +186,9 @@ impl Cache {
 
     /// Every model here, by name; each once, from its newest snapshot.
     pub fn list(&self) -> Vec<Found> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let repos = entries.filter_map(|e| repo_of(e.file_name().to_str()?));
         let mut all: Vec<Found> = Vec::new();
-        for repo in repos {
-            for snapshot in self.snapshots(&repo, "main") {
+        for repo in self.repos() {
+            for snapshot in self.snapshots(&repo) {
                 let files = files_below(&snapshot);
                 let paths: Vec<&str> = files.iter().map(String::as_str).collect();
                 let found = choose_all(&paths);
@@ -202,21 +203,48 @@ impl Cache {
         all
     }
 
-    /// A repository's snapshots: the one its branch names, then the others, newest first.
-    pub fn snapshots(&self, repo: &Repo, revision: &str) -> Vec<PathBuf> {
-        let dir = self.repo_dir(repo);
-        if is_commit(revision) {
-            return Some(self.snapshot(repo, revision)).filter(|s| s.is_dir()).into_iter().collect();
+    /// The snapshots that `hub` may mean, the likeliest first: the one that its commit, branch or tag names. For the main
+    /// branch, whatever else is here will do where that lacks the file.
+    fn snapshots_of(&self, hub: &HubRef) -> Vec<PathBuf> {
+        if hub.revision == MAIN {
+            return self.snapshots(&hub.repo);
         }
-        let named = fs::read_to_string(dir.join("refs").join(revision)).unwrap_or_default();
-        let entries = fs::read_dir(dir.join("snapshots")).into_iter().flatten().flatten();
+        let commit = match is_commit(&hub.revision) {
+            true => hub.revision.clone(),
+            false => self.read_ref(&hub.repo, &hub.revision),
+        };
+        let named = Some(commit).filter(|c| is_commit(c)).map(|c| self.snapshot(&hub.repo, &c));
+        named.filter(|s| s.is_dir()).into_iter().collect()
+    }
+
+    /// The commit that a branch or tag had when it was last asked for; empty where nobody asked.
+    fn read_ref(&self, repo: &Repo, revision: &str) -> String {
+        let path = self.repo_dir(repo).join("refs").join(revision);
+        fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    }
+
+    /// All of a repository's snapshots: that of the main branch, then the others, newest first.
+    pub fn snapshots(&self, repo: &Repo) -> Vec<PathBuf> {
+        let main = self.read_ref(repo, MAIN);
+        let entries = fs::read_dir(self.repo_dir(repo).join("snapshots")).into_iter().flatten().flatten();
         let mut snapshots: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
         snapshots.sort_by_key(|path| {
-            let is_named = path.file_name().is_some_and(|n| n == named.trim());
+            let is_main = path.file_name().is_some_and(|name| name == main.as_str());
             let modified = fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            (!is_named, std::cmp::Reverse(modified))
+            (!is_main, std::cmp::Reverse(modified))
         });
         snapshots
+    }
+
+    /// The folder that `hub` names, where it names one by its commit, or by a branch or tag other than the main one.
+    pub fn pinned_snapshot(&self, hub: &HubRef) -> Option<PathBuf> {
+        (hub.revision != MAIN).then(|| self.snapshots_of(hub).pop()).flatten()
+    }
+
+    /// Every repository here.
+    pub fn repos(&self) -> Vec<Repo> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|e| repo_of(e.file_name().to_str()?)).collect()
     }
 
     fn found(&self, repo: &Repo, snapshot: &Path, paths: &[&str], choice: &Choice) -> Option<Found> {
@@ -316,17 +344,17 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 #[cfg(unix)]
-fn symlink(target: &str, name: &Path) -> io::Result<()> {
+pub(crate) fn symlink(target: &str, name: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, name)
 }
 
 #[cfg(windows)]
-fn symlink(target: &str, name: &Path) -> io::Result<()> {
+pub(crate) fn symlink(target: &str, name: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(target.replace('/', "\\"), name)
 }
 
 #[cfg(not(any(unix, windows)))]
-fn symlink(_: &str, _: &Path) -> io::Result<()> {
+pub(crate) fn symlink(_: &str, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -57,6 +57,24 @@ pub enum Error {
         /// Bytes still to come.
         needed: u64,
     },
+    /// No room for what is planned; nothing was fetched.
+    #[error("{}: {needed} bytes are to be written and {free} are free; nothing was fetched", .path.display())]
+    NoRoom {
+        /// Where it would go.
+        path: PathBuf,
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A program uses it.
+    #[error("{what}: {} is in use by a running program; end that first", .path.display())]
+    InUse {
+        /// The model.
+        what: String,
+        /// Its file, or a lock that is held.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("{}: {source}", .path.display())]
     Io {

@@ -1,21 +1,26 @@
-//! Fetches one file: resumes what is there, hashes as it writes, retries what may pass, and trusts only the hash.
+//! Fetches one file: resumes what is there, hashes as it writes, retries what may pass, and trusts only the hash. A large file
+//! whose hash is known comes over several connections ([`crate::parts`]).
 //!
 //! The caller holds the lock of the partial file. Whatever happens, that file holds a beginning of what was sent, so the
 //! next attempt (a minute or a week later) goes on behind it; only bytes with a wrong hash are deleted.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use ingle_net::policy::Purpose;
 use ingle_net::{Client, Request, Response, Url};
 
-use crate::answer::{Head, Verdict, judge};
+use crate::answer::{Head, Verdict, judge, judge_part};
 use crate::error::{Error, Result, at};
 use crate::hash::Digest;
+use crate::parallel::{Outcome, fetch_parts, remove_beside};
 use crate::partial::{Partial, remove_if_there};
+use crate::parts::Parts;
+use crate::registry::pass::Passes;
 
 /// An attempt that brought this much starts the count of tries anew.
-const PROGRESS_BYTES: u64 = 64 << 10;
+pub(crate) const PROGRESS_BYTES: u64 = 64 << 10;
 /// How often a pause looks whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -78,8 +83,8 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// Where it is.
     pub url: &'a Url,
-    /// Sent to the host of `url` alone.
-    pub token: Option<&'a str>,
+    /// Shown to the host of `url` alone.
+    pub pass: Pass<'a>,
     /// Its bytes, where they are known before.
     pub size: Option<u64>,
     /// Its hash, where it is known before.
@@ -89,6 +94,36 @@ pub struct Target<'a> {
     /// Where the server's entity tag is kept between attempts, for a file without a hash: a part is only continued while the
     /// server still has the same content.
     pub tag_file: Option<&'a Path>,
+}
+
+/// What a server is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Pass<'a> {
+    /// Nothing.
+    None,
+    /// A token of the user's.
+    Token(&'a str),
+    /// What a registry gives to everybody who asks, and wants to see again.
+    Registry(&'a Passes),
+}
+
+impl Pass<'_> {
+    /// What to show now.
+    pub(crate) fn token(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Token(token) => Some((*token).to_owned()),
+            Self::Registry(passes) => passes.token(),
+        }
+    }
+
+    /// After a refusal: whether there is something new to show.
+    pub(crate) fn is_renewed(&self, client: &Client, refusal: &Response) -> Result<bool> {
+        match self {
+            Self::Registry(passes) if refusal.status == 401 => passes.renew(client, refusal),
+            _ => Ok(false),
+        }
+    }
 }
 
 /// What was fetched.
@@ -118,11 +153,30 @@ impl From<Error> for Stop {
 ///
 /// # Errors
 /// Whatever is left when the tries are used up; [`Error::Mismatch`] for content with a wrong hash, which is deleted.
-pub fn fetch(client: &Client, target: &Target<'_>, retry: &Retry, watch: Watch<'_>) -> Result<Fetched> {
+pub fn fetch(
+    client: &Client,
+    target: &Target<'_>,
+    retry: &Retry,
+    parts: &Parts,
+    watch: Watch<'_>,
+) -> Result<Fetched> {
     let mut partial = Partial::open(client, target)?;
     let mut size = target.size;
     let mut n_failed = 0;
+    // Parts of a file may only be put together where a hash says in the end that they belong together.
+    let mut in_parts = target.digest.and(target.size).filter(|&size| parts.are_worth_it(size));
     loop {
+        if let Some(size) = in_parts {
+            match fetch_parts(client, target, &mut partial, size, (retry, parts), watch) {
+                Ok(Outcome::Whole) => {}
+                Ok(Outcome::NoRanges) => {
+                    in_parts = None;
+                    remove_beside(target.partial)?;
+                    partial.beside = 0;
+                }
+                Err(e) => return Err(partial.explain(e, target, Some(size))),
+            }
+        }
         let before = partial.len;
         let (error, asked) = match attempt(client, target, &mut partial, &mut size, watch) {
             Ok(size) => match partial.verify(target, size)? {
@@ -152,13 +206,9 @@ fn attempt(
     if let Some(size) = size_known.filter(|&size| size == partial.len) {
         return Ok(size);
     }
-    let response = ask(client, target, partial.len)?;
-    let head = Head {
-        status: response.status,
-        content_length: response.content_length(),
-        content_range: response.header("content-range"),
-        retry_after: response.header("retry-after"),
-    };
+    let tag = target.tag_file.and_then(|path| std::fs::read_to_string(path).ok());
+    let response = ask(client, target, &Ask { from: partial.len, to: None, tag: tag.as_deref() })?;
+    let head = Head::of(&response);
     // A whole file may be another one than the one we had begun, where nothing said beforehand how long it is.
     let known = if head.status == 200 { target.size } else { *size_known };
     let size = match judge(&head, partial.len, known) {
@@ -186,28 +236,70 @@ fn attempt(
     partial.receive(client, target, response, size, watch)
 }
 
-/// Asks for the bytes from `from` on.
-fn ask(client: &Client, target: &Target<'_>, from: u64) -> std::result::Result<Response, Stop> {
-    let tag = target.tag_file.and_then(|path| std::fs::read_to_string(path).ok());
+/// Which bytes of a target are wanted.
+pub(crate) struct Ask<'a> {
+    pub(crate) from: u64,
+    pub(crate) to: Option<u64>,
+    pub(crate) tag: Option<&'a str>,
+}
+
+/// Asks for some bytes. An answer that only wants to see a pass, and gives one, is no answer yet.
+pub(crate) fn ask(
+    client: &Client,
+    target: &Target<'_>,
+    asked: &Ask<'_>,
+) -> std::result::Result<Response, Stop> {
+    let token = target.pass.token();
     let response = client.get(&Request {
         purpose: Purpose::ModelFile,
         url: target.url,
-        token: target.token,
-        from,
-        if_range: tag.as_deref(),
+        token: token.as_deref(),
+        from: asked.from,
+        to: asked.to,
+        if_range: asked.tag,
+        accept: None,
         timeout: None,
     });
-    response.map_err(|e| match e {
+    let response = response.map_err(|e| match e {
         ingle_net::Error::Connection { .. } => Stop::Later(e.into(), None),
         e => Stop::Final(e.into()),
-    })
+    })?;
+    if target.pass.is_renewed(client, &response)? {
+        let error = status(target, response.status, ", and gave a new pass");
+        return Err(Stop::Later(error, Some(Duration::ZERO)));
+    }
+    Ok(response)
+}
+
+/// Brings the partial file of `target` to at least `until` bytes, in one try, so that what a file begins with is known before the
+/// rest is fetched; they are not fetched again. Gives the bytes it has, or `None` where that did not work out.
+pub(crate) fn fetch_beginning(client: &Client, target: &Target<'_>, until: u64) -> Option<u64> {
+    let size = target.size?;
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(target.partial).ok()?;
+    let mut len = file.metadata().ok()?.len();
+    let until = until.min(size);
+    // The second try is for a registry that wants to see a pass first.
+    for _ in 0..2 {
+        if len >= until {
+            break;
+        }
+        let Ok(response) = ask(client, target, &Ask { from: len, to: Some(until - 1), tag: None }) else {
+            continue;
+        };
+        if !matches!(judge_part(&Head::of(&response), len..until, size), Verdict::Append { .. }) {
+            return None;
+        }
+        let _ = std::io::copy(&mut response.into_reader().take(until - len), &mut file);
+        len = file.metadata().ok()?.len();
+    }
+    Some(len)
 }
 
 /// What an answer without content comes to.
-fn refusal(verdict: Verdict, target: &Target<'_>, code: u16) -> Stop {
+pub(crate) fn refusal(verdict: Verdict, target: &Target<'_>, code: u16) -> Stop {
     Stop::Final(match verdict {
         Verdict::Later(asked) => return Stop::Later(status(target, code, "; try again later"), asked),
-        Verdict::Denied => denied(target.name, target.token.is_some(), code),
+        Verdict::Denied => denied(target.name, &target.pass, code),
         Verdict::Missing => Error::NotFound {
             what: target.name.to_owned(),
             why: format!("{} has no such file", target.url.origin),
@@ -227,14 +319,19 @@ fn status(target: &Target<'_>, status: u16, said: &str) -> Error {
 }
 
 /// The sentence for a server that will not give it.
-pub(crate) fn denied(what: &str, has_token: bool, status: u16) -> Error {
-    let why = match (status, has_token) {
-        (401, false) => {
+pub(crate) fn denied(what: &str, pass: &Pass<'_>, status: u16) -> Error {
+    let why = match (pass, status) {
+        (Pass::Registry(_), _) => "the registry has no such model, or does not give it to everybody",
+        (Pass::None, 401) => {
             "the hub has no such model, or it is private: set HF_TOKEN to a token that may read it"
         }
-        (401, true) => "the hub has no such model, or does not accept the token in HF_TOKEN",
-        (_, false) => "its owner asks for consent: accept the terms on the model's page, then set HF_TOKEN",
-        (_, true) => "the token may not read it; accept the terms on the model's page, or use another token",
+        (Pass::Token(_), 401) => "the hub has no such model, or does not accept the token in HF_TOKEN",
+        (Pass::None, _) => {
+            "its owner asks for consent: accept the terms on the model's page, then set HF_TOKEN"
+        }
+        (Pass::Token(_), _) => {
+            "the token may not read it; accept the terms on the model's page, or use another token"
+        }
     };
     Error::NotFound { what: what.to_owned(), why: why.to_owned() }
 }

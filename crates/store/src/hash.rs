@@ -5,8 +5,13 @@
 //! always under SHA-256.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+
+use crate::error::{Result, at};
 
 /// What a file's content must hash to. Prints as lower-case hex, which is the blob's name in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,6 +96,34 @@ impl Hasher {
             Digest::GitBlob(digest.as_ref().try_into().expect("SHA-1 has 20 bytes"))
         } else {
             Digest::Sha256(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        }
+    }
+}
+
+/// Bytes that are read at a time: few calls, and they fit the caches between memory and core.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The hash of the file at `path`, of the kind that `expected` is. `tell` hears of every piece; `None` when `stop` says so.
+pub fn hash_file(
+    path: &Path,
+    expected: &Digest,
+    stop: &dyn Fn() -> bool,
+    tell: &mut dyn FnMut(u64),
+) -> Result<Option<Digest>> {
+    let mut file = at(path, File::open(path))?;
+    let size = at(path, file.metadata())?.len();
+    let mut hasher = Hasher::new(Some(expected), size);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            _ if stop() => return Ok(None),
+            Ok(0) => return Ok(Some(hasher.finish())),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                tell(n as u64);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return at(path, Err(e)),
         }
     }
 }

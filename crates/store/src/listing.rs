@@ -64,7 +64,9 @@ struct Lfs {
 
 /// Where the listing of `hub` is found.
 pub fn address(endpoint: &Url, hub: &HubRef) -> Result<Url> {
-    let path = format!("api/models/{}/revision/{}?blobs=true", hub.repo, encode_path(&hub.revision));
+    // A revision is one piece of the path, whatever slashes are in it.
+    let revision = encode_path(&hub.revision).replace('/', "%2F");
+    let path = format!("api/models/{}/revision/{revision}?blobs=true", hub.repo);
     under(endpoint, &path)
 }
 
@@ -94,6 +96,9 @@ pub fn parse(hub: &HubRef, bytes: &[u8]) -> Result<Listing> {
         .map_err(|e| wrong("JSON", e.to_string(), "an object with sha and siblings"))?;
     if !is_commit(&answer.sha) {
         return Err(wrong("sha", format!("{:?}", answer.sha), "40 hex digits"));
+    }
+    if is_commit(&hub.revision) && hub.revision != answer.sha {
+        return Err(wrong("sha", answer.sha, &format!("the commit that was asked for, {}", hub.revision)));
     }
     let mut files = Vec::new();
     for sibling in answer.siblings.into_iter().filter(|s| is_safe_path(&s.rfilename)) {
@@ -132,7 +137,7 @@ mod tests {
     fn hub() -> HubRef {
         match Reference::parse("u/r").unwrap().unwrap() {
             Reference::Hub(hub) => hub,
-            Reference::Url(_) => unreachable!("it is a hub reference"),
+            _ => unreachable!("it is a hub reference"),
         }
     }
 
@@ -165,6 +170,9 @@ mod tests {
         assert_eq!(paths, ["config.json", "a.gguf"]);
         assert_eq!(listing.files[1].digest.to_string(), sha);
         assert_eq!(listing.license.as_deref(), Some("mit"));
+        let pinned = HubRef { revision: "f".repeat(40), ..hub() };
+        let said = parse(&pinned, json.as_bytes()).unwrap_err().to_string();
+        assert!(said.contains(&format!("{git}, expected the commit that was asked for")), "{said}");
         for (bad, part) in [
             ("[]", "JSON"),
             (r#"{"sha": "../x"}"#, "sha"),
@@ -181,5 +189,8 @@ mod tests {
         let endpoint = Url::parse("http://mirror:8080/hub/").unwrap();
         let at = address(&endpoint, &hub()).unwrap().to_string();
         assert_eq!(at, "http://mirror:8080/hub/api/models/u/r/revision/main?blobs=true");
+        let pull_request = HubRef { revision: "refs/pr/1".into(), ..hub() };
+        let at = address(&endpoint, &pull_request).unwrap().to_string();
+        assert!(at.ends_with("/revision/refs%2Fpr%2F1?blobs=true"), "{at}");
     }
 }

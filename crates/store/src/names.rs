@@ -26,7 +26,14 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub enum Named {
     /// A file or folder of the user's, used where it lies.
     Path(PathBuf),
-    /// A hub reference.
+    /// The same for a file whose SHA-256 was known when it got its name.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// SHA-256 of its content, in hex.
+        sha256: String,
+    },
+    /// A reference to a model of the hub, or to an image of a registry.
     Hub(String),
     /// A file fetched from an address; it lies in our folder and is ours to remove.
     Url {

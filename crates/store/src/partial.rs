@@ -21,6 +21,8 @@ pub(crate) struct Partial<'a> {
     digest: Option<&'a Digest>,
     /// Some of its bytes come from an earlier run, and may be anybody's.
     is_inherited: bool,
+    /// Bytes of later parts, which lie beside it.
+    pub(crate) beside: u64,
 }
 
 impl<'a> Partial<'a> {
@@ -30,7 +32,8 @@ impl<'a> Partial<'a> {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = at(path, options)?;
         let hasher = Hasher::new(target.digest, target.size.unwrap_or(0));
-        let mut partial = Self { path, file, len: 0, hasher, digest: target.digest, is_inherited: false };
+        let mut partial =
+            Self { path, file, len: 0, hasher, digest: target.digest, is_inherited: false, beside: 0 };
         let kept = at(path, partial.file.metadata())?.len();
         let is_usable = match (target.size, target.digest, target.tag_file) {
             (Some(size), ..) if kept > size => false,
@@ -59,6 +62,31 @@ impl<'a> Partial<'a> {
             self.hasher.update(&buffer[..n]);
             self.len += n as u64;
         }
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    /// From now on some of its bytes are of an earlier run.
+    pub(crate) fn inherits(&mut self) {
+        self.is_inherited = true;
+    }
+
+    /// Appends what it lacks of the bytes from `start` to `end` of the whole file of `size` bytes, which lie in `path`.
+    pub(crate) fn take(&mut self, path: &Path, start: u64, end: u64, size: u64) -> Result<()> {
+        let mut part = at(path, File::open(path))?;
+        at(path, part.seek(io::SeekFrom::Start(self.len - start)))?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while self.len < end {
+            let room = usize::try_from(end - self.len).unwrap_or(usize::MAX).min(buffer.len());
+            match at(path, part.read(&mut buffer[..room]))? {
+                0 => return at(path, Err(io::ErrorKind::UnexpectedEof.into())),
+                n => self.append(&buffer[..n], size)?,
+            }
+        }
+        Ok(())
     }
 
     /// Begins anew, for a file of `size` bytes.
@@ -109,12 +137,7 @@ impl<'a> Partial<'a> {
         if let Err(e) = self.file.write_all(bytes) {
             // What a failed write left behind is not hashed: cut it off, so that the file stays a beginning.
             let _ = self.file.set_len(self.len);
-            return Err(match e.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Error::DiskFull { path: self.path.to_owned(), needed: size - self.len }
-                }
-                _ => Error::Io { path: self.path.to_owned(), source: e },
-            });
+            return Err(disk_error(self.path, e, size - self.len));
         }
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
@@ -153,11 +176,21 @@ impl<'a> Partial<'a> {
                 let name = target.name;
                 Error::Interrupted(format!(
                     "{name}: interrupted; {}{of} bytes are kept, and the same command goes on behind them",
-                    self.len
+                    self.len + self.beside
                 ))
             }
             error => error,
         }
+    }
+}
+
+/// A failed write, where `needed` bytes were still to come.
+pub(crate) fn disk_error(path: &Path, source: io::Error, needed: u64) -> Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::DiskFull { path: path.to_owned(), needed }
+        }
+        _ => Error::Io { path: path.to_owned(), source },
     }
 }
 

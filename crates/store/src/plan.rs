@@ -45,7 +45,7 @@ pub fn bytes_to_fetch(files: &[RemoteFile], steps: &[Step]) -> u64 {
         Step::Keep | Step::Link => 0,
         Step::Fetch { from } => file.size - from,
     });
-    missing.sum()
+    missing.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

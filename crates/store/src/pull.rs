@@ -7,22 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ingle_net::policy::Purpose;
-use ingle_net::{Client, Request, Url};
+use ingle_net::{Client, Url};
 
-use crate::answer::{Head, Verdict, judge};
+use crate::ask::{Question, ask_small};
 use crate::cache::{Cache, lock_file};
 use crate::choose::{Choice, choose};
 use crate::error::{Error, Result, at};
-use crate::fetch::{Event, Fetched, Retry, Target, Watch, denied, fetch, pause};
-use crate::hash::Digest;
+use crate::fetch::{Event, Fetched, Pass, Retry, Target, Watch, fetch, fetch_beginning, pause};
+use crate::hash::{Digest, hash_file};
 use crate::listing::{self, LISTING_BYTES_MAX, Listing, RemoteFile, is_safe_path};
 use crate::partial::remove_if_there;
-use crate::plan::{Step, step};
+use crate::parts::Parts;
+use crate::plan::{Step, bytes_to_fetch, step};
 use crate::reference::HubRef;
-
-/// Time for the whole listing.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::space;
 
 /// The hub, as the user's environment names it.
 #[derive(Debug, Clone)]
@@ -31,6 +29,12 @@ pub struct Hub {
     pub endpoint: Url,
     /// Who we are, sent to the endpoint alone.
     pub token: Option<String>,
+}
+
+impl Hub {
+    fn pass(&self) -> Pass<'_> {
+        self.token.as_deref().map_or(Pass::None, Pass::Token)
+    }
 }
 
 /// Everything a pull needs.
@@ -44,6 +48,8 @@ pub struct Puller<'a> {
     pub cache: &'a Cache,
     /// Patience.
     pub retry: Retry,
+    /// How large files are fetched.
+    pub parts: Parts,
 }
 
 /// What will be fetched.
@@ -82,6 +88,7 @@ impl Puller<'_> {
     /// Does what was planned. Gives the file or folder to open.
     pub fn perform(&self, job: &Job, watch: Watch<'_>) -> Result<PathBuf> {
         let (repo, commit) = (&job.asked.repo, &job.listing.commit);
+        self.check_room(job)?;
         self.cache.prepare(repo)?;
         for file in &job.files {
             self.perform_file(job, file, watch)?;
@@ -94,6 +101,15 @@ impl Puller<'_> {
         })
     }
 
+    /// That the disk has room for what will be fetched.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] with the sum.
+    pub fn check_room(&self, job: &Job) -> Result<()> {
+        let needed = bytes_to_fetch(&job.files, &job.steps);
+        space::check(self.cache.root(), needed, space::free_bytes(self.cache.root()))
+    }
+
     fn perform_file(&self, job: &Job, file: &RemoteFile, watch: Watch<'_>) -> Result<()> {
         let (repo, commit) = (&job.asked.repo, &job.listing.commit);
         let _lock = self.cache.lock(repo, file, self.client, watch)?;
@@ -104,16 +120,8 @@ impl Puller<'_> {
             Step::Fetch { .. } => {
                 let url = listing::file_address(&self.hub.endpoint, &job.listing, file)?;
                 let partial = self.cache.partial(repo, &file.digest);
-                let target = Target {
-                    name: &file.path,
-                    url: &url,
-                    token: self.hub.token.as_deref(),
-                    size: Some(file.size),
-                    digest: Some(&file.digest),
-                    partial: &partial,
-                    tag_file: None,
-                };
-                fetch(self.client, &target, &self.retry, watch)?;
+                let target = self.target(file, &url, &partial);
+                fetch(self.client, &target, &self.retry, &self.parts, watch)?;
                 let blob = self.cache.blob(repo, &file.digest);
                 at(&blob, fs::rename(&partial, &blob))?;
             }
@@ -121,65 +129,47 @@ impl Puller<'_> {
         self.cache.link(repo, commit, file)
     }
 
-    fn list(&self, hub: &HubRef, watch: Watch<'_>) -> Result<Listing> {
-        let url = listing::address(&self.hub.endpoint, hub)?;
-        let request = Request {
-            purpose: Purpose::ModelListing,
-            url: &url,
-            token: self.hub.token.as_deref(),
-            from: 0,
-            if_range: None,
-            timeout: Some(LISTING_TIMEOUT),
-        };
-        let mut n_failed = 0;
-        loop {
-            let (error, asked) = match self.try_list(hub, &request) {
-                Ok(listing) => return Ok(listing),
-                Err((error, Some(asked))) => (error, asked),
-                Err((error, None)) => return Err(error),
-            };
-            n_failed += 1;
-            let Some(wait) = self.retry.wait(n_failed, asked) else { return Err(error) };
-            watch(Event::Waiting { why: error.to_string(), wait });
-            pause(self.client, wait)?;
+    fn target<'t>(&'t self, file: &'t RemoteFile, url: &'t Url, partial: &'t Path) -> Target<'t> {
+        Target {
+            name: &file.path,
+            url,
+            pass: self.hub.pass(),
+            size: Some(file.size),
+            digest: Some(&file.digest),
+            partial,
+            tag_file: None,
         }
     }
 
-    /// One try; an error comes with `Some(wait)` where another try may help.
-    fn try_list(
-        &self,
-        hub: &HubRef,
-        request: &Request<'_>,
-    ) -> std::result::Result<Listing, (Error, Option<Option<Duration>>)> {
-        let passing = |e: ingle_net::Error| match e {
-            ingle_net::Error::Connection { .. } => (e.into(), Some(None)),
-            e => (e.into(), None),
-        };
-        let response = self.client.get(request).map_err(passing)?;
-        let head = Head {
-            status: response.status,
-            content_length: Some(0),
-            retry_after: response.header("retry-after"),
-            ..Head::default()
-        };
-        let status = |said: &str| Error::Status {
-            url: request.url.origin.to_string(),
-            status: head.status,
-            said: said.to_owned(),
-        };
-        match judge(&head, 0, None) {
-            Verdict::Restart { .. } => {
-                let bytes = response.read_whole(LISTING_BYTES_MAX).map_err(passing)?;
-                listing::parse(hub, &bytes).map_err(|e| (e, None))
-            }
-            Verdict::Denied => Err((denied(&hub.to_string(), self.hub.token.is_some(), head.status), None)),
-            Verdict::Missing => {
-                let why = "the hub has no such model".to_owned();
-                Err((Error::NotFound { what: hub.to_string(), why }, None))
-            }
-            Verdict::Later(asked) => Err((status("; try again later"), Some(asked))),
-            _ => Err((status(", expected a listing"), None)),
+    /// The file in which the first of the job's files is gathered, with its first bytes up to `until`; `None` where there is no
+    /// need or no way.
+    pub fn begin(&self, job: &Job, until: u64) -> Option<PathBuf> {
+        let (file, repo) = (job.files.first()?, &job.asked.repo);
+        if !matches!(job.steps.first()?, Step::Fetch { .. }) {
+            return None;
         }
+        self.cache.prepare(repo).ok()?;
+        let _lock = self.cache.lock(repo, file, self.client, &mut |_| {}).ok()?;
+        let partial = self.cache.partial(repo, &file.digest);
+        let url = listing::file_address(&self.hub.endpoint, &job.listing, file).ok()?;
+        let target = self.target(file, &url, &partial);
+        fetch_beginning(self.client, &target, until)
+            .is_some_and(|n| n >= until.min(file.size))
+            .then_some(partial)
+    }
+
+    fn list(&self, hub: &HubRef, watch: Watch<'_>) -> Result<Listing> {
+        let url = listing::address(&self.hub.endpoint, hub)?;
+        let question = Question {
+            url: &url,
+            pass: self.hub.pass(),
+            accept: None,
+            what: &hub.to_string(),
+            who: "the hub",
+            bytes_max: LISTING_BYTES_MAX,
+        };
+        let small = ask_small(self.client, &question, &self.retry, watch)?;
+        listing::parse(hub, &small.bytes)
     }
 
     /// Fetches a file from an address to `path`; `expected` is its SHA-256 where the user knows it.
@@ -205,16 +195,32 @@ impl Puller<'_> {
         let target = Target {
             name: &name,
             url,
-            token: None,
+            pass: Pass::None,
             size: None,
             digest: expected,
             partial: &partial,
             tag_file: Some(&tag_file),
         };
-        let fetched = fetch(self.client, &target, &self.retry, watch)?;
+        if let Some(fetched) = self.is_here(path, expected)? {
+            return Ok(fetched);
+        }
+        let fetched = fetch(self.client, &target, &self.retry, &self.parts, watch)?;
         at(path, fs::rename(&partial, path))?;
         remove_if_there(&tag_file)?;
         Ok(fetched)
+    }
+}
+
+impl Puller<'_> {
+    /// What lies at `path`, where it is what is `expected`.
+    fn is_here(&self, path: &Path, expected: Option<&Digest>) -> Result<Option<Fetched>> {
+        let Some(expected) = expected.filter(|_| path.is_file()) else { return Ok(None) };
+        let size = at(path, fs::metadata(path))?.len();
+        let stop = || self.client.is_interrupted();
+        let Some(found) = hash_file(path, expected, &stop, &mut |_| {})? else {
+            return Err(ingle_net::Error::Interrupted.into());
+        };
+        Ok((found == *expected).then_some(Fetched { size, digest: found }))
     }
 }
 

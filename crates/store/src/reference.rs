@@ -1,19 +1,27 @@
 //! What a reference to a model means, as far as its text alone can say.
 //!
-//! `user/repo[:QUANT]`, `hf.co/user/repo[:QUANT]` and the hub's web addresses are hub references; another https address is a
-//! file; whatever else may be a short name. Paths are not looked at here: the caller knows the disk.
+//! `user/repo[@REVISION][:QUANT]`, the same behind `hf.co/`, and the hub's web addresses are hub references; `ollama:` and
+//! `oci:` name images of a registry; another https address is a file, with `#sha256=HEX` behind it one of that content alone;
+//! whatever else may be a short name, which takes `@REVISION` too. Paths are not looked at here: the caller knows the disk.
 
 use std::fmt;
 
 use ingle_net::Url;
 
 use crate::error::{Error, Result};
+use crate::hash::Digest;
+use crate::listing::is_safe_path;
+use crate::registry::image::ImageRef;
 use crate::short_names;
 
 /// The hub's public endpoint.
 pub const ENDPOINT: &str = "https://huggingface.co";
 const HUB_HOSTS: [&str; 2] = ["hf.co", "huggingface.co"];
-const MAIN: &str = "main";
+/// The branch that is meant where nobody names one.
+pub const MAIN: &str = "main";
+/// What stands before the hash behind an address.
+const HASH_MARK: &str = "sha256=";
+const REVISION_CHARS_MAX: usize = 128;
 
 /// A model that can be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +29,18 @@ pub enum Reference {
     /// On the hub.
     Hub(HubRef),
     /// A file at an address.
-    Url(Url),
+    Url(FileRef),
+    /// An image in a registry.
+    Image(ImageRef),
+}
+
+/// A file at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRef {
+    /// Where it is.
+    pub url: Url,
+    /// What it must hash to, where the reference says so.
+    pub sha256: Option<Digest>,
 }
 
 /// Files of one repository.
@@ -89,12 +108,26 @@ impl fmt::Display for Repo {
 impl fmt::Display for HubRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (repo, revision) = (&self.repo, &self.revision);
-        match &self.want {
-            Want::File(file) if revision != MAIN => write!(f, "{ENDPOINT}/{repo}/blob/{revision}/{file}"),
-            _ if revision != MAIN => write!(f, "{ENDPOINT}/{repo}/tree/{revision}"),
-            Want::Default => write!(f, "{repo}"),
-            Want::Quant(what) | Want::File(what) => write!(f, "{repo}:{what}"),
+        if let Want::File(file) = &self.want
+            && !is_gguf_name(file)
+        {
+            return write!(f, "{ENDPOINT}/{repo}/blob/{revision}/{file}");
         }
+        write!(f, "{repo}")?;
+        if revision != MAIN {
+            write!(f, "@{revision}")?;
+        }
+        match &self.want {
+            Want::Default => Ok(()),
+            Want::Quant(what) | Want::File(what) => write!(f, ":{what}"),
+        }
+    }
+}
+
+impl fmt::Display for FileRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.url)?;
+        self.sha256.as_ref().map_or(Ok(()), |digest| write!(f, "#{HASH_MARK}{digest}"))
     }
 }
 
@@ -102,7 +135,8 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hub(hub) => hub.fmt(f),
-            Self::Url(url) => url.fmt(f),
+            Self::Url(file) => file.fmt(f),
+            Self::Image(image) => image.fmt(f),
         }
     }
 }
@@ -123,10 +157,28 @@ impl Reference {
         }
         let wrong =
             |expected: &str| Error::Reference { found: text.to_owned(), expected: expected.to_owned() };
+        if let Some(image) = ImageRef::parse(text)? {
+            return Ok(Some(Self::Image(image)));
+        }
+        if let Some((name, revision)) = text.rsplit_once('@')
+            && let Some(short) = short_names::find(name)
+        {
+            let revision = parse_revision(revision)
+                .ok_or_else(|| wrong("expected the name of a branch or tag, or a commit, behind the @"))?;
+            return Ok(Some(Self::Hub(HubRef { revision, ..short })));
+        }
         if text.contains("://") {
-            let url = Url::parse(text).map_err(wrong)?;
+            let (address, hash) = text.split_once('#').map_or((text, None), |(a, h)| (a, Some(h)));
+            let url = Url::parse(address).map_err(wrong)?;
             if !HUB_HOSTS.contains(&url.origin.host.as_str()) {
-                return Ok(Some(Self::Url(url)));
+                let read = |hash: &str| Digest::sha256(hash.strip_prefix(HASH_MARK)?);
+                let sha256 = match hash.map(read) {
+                    Some(None) => {
+                        return Err(wrong("expected #sha256= and 64 hex digits behind the address"));
+                    }
+                    known => known.flatten(),
+                };
+                return Ok(Some(Self::Url(FileRef { url, sha256 })));
             }
             let hub = parse_hub(url.path().trim_matches('/'));
             return hub
@@ -136,37 +188,54 @@ impl Reference {
         let on_hub = behind_hub(text);
         match (parse_hub(on_hub.unwrap_or(text)), on_hub) {
             (Some(hub), _) => Ok(Some(Self::Hub(hub))),
-            (None, Some(_)) => Err(wrong("expected hf.co/user/repo or hf.co/user/repo:QUANT")),
+            (None, Some(_)) => Err(wrong("expected hf.co/user/repo, with @REVISION or :QUANT behind it")),
             (None, None) => Ok(None),
         }
     }
 }
 
-/// `user/repo`, `user/repo:QUANT`, `user/repo:file.gguf`, `user/repo/{blob,resolve}/REVISION/FILE`, `user/repo/tree/REVISION`.
+/// `user/repo[@REVISION][:QUANT]`, `...:file.gguf`, `user/repo/{blob,resolve}/REVISION/FILE`, `user/repo/tree/REVISION`.
 fn parse_hub(text: &str) -> Option<HubRef> {
     let (text, want) = match text.split_once(':') {
         Some((text, what)) => (text, parse_want(what)?),
         None => (text, Want::Default),
     };
+    let (text, pinned) = match text.split_once('@') {
+        Some((text, revision)) => (text, Some(parse_revision(revision)?)),
+        None => (text, None),
+    };
     let mut pieces = text.splitn(5, '/');
     let repo = Repo::parse(&format!("{}/{}", pieces.next()?, pieces.next()?))?;
+    let is_bare = pinned.is_none() && want == Want::Default;
     let (revision, want) = match (pieces.next(), pieces.next(), pieces.next()) {
-        (None, None, None) => (MAIN.to_owned(), want),
-        (Some("tree"), Some(revision), None) if want == Want::Default => (revision.to_owned(), want),
-        (Some("blob" | "resolve"), Some(revision), Some(file)) if want == Want::Default => {
-            (revision.to_owned(), Want::File(file.to_owned()))
+        (None, None, None) => (pinned.unwrap_or_else(|| MAIN.to_owned()), want),
+        (Some("tree"), Some(revision), None) if is_bare => (parse_revision(revision)?, want),
+        (Some("blob" | "resolve"), Some(revision), Some(file)) if is_bare => {
+            (parse_revision(revision)?, Want::File(file.to_owned()))
         }
         _ => return None,
     };
-    let is_plain =
-        !revision.is_empty() && revision.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    (is_plain && !revision.starts_with('.')).then_some(HubRef { repo, revision, want })
+    Some(HubRef { repo, revision, want })
+}
+
+/// A branch, tag or commit, which becomes a path below a folder: plain names, joined by `/`.
+fn parse_revision(text: &str) -> Option<String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
+    let is_revision = text.len() <= REVISION_CHARS_MAX
+        && text.bytes().all(is_plain)
+        && is_safe_path(text)
+        && text.split('/').all(|piece| !piece.starts_with(['.', '-']));
+    is_revision.then(|| text.to_owned())
+}
+
+fn is_gguf_name(text: &str) -> bool {
+    text.to_ascii_lowercase().ends_with(".gguf")
 }
 
 /// What stands behind the colon.
 pub(crate) fn parse_want(text: &str) -> Option<Want> {
     let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if text.to_ascii_lowercase().ends_with(".gguf") {
+    if is_gguf_name(text) {
         return Some(Want::File(text.to_owned()));
     }
     is_plain.then(|| Want::Quant(text.to_owned()))
@@ -179,7 +248,7 @@ mod tests {
     fn hub(text: &str) -> Option<(String, String, Want)> {
         match Reference::parse(text).ok()?? {
             Reference::Hub(h) => Some((h.repo.to_string(), h.revision, h.want)),
-            Reference::Url(_) => None,
+            _ => None,
         }
     }
 
@@ -197,23 +266,65 @@ mod tests {
             ("https://hf.co/user/repo/tree/v2", "v2", Want::Default),
             ("https://hf.co/user/repo/resolve/main/d/a.gguf?download=true", "main", file("d/a.gguf")),
             ("https://hf.co/user/repo/blob/main/a.gguf", "main", file("a.gguf")),
+            ("user/repo@v2", "v2", Want::Default),
+            ("user/repo@v2:q8_0", "v2", quant("q8_0")),
+            ("hf.co/user/repo@refs/pr/1:d/a.gguf", "refs/pr/1", file("d/a.gguf")),
+            ("https://hf.co/user/repo/blob/v2/README.md", "v2", file("README.md")),
         ] {
-            assert_eq!(hub(text), Some(("user/repo".to_owned(), revision.to_owned(), want)), "{text}");
+            assert_eq!(
+                hub(text),
+                Some(("user/repo".to_owned(), revision.to_owned(), want.clone())),
+                "{text}"
+            );
+            let shown = Reference::parse(text).unwrap().unwrap().to_string();
+            assert_eq!(hub(&shown), Some(("user/repo".to_owned(), revision.to_owned(), want)), "{shown}");
         }
     }
 
     #[test]
+    fn a_short_name_may_be_pinned() {
+        let pinned = Reference::parse("qwen3:0.6b@v1").unwrap().unwrap();
+        assert_eq!(pinned.to_string(), "Qwen/Qwen3-0.6B-GGUF@v1:Q8_0");
+        assert!(Reference::parse("qwen3@../x").is_err());
+    }
+
+    #[test]
     fn what_is_no_reference_is_left_to_others() {
-        for text in
-            ["", "x", "./a/b", "../a", "/a/b", "a/b/c", "a//b", "a/b:", "a/b:c d", "a--b/c", "a/..", ".a/b"]
-        {
+        for text in [
+            "",
+            "x",
+            "./a/b",
+            "../a",
+            "/a/b",
+            "a/b/c",
+            "a//b",
+            "a/b:",
+            "a/b:c d",
+            "a--b/c",
+            "a/..",
+            ".a/b",
+            "a/b@",
+            "a/b@../x",
+            "a/b@-x",
+            "a/b@x/.lock",
+            "a/b@x y",
+        ] {
             assert_eq!(Reference::parse(text).unwrap(), None, "{text}");
         }
     }
 
     #[test]
     fn what_is_almost_one_gets_a_sentence() {
-        for text in ["ftp://a/b", "https://hf.co/user", "hf.co/user", "hf.co/a/b/../../c", "https://u@a/b"] {
+        let short = "https://a/b.gguf#sha256=00";
+        for text in [
+            short,
+            "https://a/b.gguf#md5=00",
+            "ftp://a/b",
+            "https://hf.co/user",
+            "hf.co/user",
+            "hf.co/a/b/../../c",
+            "https://u@a/b",
+        ] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
     }
@@ -222,5 +333,8 @@ mod tests {
     fn other_addresses_are_files() {
         let url = Reference::parse("https://example.org/a.gguf").unwrap().unwrap();
         assert_eq!(url.to_string(), "https://example.org/a.gguf");
+        let text = format!("https://example.org/a.gguf#sha256={}", "ab".repeat(32));
+        let Some(Reference::Url(file)) = Reference::parse(&text).unwrap() else { panic!("{text}") };
+        assert_eq!((file.to_string(), file.url.to_string().contains('#')), (text, false));
     }
 }

@@ -54,10 +54,10 @@ pub fn plan(entries: &[Entry]) -> Removal {
     removal
 }
 
-/// Every name of a repository, chosen where `is_chosen` says so of its path within the snapshot.
-pub fn entries(cache: &Cache, repo: &Repo, is_chosen: impl Fn(&str) -> bool) -> Vec<Entry> {
+/// Every name of a repository, chosen where `is_chosen` says so of its snapshot and its path within.
+pub fn entries(cache: &Cache, repo: &Repo, is_chosen: impl Fn(&Path, &str) -> bool) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for snapshot in cache.snapshots(repo, "main") {
+    for snapshot in cache.snapshots(repo) {
         for file in files_below(&snapshot) {
             let path = snapshot.join(&file);
             let is_link = fs::symlink_metadata(&path).is_ok_and(|m| m.is_symlink());
@@ -67,7 +67,7 @@ pub fn entries(cache: &Cache, repo: &Repo, is_chosen: impl Fn(&str) -> bool) -> 
             let blob = target.filter(|t| blobs.as_ref().is_some_and(|b| t.parent() == Some(b)));
             let is_ours = blob.is_some() || !is_link;
             let size = if is_ours { fs::metadata(&path).map_or(0, |m| m.len()) } else { 0 };
-            entries.push(Entry { path, blob, size, is_chosen: is_chosen(&file) });
+            entries.push(Entry { path, blob, size, is_chosen: is_chosen(&snapshot, &file) });
         }
     }
     entries

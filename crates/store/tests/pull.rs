@@ -1,129 +1,24 @@
 //! Pulls from a hub that misbehaves in every way we thought of.
 
+#[expect(dead_code, reason = "the other tests of the store use the rest")]
 mod hub;
+#[expect(dead_code, reason = "the other tests of the store use the rest")]
+mod world;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hub::{COMMIT, Fault, Hub, oid, resolve, sha256};
-use ingle_net::client::Proxies;
-use ingle_net::policy::Policy;
-use ingle_net::{Client, Options, Url};
-use ingle_store::cache::Cache;
-use ingle_store::error::{Error, Result};
-use ingle_store::fetch::{Event, Retry};
-use ingle_store::hash::Digest;
+use hub::{COMMIT, Fault, Hub, resolve, sha256};
+use ingle_net::Url;
+use ingle_store::error::Error;
+use ingle_store::fetch::{Event, Pass, Retry};
 use ingle_store::library::{Library, Meaning};
 use ingle_store::names::Named;
-use ingle_store::pull::{self, Puller};
-use ingle_store::reference::{HubRef, Reference};
+use ingle_store::parts::Parts;
 use ingle_store::remove;
-
-/// A hub, a folder and a client that belong together.
-struct World {
-    hub: Hub,
-    dir: PathBuf,
-    client: Client,
-    at: pull::Hub,
-    cache: Cache,
-    interrupted: Arc<AtomicBool>,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with(&[], None)
-    }
-
-    /// Also speaks plainly to `friends`.
-    fn with(friends: &[&Hub], offline: Option<&str>) -> Self {
-        static N: AtomicUsize = AtomicUsize::new(0);
-        let n = N.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("ingle-store-{}-{n}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let hub = Hub::start();
-        let endpoint = Url::parse(&hub.url).unwrap();
-        let plain = friends.iter().map(|h| Url::parse(&h.url).unwrap().origin);
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let client = Client::new(Options {
-            policy: Policy {
-                offline: offline.map(str::to_owned),
-                plain_text: plain.chain([endpoint.origin.clone()]).collect(),
-            },
-            user_agent: "test".into(),
-            proxies: Proxies::default(),
-            root_certificates: None,
-            connect_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_millis(400),
-            interrupted: interrupted.clone(),
-        });
-        let cache = Cache::new(dir.join("hub"));
-        let at = pull::Hub { endpoint, token: None };
-        Self { hub, dir, client: client.unwrap(), at, cache, interrupted }
-    }
-
-    fn puller(&self) -> Puller<'_> {
-        let retry = Retry { tries_max: 4, first_wait: Duration::from_millis(1) };
-        Puller { client: &self.client, hub: &self.at, cache: &self.cache, retry }
-    }
-
-    fn pull(&self, text: &str) -> Result<PathBuf> {
-        let hub = hub_ref(text);
-        let job = self.puller().plan(&hub, &mut |_| {})?;
-        self.puller().perform(&job, &mut |_| {})
-    }
-
-    fn pull_url(&self, path: &str, sha256: Option<&str>) -> Result<PathBuf> {
-        let url = Url::parse(&format!("{}{path}", self.hub.url)).unwrap();
-        let to = self.dir.join("plain.gguf");
-        let digest = sha256.map(|hex| Digest::sha256(hex).unwrap());
-        self.puller().fetch_url(&url, &to, digest.as_ref(), &mut |_| {}).map(|_| to)
-    }
-
-    /// The blob of a file with this content.
-    fn blob(&self, file: &str, bytes: &[u8]) -> PathBuf {
-        self.dir.join("hub/models--u--r/blobs").join(oid(file, bytes))
-    }
-
-    fn partial(&self, file: &str, bytes: &[u8]) -> PathBuf {
-        let blob = self.blob(file, bytes);
-        blob.with_file_name(format!("{}.incomplete", blob.file_name().unwrap().to_str().unwrap()))
-    }
-}
-
-fn hub_ref(text: &str) -> HubRef {
-    match Reference::parse(text).unwrap().unwrap() {
-        Reference::Hub(hub) => hub,
-        Reference::Url(url) => panic!("{url}"),
-    }
-}
-
-/// Bytes that differ everywhere.
-fn content(n: usize) -> Vec<u8> {
-    (0..n).map(|i| (i * i / 7 + i) as u8).collect()
-}
-
-const FILE: &str = "m-Q8_0.gguf";
-const REPO: &str = "u/r";
-/// More than what lies in buffers on the way.
-const LARGE: usize = 3 << 20;
-
-fn said<T: std::fmt::Debug>(result: Result<T>, words: &[&str]) -> Error {
-    let error = result.unwrap_err();
-    let text = error.to_string();
-    for word in words {
-        assert!(text.contains(word), "{word:?} is not in {text:?}");
-    }
-    error
-}
+use world::{FILE, LARGE, REPO, World, content, hub_ref, said};
 
 #[test]
 fn a_pull_lays_files_down_as_the_hubs_own_library_does() {
@@ -465,7 +360,7 @@ fn a_full_disk_is_said() {
     let target = ingle_store::fetch::Target {
         name: "a.gguf",
         url: &url,
-        token: None,
+        pass: Pass::None,
         size: Some(1000),
         digest: None,
         partial: Path::new("/dev/full"),
@@ -473,7 +368,7 @@ fn a_full_disk_is_said() {
     };
     let retry = Retry::default();
     let error = said(
-        ingle_store::fetch::fetch(&world.client, &target, &retry, &mut |_| {}),
+        ingle_store::fetch::fetch(&world.client, &target, &retry, &Parts::default(), &mut |_| {}),
         &["/dev/full", "disk is full", "1000"],
     );
     assert!(matches!(error, Error::DiskFull { .. }));
@@ -578,7 +473,7 @@ fn removal_spares_what_other_names_use() {
     }
     let repo = hub_ref("u/r").repo;
     let rm = |files: &[&str]| {
-        let plan = remove::plan(&remove::entries(&world.cache, &repo, |f| files.contains(&f)));
+        let plan = remove::plan(&remove::entries(&world.cache, &repo, |_, f| files.contains(&f)));
         remove::perform(&world.cache, &repo, &plan).unwrap();
         plan
     };

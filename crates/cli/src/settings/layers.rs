@@ -21,6 +21,8 @@ pub enum Source {
     Variable(String),
     /// This config file.
     File(PathBuf),
+    /// The model that is run has it beside its weights.
+    Model,
     /// Nobody gave one.
     Default,
 }
@@ -31,6 +33,7 @@ impl std::fmt::Display for Source {
             Self::Flag => f.write_str("flag"),
             Self::Variable(name) => f.write_str(name),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Model => f.write_str("model"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -77,6 +80,18 @@ impl Settings {
             values.extend(found.map(|found| (setting.name, found)));
         }
         Ok(Self { values })
+    }
+
+    /// Takes the model's own value for a setting that nobody gave.
+    ///
+    /// # Errors
+    /// What was expected instead.
+    pub fn prefer(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let setting = SETTINGS.iter().find(|s| s.name == name).expect("only listed settings are named");
+        if self.get(name).is_none_or(|(_, source)| *source == Source::Default) {
+            self.values.insert(setting.name, (setting.check(value)?, Source::Model));
+        }
+        Ok(())
     }
 
     /// The value and its source; `None` where nobody gave one and the program chooses.

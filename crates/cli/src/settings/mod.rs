@@ -17,6 +17,7 @@ use ingle_engine::sample::{self, Params, SampleError};
 use ingle_engine::spec::DRAFTS_MAX;
 use ingle_kernel::simd::Kernels;
 use ingle_model::kv;
+use ingle_store::registry::image::OLLAMA_REGISTRY;
 
 pub use layers::{Settings, Source};
 
@@ -121,6 +122,12 @@ fn own() -> Vec<Setting> {
             "Guess N tokens at a time; default: as many as pay, by what is measured",
         ),
         setting(
+            "ollama-registry",
+            Kind::Text("URL", check_address),
+            Some(OLLAMA_REGISTRY),
+            "Where ollama:NAME is fetched from; plain http only where it is named here",
+        ),
+        setting(
             "offline",
             Kind::Switch,
             Some("false"),
@@ -214,6 +221,10 @@ impl Setting {
             Kind::Sampling(s) => check_sampling(s, &[text]).map(|()| text.to_owned()),
         }
     }
+}
+
+fn check_address(text: &str) -> Result<String, String> {
+    ingle_net::Url::parse(text).map(|_| text.to_owned()).map_err(str::to_owned)
 }
 
 /// What is said for on or off, in any case.

@@ -5,6 +5,9 @@ mod completions;
 mod compress;
 mod config;
 mod detokenize;
+
+mod du;
+mod gc;
 mod imatrix;
 mod list;
 mod logits;
@@ -14,9 +17,10 @@ mod quantize;
 pub mod rm;
 mod run;
 mod serve;
-mod show;
+pub mod show;
 mod template;
 mod tokenize;
+mod verify;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -55,6 +59,9 @@ pub static VERBS: &[&Verb] = &[
     &pull::VERB,
     &list::VERB,
     &rm::VERB,
+    &verify::VERB,
+    &du::VERB,
+    &gc::VERB,
     &config::VERB,
     &completions::VERB,
 ];

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use clap::{Arg, ArgMatches, Command};
-use ingle_store::hash::Digest;
+use ingle_store::hash::{Digest, hash_file};
 use ingle_store::library::Installed;
 use ingle_store::names::{Named, check_name};
 use ingle_store::reference::Reference;
@@ -14,14 +15,18 @@ use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::model_ref::{DEMO, is_path};
 use crate::pulling::{self, Pulled};
+use crate::settings;
 
 pub static VERB: Verb = Verb {
     name: "pull",
-    about: "Fetch a model from the hub or an address, or give a name to a file",
+    about: "Fetch a model from the hub, a registry or an address, or give a name to a file",
     examples: &[
         "ingle pull qwen3:0.6b",
         "ingle pull user/repo:Q4_K_M --as mine",
         "ingle pull https://example.org/model.gguf --sha256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "ingle pull user/repo@v1.2:Q8_0",
+        "ingle pull ollama:qwen3:0.6b",
+        "ingle pull oci:ghcr.io/user/model:v1",
         "ingle pull ./model.gguf --as mine",
     ],
     args,
@@ -30,13 +35,14 @@ pub static VERB: Verb = Verb {
 
 fn args(command: Command) -> Command {
     let reference = Arg::new("ref").value_name("REF").required(true).help(
-        "A short name, user/repo[:QUANT], hf.co/user/repo, an https address, or a path (used where it lies)",
+        "A short name, user/repo[@REVISION][:QUANT] on the hub, ollama:NAME[:TAG], oci:REGISTRY/NAME[:TAG], an https address with or without #sha256=HEX, or a path (used where it lies)",
     );
-    command
+    let command = command
         .arg(reference.value_hint(clap::ValueHint::FilePath))
         .arg(text_arg("as", "NAME", "Call it NAME from now on"))
-        .arg(text_arg("sha256", "HEX", "The hash the file at an address must have"))
-        .arg(json_arg())
+        .arg(text_arg("sha256", "HEX", "The hash that the file, at an address or a path, must have"))
+        .arg(json_arg());
+    settings::args(command, &["ollama-registry"])
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
@@ -49,10 +55,12 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("demo is built in; there is nothing to fetch"));
     }
     env.catch_ctrl_c();
+    let read = |hex| Digest::sha256(hex).ok_or_else(|| Failure::usage("--sha256: expected 64 hex digits"));
+    let sha256 = text(matches, "sha256").map(read).transpose()?;
     let pulled = if Path::new(asked).exists() || is_path(asked) {
-        adopt(Path::new(asked), name, env)?
+        adopt(Path::new(asked), name, sha256, env)?
     } else {
-        fetch(asked, name, text(matches, "sha256"), env)?
+        fetch(asked, name, sha256, env)?
     };
     if matches.get_flag("json") {
         print_json(&pulled)?;
@@ -63,31 +71,34 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-fn fetch(asked: &str, name: Option<&str>, sha256: Option<&str>, env: &Env) -> Result<Pulled, Failure> {
-    let reference = Reference::parse(asked)?.ok_or_else(|| {
+fn fetch(asked: &str, name: Option<&str>, sha256: Option<Digest>, env: &Env) -> Result<Pulled, Failure> {
+    let mut reference = Reference::parse(asked)?.ok_or_else(|| {
         Failure::not_found(format!(
-            "{asked}: no short name, and no reference either; give user/repo[:QUANT], an https address or a path"
+            "{asked}: no short name, and no reference either; give user/repo[:QUANT], ollama:NAME, oci:REGISTRY/NAME, an https address or a path"
         ))
     })?;
-    let sha256 = match (sha256, &reference) {
-        (None, _) => None,
-        (Some(_), Reference::Hub(_)) => {
+    match (&mut reference, sha256) {
+        (_, None) => {}
+        (Reference::Url(file), Some(given)) if file.sha256.as_ref().is_none_or(|said| *said == given) => {
+            file.sha256 = Some(given);
+        }
+        (Reference::Url(_), _) => {
+            return Err(Failure::usage("--sha256: another hash than the one behind the address"));
+        }
+        _ => {
             return Err(Failure::usage(
-                "--sha256: the hub tells the hashes of its files; this is for addresses",
+                "--sha256: the hub and registries tell the hashes of their files; this is for addresses and paths",
             ));
         }
-        (Some(hex), _) => {
-            Some(Digest::sha256(hex).ok_or_else(|| Failure::usage("--sha256: expected 64 hex digits"))?)
-        }
-    };
-    let mut pulled = pulling::pull(&reference, sha256.as_ref(), env)?;
-    let named = match reference {
-        Reference::Url(url) => Some(Named::Url {
-            url: url.to_string(),
+    }
+    let mut pulled = pulling::pull(&reference, env)?;
+    let named = match &reference {
+        Reference::Url(file) => Some(Named::Url {
+            url: file.url.to_string(),
             path: pulled.path.clone(),
             sha256: pulled.files.first().map(|f| f.hash.clone()).unwrap_or_default(),
         }),
-        Reference::Hub(_) => name.map(|_| Named::Hub(pulled.name.clone())),
+        Reference::Hub(_) | Reference::Image(_) => name.map(|_| Named::Hub(pulled.name.clone())),
     };
     if let Some(name) = name {
         name.clone_into(&mut pulled.name);
@@ -99,7 +110,7 @@ fn fetch(asked: &str, name: Option<&str>, sha256: Option<&str>, env: &Env) -> Re
 }
 
 /// A path keeps its place; it only gets a name.
-fn adopt(path: &Path, name: Option<&str>, env: &Env) -> Result<Pulled, Failure> {
+fn adopt(path: &Path, name: Option<&str>, sha256: Option<Digest>, env: &Env) -> Result<Pulled, Failure> {
     let shown = path.display();
     let path = path.canonicalize().map_err(|e| Failure::file(path, &e))?;
     let is_model = path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
@@ -115,9 +126,30 @@ fn adopt(path: &Path, name: Option<&str>, env: &Env) -> Result<Pulled, Failure> 
             stem
         }
     };
-    give_name(&name, Named::Path(path.clone()), env)?;
+    let named = match sha256 {
+        None => Named::Path(path.clone()),
+        Some(expected) => {
+            check_hash(&path, &expected, env)?;
+            Named::File { path: path.clone(), sha256: expected.to_string() }
+        }
+    };
+    give_name(&name, named, env)?;
     let Installed { name, path, size, .. } = Installed::at(name, path);
-    Ok(Pulled { name, path, bytes: size.unwrap_or(0), files: Vec::new(), connections: Vec::new() })
+    let (files, connections) = (Vec::new(), Vec::new());
+    Ok(Pulled { name, path, bytes: size.unwrap_or(0), memory: None, files, connections })
+}
+
+/// That a file of the user's is what the user says.
+fn check_hash(path: &Path, expected: &Digest, env: &Env) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(Failure::usage("--sha256: a folder has no hash; this is for files"));
+    }
+    let stop = || env.interrupted.load(Relaxed);
+    let found = hash_file(path, expected, &stop, &mut |_| {})?.ok_or_else(Failure::interrupted)?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!("{}: sha256: {found}, expected {expected}", path.display())))
 }
 
 fn give_name(name: &str, named: Named, env: &Env) -> Result<(), Failure> {

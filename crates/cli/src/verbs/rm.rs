@@ -1,15 +1,19 @@
 //! `ingle rm NAME`: removes a model that was fetched, or forgets a name.
 //!
 //! A file that was here before it got its name stays where it is. Of a hub model those bytes go that no other name in the
-//! shared cache uses.
+//! shared cache uses. What a running program uses or fetches is not removed.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_store::cache::Cache;
 use ingle_store::library::Library;
 use ingle_store::names::Named;
-use ingle_store::reference::{HubRef, Reference, Want};
+use ingle_store::reference::{HubRef, MAIN, Reference, Want};
+use ingle_store::registry::image::ImageRef;
 use ingle_store::remove::{self, Removal};
+use ingle_store::{in_use, leftovers};
 use serde_json::json;
 
 use super::{Verb, human_bytes, json_arg, print_json, text};
@@ -80,6 +84,7 @@ pub fn remove(name: &str, library: &Library, agrees: Agrees<'_>) -> Result<Optio
     match (named, Reference::parse(name)?) {
         (Some(named), _) => remove_named(name, &named, library, agrees),
         (None, Some(Reference::Hub(hub))) => remove_hub(name, &hub, library, agrees),
+        (None, Some(Reference::Image(image))) => remove_image(name, &image, library, agrees),
         (None, _) if name == DEMO => Err(Failure::usage("demo is built in and can't be removed")),
         (None, _) => Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them"))),
     }
@@ -115,7 +120,7 @@ fn remove_named(
 ) -> Result<Option<u64>, Failure> {
     let mut bytes = 0;
     match named {
-        Named::Path(path) => {
+        Named::Path(path) | Named::File { path, .. } => {
             say(format_args!("{} stays where it is; only the name is forgotten", path.display()));
         }
         Named::Hub(hub) => {
@@ -123,6 +128,8 @@ fn remove_named(
         }
         Named::Url { path, .. } => {
             let size = std::fs::metadata(path).map_or(0, |m| m.len());
+            let lock = PathBuf::from(format!("{}.lock", path.display()));
+            let _claim = in_use::claim(name, [path.as_path(), &lock])?;
             if !agrees(&format!("Remove {} ({})", path.display(), human_bytes(size)))? {
                 return Ok(None);
             }
@@ -148,13 +155,26 @@ fn remove_hub(
     let cache = &library.cache;
     let is_all = hub.want == Want::Default;
     let found = cache.locate(hub);
-    let is_chosen = |path: &str| is_all || found.as_ref().is_some_and(|f| f.files.iter().any(|p| p == path));
+    let pinned = cache.pinned_snapshot(hub);
+    let is_here = |snapshot: &Path| match hub.revision == MAIN {
+        true => true,
+        false => pinned.as_deref() == Some(snapshot),
+    };
+    let is_chosen = |snapshot: &Path, path: &str| {
+        let is_named = is_all || found.as_ref().is_some_and(|f| f.files.iter().any(|p| p == path));
+        is_here(snapshot) && is_named
+    };
     let entries = remove::entries(cache, &hub.repo, is_chosen);
     let removal: Removal = remove::plan(&entries);
-    let is_there = if is_all { cache.repo_dir(&hub.repo).exists() } else { !removal.names.is_empty() };
+    let is_there = if is_all && hub.revision == MAIN {
+        cache.repo_dir(&hub.repo).exists()
+    } else {
+        !removal.names.is_empty()
+    };
     if !is_there {
         return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
     }
+    let _claim = in_use::claim(name, used(cache, hub, &removal).iter().map(PathBuf::as_path))?;
     for path in &removal.names {
         say(path.display());
     }
@@ -168,4 +188,33 @@ fn remove_hub(
     }
     remove::perform(cache, &hub.repo, &removal)?;
     Ok(Some(removal.bytes_freed))
+}
+
+/// The files that a program which uses or fetches what goes holds locks on.
+fn used(cache: &Cache, hub: &HubRef, removal: &Removal) -> Vec<PathBuf> {
+    let locks = cache.locks_dir(&hub.repo);
+    let mut files: Vec<PathBuf> = removal.names.iter().chain(&removal.blobs).cloned().collect();
+    files.sort_by_cached_key(|path| std::fs::canonicalize(path).ok());
+    // A name and its content are one file, which can be claimed once.
+    files.dedup_by_key(|path| std::fs::canonicalize(path).ok());
+    if removal.is_all {
+        let held = std::fs::read_dir(&locks).into_iter().flatten().flatten();
+        files.extend(held.map(|lock| lock.path()));
+    }
+    files
+}
+
+fn remove_image(
+    name: &str,
+    image: &ImageRef,
+    library: &Library,
+    agrees: Agrees<'_>,
+) -> Result<Option<u64>, Failure> {
+    let Some(found) = library.images.locate(image) else {
+        return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
+    };
+    if !agrees(&format!("Remove {} ({} where nothing else uses it)", found.image, human_bytes(found.size)))? {
+        return Ok(None);
+    }
+    Ok(Some(leftovers::remove_image(library, image)?))
 }

@@ -14,7 +14,7 @@ use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
-use crate::{load, pulling, settings};
+use crate::{beside, load, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -80,14 +80,20 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             "no PROMPT: a chat needs a terminal, and stdout is not one (or --json is given)",
         ));
     }
-    let stop = matches.get_many::<String>("stop").into_iter().flatten().cloned().collect();
-    let mut options = Options::from_settings(&env.settings, stop)?;
-    options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
     let schema = text(matches, "schema").map(|file| {
         std::fs::read_to_string(file).map(Grammar::JsonSchema).map_err(|e| Failure::file(file, &e))
     });
     let schema = schema.transpose()?;
     pulling::offer(model_name(matches), env)?;
+    let beside = beside::of(model_name(matches), env)?;
+    for (name, value) in &beside.settings {
+        let wrong =
+            |expected| Failure::invalid(format!("{}: its {name}: {value}, {expected}", model_name(matches)));
+        env.settings.prefer(name, value).map_err(wrong)?;
+    }
+    let given = matches.get_many::<String>("stop").into_iter().flatten().cloned();
+    let mut options = Options::from_settings(&env.settings, given.chain(beside.stop).collect())?;
+    options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
     env.catch_ctrl_c();
     let loaded = load::model(model_name(matches), env)?;
     options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
@@ -98,6 +104,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
     Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
+    let system = system.or(beside.system.as_deref().filter(|_| prompter.has_template()));
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {

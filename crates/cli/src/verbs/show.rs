@@ -177,6 +177,16 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
     })
 }
 
+/// The bytes of memory that the model of `file` needs by the settings, and for how many positions; `None` for what can't be run.
+pub fn memory_of(file: &ModelFile, env: &Env) -> Option<(u64, usize)> {
+    let contents = file.contents();
+    let config = Config::read(contents).ok()?;
+    let weight_bytes = contents.tensors().iter().map(|t| t.n_bytes() as u64).sum();
+    let made_bytes = contents.tensors().iter().map(|t| t.n_made_bytes() as u64).sum();
+    let memory = memory(&config, env, weight_bytes, made_bytes).ok()?;
+    Some((memory.total_bytes, memory.ctx))
+}
+
 fn memory(config: &Config, env: &Env, weight_bytes: u64, made_bytes: u64) -> ingle_model::Result<Memory> {
     let ctx = env.settings.count("ctx").unwrap_or(config.ctx_train.min(CTX_DEFAULT));
     let format = kv::format(config, env.settings.text("kv").expect("it has a default"))?;

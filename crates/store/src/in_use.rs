@@ -1,0 +1,57 @@
+//! Whether a running program uses a file: it holds a shared lock on each model file it has mapped, and a lock of its own on
+//! each one it fetches. Both end with the program, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Files that nobody else uses, for as long as this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _files: Vec<File>,
+}
+
+/// Claims the files at `paths`; those that are not there or know no locks are nobody's.
+///
+/// # Errors
+/// [`Error::InUse`] for the first that another program uses; `what` is the model's name.
+pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Result<Claim> {
+    let mut files = Vec::new();
+    for path in paths {
+        let Ok(file) = File::open(path) else { continue };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse { what: what.to_owned(), path: path.to_owned() });
+            }
+            _ => files.push(file),
+        }
+    }
+    Ok(Claim { _files: files })
+}
+
+/// Whether another program, or another part of this one, holds a lock on the file.
+pub fn is_in_use(path: &Path) -> bool {
+    claim("", [path]).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_lock_is_a_use_and_ends_with_its_holder() {
+        let path = std::env::temp_dir().join(format!("ingle-in-use-{}", std::process::id()));
+        std::fs::write(&path, "x").unwrap();
+        let reader = File::open(&path).unwrap();
+        reader.lock_shared().unwrap();
+        let said = claim("m", [path.as_path()]).unwrap_err().to_string();
+        assert!(said.starts_with("m: ") && said.contains("in use"), "{said}");
+        drop(reader);
+        let held = claim("m", [path.as_path(), Path::new("/not/there")]).unwrap();
+        assert!(is_in_use(&path));
+        drop(held);
+        assert!(!is_in_use(&path));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,147 @@
+//! The passes of registries: a request without one is answered by 401 and the address where everybody gets one.
+//!
+//! Nothing of the user's is sent there. A pass lasts some minutes, so a long download asks for a new one when the old one is
+//! refused. Registries that want a name and a password refuse, and that is said.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ingle_net::policy::Purpose;
+use ingle_net::url::encode_path;
+use ingle_net::{Client, Request, Response, Url};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+const ANSWER_BYTES_MAX: u64 = 256 << 10;
+const PASS_BYTES_MAX: usize = 32 << 10;
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pass of one image, once there is one. Shared by all connections that fetch its layers.
+#[derive(Debug, Default)]
+pub struct Passes(Mutex<Option<String>>);
+
+/// Where a pass is to be had, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The address that gives passes.
+    pub realm: String,
+    /// What is asked of it: `service` and `scope`.
+    pub query: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl Passes {
+    /// What to show now.
+    pub fn token(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// After a refusal: asks for a pass where the refusal says one is to be had. Says whether there is a new one.
+    pub(crate) fn renew(&self, client: &Client, refusal: &Response) -> Result<bool> {
+        let Some(challenge) = refusal.header("www-authenticate").and_then(parse) else { return Ok(false) };
+        let url = address(&challenge)
+            .map_err(|expected| wrong(&refusal.url, format!("the realm {:?}", challenge.realm), expected))?;
+        let response = client.get(&Request {
+            purpose: Purpose::RegistryPass,
+            url: &url,
+            token: None,
+            from: 0,
+            to: None,
+            if_range: None,
+            accept: None,
+            timeout: Some(TIMEOUT),
+        })?;
+        if response.status != 200 {
+            // It gives none to everybody: the refusal stands.
+            return Ok(false);
+        }
+        let bytes = response.read_whole(ANSWER_BYTES_MAX)?;
+        let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
+        let pass = answer.and_then(|a| a.token.or(a.access_token)).filter(|pass| is_plain(pass));
+        let Some(pass) = pass else {
+            return Err(wrong(&url, "no pass".into(), "JSON with a token"));
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(pass);
+        Ok(true)
+    }
+}
+
+fn is_plain(pass: &str) -> bool {
+    (1..=PASS_BYTES_MAX).contains(&pass.len()) && pass.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn wrong(url: &Url, found: String, expected: &str) -> Error {
+    Error::Mismatch {
+        file: url.origin.to_string(),
+        part: "pass".into(),
+        found,
+        expected: expected.to_owned(),
+    }
+}
+
+/// Reads `Bearer realm="...",service="...",scope="..."`; `None` for another scheme.
+pub fn parse(text: &str) -> Option<Challenge> {
+    let (scheme, mut rest) = text.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let mut realm = None;
+    let mut query = Vec::new();
+    while let Some((name, behind)) = rest.trim_start_matches([' ', ',']).split_once('=') {
+        let (value, behind) = match behind.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => behind.split_once(',').unwrap_or((behind, "")),
+        };
+        match name.trim().to_ascii_lowercase().as_str() {
+            "realm" => realm = Some(value.to_owned()),
+            name @ ("service" | "scope") => query.push((name.to_owned(), value.to_owned())),
+            _ => {}
+        }
+        rest = behind;
+    }
+    Some(Challenge { realm: realm?, query })
+}
+
+/// Where to ask.
+fn address(challenge: &Challenge) -> std::result::Result<Url, &'static str> {
+    let mut text = challenge.realm.clone();
+    for (name, value) in &challenge.query {
+        text.push(if text.contains('?') { '&' } else { '?' });
+        text.push_str(&format!("{name}={}", encode_path(value)));
+    }
+    Url::parse(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_becomes_an_address() {
+        let text = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull,push", error="x""#;
+        let challenge = parse(text).unwrap();
+        assert_eq!(challenge.realm, "https://auth.example/token");
+        assert_eq!(
+            address(&challenge).unwrap().to_string(),
+            "https://auth.example/token?service=registry.example&scope=repository%3Aa/b%3Apull%2Cpush"
+        );
+        let bare = parse("bearer realm=https://a/t?x=1, service=s").unwrap();
+        assert_eq!(address(&bare).unwrap().to_string(), "https://a/t?x=1&service=s");
+    }
+
+    #[test]
+    fn other_challenges_are_left_alone() {
+        for text in ["Basic realm=\"x\"", "Bearer", "Bearer service=\"x\"", "Bearer realm=\"x", ""] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        let blank = Challenge { realm: "https://a b".into(), query: Vec::new() };
+        assert!(address(&blank).is_err());
+    }
+}
