@@ -88,6 +88,9 @@ impl ImageRef {
             None => ("https", rest.strip_prefix("https://").unwrap_or(rest)),
         };
         let (host, name) = rest.split_once('/').ok_or_else(|| wrong(expected))?;
+        if host.contains(['?', '#']) {
+            return Err(wrong(expected));
+        }
         let registry = Url::parse(&format!("{scheme}://{host}")).map_err(wrong)?;
         let (name, version) = split(name).ok_or_else(|| wrong(expected))?;
         Ok(Some(Self { registry: Some(registry), name: name.to_owned(), version }))
@@ -194,6 +197,8 @@ mod tests {
             "oci:host/",
             "oci:u@host/a",
             "oci:host:99999/a",
+            "oci:host?x/a",
+            "oci:host#x/a",
             "oci:ftp://host/a",
         ] {
             assert!(ImageRef::parse(text).is_err(), "{text}");

@@ -103,10 +103,9 @@ pub fn parse(what: &str, bytes: &[u8]) -> Result<Answer> {
     }
     let mut layers: Vec<Layer> = Vec::new();
     for layer in &form.layers {
-        let unusable = |why: &str| Error::NotFound {
-            what: what.to_owned(),
-            why: format!("layer {}: {why}", layer.media_type),
-        };
+        let kind: String = layer.media_type.chars().take(100).collect();
+        let unusable =
+            |why: &str| Error::NotFound { what: what.to_owned(), why: format!("layer {kind:?}: {why}") };
         let path = match role_of(&layer.media_type) {
             Some(Role::File(usual)) => Some(path_of(layer, usual, &layers).map_err(|p| {
                 wrong("path of a layer", format!("{p:?}"), "a path that stays in its folder")

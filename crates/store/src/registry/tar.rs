@@ -93,8 +93,9 @@ fn check_sum(header: &[u8; BLOCK]) -> io::Result<()> {
 fn number(field: &[u8]) -> io::Result<u64> {
     let bad = || wrong("a number that is none".into());
     if field.first().is_some_and(|b| b & 0x80 != 0) {
-        let (head, tail) = field.split_at(field.len() - 8);
-        if head[0] != 0x80 || head[1..].iter().any(|&b| b != 0) {
+        // A mark and zeros before the last eight bytes; the checksum's field is too short for that.
+        let Some((&[0x80, ref zeros @ ..], tail)) = field.split_last_chunk::<8>() else { return Err(bad()) };
+        if zeros.iter().any(|&b| b != 0) {
             return Err(bad());
         }
         return Ok(tail.iter().fold(0, |n, &b| n << 8 | u64::from(b)));
@@ -211,12 +212,16 @@ mod tests {
         let torn = &entry("a", &[1; 600], b'0')[..BLOCK + 100];
         let mut spoiled = entry("a", b"x", b'0');
         spoiled[0] ^= 1;
+        // Found by fuzzing: a checksum in the form of large numbers, for which its field is too short.
+        let mut binary_sum = entry("a", b"x", b'0');
+        binary_sum[148..156].fill(0xff);
         for (archive, word) in [
             (entry("../a", b"x", b'0'), "stays in its folder"),
             (entry("/a", b"x", b'0'), "stays in its folder"),
             (entry("a", b"x", b'2'), "type '2'"),
             (entry("a", b"x", b'1'), "type '1'"),
             (spoiled, "checksum"),
+            (binary_sum, "checksum"),
             (header("x", 1 << 30, b'L'), "at most"),
             (b"GGUF".to_vec(), "torn header"),
         ] {
