@@ -5,7 +5,6 @@ mod completions;
 mod compress;
 mod config;
 mod detokenize;
-
 mod du;
 mod gc;
 mod imatrix;
