@@ -7,3 +7,5 @@
 //! the ledger.
 //!
 //! Every decision is a pure function of what it is told; clocks, sensors and settings are the caller's.
+
+pub mod privacy;
