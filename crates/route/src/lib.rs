@@ -8,4 +8,8 @@
 //!
 //! Every decision is a pure function of what it is told; clocks, sensors and settings are the caller's.
 
+pub mod policy;
 pub mod privacy;
+
+pub mod egress;
+pub mod gate;

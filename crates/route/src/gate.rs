@@ -1,0 +1,299 @@
+//! The gate: the one place where text that leaves is made.
+//!
+//! An [`Outgoing`] request has no other constructor than [`Gate::release`], and [`crate::cloud`] sends nothing else. The gate reads
+//! every message again with the detectors, asks the policy, replaces what must be replaced, and then looks at its own work: what
+//! still shows something that the policy keeps does not pass. So a rule can be wrong, but not forgotten.
+//!
+//! It is made for one conversation: the same value has the same placeholder in all of it, and the answer gets the values back here
+//! ([`Gate::rehydrator`]). A class whose rule says `local` never leaves, redacted or not: detectors miss things, and what is marked private
+//! is not left to them.
+
+use crate::policy::{Action, Policy, Situation, Verdict};
+use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all};
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: Role,
+    /// Its text.
+    pub text: String,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The program.
+    System,
+    /// The user.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Role {
+    /// As APIs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// What is asked beside the words.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wanted {
+    /// The most tokens of the answer.
+    pub max_tokens: Option<u32>,
+    /// The temperature.
+    pub temperature: Option<f32>,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+}
+
+/// A request that may leave, as it may leave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    messages: Vec<Message>,
+    wanted: Wanted,
+    verdict: Verdict,
+    /// Names of the kinds that were replaced, each once.
+    redacted: Vec<&'static str>,
+}
+
+impl Outgoing {
+    /// The messages, without what was replaced.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// What is asked beside the words.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Why it may leave.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Names of the kinds that were replaced.
+    pub fn redacted(&self) -> &[&'static str] {
+        &self.redacted
+    }
+}
+
+/// What becomes of a request at the gate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Release {
+    /// It may leave like this.
+    Released(Outgoing),
+    /// It may leave like this once the user has said so.
+    Ask(Question),
+    /// It stays.
+    Kept(Kept),
+}
+
+/// A request that waits for the user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question(Outgoing);
+
+impl Question {
+    /// What would leave.
+    pub fn would_leave(&self) -> &Outgoing {
+        &self.0
+    }
+
+    /// The user has seen it and says yes.
+    pub fn agreed(self) -> Outgoing {
+        self.0
+    }
+}
+
+/// Why a request stays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// What the policy says.
+    pub verdict: Verdict,
+    /// Names of the kinds that were found and are not allowed out, each once.
+    pub found: Vec<&'static str>,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this request stays on the device: {}", self.verdict.why)?;
+        if self.found.is_empty() { Ok(()) } else { write!(f, " ({})", self.found.join(", ")) }
+    }
+}
+
+/// The gate of one conversation.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    policy: Policy,
+    redactor: Redactor,
+}
+
+impl Gate {
+    /// A gate under `policy`.
+    pub fn new(policy: Policy) -> Self {
+        Self { policy, redactor: Redactor::new() }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Lets `messages` out or keeps them. What the detectors find is added to the classes of `situation`.
+    pub fn release(&mut self, messages: &[Message], wanted: &Wanted, situation: &Situation) -> Release {
+        let findings: Vec<Vec<Finding>> = messages.iter().map(|message| find_all(&message.text)).collect();
+        let stops: Vec<Finding> = wanted.stop.iter().flat_map(|text| find_all(text)).collect();
+        let all = || findings.iter().flatten().chain(&stops);
+        let mut situation = situation.clone();
+        situation.classes.extend(all().map(|finding| finding.kind.class));
+        situation.classes.sort();
+        situation.classes.dedup();
+        let verdict = self.policy.decide(&situation);
+        let strict = |action: Action| self.keeps(&situation, action);
+        if verdict.action == Action::Local {
+            let kept = strict(Action::Local);
+            return Release::Kept(Kept { found: kinds(all(), &kept), verdict });
+        }
+        // What is asked of the user is redacted as far as rules say so.
+        let replaced = strict(Action::Redact);
+        let mut out = Vec::with_capacity(messages.len());
+        let mut redacted = Vec::new();
+        for (message, findings) in messages.iter().zip(findings) {
+            let mut text = message.text.clone();
+            if !replaced.is_empty() {
+                let of_these: Vec<Finding> =
+                    findings.into_iter().filter(|f| replaced.contains(&f.kind.class)).collect();
+                let redaction = self.redactor.redact(&message.text, &of_these);
+                redacted.extend(redaction.replaced.iter().filter_map(|r| r.kind).map(|kind| kind.name));
+                text = redaction.text;
+            }
+            out.push(Message { role: message.role, text });
+        }
+        redacted.sort_unstable();
+        redacted.dedup();
+        // The gate's own work, looked at again: joined parts may show what the parts did not.
+        let left: Vec<Finding> = out.iter().flat_map(|m| find_all(&m.text)).chain(stops).collect();
+        let found = kinds(left.iter(), &replaced);
+        if !found.is_empty() {
+            return Release::Kept(Kept { verdict, found });
+        }
+        let asks = verdict.action == Action::Ask;
+        let outgoing = Outgoing { messages: out, wanted: wanted.clone(), verdict, redacted };
+        if asks { Release::Ask(Question(outgoing)) } else { Release::Released(outgoing) }
+    }
+
+    /// Puts the values back into an answer.
+    pub fn rehydrator(&self) -> Rehydrator {
+        self.redactor.rehydrator()
+    }
+
+    /// The classes that, each alone, would get an action as strict as `action`.
+    fn keeps(&self, situation: &Situation, action: Action) -> Vec<Class> {
+        let alone = |class: &Class| Situation { classes: vec![*class], ..situation.clone() };
+        let by_rule = |class: &Class| {
+            let held = self.policy.rules.iter().filter(|rule| !rule.when.class.is_empty());
+            held.filter(|rule| rule.when.holds(&alone(class))).any(|rule| rule.then <= action)
+        };
+        situation.classes.iter().filter(|class| by_rule(class)).copied().collect()
+    }
+}
+
+/// Names of the kinds of `findings` of these classes, each once.
+fn kinds<'a>(findings: impl Iterator<Item = &'a Finding>, classes: &[Class]) -> Vec<&'static str> {
+    let mut names: Vec<&str> =
+        findings.filter(|f| classes.contains(&f.kind.class)).map(|f| f.kind.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str = "[[endpoint]]\nname = \"big\"\nurl = \"https://big.example/v1\"\nmodel = \"m\"\n";
+
+    fn gate(rules: &str) -> Gate {
+        Gate::new(Policy::parse("route.toml", &format!("{ENDPOINT}{rules}")).unwrap())
+    }
+
+    fn release(gate: &mut Gate, texts: &[&str]) -> Release {
+        let message = |text: &&str| Message { role: Role::User, text: (*text).to_owned() };
+        let messages: Vec<Message> = texts.iter().map(message).collect();
+        gate.release(&messages, &Wanted::default(), &Situation::default())
+    }
+
+    fn released(gate: &mut Gate, texts: &[&str]) -> Outgoing {
+        match release(gate, texts) {
+            Release::Released(outgoing) => outgoing,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_harmless_leaves_as_it_is() {
+        let outgoing = released(&mut gate(""), &["Why is the sky blue?"]);
+        assert_eq!(outgoing.messages()[0].text, "Why is the sky blue?");
+        assert!(outgoing.redacted().is_empty());
+    }
+
+    #[test]
+    fn cards_stay_and_the_reason_names_the_kind_and_not_the_number() {
+        let Release::Kept(kept) = release(&mut gate(""), &["Pay with 4111 1111 1111 1111 please"]) else {
+            panic!("a card leaves");
+        };
+        assert_eq!(kept.found, ["CREDIT_CARD"]);
+        let said = kept.to_string();
+        assert!(
+            said.contains("CREDIT_CARD") && said.contains("secrets, money") && !said.contains("4111"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn people_are_replaced_and_come_back() {
+        let mut gate = gate("");
+        let texts = ["Write to anna.berg@example.org", "Is anna.berg@example.org polite enough?"];
+        let outgoing = released(&mut gate, &texts);
+        assert_eq!(outgoing.redacted(), ["EMAIL_ADDRESS"]);
+        assert!(outgoing.messages().iter().all(|m| !m.text.contains("anna")), "{outgoing:?}");
+        assert_eq!(outgoing.messages()[1].text, "Is [EMAIL_1] polite enough?");
+        let mut rehydrator = gate.rehydrator();
+        let answer = rehydrator.push("Dear [EMA") + &rehydrator.push("IL_1], hello") + &rehydrator.finish();
+        assert_eq!(answer, "Dear anna.berg@example.org, hello");
+    }
+
+    #[test]
+    fn a_question_shows_what_would_leave() {
+        let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
+        let Release::Ask(question) = release(&mut gate(rule), &["Mail anna.berg@example.org a poem"]) else {
+            panic!("nobody is asked");
+        };
+        assert!(!question.would_leave().messages()[0].text.contains("anna"));
+        assert_eq!(question.agreed().verdict().action, Action::Ask);
+    }
+
+    #[test]
+    fn stop_texts_are_text_too() {
+        let messages = [Message { role: Role::User, text: "Tell me a story".into() }];
+        let wanted = Wanted { stop: vec!["anna.berg@example.org".into()], ..Wanted::default() };
+        let release = gate("").release(&messages, &wanted, &Situation::default());
+        assert!(matches!(release, Release::Kept(_)), "{release:?}");
+    }
+
+    #[test]
+    fn private_sources_stay_whatever_their_words() {
+        let messages = [Message { role: Role::User, text: "Summarise this".into() }];
+        let tainted = Situation { sources: vec!["knowledge".into()], ..Situation::default() };
+        let release = gate("").release(&messages, &Wanted::default(), &tainted);
+        let Release::Kept(kept) = release else { panic!("{release:?}") };
+        assert!(kept.to_string().contains("private sources stay"), "{kept}");
+    }
+}

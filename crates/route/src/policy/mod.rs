@@ -1,0 +1,314 @@
+//! What may leave, and under which rule: the policy as a pure function of what is known of a request.
+//!
+//! Rules stand in a TOML file ([`file`]). Every rule whose conditions hold counts, and the strictest action decides, whatever the order:
+//! so no rule can undo another, and adding one never lets more out. What no rule speaks of is decided by those that are always there
+//! ([`BUILT_IN`]). Without an endpoint nothing leaves at all. [`explain`] says which rule decided and which others held.
+
+mod explain;
+mod file;
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::privacy::Class;
+
+pub use explain::explain;
+pub use file::{Budget, Endpoint, Key, Policy, PolicyError, Wire};
+
+/// What happens to a request, the strictest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is answered on this device or not at all.
+    Local,
+    /// The user is asked each time.
+    Ask,
+    /// It may leave once placeholders stand where something private was found.
+    Redact,
+    /// It may leave as it is.
+    Allow,
+}
+
+impl Action {
+    /// As rules and explanations call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Ask => "ask",
+            Self::Redact => "redact",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+/// Where the user wants a request answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Wherever is best, within the policy.
+    #[default]
+    Auto,
+    /// On this device.
+    Local,
+    /// Elsewhere, if the policy allows it.
+    Cloud,
+}
+
+/// The network that a request would leave by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// None, or none is wanted.
+    Offline,
+    /// Paid by the byte.
+    Metered,
+    /// Any other.
+    Unmetered,
+}
+
+impl Network {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Metered => "metered",
+            Self::Unmetered => "unmetered",
+        }
+    }
+}
+
+/// What is known of a request and of the moment. What is not known meets no condition that asks for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Situation {
+    /// What the user asked for.
+    pub wish: Wish,
+    /// Who asks: the name of a program or of a key.
+    pub app: Option<String>,
+    /// The tools whose results the request holds.
+    pub tools: Vec<String>,
+    /// The private sources (`knowledge`, `file`) that its words come from.
+    pub sources: Vec<String>,
+    /// Classes of what the detectors found in it.
+    pub classes: Vec<Class>,
+    /// The network.
+    pub network: Option<Network>,
+    /// What is left in the battery, 0 to 1.
+    pub battery: Option<f64>,
+    /// Whether it is being charged.
+    pub charging: Option<bool>,
+    /// Degrees Celsius of the hottest part.
+    pub temperature: Option<f64>,
+    /// Minutes since midnight, local time.
+    pub minute: Option<u16>,
+}
+
+/// A rule: when all its conditions hold, its action is the least strict that a request can get.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// What explanations and logs call it.
+    pub name: String,
+    /// What it asks for.
+    pub then: Action,
+    /// Conditions; without any it always holds.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// Conditions. Lists hold when one of their entries does; a condition that is left out always holds.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct When {
+    /// A class of what was found, by name.
+    #[serde(deserialize_with = "file::classes")]
+    pub class: Vec<Class>,
+    /// Who asks.
+    pub app: Vec<String>,
+    /// A tool whose result the request holds, or `*` for any.
+    pub tool: Vec<String>,
+    /// A private source that its words come from, or `*` for any.
+    pub source: Vec<String>,
+    /// The network.
+    pub network: Vec<Network>,
+    /// The battery is below this, 0 to 1, and not being charged.
+    pub battery_below: Option<f64>,
+    /// A part is hotter than this, in degrees Celsius.
+    pub hotter_than: Option<f64>,
+    /// Local time, `22:00-06:30`.
+    pub hours: Option<file::Hours>,
+}
+
+/// The rules that are always there, in the words of a policy file.
+pub const BUILT_IN: &str = r#"
+[[rule]]
+name = "secrets, money and identities stay"
+when = { class = ["secret", "financial", "identity"] }
+then = "local"
+
+[[rule]]
+name = "private sources stay"
+when = { source = ["*"] }
+then = "local"
+
+[[rule]]
+name = "people are not named"
+when = { class = ["contact", "person", "place"] }
+then = "redact"
+
+[[rule]]
+name = "offline"
+when = { network = ["offline"] }
+then = "local"
+"#;
+
+/// What the policy says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// What happens.
+    pub action: Action,
+    /// What decided.
+    pub why: Why,
+    /// Names of all rules that held.
+    pub held: Vec<String>,
+}
+
+/// What decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The user asked for an answer on this device.
+    Asked,
+    /// No endpoint is configured.
+    NoEndpoint,
+    /// The rule of this name.
+    Rule(String),
+    /// No rule held.
+    NoRule,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("it was asked to stay on this device"),
+            Self::NoEndpoint => f.write_str("no endpoint is configured"),
+            Self::Rule(name) => write!(f, "rule \"{name}\""),
+            Self::NoRule => f.write_str("no rule speaks against it"),
+        }
+    }
+}
+
+impl Policy {
+    /// What may become of a request.
+    pub fn decide(&self, situation: &Situation) -> Verdict {
+        let held: Vec<&Rule> = self.rules.iter().filter(|rule| rule.when.holds(situation)).collect();
+        // The first of the strictest.
+        let strictest = held.iter().min_by_key(|rule| rule.then);
+        let names = held.iter().map(|rule| rule.name.clone()).collect();
+        let verdict = |action, why| Verdict { action, why, held: names };
+        if situation.wish == Wish::Local {
+            return verdict(Action::Local, Why::Asked);
+        }
+        if self.endpoints.is_empty() {
+            return verdict(Action::Local, Why::NoEndpoint);
+        }
+        match strictest {
+            Some(rule) => verdict(rule.then, Why::Rule(rule.name.clone())),
+            None => verdict(Action::Allow, Why::NoRule),
+        }
+    }
+}
+
+impl When {
+    /// Whether all conditions hold.
+    pub fn holds(&self, s: &Situation) -> bool {
+        let one_of = |wanted: &[String], are: &[String]| {
+            wanted.is_empty()
+                || are.iter().any(|is| wanted.iter().any(|w| w == "*" || w.eq_ignore_ascii_case(is)))
+        };
+        (self.class.is_empty() || s.classes.iter().any(|class| self.class.contains(class)))
+            && one_of(&self.app, s.app.as_slice())
+            && one_of(&self.tool, &s.tools)
+            && one_of(&self.source, &s.sources)
+            && (self.network.is_empty() || s.network.is_some_and(|network| self.network.contains(&network)))
+            && self.battery_below.is_none_or(|least| {
+                s.charging != Some(true) && s.battery.is_some_and(|battery| battery < least)
+            })
+            && self.hotter_than.is_none_or(|most| s.temperature.is_some_and(|is| is > most))
+            && self.hours.is_none_or(|hours| s.minute.is_some_and(|minute| hours.contain(minute)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: &str = "[[endpoint]]\nname = \"big\"\nurl = \"https://big.example/v1\"\nmodel = \"m\"\n";
+
+    fn policy(rules: &str) -> Policy {
+        Policy::parse("route.toml", &format!("{ENDPOINT}{rules}")).unwrap()
+    }
+
+    fn with(classes: &[Class]) -> Situation {
+        Situation { classes: classes.to_vec(), ..Situation::default() }
+    }
+
+    #[test]
+    fn nothing_leaves_without_an_endpoint_and_the_user_can_always_stay() {
+        let none = Policy::parse("route.toml", "").unwrap();
+        assert_eq!(none.decide(&with(&[])).why, Why::NoEndpoint);
+        assert_eq!(none.decide(&with(&[])).action, Action::Local);
+        let all = policy("[[rule]]\nname = \"all\"\nthen = \"allow\"\n");
+        let stay = Situation { wish: Wish::Local, ..Situation::default() };
+        assert_eq!((all.decide(&stay).action, all.decide(&stay).why), (Action::Local, Why::Asked));
+    }
+
+    #[test]
+    fn the_strictest_rule_decides_whatever_the_order() {
+        let loose = "[[rule]]\nname = \"loose\"\nthen = \"allow\"\n";
+        let strict = "[[rule]]\nname = \"strict\"\nthen = \"local\"\nwhen = { app = [\"Mail\"] }\n";
+        let mail = Situation { app: Some("mail".into()), ..Situation::default() };
+        for rules in [format!("{loose}{strict}"), format!("{strict}{loose}")] {
+            let policy = policy(&rules);
+            let verdict = policy.decide(&mail);
+            assert_eq!((verdict.action, verdict.why), (Action::Local, Why::Rule("strict".into())));
+            assert_eq!(policy.decide(&with(&[])).action, Action::Allow);
+        }
+        // No rule of the user's lets a secret out.
+        let verdict = policy(loose).decide(&with(&[Class::Secret, Class::Contact]));
+        assert_eq!(verdict.action, Action::Local);
+        assert_eq!(verdict.held.len(), 3);
+        assert_eq!(policy("").decide(&with(&[Class::Contact])).action, Action::Redact);
+        assert_eq!(policy("").decide(&with(&[Class::Network])).why, Why::NoRule);
+    }
+
+    #[test]
+    fn conditions_hold_only_of_what_is_known() {
+        let when = |text: &str| toml::from_str::<When>(text).unwrap();
+        let known = Situation {
+            tools: vec!["mail".into()],
+            sources: vec!["knowledge".into()],
+            network: Some(Network::Metered),
+            battery: Some(0.15),
+            charging: Some(false),
+            temperature: Some(45.0),
+            minute: Some(23 * 60),
+            ..Situation::default()
+        };
+        for (text, expected) in [
+            ("tool = [\"*\"]", true),
+            ("tool = [\"calendar\"]", false),
+            ("source = [\"file\", \"knowledge\"]", true),
+            ("network = [\"metered\"]", true),
+            ("network = [\"offline\"]", false),
+            ("battery_below = 0.2", true),
+            ("battery_below = 0.1", false),
+            ("hotter_than = 44", true),
+            ("hours = \"22:00-06:30\"", true),
+            ("hours = \"08:00-23:00\"", false),
+            ("app = [\"x\"]", false),
+            ("", true),
+        ] {
+            assert_eq!(when(text).holds(&known), expected, "{text}");
+            assert_eq!(when(text).holds(&Situation::default()), text.is_empty(), "{text}");
+        }
+        assert!(!when("battery_below = 0.2").holds(&Situation { charging: Some(true), ..known }));
+    }
+}
