@@ -11,5 +11,11 @@
 pub mod policy;
 pub mod privacy;
 
+pub mod quality;
+pub mod score;
+
+pub mod confidence;
+pub mod decide;
+
 pub mod egress;
 pub mod gate;

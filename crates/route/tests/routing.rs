@@ -1,0 +1,60 @@
+//! RouteLLM's numbers, computed anew from its labels, and the prompt score held against its bars.
+
+mod labels;
+
+use ingle_route::quality::Curve;
+use labels::crossing::{FOLDS, crossed, hash, rows};
+use labels::{labels, questions};
+
+/// What RouteLLM's labels say, decontaminated.
+struct Known {
+    name: &'static str,
+    n: usize,
+    strong: f64,
+    weak: f64,
+    oracle_apgr: f64,
+    cpt_50: f64,
+    cpt_80: f64,
+    /// The least APGR of the prompt score under five-fold cross-validation.
+    bar: f64,
+}
+
+static KNOWN: &[Known] = &[
+    Known { name: "gsm8k", n: 1_307, strong: 85.77, weak: 63.73, oracle_apgr: 1.120, cpt_50: 11.0, cpt_80: 17.7, bar: 0.61 },
+    // The half of MMLU that is beside the repository: 28 of 57 subjects.
+    Known { name: "mmlu", n: 6_382, strong: 77.53, weak: 65.42, oracle_apgr: 1.369, cpt_50: 6.1, cpt_80: 9.7, bar: 0.69 },
+];
+
+#[test]
+fn the_labels_give_the_published_numbers() {
+    for known in KNOWN {
+        let Some(questions) = questions(known.name) else { return };
+        let labels = labels(&questions);
+        let oracle = Curve::oracle(&labels);
+        assert_eq!(labels.len(), known.n);
+        let near = |found: f64, expected: f64, tolerance: f64, what: &str| {
+            assert!((found - expected).abs() <= tolerance, "{} {what}: {found}, expected {expected}", known.name);
+        };
+        near(100.0 * oracle.strong(), known.strong, 0.005, "strong");
+        near(100.0 * oracle.weak(), known.weak, 0.005, "weak");
+        // The area was published on a grid, and cut rather than rounded.
+        near(oracle.apgr(), known.oracle_apgr, 0.001, "oracle APGR");
+        near(100.0 * oracle.cpt(0.5), known.cpt_50, 0.05, "oracle CPT50");
+        near(100.0 * oracle.cpt(0.8), known.cpt_80, 0.05, "oracle CPT80");
+        near(Curve::random(&labels).apgr(), 0.5, 1e-9, "random APGR");
+        // Not only the mean of all orders: an order that knows nothing.
+        let guesses: Vec<f64> = questions.iter().map(|q| hash(&q.prompt, 7) as f64).collect();
+        near(Curve::new(&guesses, &labels).apgr(), 0.5, 0.05, "APGR of a guess");
+    }
+}
+
+#[test]
+fn the_prompt_score_clears_its_bars_on_unseen_questions() {
+    for known in KNOWN {
+        let Some(questions) = questions(known.name) else { return };
+        let fold: Vec<usize> = questions.iter().map(|q| (hash(&q.prompt, 0) % FOLDS as u64) as usize).collect();
+        let apgr = Curve::new(&crossed(&rows(&questions), &fold), &labels(&questions)).apgr();
+        eprintln!("{}: APGR {apgr:.3}, at least {}", known.name, known.bar);
+        assert!(apgr >= known.bar, "{}: {apgr}", known.name);
+    }
+}
