@@ -1,11 +1,11 @@
 //! How long a choice takes for a vocabulary of 151,936: `cargo run --release -p ingle-engine --example sampling`
 //!
-//! Each line is one stage alone with the draw, on a flat row (normal, spread 3: thousands of tokens matter) and a peaked one
+//! Each line is one stage alone with the draw, the last what is reported beside the choice, on a flat row (normal, spread 3: thousands of tokens matter) and a peaked one
 //! (the same with one token far above), the best of 50 in microseconds. The text said before is 4096 tokens.
 
 use std::time::Instant;
 
-use ingle_engine::sample::{Params, Rng, Room, Sampler, settings};
+use ingle_engine::sample::{Logprobs, Params, Rng, Room, Sampler, settings};
 
 /// A name and what to set.
 const TABLE: &[(&str, &[(&str, &str)])] = &[
@@ -41,6 +41,7 @@ fn main() {
         }
         println!("{name:22} {:8.0} {:8.0}", best_us(&params, &flat), best_us(&params, &peaked));
     }
+    println!("{:22} {:8.0} {:8.0}", "logprobs, 2 best", logprobs_us(&flat), logprobs_us(&peaked));
 }
 
 /// Roughly normal, spread 3.
@@ -48,6 +49,18 @@ fn normal(n: usize) -> Vec<f32> {
     let mut rng = Rng::new(9);
     let mut unit = || rng.below(1 << 20) as f32 / (1 << 20) as f32 - 0.5;
     (0..n).map(|_| (0..12).map(|_| unit()).sum::<f32>() * 3.0).collect()
+}
+
+/// What reporting costs beside the choice.
+fn logprobs_us(row: &[f32]) -> f64 {
+    let mut logprobs = Logprobs::new(2, row.len());
+    let mut best = f64::INFINITY;
+    for _ in 0..50 {
+        let start = Instant::now();
+        logprobs.read(row).expect("the row is finite");
+        best = best.min(start.elapsed().as_secs_f64() * 1e6);
+    }
+    best
 }
 
 fn best_us(params: &Params, row: &[f32]) -> f64 {

@@ -17,12 +17,16 @@ use labels::{Question, questions};
 
 const DRAWS: usize = 400;
 const SEEDS: u64 = 5;
-const ORIGIN: &str = "Fitted to RouteLLM's labels of GSM8K and half of MMLU, Mixtral 8x7B against GPT-4 (Apache-2.0).";
+const ORIGIN: &str =
+    "Fitted to RouteLLM's labels of GSM8K and half of MMLU, Mixtral 8x7B against GPT-4 (Apache-2.0).";
 
 fn main() {
     let sets = ["gsm8k", "mmlu"].map(|name| (name, questions(name)));
     let [(_, Some(gsm8k)), (_, Some(mmlu))] = sets else { return };
-    println!("{:28} {:>5} {:>6} {:>22} {:>6} {:>6}  false-cheap", "", "n", "folds", "APGR [95 %]", "CPT50", "CPT80");
+    println!(
+        "{:28} {:>5} {:>6} {:>22} {:>6} {:>6}  false-cheap",
+        "", "n", "folds", "APGR [95 %]", "CPT50", "CPT80"
+    );
     for (name, questions) in [("gsm8k", &gsm8k), ("mmlu", &mmlu)] {
         judge(name, questions);
     }
@@ -63,7 +67,9 @@ fn judge(name: &str, questions: &[Question]) {
     let mut subjects: Vec<&str> = questions.iter().map(|q| q.subject.as_str()).collect();
     subjects.dedup();
     if subjects.len() >= FOLDS {
-        let at = |q: &Question| subjects.iter().position(|s| *s == q.subject).unwrap_or(0) * FOLDS / subjects.len();
+        let at = |q: &Question| {
+            subjects.iter().position(|s| *s == q.subject).unwrap_or(0) * FOLDS / subjects.len()
+        };
         let gains = crossed(&rows, &questions.iter().map(at).collect::<Vec<_>>());
         tell(&format!("{name}, unseen subjects"), "whole", &gains, &labels);
     }

@@ -78,6 +78,13 @@ impl Logprobs {
         self.chosen
     }
 
+    /// By how much the chosen token is above the best other one, in nats; below 0 where it was not the best. `None` where no other was
+    /// asked for: two alternatives are enough. Both are of one distribution, so it is the difference of two logits.
+    pub fn margin(&self) -> Option<f64> {
+        let other = self.top.iter().find(|token| token.id != self.chosen.id)?;
+        Some(self.chosen.logprob - other.logprob)
+    }
+
     /// The best tokens, best first, whether chosen or not.
     pub fn top(&self) -> &[Logprob] {
         &self.top
@@ -107,6 +114,21 @@ mod tests {
             assert_eq!(got.top().len(), 20);
             assert!(got.top().iter().zip(&expected).all(|(g, e)| g.id == e.0));
         }
+    }
+
+    #[test]
+    fn a_margin_is_the_difference_of_two_logits() {
+        let mut got = Logprobs::new(2, 4);
+        got.read(&[1.0, 3.5, -2.0, 3.0]).unwrap();
+        let mut margin = |id| {
+            got.choose(id);
+            got.margin().unwrap()
+        };
+        assert_eq!([margin(1), margin(3), margin(0)].map(|m| (m * 1e6).round() / 1e6), [0.5, -0.5, -2.5]);
+        let mut one = Logprobs::new(1, 4);
+        one.read(&[1.0, 3.5, -2.0, 3.0]).unwrap();
+        one.choose(1);
+        assert_eq!(one.margin(), None);
     }
 
     #[test]

@@ -1,1 +1,22 @@
-//! x
+//! What a finished answer says of itself: the probability that it is right, from how surely each of its tokens was chosen.
+//!
+//! While an answer comes, [`Margins`] takes by how much each token stood above the best other one and keeps a fixed small room
+//! whatever the length. At the end they are a handful of numbers ([`FEATURES`]): quantiles, the least, the beginning, the length, whether
+//! the model stopped by itself. A logistic regression ([`logistic`]) makes one score of them and an isotonic regression
+//! ([`isotonic`]) a probability that means what it says (UCCI, arXiv 2605.18796; quantiles rather than means, arXiv 2404.10136).
+//! [`Running`] watches the low margins while the answer still comes, so that a hopeless one can be given up early.
+//!
+//! [`feedback`] is a file of rows, numbers without text, from what users did with answers; [`Confidence::refit`] learns from them on the
+//! device, beginning from the defaults. Nothing here knows a model, a token or a text.
+
+pub mod feedback;
+mod isotonic;
+mod logistic;
+mod margins;
+mod model;
+mod running;
+
+pub use feedback::{Feedback, Signal};
+pub use margins::{Ending, FEATURES, Feature, Margins, N_FEATURES};
+pub use model::{Confidence, ConfidenceError, Row};
+pub use running::{Rule, Running, Verdict};

@@ -98,7 +98,8 @@ impl Curve {
 
     /// Average performance gap recovered: 0.5 by guessing.
     pub fn apgr(&self) -> f64 {
-        (1..=self.n()).map(|k| (self.recovered(k - 1) + self.recovered(k)) / 2.0).sum::<f64>() / self.n() as f64
+        (1..=self.n()).map(|k| (self.recovered(k - 1) + self.recovered(k)) / 2.0).sum::<f64>()
+            / self.n() as f64
     }
 
     /// The share of strong calls with which the part `q` of the gap is first recovered; 1 where it never is.
@@ -157,7 +158,10 @@ mod tests {
         assert_eq!(curve.apgr(), (0.5 + 1.5 + 1.5 + 1.0) / 4.0);
         assert_eq!((curve.cpt(0.5), curve.cpt(0.8), curve.cpt(0.0), curve.cpt(2.5)), (0.125, 0.2, 0.0, 1.0));
         let at = curve.at_cpt(0.5);
-        assert_eq!((at.calls, at.threshold, at.false_cheap, at.false_cheap_of_kept), (0.25, 0.9, 0.25, 1.0 / 3.0));
+        assert_eq!(
+            (at.calls, at.threshold, at.false_cheap, at.false_cheap_of_kept),
+            (0.25, 0.9, 0.25, 1.0 / 3.0)
+        );
         // Who knows the labels keeps what only the weak model answers.
         let oracle: Vec<f64> = (0..=4).map(|k| Curve::oracle(&labels).recovered(k)).collect();
         assert_eq!(oracle, [0.0, 1.0, 2.0, 2.0, 1.0]);

@@ -115,9 +115,8 @@ impl Scorer {
             return refuse(format!("version, places, shapes {found:?}, expected {expected:?}"));
         }
         let (intercept, scale) = (rest.number()?, rest.number()?);
-        let shape = |_| {
-            Ok(ShapeWeight { mean: rest.number()?, per_spread: rest.number()?, weight: rest.number()? })
-        };
+        let shape =
+            |_| Ok(ShapeWeight { mean: rest.number()?, per_spread: rest.number()?, weight: rest.number()? });
         let shapes = (0..SHAPES.len()).map(shape).collect::<Result<_, _>>()?;
         let buckets = rest.take(N_BUCKETS)?.iter().map(|&byte| i8::from_le_bytes([byte])).collect();
         let n_origin = rest.count()? as usize;
@@ -225,7 +224,19 @@ mod tests {
         says(changed(|b| b.truncate(1000)), "too early");
         let origin = scorer().origin.len() + 4;
         let at = |b: &Vec<u8>| b.len() - origin;
-        says(changed(|b| { let i = at(b); b[i..i + 4].copy_from_slice(&u32::MAX.to_le_bytes()) }), "at most 1024");
-        says(changed(|b| { let i = at(b); b[i + 5] = 0xFF }), "no UTF-8");
+        says(
+            changed(|b| {
+                let i = at(b);
+                b[i..i + 4].copy_from_slice(&u32::MAX.to_le_bytes())
+            }),
+            "at most 1024",
+        );
+        says(
+            changed(|b| {
+                let i = at(b);
+                b[i + 5] = 0xFF
+            }),
+            "no UTF-8",
+        );
     }
 }

@@ -36,7 +36,8 @@ pub fn fit_choosing(rows: &[&Row], origin: &str) -> Scorer {
 pub fn crossed(rows: &[Row], fold: &[usize]) -> Vec<f64> {
     let mut out = vec![0.0; rows.len()];
     for held in 0..FOLDS {
-        let seen: Vec<&Row> = rows.iter().zip(fold).filter(|(_, f)| **f != held).map(|(row, _)| row).collect();
+        let seen: Vec<&Row> =
+            rows.iter().zip(fold).filter(|(_, f)| **f != held).map(|(row, _)| row).collect();
         let scorer = fit_choosing(&seen, "");
         for i in (0..rows.len()).filter(|&i| fold[i] == held) {
             out[i] = scorer.gain_of(&rows[i].features);
