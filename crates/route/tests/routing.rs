@@ -2,14 +2,19 @@
 
 mod labels;
 
+use std::collections::HashSet;
+
 use ingle_route::quality::Curve;
-use labels::crossing::{FOLDS, crossed, hash, rows};
-use labels::{labels, questions};
+use ingle_route::score::fit::Row;
+use ingle_route::score::{ROUTELLM, Scorer};
+use labels::crossing::{FOLDS, crossed, fit_choosing, hash, rows};
+use labels::{Question, labels, questions};
 
 /// What RouteLLM's labels say, decontaminated.
 struct Known {
     name: &'static str,
     n: usize,
+    n_subjects: usize,
     strong: f64,
     weak: f64,
     oracle_apgr: f64,
@@ -23,6 +28,7 @@ static KNOWN: &[Known] = &[
     Known {
         name: "gsm8k",
         n: 1_307,
+        n_subjects: 1,
         strong: 85.77,
         weak: 63.73,
         oracle_apgr: 1.120,
@@ -34,6 +40,7 @@ static KNOWN: &[Known] = &[
     Known {
         name: "mmlu",
         n: 6_382,
+        n_subjects: 28,
         strong: 77.53,
         weak: 65.42,
         oracle_apgr: 1.369,
@@ -50,6 +57,8 @@ fn the_labels_give_the_published_numbers() {
         let labels = labels(&questions);
         let oracle = Curve::oracle(&labels);
         assert_eq!(labels.len(), known.n);
+        let subjects: HashSet<&str> = questions.iter().map(|q| q.subject.as_str()).collect();
+        assert_eq!(subjects.len(), known.n_subjects);
         let near = |found: f64, expected: f64, tolerance: f64, what: &str| {
             assert!(
                 (found - expected).abs() <= tolerance,
@@ -82,4 +91,19 @@ fn the_prompt_score_clears_its_bars_on_unseen_questions() {
         eprintln!("{}: APGR {apgr:.3}, at least {}", known.name, known.bar);
         assert!(apgr >= known.bar, "{}: {apgr}", known.name);
     }
+}
+
+#[test]
+fn the_built_in_weights_are_those_that_the_labels_give() {
+    let (Some(gsm8k), Some(mmlu)) = (questions("gsm8k"), questions("mmlu")) else { return };
+    let all: Vec<Question> = gsm8k.into_iter().chain(mmlu).collect();
+    let rows = rows(&all);
+    let built_in = Scorer::parse(ROUTELLM).unwrap();
+    let again = fit_choosing(&rows.iter().collect::<Vec<&Row>>(), &built_in.origin);
+    // Another system's logarithm may differ in its last bit, which may move a byte by one.
+    let far = built_in.buckets.iter().zip(&again.buckets).filter(|(a, b)| a.abs_diff(**b) > 1).count();
+    assert_eq!(far, 0);
+    assert!(
+        (built_in.scale - again.scale).abs() < 1e-5 && (built_in.intercept - again.intercept).abs() < 1e-6
+    );
 }

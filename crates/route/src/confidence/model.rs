@@ -3,7 +3,8 @@
 //! Features are brought to one scale, a logistic regression makes a score of them, an isotonic curve makes the score a probability.
 //! [`Confidence::built_in`] was fitted to the built-in demo model's own answers to tasks it was not trained on
 //! (`examples/train_confidence.rs`); another model's margins mean something similar but not the same, so [`Confidence::refit`] learns from
-//! what the user made of answers here. It starts from what it has, which counts as [`PRIOR_ROWS`] rows: few rows of one's own correct
+//! what the user made of answers here. What it can't tell: an answer all of whose tokens are unsure looks to it like a story, which may be told in many ways
+//! and is seldom wrong. It starts from what it has, which counts as [`PRIOR_ROWS`] rows: few rows of one's own correct
 //! it a little, hundreds replace it.
 //!
 //! A file of it is JSON of a few KB, read as hostile: names of features, counts and ranges are checked.
@@ -274,12 +275,13 @@ mod tests {
     #[test]
     fn the_built_in_one_is_well_formed_and_sure_of_sure_answers() {
         let built_in = Confidence::built_in();
-        let of = |margin: f32| {
-            let mut margins = super::super::Margins::default();
-            (0..20).for_each(|_| margins.push(margin));
-            built_in.probability(&margins.features(super::super::Ending::Itself))
+        let of = |margins: [f32; 6]| {
+            let mut answer = super::super::Margins::default();
+            margins.iter().for_each(|&margin| answer.push(margin));
+            built_in.probability(&answer.features(super::super::Ending::Itself))
         };
-        assert!(of(8.0) > 0.9 && of(0.05) < 0.5, "{} {}", of(8.0), of(0.05));
+        let (sure, one_doubt) = (of([8.0; 6]), of([8.0, 8.0, 0.02, 8.0, 8.0, 8.0]));
+        assert!(sure > 0.95 && one_doubt < 0.7, "{sure} {one_doubt}");
         // Features out of this world have a probability too.
         let p = built_in.probability(&[f32::NAN; N_FEATURES]);
         assert!((0.0..=1.0).contains(&p));

@@ -3,6 +3,10 @@
 //! One uncertain token is no reason, as there are many ways to say a thing; a part of all tokens below a floor is. So the rule looks at a
 //! quantile of the margins so far, not before some tokens are there. It gives up no answer by itself: who asks decides, and tells
 //! the reader that the answer was replaced.
+//!
+//! There is no default rule. On the built-in model's tasks, where a quarter of the coarse model's answers is wrong, hardly more than that
+//! is wrong of those that a fifth of low margins would give up: a story has low margins and is right
+//! (`tests/confidence.rs`). It is for questions with short answers, and for rules measured on a user's own.
 
 use super::margins::Margins;
 

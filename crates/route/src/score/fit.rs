@@ -147,7 +147,7 @@ mod tests {
 
     fn rows() -> Vec<Row> {
         let row = |i: usize| {
-            let hard = i % 3 == 0;
+            let hard = i.is_multiple_of(3);
             let what = if hard { "prove the theorem" } else { "say good morning" };
             Row { features: features(&format!("please {what} number {i}")), gain: f64::from(u8::from(hard)) }
         };

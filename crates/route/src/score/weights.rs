@@ -227,14 +227,14 @@ mod tests {
         says(
             changed(|b| {
                 let i = at(b);
-                b[i..i + 4].copy_from_slice(&u32::MAX.to_le_bytes())
+                b[i..i + 4].copy_from_slice(&u32::MAX.to_le_bytes());
             }),
             "at most 1024",
         );
         says(
             changed(|b| {
                 let i = at(b);
-                b[i + 5] = 0xFF
+                b[i + 5] = 0xFF;
             }),
             "no UTF-8",
         );
