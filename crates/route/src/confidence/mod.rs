@@ -2,8 +2,8 @@
 //!
 //! While an answer comes, [`Margins`] takes by how much each token stood above the best other one and keeps a fixed small room
 //! whatever the length. At the end they are a handful of numbers ([`FEATURES`]): quantiles, the least, the beginning, the length, whether
-//! the model stopped by itself. A logistic regression ([`logistic`]) makes one score of them and an isotonic regression
-//! ([`isotonic`]) a probability that means what it says (UCCI, arXiv 2605.18796; quantiles rather than means, arXiv 2404.10136).
+//! the model stopped by itself. A logistic regression (`logistic`) makes one score of them and an isotonic regression
+//! (`isotonic`) a probability that means what it says (UCCI, arXiv 2605.18796; quantiles rather than means, arXiv 2404.10136).
 //! [`Running`] watches the low margins while the answer still comes, so that a hopeless one can be given up early.
 //!
 //! [`feedback`] is a file of rows, numbers without text, from what users did with answers; [`Confidence::refit`] learns from them on the

@@ -2,10 +2,10 @@
 //!
 //! Features are brought to one scale, a logistic regression makes a score of them, an isotonic curve makes the score a probability.
 //! [`Confidence::built_in`] was fitted to the built-in demo model's own answers to tasks it was not trained on
-//! (`examples/train_confidence.rs`); another model's margins mean something similar but not the same, so [`Confidence::refit`] learns from
-//! what the user made of answers here. What it can't tell: an answer all of whose tokens are unsure looks to it like a story, which may be told in many ways
-//! and is seldom wrong. It starts from what it has, which counts as [`PRIOR_ROWS`] rows: few rows of one's own correct
-//! it a little, hundreds replace it.
+//! (`examples/train_confidence.rs`); another model's margins mean something similar but not the same, so [`Confidence::refit`] learns
+//! from what the user made of answers here. It starts from what it has, which counts as [`PRIOR_ROWS`] rows: few rows of one's own
+//! correct it a little, hundreds replace it. What it can't tell: an answer all of whose tokens are unsure looks to it like a story,
+//! which may be told in many ways and is seldom wrong.
 //!
 //! A file of it is JSON of a few KB, read as hostile: names of features, counts and ranges are checked.
 

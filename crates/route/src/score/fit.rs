@@ -1,7 +1,7 @@
 //! Fitting a scorer: ridge regression of the gain on a prompt's features, solved by conjugate gradients.
 //!
 //! The gain of a row is 1 where only the strong model was right, -1 where only the weak one was, else 0. Shapes are centred and
-//! scaled to the spread they have in the rows; then all of them together weigh about [`SHAPE_PART`] as much as all words.
+//! scaled to the spread they have in the rows; then all of them together weigh about `SHAPE_PART` as much as all words.
 //! The penalty is chosen by cross-validation within the rows ([`choose_penalty`]), never by rows that are to be predicted. What comes
 //! out has one byte per place, as it will be used.
 //!
@@ -47,8 +47,8 @@ pub fn fit(rows: &[&Row], penalty: f64, origin: &str) -> Scorer {
     Scorer { intercept: mean as f32, scale, shapes, buckets, origin: origin.to_owned() }
 }
 
-/// The penalty of [`PENALTIES`] that predicts best, in mean square, those rows of each of three parts that it was not fitted to. `part_of` says
-/// to which part a row belongs (equal prompts to one).
+/// The penalty of [`PENALTIES`] that predicts best, in mean square, those rows of each of three parts that it was not fitted to.
+/// `part_of` says to which part a row belongs (equal prompts to one).
 pub fn choose_penalty(rows: &[&Row], part_of: impl Fn(&Row) -> usize) -> f64 {
     let error = |penalty: f64| -> f64 {
         let of_part = |part: usize| {

@@ -1,11 +1,11 @@
 //! What a prompt alone says: how much more often a stronger model would answer it rightly than the one on the device.
 //!
-//! A linear model over hashed words, pairs of words and the prompt's shape ([`features`]); its weights are one byte a place, 64 KB
+//! A linear model over hashed words, pairs of words and the prompt's shape ([`mod@features`]); its weights are one byte a place, 64 KB
 //! ([`weights`]), fitted by ridge regression in seconds ([`fit`]). It learns the difference between two models on one kind of
-//! question, and is worth as much as these resemble the user's: `examples/train_score.rs` measures that, what it wrongly keeps and what
-//! is left of it on subjects it has not seen included. [`ROUTELLM`] was fitted to other models than the user's, so it should speak only where it is
-//! very sure ([`crate::decide::Stakes::direct_gain_min`]); the rest is left to the local answer's confidence ([`crate::confidence`]),
-//! which knows more. A program that does not name it does not carry it, and a file takes its place.
+//! question, and is worth as much as these resemble the user's: `examples/train_score.rs` measures that, what it wrongly keeps and
+//! what is left of it on subjects it has not seen included. [`ROUTELLM`] was fitted to other models than the user's, so it should
+//! speak only where it is very sure ([`crate::decide::Stakes::direct_gain_min`]); the rest is left to the local answer's confidence
+//! ([`crate::confidence`]), which knows more. A program that does not name it does not carry it, and a file takes its place.
 //!
 //! It reads the first and last 4 KB of a prompt, allocates two buffers, and keeps nothing of it.
 
@@ -18,8 +18,8 @@ pub use weights::{Scorer, WeightsError};
 
 use features::N_BUCKETS;
 
-/// A file of weights, 66 KB, for [`Scorer::parse`]: fitted by `examples/train_score.rs` to RouteLLM's labels (Apache-2.0) of 7,689 questions of GSM8K and MMLU that
-/// Mixtral 8x7B and GPT-4 answered.
+/// A file of weights, 66 KB, for [`Scorer::parse`]: fitted by `examples/train_score.rs` to RouteLLM's labels (Apache-2.0) of 7,689
+/// questions of GSM8K and MMLU that Mixtral 8x7B and GPT-4 answered.
 pub static ROUTELLM: &[u8] = include_bytes!("routellm.bin");
 
 impl Scorer {

@@ -3,8 +3,8 @@
 //! Little-endian: the eight bytes `INGLESCR`, a version, the number of places and of shapes (`u32` each), the intercept and the scale
 //! of the places' weights (`f32`), for each shape its mean, the inverse of its spread and its weight (`f32`), a byte with a sign for
 //! each place, the length (`u32`) and text of the origin, and the SHA-256 of all that. A file of another length, hash, version or
-//! count is refused, as is any number that is not finite, before anything is computed with it. The version stands for the features too: when
-//! they change, so does it.
+//! count is refused, as is any number that is not finite, before anything is computed with it. The version stands for the features
+//! too: when they change, so does it.
 
 use sha2::{Digest, Sha256};
 
