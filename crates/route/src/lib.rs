@@ -17,5 +17,7 @@ pub mod score;
 pub mod confidence;
 pub mod decide;
 
+pub mod ledger;
+
 pub mod egress;
 pub mod gate;
