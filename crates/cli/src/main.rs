@@ -15,6 +15,7 @@ mod guessing;
 mod load;
 mod loading;
 mod managing;
+mod metering;
 mod model_ref;
 mod network;
 mod pulling;

@@ -46,6 +46,7 @@ const COMPRESS: &str = "crates/compress/src";
 const DEMO: &str = "demo/src";
 const NET: &str = "crates/net/src";
 const STORE: &str = "crates/store/src";
+const ROUTE: &str = "crates/route/src";
 const SERVE: &str = "crates/serve/src";
 const CLI: &str = "crates/cli/src";
 
@@ -53,7 +54,7 @@ const CLI: &str = "crates/cli/src";
 fn nothing_but_net_opens_a_connection() {
     let words =
         ["std::net", "TcpStream", "TcpListener", "UdpSocket", "UnixStream", "reqwest", "ureq", "rustls"];
-    refuse(&[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, STORE], &words, &[]);
+    refuse(&[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, STORE, ROUTE], &words, &[]);
     // The server listens, and the program tells it where.
     refuse(&[CLI], &words, &["verbs/serve.rs"]);
     refuse(
@@ -96,7 +97,11 @@ fn every_request_of_the_one_client_asks_the_policy_first() {
 fn nothing_below_the_program_reads_the_environment_prints_or_exits() {
     let words = ["std::env", "println!", "eprintln!", "print!(", "process::exit"];
     // The demo's code to fill in is text that prints.
-    refuse(&[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, NET, STORE, SERVE], &words, &["demo/src/kind/fim.rs"]);
+    refuse(
+        &[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, NET, STORE, ROUTE, SERVE],
+        &words,
+        &["demo/src/kind/fim.rs"],
+    );
 }
 
 #[test]
@@ -104,11 +109,16 @@ fn the_model_does_no_io_and_starts_no_thread() {
     refuse(&[MODEL], &["std::fs", "std::io::std", "File::open", "std::time", "std::thread", "unsafe {"], &[]);
     refuse(&[KERNEL], &["std::fs", "std::io", "std::time"], &[]);
     refuse(&[COMPRESS], &["std::time", "std::thread"], &[]);
+    refuse(&[ROUTE], &["SystemTime", "Instant::now", "std::thread"], &[]);
 }
 
 #[test]
 fn unsafe_code_is_where_the_architecture_says() {
-    refuse(&[MODEL, COMPRESS, DEMO, NET, STORE, SERVE, CLI], &["unsafe {", "unsafe fn", "unsafe impl"], &[]);
+    refuse(
+        &[MODEL, COMPRESS, DEMO, NET, STORE, ROUTE, SERVE, CLI],
+        &["unsafe {", "unsafe fn", "unsafe impl"],
+        &[],
+    );
     refuse(&[ENGINE], &["unsafe {", "unsafe fn", "unsafe impl"], &["mmap.rs"]);
     let in_kernel = [
         "par.rs",
@@ -140,7 +150,7 @@ fn unsafe_code_is_where_the_architecture_says() {
 
 #[test]
 fn crates_depend_only_downwards() {
-    let allowed: [(&str, &[&str]); 8] = [
+    let allowed: [(&str, &[&str]); 9] = [
         ("crates/kernel", &[]),
         ("crates/model", &["ingle-kernel"]),
         ("crates/engine", &["ingle-kernel", "ingle-model"]),
@@ -148,6 +158,7 @@ fn crates_depend_only_downwards() {
         ("demo", &[]),
         ("crates/net", &[]),
         ("crates/store", &["ingle-net"]),
+        ("crates/route", &["ingle-net"]),
         ("crates/serve", &["ingle-engine", "ingle-model"]),
     ];
     for (dir, allowed) in allowed {

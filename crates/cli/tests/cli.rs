@@ -42,7 +42,7 @@ fn wrong_usage_is_2() {
     dir.ingle(&[]).fails(2, &["Usage"]);
     dir.ingle(&["rum"]).fails(2, &["rum", "run"]);
     dir.ingle(&["run", &tiny, "a", "--no-such-flag"]).fails(2, &["--no-such-flag"]);
-    dir.ingle(&["run", &tiny, "a", "--power-limit", "5"]).fails(2, &["--power-limit"]); // not yet
+    dir.ingle(&["run", &tiny, "a", "--power-limit", "5"]).fails(2, &["--power-limit", "15W or 50%"]);
     dir.ingle(&["run", &tiny, "a", "--top-p", "1.5"]).fails(2, &["--top-p", "number from"]);
     dir.ingle(&["run", &tiny, "a", "--kv", "q3_x"]).fails(2, &["q8_0"]);
     dir.ingle(&["run", &tiny, "a", "--tier", "abacus"]).fails(2, &["scalar", "exact"]);
@@ -79,7 +79,7 @@ fn an_answer_is_data_and_the_rest_is_talk() {
     let dir = Dir::new();
     let out = dir.ingle(&["run", &tiny(), "ab", "--temperature", "0", "--max-tokens", "5", "--stats"]).run();
     assert_eq!((out.code, out.stdout.trim().len()), (0, 5), "{out:?}");
-    for figure in ["time to first token", "prompt", "generation", "memory", "seed"] {
+    for figure in ["time to first token", "prompt", "generation", "memory", "energy", "seed"] {
         assert!(out.stderr.contains(figure), "{out:?}");
     }
     let quiet = dir.ingle(&["run", &tiny(), "ab", "--temperature", "0", "--max-tokens", "5"]).run();

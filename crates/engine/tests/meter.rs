@@ -172,15 +172,18 @@ fn a_battery_that_tells_only_its_energy_tells_it_by_its_fall() {
 @60\nsys/class/power_supply/BAT0/energy_now 39990000
 @120\nsys/class/power_supply/BAT0/energy_now 39970000\n"
     ));
-    // 30 mWh.
-    assert_eq!(uj(&readings[0]), [108 * JOULE, 97_200_000, 118_800_000]);
+    // 30 mWh, told in steps of 10.
+    assert_eq!(uj(&readings[0]), [108 * JOULE, 61_200_000, 154_800_000]);
     let (readings, _) = replay(&format!(
         "{BATTERY}sys/class/power_supply/BAT0/charge_now 3000000
 sys/class/power_supply/BAT0/voltage_now 4000000
 @60\nsys/class/power_supply/BAT0/charge_now 2995000\n"
     ));
     // 5 mAh at 4 V.
-    assert_eq!(uj(&readings[0]), [72 * JOULE, 64_800_000, 79_200_000]);
+    assert_eq!(uj(&readings[0]), [72 * JOULE, 28_800_000, 115_200_000]);
+    // Too short for the gauge: not nothing, but no more than a step.
+    let (readings, _) = replay(&format!("{BATTERY}sys/class/power_supply/BAT0/energy_now 40000000\n@2\n"));
+    assert_eq!(uj(&readings[0]), [0, 0, 36 * JOULE]);
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn energy_that_rises_or_falls_in_sleep_is_nobodys() {
 @240\nsys/class/power_supply/BAT0/energy_now 37990000\n"
     ));
     // Two minutes of 36 J were counted, two more are filled in.
-    assert_eq!(uj(&readings[0]), [144 * JOULE, 64_800_000, 223_200_000]);
+    assert_eq!(uj(&readings[0]), [144 * JOULE, 28_800_000, 259_200_000]);
     assert_eq!(readings[0].joules.method, Method::Estimated);
     assert_eq!(readings[0].gap, Some(Gap::Slept(Duration::from_secs(36_000))));
 }
@@ -235,9 +238,11 @@ fn one_battery_rests_while_the_other_is_used() {
 sys/class/power_supply/BAT1/type Battery
 sys/class/power_supply/BAT1/status Not charging
 sys/class/power_supply/BAT1/energy_now 20000000
+sys/class/power_supply/BAT1/power_now 0
 @10\n"
     ));
-    assert_eq!(uj(&readings[0]), [60 * JOULE, 54 * JOULE, 66 * JOULE]);
+    // It tells no power while it rests, so that the pair is as good as its gauge.
+    assert_eq!(uj(&readings[0]), [60 * JOULE, 18 * JOULE, 102 * JOULE]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
 use crate::guessing;
+use crate::metering::{Metering, Took};
 use crate::settings::Settings;
 use crate::verbs::human_bytes;
 
@@ -87,6 +88,8 @@ pub struct Answer {
     has_form: bool,
     seed: u64,
     kv_bytes: u64,
+    /// Energy and CPU time, and what held it back.
+    took: Took,
 }
 
 /// Asks for an answer and hands its text to `show` as it comes. Ctrl-C ends it, and what there is is kept.
@@ -95,9 +98,11 @@ pub fn answer(
     prompt: &Prompt,
     options: &Options,
     env: &Env,
+    metering: &mut Metering,
     mut show: impl FnMut(&str) -> io::Result<()>,
 ) -> Result<Answer, Failure> {
     let start = Instant::now();
+    let begun = metering.begin();
     let loaded = session.loaded().clone();
     let tokenizer = loaded.tokenizer()?;
     let format = loaded.format()?;
@@ -136,12 +141,14 @@ pub fn answer(
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
             progress.show(format_args!("reading: {done} of {total} tokens"));
+            metering.step(&env.interrupted);
         }
         Event::Prompt { .. } => progress.clear(),
         Event::Logprobs(of) => logprobs.push(logprobs_json(tokenizer, of)),
         Event::TakenBack { n_tokens } => logprobs.truncate(logprobs.len().saturating_sub(n_tokens)),
         Event::Token(id) => {
             first.get_or_insert_with(|| start.elapsed());
+            metering.step(&env.interrupted);
             // Markers that are structure have no text of their own.
             if let (Some(parser), Some(marker)) = (&mut parser, marker(tokenizer, id))
                 && format.markers().any(|known| known == marker)
@@ -162,7 +169,9 @@ pub fn answer(
     shown?;
     let total = start.elapsed();
     let first = first.unwrap_or(total);
+    let took = metering.end(&begun, total, [outcome.n_prompt, outcome.n_generated]);
     Ok(Answer {
+        took,
         text,
         outcome,
         first,
@@ -237,6 +246,7 @@ impl Answer {
             "memory               {peak} at most; the cache has room for {}",
             human_bytes(self.kv_bytes)
         ));
+        self.took.say();
         say(format_args!("seed                 {}", self.seed));
     }
 
@@ -257,6 +267,7 @@ impl Answer {
             "peak_bytes": memory::peak_resident_bytes(),
             "kv_bytes": self.kv_bytes,
             "guesses": guessing::json(&o.guesses),
+            "took": self.took.to_json(),
         });
         if let Some(logprobs) = &self.logprobs {
             all["logprobs"] = json!(logprobs);

@@ -16,6 +16,7 @@ use super::lines::Assembler;
 use super::prompt::Prompter;
 use crate::env::{Env, say, say_error};
 use crate::exit::{Exit, Failure};
+use crate::metering::Metering;
 
 const HISTORY_MAX: usize = 1000;
 
@@ -32,6 +33,8 @@ pub struct Chat<'a> {
     pub stats: bool,
     /// The sequence.
     pub session: Session,
+    /// What answers take.
+    pub metering: Metering,
     /// The last answer.
     pub last: Option<Answer>,
 }
@@ -103,7 +106,7 @@ impl Chat<'_> {
         }
         env.interrupted.store(false, Relaxed);
         let mut out = io::stdout();
-        let answered = answer(&mut self.session, &prompt, &self.options, env, |piece| {
+        let answered = answer(&mut self.session, &prompt, &self.options, env, &mut self.metering, |piece| {
             out.write_all(piece.as_bytes())?;
             out.flush()
         });

@@ -12,6 +12,7 @@ pub mod speculate;
 use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, Command};
+use ingle_engine::governor::PowerLimit;
 use ingle_engine::model_file::Pack;
 use ingle_engine::sample::{self, Params, SampleError};
 use ingle_engine::spec::DRAFTS_MAX;
@@ -128,6 +129,30 @@ fn own() -> Vec<Setting> {
             "Where ollama:NAME is fetched from; plain http only where it is named here",
         ),
         setting(
+            "ledger",
+            Kind::Switch,
+            Some("true"),
+            "Keep a row of what each answer took, in tokens, time, energy and bytes, never its text; see ingle ledger",
+        ),
+        setting(
+            "rated-power",
+            Kind::Text("WATTS", check_watts),
+            None,
+            "The processor's rated power, as 15W: for energy where no sensor measures it; default: a wide guess per core",
+        ),
+        setting(
+            "power-limit",
+            Kind::Text("LIMIT", |text| PowerLimit::parse(text).map(|_| text.trim().to_owned())),
+            None,
+            "Take no more than so many watts (15W), or a part of the processor's time (50%); default: no limit",
+        ),
+        setting(
+            "governor",
+            Kind::Switch,
+            Some("false"),
+            "Compute less while the device is hot, its battery low, its user saving power or others need it; on with a power limit",
+        ),
+        setting(
             "offline",
             Kind::Switch,
             Some("false"),
@@ -148,6 +173,17 @@ pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
 
 /// Flags of who guesses ahead.
 pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
+
+/// Flags of what an answer may take, and of the account of it.
+pub const METERING: &[&str] = &["ledger", "rated-power", "power-limit", "governor"];
+
+/// That `text` is a power in watts.
+fn check_watts(text: &str) -> Result<String, String> {
+    match PowerLimit::parse(text) {
+        Ok(PowerLimit::Microwatts(_)) => Ok(text.trim().to_owned()),
+        _ => Err("expected watts, as 15W".to_owned()),
+    }
+}
 
 /// What `pack` can be.
 pub const PACK: &[(&str, Pack)] = &[("auto", Pack::Auto), ("on", Pack::On), ("off", Pack::Off)];

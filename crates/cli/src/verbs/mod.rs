@@ -8,6 +8,7 @@ mod detokenize;
 mod du;
 mod gc;
 mod imatrix;
+mod ledger;
 mod list;
 mod logits;
 mod perplexity;
@@ -61,6 +62,7 @@ pub static VERBS: &[&Verb] = &[
     &verify::VERB,
     &du::VERB,
     &gc::VERB,
+    &ledger::VERB,
     &config::VERB,
     &completions::VERB,
 ];

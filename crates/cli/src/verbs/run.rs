@@ -14,6 +14,7 @@ use crate::chat::terminal::{self, Chat};
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
+use crate::metering::{Governed, Metering};
 use crate::{beside, load, pulling, settings};
 
 pub static VERB: Verb = Verb {
@@ -27,6 +28,7 @@ pub static VERB: Verb = Verb {
         "ingle run model.gguf \"Name a city and its country.\" --schema city.json",
         "ingle run qwen3:0.6b \"Why is the sky blue?\"",
         "ingle run model.gguf \"List three rivers.\" --system \"Be brief.\" --seed 7 --stats",
+        "ingle run model.gguf \"Summarise:\" --background --power-limit 50% < notes.txt",
     ],
     args,
     run,
@@ -58,6 +60,12 @@ fn args(command: Command) -> Command {
                 .help("Say on stderr how fast it was and what it took"),
         )
         .arg(
+            Arg::new("background")
+                .long("background")
+                .action(ArgAction::SetTrue)
+                .help("Nobody waits for it: compute only while the device is charging, cool and not in use"),
+        )
+        .arg(
             Arg::new("logprobs")
                 .long("logprobs")
                 .value_name("N")
@@ -69,7 +77,9 @@ fn args(command: Command) -> Command {
         )
         .arg(json_arg());
     let command = settings::args(settings::args(command, &settings::sampling_names()), settings::GUESSING);
-    settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE)
+    let command =
+        settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE);
+    settings::args(command, settings::METERING)
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
@@ -79,6 +89,10 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage(
             "no PROMPT: a chat needs a terminal, and stdout is not one (or --json is given)",
         ));
+    }
+    let is_background = matches.get_flag("background");
+    if prompt.is_none() && is_background {
+        return Err(Failure::usage("--background: somebody waits in a chat; give a PROMPT"));
     }
     let schema = text(matches, "schema").map(|file| {
         std::fs::read_to_string(file).map(Grammar::JsonSchema).map_err(|e| Failure::file(file, &e))
@@ -95,7 +109,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let mut options = Options::from_settings(&env.settings, given.chain(beside.stop).collect())?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
     env.catch_ctrl_c();
-    let loaded = load::model(model_name(matches), env)?;
+    let governed = Governed::new(is_background, env)?;
+    let loaded = load::with_threads(model_name(matches), env, governed.n_threads())?;
     options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
     let prompter = Prompter::new(&loaded)?;
     let system = text(matches, "system");
@@ -103,19 +118,23 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
-    Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
+    if governed.may_guess() {
+        Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
+    }
+    let mut metering = Metering::new(env, &loaded, governed)?;
     let system = system.or(beside.system.as_deref().filter(|_| prompter.has_template()));
     let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {
-        let chat = Chat { prompter: &prompter, conversation, options, stats, session, last: None };
+        let last = None;
+        let chat = Chat { prompter: &prompter, conversation, options, stats, session, metering, last };
         return terminal::run(chat, env);
     };
 
     conversation.push("user", &prompt);
     let prompt = prompter.prompt(&conversation)?;
     let mut out = io::stdout();
-    let answer = answer(&mut session, &prompt, &options, env, |piece| {
+    let answer = answer(&mut session, &prompt, &options, env, &mut metering, |piece| {
         if json {
             return Ok(());
         }

@@ -22,13 +22,24 @@ const SAMPLES_OF_FILE: usize = 1024;
 
 /// Of what sequences of `ctx` positions remember in `format`, as this version computes it on this tier.
 pub fn fingerprint(loaded: &Loaded, format: &Format, ctx: usize) -> Key {
+    of(
+        loaded,
+        format!(
+            "ingle {} on {}, {} in contexts of {ctx} ",
+            env!("CARGO_PKG_VERSION"),
+            loaded.tier(),
+            format.name
+        ),
+    )
+}
+
+/// Of a model as it lies in its files, whoever runs it.
+pub fn of_model(loaded: &Loaded) -> Key {
+    of(loaded, "model ".to_owned())
+}
+
+fn of(loaded: &Loaded, mut text: String) -> Key {
     let mut hash = Sha256::new();
-    let mut text = format!(
-        "ingle {} on {}, {} in contexts of {ctx} ",
-        env!("CARGO_PKG_VERSION"),
-        loaded.tier(),
-        format.name
-    );
     for tensor in loaded.file.contents().tensors() {
         // Writing to a text does not fail.
         let _ = write!(text, "{} {:?} {} ", tensor.name, tensor.shape, tensor.format.name);

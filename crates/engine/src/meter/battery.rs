@@ -2,7 +2,7 @@
 //!
 //! Only while they discharge: beside a charger a battery's power says nothing of the device's. Power is `power_now`, or
 //! current times voltage, and taken to change evenly between two readings; where there is neither, the fall of `energy_now` (or of
-//! `charge_now` times voltage), which gauges tell in steps of some joules. Makers do not agree whether a current that leaves
+//! `charge_now` times voltage), which gauges tell in steps: taken to be 10 mWh, so that a short answer is between nothing and 36 J. Makers do not agree whether a current that leaves
 //! is negative; the status decides, and the sign is not looked at. Batteries of mice and headsets are not the device's.
 //!
 //! Gauges average over seconds. They are taken to be within 10 %: an assumption.
@@ -20,10 +20,14 @@ pub const KIND: Kind = Kind {
 const FOLDER: &str = "sys/class/power_supply";
 /// Microjoules of a microwatt-hour.
 const UJ_PER_UWH: u64 = 3600;
+/// The step in which gauges tell energy.
+const STEP_UJ: u64 = 10_000 * UJ_PER_UWH;
 
 struct Batteries {
     name: String,
     folders: Vec<String>,
+    /// Whether they tell power, not only energy.
+    tell_power: bool,
     /// As they were; `None` where they were not discharging.
     last: Option<Vec<Drain>>,
 }
@@ -49,7 +53,9 @@ fn find(tree: &Tree) -> Result<Vec<Box<dyn EnergySource>>, String> {
     if let Some(silent) = folders.iter().find(|folder| !tells(folder)) {
         return Err(format!("/{silent}: neither power, nor current and voltage, nor energy can be read"));
     }
-    Ok(vec![Box::new(Batteries { name: format!("battery: {}", names.join(", ")), folders, last: None })])
+    let tell_power = folders.iter().all(|folder| drain(tree, folder).power_uw.is_some());
+    let name = format!("battery: {}", names.join(", "));
+    Ok(vec![Box::new(Batteries { name, folders, tell_power, last: None })])
 }
 
 /// Whether `name` is a battery of the device itself.
@@ -86,6 +92,10 @@ impl EnergySource for Batteries {
 
     fn error_permille(&self) -> u64 {
         100
+    }
+
+    fn resolution_uj(&self) -> u64 {
+        if self.tell_power { 0 } else { STEP_UJ }
     }
 
     fn advance(&mut self, tree: &Tree, elapsed: Elapsed) -> Result<Span, Gap> {

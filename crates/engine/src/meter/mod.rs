@@ -108,6 +108,10 @@ pub trait EnergySource: Send {
     fn scope(&self) -> Scope;
     /// How far off it may be, in thousandths: an assumption, stated with each source.
     fn error_permille(&self) -> u64;
+    /// The step in which it tells energy, in microjoules: a reading is at most so far off on top of that, however long it is.
+    fn resolution_uj(&self) -> u64 {
+        0
+    }
     /// What was used from the last call to this one. The first call begins and its answer is not used. A source that
     /// does not read files needs no `tree`.
     ///
@@ -267,8 +271,10 @@ impl Metered {
         let span = span.less(before.span);
         let permille = self.source.error_permille();
         let mut joules = Joules::within(span.value_uj, permille, Method::Measured, self.source.scope());
-        joules.low_uj = span.low_uj.saturating_sub(scaled(span.low_uj, permille, 1000));
-        joules.high_uj = span.high_uj.saturating_add(scaled(span.high_uj, permille, 1000));
+        let step = self.source.resolution_uj();
+        let [low_off, high_off] = [span.low_uj, span.high_uj].map(|uj| scaled(uj, permille, 1000).saturating_add(step));
+        joules.low_uj = span.low_uj.saturating_sub(low_off);
+        joules.high_uj = span.high_uj.saturating_add(high_off);
         if !missed.is_zero() {
             let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
             let fill = scaled(span.value_uj, micros(missed), micros(covered));

@@ -81,6 +81,13 @@ pub struct PlaceSum {
     pub bytes_in: u64,
 }
 
+impl PlaceSum {
+    fn none(place: Place) -> Self {
+        let (n, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in) = (0, 0, 0, 0, 0, 0, 0);
+        Self { place, n, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in }
+    }
+}
+
 /// Energy of one place and kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EnergySum {
@@ -141,17 +148,7 @@ const SOURCES_MAX: usize = 16;
 impl<'a> Tally<'a> {
     /// Of rows from `since_ms` on, by the figures of `book`.
     pub fn new(book: &'a Book, since_ms: Option<u64>) -> Self {
-        let place = |place| PlaceSum {
-            place,
-            n: 0,
-            tokens_in: 0,
-            tokens_out: 0,
-            wall_ms: 0,
-            cpu_ms: 0,
-            bytes_out: 0,
-            bytes_in: 0,
-        };
-        let report = Report { places: Place::ALL.map(place).to_vec(), ..Report::default() };
+        let report = Report { places: Place::ALL.map(PlaceSum::none).to_vec(), ..Report::default() };
         Self {
             book,
             since_ms,
@@ -295,7 +292,7 @@ impl<'a> Tally<'a> {
 impl Report {
     /// Requests of `place`.
     pub fn place(&self, place: Place) -> PlaceSum {
-        self.places[place as usize]
+        self.places.iter().find(|sum| sum.place == place).copied().unwrap_or(PlaceSum::none(place))
     }
 
     /// How many were answered here, and how many were answered at all.
