@@ -74,8 +74,13 @@ impl Governed {
         if limit.is_some() || is_background || env.settings.is_on("governor") {
             new.make_plan(None, false);
             let mut progress = Progress::new(env);
+            let mut told = "";
             while let Some(why) = new.waits() {
                 progress.show(format_args!("waiting: {why}"));
+                if !env.stderr_is_terminal && told != why {
+                    say(format_args!("waiting: {why}"));
+                    told = why;
+                }
                 nap(EVERY, &env.interrupted);
                 if env.interrupted.load(Relaxed) {
                     progress.clear();
@@ -294,10 +299,9 @@ impl Took {
         if let Some((plan, reasons)) = &self.plan {
             let duty = f64::from(plan.duty_permille) / 10.0;
             let why = if reasons.is_empty() { "nothing".to_owned() } else { reasons.join(", ") };
-            say(format_args!(
-                "held back by         {why}; in the end {} threads, {duty} % of the time",
-                plan.threads
-            ));
+            let threads = if plan.threads == 1 { "thread" } else { "threads" };
+            let n = plan.threads;
+            say(format_args!("held back by         {why}; in the end {n} {threads}, {duty} % of the time"));
         }
     }
 

@@ -80,7 +80,7 @@ fn a_power_limit_is_seen_and_changes_no_answer() {
     let out = dir.ingle(&answer(&tiny, &["--threads", "4", "--power-limit", "25%", "--stats"])).run();
     assert_eq!((out.code, &out.stdout), (0, &free));
     assert!(out.stderr.contains("held back by         power limit"), "{}", out.stderr);
-    assert!(out.stderr.contains("in the end 1 threads, 100 % of the time"), "{}", out.stderr);
+    assert!(out.stderr.contains("in the end 1 thread, 100 % of the time"), "{}", out.stderr);
     let json = dir.ingle(&answer(&tiny, &["--threads", "4", "--power-limit", "2W", "--json"])).json();
     assert_eq!(json["took"]["plan"]["threads"], 1);
 }

@@ -289,8 +289,9 @@ fn what_overlaps_is_not_distinguishable_and_a_percentage_has_both_operands() {
         }
     }
     let said = words(&less);
+    assert!(said.contains("are not the same"), "{said}");
     assert!(
-        said.contains("40.0 J (30.0 to 60.0), MEASURED, package: 98 % less here (84 to 100 %)"),
+        said.contains("40.0 J (30.0 to 60.0), MEASURED, package: 98 % less here (84 to 99.6 %)"),
         "{said}"
     );
     assert!(said.contains("energy elsewhere: prior around") && said.contains("2025-08-21"), "{said}");
@@ -354,11 +355,85 @@ fn the_page_stands_alone_and_shows_what_there_is() {
         for outside in ["<script", "http:", "https:", "url(", "@import", "<link", "NaN", "inf\"", "-inf"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<svg").count(), 3);
+        assert_eq!(page.matches("<svg viewBox=\"0 0 840").count(), 3);
         assert_eq!(
             page.matches("class=\"bounds\"").count(),
             report.energy.len() + report.energy_compared.len()
         );
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     }
+}
+
+/// Texts that are nearly `text`: bytes changed, cut, doubled.
+fn nearly(text: &str, mut see: impl FnMut(&[u8])) {
+    let mut random = 99_u64;
+    let mut next = |n: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % n
+    };
+    let pieces =
+        ["\"", "[", "{", "-1", "1e99", "18446744073709551615", "nan", "\u{e9}", ",", "\n", "=", "'''"];
+    for _ in 0..20_000 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..=next(3) {
+            let at = next(bytes.len().max(1));
+            let to = (at + next(12)).min(bytes.len());
+            match next(3) {
+                0 => drop(bytes.splice(at..to, pieces[next(pieces.len())].bytes())),
+                1 => bytes.truncate(to),
+                _ => bytes.extend_from_within(at..to),
+            }
+        }
+        see(&bytes);
+    }
+}
+
+#[test]
+fn rows_and_books_that_are_nearly_right_are_refused_in_a_sentence_or_add_up() {
+    let [source, date] = ["s", "2026-01-01"].map(str::to_owned);
+    let full = Row {
+        money: Some(Money {
+            nano: Interval::exactly(1),
+            currency: "EUR".into(),
+            source: source.clone(),
+            date: date.clone(),
+        }),
+        co2e: Some(Carbon { ug: Interval::exactly(1), source, date }),
+        ..here(1, [1, 2, 3])
+    };
+    let is_sentence = |said: &str| assert!(!said.is_empty() && !said.contains('\n'), "{said:?}");
+    let (mut n_good, mut n_bad) = (0, 0);
+    let book = Book::default();
+    let mut tally = Tally::new(&book, None);
+    nearly(full.to_line().unwrap().trim(), |bytes| match Row::parse(bytes) {
+        Ok(row) => {
+            n_good += 1;
+            tally.add(&row);
+        }
+        Err(said) => {
+            n_bad += 1;
+            is_sentence(&said);
+        }
+    });
+    assert!(n_good > 100 && n_bad > 100, "{n_good} {n_bad}");
+    let report = tally.finish(&Faults::default());
+    assert!(!words(&report).is_empty() && !page(&report).contains("NaN"));
+    let text = "[electricity]\nper_kwh = 0.3\ncurrency = \"EUR\"\nsource = \"s\"\ndate = \"2026-01-01\"\n[cloud]\n\
+                short_query_wh = [0.05, 0.28, 1.0]\nprice = \"m\"\n[[price]]\nmodel = \"m\"\ncurrency = \"USD\"\n\
+                input_per_million = 1\noutput_per_million = 4\nsource = \"l\"\ndate = \"2026-02-01\"\n";
+    let (mut n_good, mut n_bad) = (0, 0);
+    nearly(text, |bytes| match Book::parse(&String::from_utf8_lossy(bytes)) {
+        Ok(book) => {
+            n_good += 1;
+            let energy = book.cloud_energy(u64::MAX, 3);
+            assert!(energy.uj.low <= energy.uj.value && energy.uj.value <= energy.uj.high);
+            let _ =
+                (book.electricity_money(&energy), book.carbon(&energy), book.cloud_money("m", u64::MAX, 1));
+        }
+        Err(said) => {
+            n_bad += 1;
+            is_sentence(&said);
+        }
+    });
+    assert!(n_good > 100 && n_bad > 100, "{n_good} {n_bad}");
 }

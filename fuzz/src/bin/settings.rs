@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use clap::Command;
 use ingle_fuzz::assert_sentence;
 use libfuzzer_sys::fuzz_target;
-use settings::{COMPUTE, EVERYWHERE, Kind, SETTINGS, Settings};
+use settings::{COMPUTE, EVERYWHERE, Kind, METERING, SETTINGS, Settings};
 
 /// The module is part of the program and not of a library; it knows nothing else of the program.
 #[expect(dead_code, unused_imports, reason = "the program asks for more")]
@@ -23,7 +23,7 @@ mod settings;
 static COMMAND: LazyLock<Command> = LazyLock::new(|| {
     let command = settings::args(Command::new("x").no_binary_name(true), &settings::sampling_names());
     let own = ["max-tokens", "ctx", "overflow"];
-    settings::args(settings::args(settings::args(command, &own), COMPUTE), EVERYWHERE)
+    settings::args(settings::args(settings::args(settings::args(command, &own), COMPUTE), METERING), EVERYWHERE)
 });
 
 /// What the rest of the program asks.

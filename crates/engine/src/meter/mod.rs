@@ -272,7 +272,8 @@ impl Metered {
         let permille = self.source.error_permille();
         let mut joules = Joules::within(span.value_uj, permille, Method::Measured, self.source.scope());
         let step = self.source.resolution_uj();
-        let [low_off, high_off] = [span.low_uj, span.high_uj].map(|uj| scaled(uj, permille, 1000).saturating_add(step));
+        let [low_off, high_off] =
+            [span.low_uj, span.high_uj].map(|uj| scaled(uj, permille, 1000).saturating_add(step));
         joules.low_uj = span.low_uj.saturating_sub(low_off);
         joules.high_uj = span.high_uj.saturating_add(high_off);
         if !missed.is_zero() {

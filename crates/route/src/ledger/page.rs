@@ -1,13 +1,13 @@
 //! A report as a page: an HTML file with SVG drawings and the numbers they are of, nothing from outside and no scripts.
 //!
-//! Three drawings: energy here and elsewhere, a bar at the best guess and a line from the least to the most, in powers of ten; the
-//! requests of each day by where they were answered; the bytes that left on each day. A kind of energy has a row of its own and
+//! Three drawings: energy here and elsewhere, a bar at the best guess and a line from the least to the most, in powers of ten, dashed
+//! where it is what the answers given here would have taken elsewhere; the requests of each day by where they were answered; the bytes that left on each day. A kind of energy has a row of its own and
 //! no bar is a sum over two.
 
 use super::amount::Total;
 use super::report::Report;
 use super::row::Place;
-use super::words::{add, grams, joules, money, verdict};
+use super::words::{NOT_THE_SAME, add, grams, joules, money, verdict};
 
 /// Of a drawing.
 const WIDTH: f64 = 840.0;
@@ -21,10 +21,11 @@ const MARGINS: [f64; 4] = [190.0, 20.0, 14.0, 34.0];
 const LEFT: f64 = 64.0;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#1a1a1a;background:#fff}svg{width:100%;height:auto}table{border-collapse:collapse;width:100%}\
+color:#1a1a1a;background:#fff}svg{width:100%;height:auto}.swatch{width:.8em;margin-left:.8em}table{border-collapse:collapse;width:100%}\
 td,th{text-align:right;padding:.2rem .6rem;border-bottom:1px solid #ccc}th:first-child,td:first-child{text-align:left}\
 .axis{stroke:#999;fill:none}.grid{stroke:#ddd}text{fill:currentColor;font-size:13px}.bounds{stroke:currentColor;stroke-width:2}\
 .here{fill:#2a6fb0}.there{fill:#b0562a}.redacted{fill:#d9a441}.refused{fill:#888}\
+.estimate{fill:none;stroke:#b0562a;stroke-width:1.5;stroke-dasharray:4 3}\
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}.grid{stroke:#333}td,th{border-color:#444}}";
 
 /// The page of `report`.
@@ -44,6 +45,7 @@ pub fn page(report: &Report) -> String {
     energy_table(report, &mut page);
     page.push_str("<h2>Requests by day</h2>\n");
     page.push_str(&requests(report));
+    legend(&mut page);
     places_table(report, &mut page);
     page.push_str("<h2>What left the device, by day</h2>\n");
     page.push_str(&bytes(report));
@@ -58,6 +60,21 @@ pub fn page(report: &Report) -> String {
     page
 }
 
+/// Classes of places, in the order of [`Place::ALL`].
+const CLASSES: [&str; 4] = ["here", "there", "redacted", "refused"];
+
+/// Which colour is which place; days are those that have requests.
+fn legend(page: &mut String) {
+    page.push_str("<p>");
+    for (place, class) in Place::ALL.into_iter().zip(CLASSES) {
+        let swatch = format!(
+            "<svg viewBox=\"0 0 12 12\" class=\"swatch\"><rect class=\"{class}\" width=\"12\" height=\"12\"/></svg>"
+        );
+        add(page, format_args!("{swatch} {} ", place.name()));
+    }
+    page.push_str("</p>\n");
+}
+
 /// A bar of energy: its name, its class and how much.
 type Bar = (String, &'static str, Total);
 
@@ -69,7 +86,7 @@ fn energy(report: &Report) -> String {
         bars.push((format!("{}, {}{idle}", sum.place.name(), sum.key.scope.name()), class, sum.uj));
     }
     for compared in &report.energy_compared {
-        bars.push((format!("{} answers elsewhere", compared.here.n), "there", compared.there));
+        bars.push((format!("the same {} elsewhere", compared.here.n), "estimate", compared.there));
     }
     let least = bars.iter().map(|(.., uj)| uj.low.max(1)).min().unwrap_or(1);
     let most = bars.iter().map(|(.., uj)| uj.high).max().unwrap_or(1).max(least * 10);
@@ -84,8 +101,9 @@ fn energy(report: &Report) -> String {
     for power in low as i32..=high as i32 {
         let at = x(10f64.powi(power));
         add(&mut svg, format_args!("<path class=\"grid\" d=\"M{at:.1} {above}V{bottom}\"/>"));
-        let joules = 10f64.powi(power - 6);
-        mark(&mut svg, [at, bottom + 18.0], "middle", &format!("{joules} J"));
+        let uj = 10u128.saturating_pow(u32::try_from(power).unwrap_or(0));
+        let anchor = if power == high as i32 { "end" } else { "middle" };
+        mark(&mut svg, [at, bottom + 18.0], anchor, &joules(&Total { low: uj, value: uj, high: uj, n: 1 }));
     }
     for (i, (name, class, uj)) in bars.iter().enumerate() {
         let top = above + ROW * i as f64 + 8.0;
@@ -103,7 +121,6 @@ fn energy(report: &Report) -> String {
 /// Requests of each day, the places on top of each other.
 fn requests(report: &Report) -> String {
     let most = report.days.iter().map(|day| day.n.iter().sum::<u64>()).max().unwrap_or(0);
-    let classes = ["here", "there", "redacted", "refused"];
     by_day(report, "requests by day", most, |svg, i, [left, width], y| {
         let day = &report.days[i];
         let mut below = 0;
@@ -111,7 +128,7 @@ fn requests(report: &Report) -> String {
             let [top, bottom] = [below + n, below].map(y);
             below += n;
             let title = format!("{}: {n} {}", day.date, Place::ALL[k].name());
-            bar(svg, classes[k], [left, top, width, bottom - top], &title);
+            bar(svg, CLASSES[k], [left, top, width, bottom - top], &title);
         }
     })
 }
@@ -174,6 +191,9 @@ fn energy_table(report: &Report, page: &mut String) {
         );
     }
     page.push_str("</table>\n");
+    if !report.energy_compared.is_empty() {
+        add(page, format_args!("<p>Note: {NOT_THE_SAME}.</p>\n"));
+    }
     for compared in &report.energy_compared {
         add(
             page,

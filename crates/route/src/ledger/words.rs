@@ -67,6 +67,9 @@ pub fn words(report: &Report) -> String {
             ),
         );
     }
+    if !report.energy_compared.is_empty() {
+        add(&mut out, format_args!("note: {NOT_THE_SAME}\n"));
+    }
     for sum in &report.money {
         add(
             &mut out,
@@ -104,10 +107,21 @@ fn faults(report: &Report, out: &mut String) {
     }
 }
 
+/// What every comparison of energies has to say with it.
+pub(super) const NOT_THE_SAME: &str = "the model here and the large ones that the estimate is of are not the same, nor are the \
+    scopes: a full stack holds more than a package or a device. The same model moved from a server that answers many at once \
+    to a device usually takes more";
+
 /// What may be said of a comparison whose operands stand beside it.
 pub(super) fn verdict(of: &Comparison) -> String {
-    let by = |[low, value, high]: [f64; 3], word: &str| {
-        format!("{value:.0} % {word} here ({low:.0} to {high:.0} %)")
+    // What is nearly all is not all.
+    let digits = |percent: f64| match percent {
+        p if (99.0..100.0).contains(&p) => format!("{:.1}", p.min(99.9)),
+        p => format!("{p:.0}"),
+    };
+    let by = |percent: [f64; 3], word: &str| {
+        let [low, value, high] = percent.map(digits);
+        format!("{value} % {word} here ({low} to {high} %)")
     };
     match of.verdict {
         Verdict::Less { percent } => by(percent, "less"),
