@@ -202,6 +202,20 @@ fn energy_that_rises_or_falls_in_sleep_is_nobodys() {
 }
 
 #[test]
+fn a_gauge_that_says_nonsense_is_not_believed() {
+    let nonsense = [
+        ("power_now 10000000", "power_now 9223372036854775807"),
+        ("energy_now 40000000", "energy_now 1"),
+        ("energy_now 9223372036854775807", "energy_now 0"),
+    ];
+    for (before, now) in nonsense {
+        let bat = "sys/class/power_supply/BAT0";
+        let (readings, _) = replay(&format!("{BATTERY}{bat}/{before}\n@10\n{bat}/{now}\n"));
+        assert!(readings.iter().all(|reading| reading.joules.method == Method::Modelled), "{readings:?}");
+    }
+}
+
+#[test]
 fn beside_a_charger_a_battery_says_nothing() {
     let (readings, _) = replay(&format!(
         "{BATTERY}sys/class/power_supply/BAT0/power_now 12000000

@@ -9,6 +9,7 @@
 
 use crate::sysfs::Tree;
 
+use super::joules::energy_uj;
 use super::{Elapsed, EnergySource, Gap, Kind, Scope, Span};
 
 pub const KIND: Kind = Kind {
@@ -20,6 +21,8 @@ pub const KIND: Kind = Kind {
 const FOLDER: &str = "sys/class/power_supply";
 /// Microjoules of a microwatt-hour.
 const UJ_PER_UWH: u64 = 3600;
+/// More power than this no battery of a device gives, in microwatts: a gauge that says so is wrong.
+const POWER_MAX_UW: u64 = 1_000_000_000;
 /// The step in which gauges tell energy.
 const STEP_UJ: u64 = 10_000 * UJ_PER_UWH;
 
@@ -76,7 +79,7 @@ fn drain(tree: &Tree, folder: &str) -> Drain {
     let by_charge = || product(size("charge_now")?.checked_mul(UJ_PER_UWH)?, size("voltage_now")?, 1_000_000);
     Drain {
         is_discharging: tree.text(&format!("{folder}/status")).is_ok_and(|status| status == "Discharging"),
-        power_uw: power.or_else(by_current),
+        power_uw: power.or_else(by_current).filter(|&uw| uw <= POWER_MAX_UW),
         energy_uj: energy().or_else(by_charge),
     }
 }
@@ -127,7 +130,14 @@ fn used(before: &Drain, now: &Drain, elapsed: Elapsed) -> Result<Span, Gap> {
         return Err(Gap::Slept(elapsed.slept));
     }
     match (before.energy_uj, now.energy_uj) {
-        (Some(before), Some(now)) if now <= before => Ok(Span::exactly(before - now)),
+        (Some(before), Some(now)) if now <= before => {
+            let uj = before - now;
+            if uj > energy_uj(POWER_MAX_UW, elapsed.awake).saturating_add(STEP_UJ) {
+                let (awake, power_max_uw) = (elapsed.awake, POWER_MAX_UW);
+                return Err(Gap::Implausible { uj, awake, power_max_uw });
+            }
+            Ok(Span::exactly(uj))
+        }
         (Some(_), Some(_)) => Err(Gap::Rose),
         _ => Err(Gap::Unreadable("the battery no longer tells its power or energy".to_owned())),
     }

@@ -129,21 +129,24 @@ impl Joules {
     pub fn split(self, weights: &[u64]) -> Vec<Self> {
         let whole: u128 = weights.iter().map(|&w| u128::from(w)).sum();
         let (mut before, mut given) = (0u128, [0u64; 3]);
-        let all = [self.value_uj, self.low_uj, self.high_uj];
-        let share = |(i, &weight): (usize, &u64)| {
+        // The least, what the best guess has on top, and what the most has on top of that: so no share leaves its bounds.
+        let [low, value, high] = [self.low_uj, self.value_uj, self.high_uj];
+        let all = [low, value.saturating_sub(low), high.saturating_sub(value)];
+        let share = |&weight: &u64| {
             before += u128::from(weight);
             // Cut where the running sum stands, so that what is rounded off one goes to the next.
             let upto = all.map(|uj| match whole {
                 0 => uj,
                 _ => (u128::from(uj) * before / whole) as u64,
             });
-            let [value_uj, low_uj, high_uj] = [0, 1, 2].map(|k| upto[k] - given[k]);
+            let [low_uj, to_value, to_high] = [0, 1, 2].map(|k| upto[k] - given[k]);
+            let value_uj = low_uj + to_value;
+            let high_uj = value_uj + to_high;
             given = upto;
             let method = if weights.len() > 1 { self.method.max(Method::Modelled) } else { self.method };
-            debug_assert!(i < weights.len());
             Self { value_uj, low_uj, high_uj, method, ..self }
         };
-        weights.iter().enumerate().map(share).collect()
+        weights.iter().map(share).collect()
     }
 
     /// The mean power over `time` in microwatts; `None` without time.
@@ -218,6 +221,9 @@ mod tests {
     #[test]
     fn shares_add_up_to_the_whole_to_the_microjoule() {
         let whole = package(1_000_003);
+        let narrow = Joules { low_uj: 7, value_uj: 8, high_uj: 8, ..whole };
+        assert!(narrow.split(&[1; 5]).iter().all(|j| j.low_uj <= j.value_uj && j.value_uj <= j.high_uj));
+        assert_eq!(narrow.split(&[1; 5]).iter().map(|j| j.value_uj).sum::<u64>(), 8);
         for weights in [&[1, 1, 1][..], &[0, 7, 0, 3], &[u64::MAX, 1, u64::MAX], &[0, 0], &[5]] {
             let shares = whole.split(weights);
             assert_eq!(shares.len(), weights.len());
