@@ -76,6 +76,21 @@ pub struct Request<'a> {
     pub timeout: Option<Duration>,
 }
 
+/// A POST request.
+#[derive(Debug, Clone)]
+pub struct Post<'a> {
+    /// On whose behalf.
+    pub purpose: Purpose,
+    /// Where to. A redirect is not followed: what is sent goes nowhere else.
+    pub url: &'a Url,
+    /// Names and values of headers beside `Content-Type: application/json`; a secret one is in good hands, for errors repeat none.
+    pub headers: &'a [(&'a str, String)],
+    /// A JSON document.
+    pub body: &'a [u8],
+    /// Time for the whole exchange.
+    pub timeout: Option<Duration>,
+}
+
 /// An answer whose head has arrived.
 #[derive(Debug)]
 pub struct Response {
@@ -184,6 +199,34 @@ impl Client {
             found: format!("more than {REDIRECTS_MAX} redirects"),
             expected: "the content".into(),
         })
+    }
+
+    /// Sends a body, once, to one address. Any status is an answer, not an error.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; [`Error::Answer`] for a redirect.
+    pub fn post(&self, post: &Post<'_>) -> Result<Response> {
+        let allowed = self.options.policy.check(&post.url.origin);
+        self.ledger.begin(post.purpose, &post.url.origin, allowed.is_ok());
+        allowed.map_err(|reason| Error::Blocked { url: post.url.origin.to_string(), reason })?;
+        let mut builder = self.agent(post.url).post(post.url.to_string());
+        builder = builder.header("Content-Type", "application/json");
+        for (name, value) in post.headers {
+            builder = builder.header(*name, checked_header(name, value)?);
+        }
+        let sent = builder.config().timeout_per_call(post.timeout).build().send(post.body);
+        let response =
+            sent.map_err(|e| if self.is_interrupted() { Error::Interrupted } else { failed(post.url, &e) })?;
+        let (head, body) = response.into_parts();
+        if head.status.is_redirection() {
+            return Err(Error::Answer {
+                url: post.url.origin.to_string(),
+                found: format!("a redirect ({})", head.status.as_u16()),
+                expected: "an answer from the address itself".into(),
+            });
+        }
+        let (status, url, stop) = (head.status.as_u16(), post.url.clone(), self.stop.clone());
+        Ok(Response { status, url, headers: head.headers, body, stop })
     }
 
     /// One hop.
@@ -303,6 +346,17 @@ fn checked_token(token: &str) -> Result<&str> {
     Err(Error::Input {
         what: "token".into(),
         found: format!("{} characters", token.chars().count()),
+        expected: "expected visible ASCII characters only".into(),
+    })
+}
+
+fn checked_header<'a>(name: &str, value: &'a str) -> Result<&'a str> {
+    if value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Ok(value);
+    }
+    Err(Error::Input {
+        what: name.to_owned(),
+        found: format!("{} characters", value.chars().count()),
         expected: "expected visible ASCII characters only".into(),
     })
 }

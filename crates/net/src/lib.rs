@@ -2,10 +2,10 @@
 //!
 //! No other crate of this program opens a connection. Whatever leaves the device goes through [`client::Client`], which
 //! asks the [`policy`] first, says on whose behalf it connects ([`policy::Purpose`]), and counts every byte both ways
-//! ([`ledger`]). It is a small blocking HTTP/1.1 client over rustls: requests without a body, answers as a stream, redirects
-//! followed here and not by the library, so that a token never travels to another host.
+//! ([`ledger`]). It is a small blocking HTTP/1.1 client over rustls: answers as a stream, redirects
+//! followed here and not by the library, so that a token never travels to another host; what has a body follows none.
 //!
-//! Left out: request bodies, cookies, compression, HTTP/2, asynchronous calls, reading the environment (the program does
+//! Left out: cookies, compression, HTTP/2, asynchronous calls, reading the environment (the program does
 //! that and passes [`client::Options`]).
 
 pub mod client;
@@ -16,6 +16,6 @@ pub mod policy;
 mod stop;
 pub mod url;
 
-pub use client::{Client, Options, Request, Response};
+pub use client::{Client, Options, Post, Request, Response};
 pub use error::{Error, Result};
 pub use url::Url;

@@ -11,6 +11,8 @@ pub enum Purpose {
     ModelFile,
     /// Asking for the pass that a registry wants to see.
     RegistryPass,
+    /// Asking an endpoint for an answer.
+    Answer,
 }
 
 impl Purpose {
@@ -20,6 +22,7 @@ impl Purpose {
             Self::ModelListing => "model listing",
             Self::ModelFile => "model file",
             Self::RegistryPass => "registry pass",
+            Self::Answer => "answer",
         }
     }
 }

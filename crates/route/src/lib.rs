@@ -21,3 +21,5 @@ pub mod ledger;
 
 pub mod egress;
 pub mod gate;
+
+pub mod cloud;
