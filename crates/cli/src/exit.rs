@@ -66,6 +66,16 @@ impl Failure {
         Self::new(Exit::FAILED, message)
     }
 
+    /// A policy forbids it.
+    pub fn blocked(message: impl ToString) -> Self {
+        Self::new(Exit::BLOCKED, message)
+    }
+
+    /// The network gave no answer.
+    pub fn network(message: impl ToString) -> Self {
+        Self::new(Exit::NETWORK, message)
+    }
+
     /// A file is not what it should be.
     pub fn invalid(message: impl ToString) -> Self {
         Self::new(Exit::INVALID, message)

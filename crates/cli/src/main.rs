@@ -20,6 +20,7 @@ mod model_ref;
 mod network;
 mod pulling;
 mod rate;
+mod routing;
 mod settings;
 mod verbs;
 

@@ -79,6 +79,12 @@ pub fn registry(env: &Env) -> Result<Url, Failure> {
 
 /// The way out, to the hub and elsewhere; in plain http only to the hub and to `named`, where the user named them so.
 pub fn client(hub: &Hub, named: &[&Url], env: &Env) -> Result<Client, Failure> {
+    let named: Vec<&Url> = [&hub.endpoint].into_iter().chain(named.iter().copied()).collect();
+    client_to(&named, env)
+}
+
+/// The way out; in plain http only to `named`, where the user named them so.
+pub fn client_to(named: &[&Url], env: &Env) -> Result<Client, Failure> {
     let offline = match env.settings.get("offline") {
         Some(("true", Source::Flag)) => Some("--offline".to_owned()),
         Some(("true", source)) => Some(format!("offline = true ({source})")),
@@ -89,7 +95,7 @@ pub fn client(hub: &Hub, named: &[&Url], env: &Env) -> Result<Client, Failure> {
         None => None,
     };
     // Plain http is allowed where the user named it, and nowhere else.
-    let named = [&hub.endpoint].into_iter().chain(named.iter().copied()).map(|url| &url.origin);
+    let named = named.iter().map(|url| &url.origin);
     let plain_text = named.filter(|o| o.scheme == Scheme::Http).cloned().collect();
     Ok(Client::new(Options {
         policy: Policy { offline, plain_text },

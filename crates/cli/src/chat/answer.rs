@@ -13,6 +13,7 @@ use ingle_engine::output::{self, Delivery, Parser, Part};
 use ingle_engine::sample::{Logprob, Logprobs, Params};
 use ingle_engine::session::Session;
 use ingle_model::token::{Kind, Tokenizer};
+use ingle_route::confidence::{Ending, Margins};
 use serde_json::{Value as Json, json};
 
 use crate::env::{Env, Progress, say};
@@ -37,6 +38,8 @@ pub struct Options {
     pub logprobs: Option<usize>,
     /// The form of an answer.
     pub constraint: Option<Constraint>,
+    /// Whether to watch how surely tokens are chosen.
+    pub margins: bool,
 }
 
 impl Options {
@@ -55,6 +58,7 @@ impl Options {
             overflow: if drops { Overflow::DropOldest } else { Overflow::Error },
             logprobs: None,
             constraint: None,
+            margins: false,
         })
     }
 
@@ -82,6 +86,8 @@ pub struct Answer {
     rest: Duration,
     /// Tokens dropped to make room.
     n_dropped: usize,
+    /// How surely its tokens were chosen, when asked for.
+    pub margins: Margins,
     /// One entry for each token, when asked for.
     logprobs: Option<Vec<Json>>,
     /// Whether the answer was to have a form.
@@ -134,17 +140,24 @@ pub fn answer(
         max_tokens: options.max_tokens,
         overflow: options.overflow,
         keep: prompt.keep,
-        logprobs: options.logprobs,
+        logprobs: options.logprobs.or(options.margins.then_some(2)),
         constraint: constraint.as_ref(),
     };
-    let mut logprobs = Vec::new();
+    let (mut logprobs, mut margins) = (Vec::new(), Margins::default());
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
             progress.show(format_args!("reading: {done} of {total} tokens"));
             metering.step(&env.interrupted);
         }
         Event::Prompt { .. } => progress.clear(),
-        Event::Logprobs(of) => logprobs.push(logprobs_json(tokenizer, of)),
+        Event::Logprobs(of) => {
+            if let Some(margin) = of.margin() {
+                margins.push(margin as f32);
+            }
+            if options.logprobs.is_some() {
+                logprobs.push(logprobs_json(tokenizer, of));
+            }
+        }
         Event::TakenBack { n_tokens } => logprobs.truncate(logprobs.len().saturating_sub(n_tokens)),
         Event::Token(id) => {
             first.get_or_insert_with(|| start.elapsed());
@@ -177,6 +190,7 @@ pub fn answer(
         first,
         rest: total - first,
         n_dropped,
+        margins,
         logprobs: options.logprobs.map(|_| logprobs),
         has_form: options.constraint.is_some(),
         seed: options.params.seed,
@@ -207,6 +221,11 @@ impl Answer {
         if self.outcome.finish == Finish::Banned {
             say("note: the answer ends here because the model found no way round a banned string");
         }
+    }
+
+    /// How it ended, as confidence asks.
+    pub fn ending(&self) -> Ending {
+        if self.outcome.finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut }
     }
 
     /// Whether Ctrl-C ended it.

@@ -129,6 +129,12 @@ fn own() -> Vec<Setting> {
             "Where ollama:NAME is fetched from; plain http only where it is named here",
         ),
         setting(
+            "route",
+            Kind::Choice(|| vec!["auto", "local", "cloud"]),
+            Some("auto"),
+            "Where answers may come from: auto as route.toml has it, only from this device, or from elsewhere",
+        ),
+        setting(
             "ledger",
             Kind::Switch,
             Some("true"),
@@ -175,7 +181,7 @@ pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
 pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
 
 /// Flags of what an answer may take, and of the account of it.
-pub const METERING: &[&str] = &["ledger", "rated-power", "power-limit", "governor"];
+pub const METERING: &[&str] = &["route", "ledger", "rated-power", "power-limit", "governor"];
 
 /// That `text` is a power in watts.
 fn check_watts(text: &str) -> Result<String, String> {

@@ -12,9 +12,11 @@ mod ledger;
 mod list;
 mod logits;
 mod perplexity;
+mod privacy;
 mod pull;
 mod quantize;
 pub mod rm;
+mod route;
 mod run;
 mod serve;
 pub mod show;
@@ -63,6 +65,8 @@ pub static VERBS: &[&Verb] = &[
     &du::VERB,
     &gc::VERB,
     &ledger::VERB,
+    &route::VERB,
+    &privacy::VERB,
     &config::VERB,
     &completions::VERB,
 ];

@@ -5,16 +5,23 @@ use std::io::{self, Read, Write};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::constrain::Grammar;
 use ingle_engine::sample::LOGPROBS_MAX;
+use ingle_route::cloud::Piece;
+use ingle_route::decide::Route;
+use ingle_route::gate::Wanted;
+use ingle_route::policy::Wish;
+use serde_json::json;
 
 use super::{Verb, json_arg, model_arg, model_name, print_json, text, text_arg};
 use crate::chat::Conversation;
 use crate::chat::answer::{Options, answer};
 use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
-use crate::env::Env;
+use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
 use crate::metering::{Governed, Metering};
+use crate::routing::{self, Router, Way};
+use crate::settings::Source;
 use crate::{beside, load, pulling, settings};
 
 pub static VERB: Verb = Verb {
@@ -98,6 +105,19 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         std::fs::read_to_string(file).map(Grammar::JsonSchema).map_err(|e| Failure::file(file, &e))
     });
     let schema = schema.transpose()?;
+    // A form and numbers come from this device, and so does a chat.
+    let may_leave = prompt.as_deref().filter(|_| schema.is_none() && !matches.contains_id("logprobs"));
+    let way = |env| match may_leave {
+        Some(prompt) => Way::of(prompt, text(matches, "system"), &wanted(matches, env), env),
+        None => Ok(Way::Here),
+    };
+    if routing::wish(env) == Wish::Cloud {
+        env.catch_ctrl_c();
+        return match way(env)? {
+            Way::There(router) => elsewhere(&router, json, env),
+            _ => Err(Failure::usage("--route cloud: a chat, --schema and --logprobs are for this device")),
+        };
+    }
     pulling::offer(model_name(matches), env)?;
     let beside = beside::of(model_name(matches), env)?;
     for (name, value) in &beside.settings {
@@ -109,6 +129,10 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let mut options = Options::from_settings(&env.settings, given.chain(beside.stop).collect())?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
     env.catch_ctrl_c();
+    let router = match way(env)? {
+        Way::Open(router) => Some(router),
+        _ => None,
+    };
     let governed = Governed::new(is_background, env)?;
     let loaded = load::with_threads(model_name(matches), env, governed.n_threads())?;
     options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
@@ -118,6 +142,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
+    options.margins = router.is_some();
     if governed.may_guess() {
         Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
     }
@@ -131,18 +156,45 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return terminal::run(chat, env);
     };
 
+    if let Some(router) = &router {
+        let decision = router.before(&prompt, session.ctx())?;
+        routing::say_decision(&decision);
+        if decision.route == Route::Cloud {
+            return elsewhere(router, json, env);
+        }
+    }
+    // What may be replaced is shown only where the reader sees that it was.
+    let held = router.is_some() && !env.stdout_is_terminal;
     conversation.push("user", &prompt);
     let prompt = prompter.prompt(&conversation)?;
     let mut out = io::stdout();
     let answer = answer(&mut session, &prompt, &options, env, &mut metering, |piece| {
-        if json {
+        if json || held {
             return Ok(());
         }
         out.write_all(piece.as_bytes())?;
         out.flush()
     })?;
+    if let Some(router) = router.filter(|_| !answer.interrupted()) {
+        let decision = router.after(&answer.margins, answer.ending())?;
+        if decision.route == Route::Cloud {
+            if !json && !held {
+                writeln!(out)?;
+            }
+            routing::say_decision(&decision);
+            match elsewhere(&router, json, env) {
+                Err(failure) if failure.exit == Exit::INTERRUPTED => return Err(failure),
+                Err(failure) => {
+                    say(format_args!("note: {}; the answer from this device stands", failure.message));
+                }
+                done => return done,
+            }
+        }
+    }
     if json {
         print_json(&answer.to_json())?;
+    } else if held {
+        writeln!(out, "{}", answer.text)?;
     } else {
         writeln!(out)?;
     }
@@ -151,6 +203,44 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         answer.say_stats();
     }
     Ok(if answer.interrupted() { Exit::INTERRUPTED } else { Exit::OK })
+}
+
+/// What is asked of an endpoint beside the words: what the user has said, no default of ours.
+fn wanted(matches: &ArgMatches, env: &Env) -> Wanted {
+    let said = env.settings.get("temperature").filter(|(_, source)| **source != Source::Default);
+    Wanted {
+        max_tokens: env.settings.count("max-tokens").and_then(|n| u32::try_from(n).ok()),
+        temperature: said.and_then(|(value, _)| value.parse().ok()),
+        stop: matches.get_many::<String>("stop").into_iter().flatten().cloned().collect(),
+    }
+}
+
+/// Has the answer come from elsewhere.
+fn elsewhere(router: &Router<'_>, json: bool, env: &Env) -> Result<Exit, Failure> {
+    let (mut out, live) = (io::stdout(), !json && env.stdout_is_terminal);
+    let mut written = Ok(());
+    let answered = router.ask(&mut |piece| match piece {
+        Piece::Text(text) if live => {
+            written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        }
+        Piece::Void if live => say("\nthat answer broke off and is void; another attempt:"),
+        _ => {}
+    })?;
+    written?;
+    if json {
+        print_json(&json!({
+            "text": answered.text, "answered_by": answered.endpoint, "redacted": answered.redacted,
+        }))?;
+        return Ok(Exit::OK);
+    }
+    if live {
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", answered.text)?;
+    }
+    let redacted = if answered.redacted { ", without what is private" } else { "" };
+    say(format_args!("answered by {}{redacted}", answered.endpoint));
+    Ok(Exit::OK)
 }
 
 /// PROMPT and what is piped in; `None` when there is neither and someone sits at the terminal.

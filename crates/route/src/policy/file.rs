@@ -15,6 +15,9 @@
 //! money = 0.50
 //! tokens = 200000
 //!
+//! [worth]                              # when asking elsewhere pays
+//! right = 0.02                         # what a right answer in place of a wrong one is worth, in the same money
+//!
 //! [[rule]]
 //! name = "work stays at work"
 //! when = { app = ["mail"], hours = "08:00-18:00" }
@@ -43,6 +46,8 @@ pub struct Policy {
     pub endpoints: Vec<Endpoint>,
     /// What may be spent in a day.
     pub budget: Budget,
+    /// When asking elsewhere pays.
+    pub worth: Worth,
     /// Rules, the user's first.
     pub rules: Vec<Rule>,
 }
@@ -108,6 +113,22 @@ pub struct Budget {
     pub tokens: Option<u64>,
 }
 
+/// When asking elsewhere pays.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Worth {
+    /// What a right answer in place of a wrong one is worth, in the currency of the ledger's price table.
+    pub right: f64,
+    /// The gain that the prompt alone must promise for the local attempt to be left out, 0 to 1; above 1 for never.
+    pub direct_gain: f64,
+}
+
+impl Default for Worth {
+    fn default() -> Self {
+        Self { right: 0.02, direct_gain: 2.0 }
+    }
+}
+
 /// Hours of the day, the end left out; from the first to the second, over midnight if need be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
@@ -139,6 +160,7 @@ impl std::error::Error for PolicyError {}
 struct Written {
     endpoint: Vec<Endpoint>,
     budget: Budget,
+    worth: Worth,
     rule: Vec<Rule>,
 }
 
@@ -175,8 +197,12 @@ impl Policy {
         if !(budget >= 0.0 && budget.is_finite()) {
             return Err(wrong(format!("budget: money is {budget}, expected at least 0")));
         }
+        let worth = written.worth;
+        if !(worth.right >= 0.0 && worth.right.is_finite() && worth.direct_gain >= 0.0) {
+            return Err(wrong(format!("worth: right is {}, expected at least 0", worth.right)));
+        }
         let rules = written.rule.into_iter().chain(built_in.rule).collect();
-        Ok(Self { endpoints: written.endpoint, budget: written.budget, rules })
+        Ok(Self { endpoints: written.endpoint, budget: written.budget, worth, rules })
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::privacy::Class;
 
 pub use explain::explain;
-pub use file::{Budget, Endpoint, Key, Policy, PolicyError, Wire};
+pub use file::{Budget, Endpoint, Key, Policy, PolicyError, Wire, Worth};
 
 /// What happens to a request, the strictest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -97,7 +97,7 @@ pub struct Situation {
     pub charging: Option<bool>,
     /// Degrees Celsius of the hottest part.
     pub temperature: Option<f64>,
-    /// Minutes since midnight, local time.
+    /// Minutes since midnight, UTC.
     pub minute: Option<u16>,
 }
 
@@ -133,7 +133,7 @@ pub struct When {
     pub battery_below: Option<f64>,
     /// A part is hotter than this, in degrees Celsius.
     pub hotter_than: Option<f64>,
-    /// Local time, `22:00-06:30`.
+    /// The time of day, `22:00-06:30`, UTC.
     pub hours: Option<file::Hours>,
 }
 

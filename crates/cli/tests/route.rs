@@ -1,0 +1,136 @@
+//! Here and there through the real binary: the cloud is played by our own server with the demo model.
+
+#[expect(dead_code, reason = "the other tests of the command line use the rest")]
+mod harness;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use harness::{Dir, tiny};
+
+/// A server of the demo model, with its address; it goes with the test.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(dir: &Dir) -> Self {
+        let mut command = dir.ingle(&["serve", "demo", "--port", "0"]).command;
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        let line = lines.find(|line| line.contains("http://")).expect("the server says where it is");
+        let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        // What else it says must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A policy with the server at `address` and more.
+fn policy(dir: &Dir, address: &str, more: &str) {
+    fs::create_dir_all(dir.path("config/ingle")).unwrap();
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"workstation\"\nurl = \"{address}/v1\"\nmodel = \"demo\"\nctx = 4096\nright = 0.95\n"
+    );
+    fs::write(dir.path("config/ingle/route.toml"), format!("{endpoint}{more}")).unwrap();
+}
+
+const ASK: &[&str] = &["--temperature", "0", "--max-tokens", "12"];
+
+fn run<'a>(model: &'a str, prompt: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["run", model, prompt], ASK, more].concat()
+}
+
+#[test]
+fn the_cloud_is_off_until_it_is_configured_and_local_is_local() {
+    let dir = Dir::new();
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"]))
+        .fails(6, &["stays on the device", "no endpoint"]);
+    let said = dir.ingle(&["route", "explain", "Why is the sky blue?"]).ok();
+    assert!(said.starts_with("local: no endpoint is configured"), "{said}");
+    // An endpoint that nobody listens at is never missed by who asks for an answer from here.
+    policy(&dir, "http://127.0.0.1:9", "");
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "local"])).ok();
+    assert!(!dir.path("state/ingle/egress.jsonl").exists());
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud", "--offline"]))
+        .fails(6, &["rule \"offline\""]);
+}
+
+#[test]
+fn an_answer_comes_from_elsewhere_is_logged_and_has_its_row() {
+    let dir = Dir::new();
+    let server = Server::start(&dir);
+    policy(&dir, &server.address, "");
+    let here = dir.ingle(&run("demo", "Tell me a story.", &["--route", "local"])).ok();
+    let there = dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"])).run();
+    assert_eq!((there.code, there.stdout.trim()), (0, here.trim()), "{there:?}");
+    assert!(there.stderr.contains("answered by workstation"), "{there:?}");
+    let log = dir.ingle(&["privacy", "log", "--json"]).json();
+    assert_eq!((&log["n"], &log["entries"][0]["endpoint"]), (&1.into(), &"workstation".into()), "{log}");
+    assert!(dir.ingle(&["privacy", "log"]).ok().contains("to workstation (http://127.0.0.1:"));
+    assert!(dir.ingle(&["privacy", "verify"]).ok().contains("holds together: 1 requests"));
+    let report = dir.ingle(&["ledger", "--json"]).json();
+    let places: Vec<_> = report["places"].as_array().unwrap().iter().filter(|p| p["n"] != 0).collect();
+    assert_eq!(places.len(), 2, "{report}");
+    assert!(places.iter().any(|p| p["place"] == "there" && p["tokens_out"] == 12), "{report}");
+    // Somebody takes a line out.
+    let file = dir.path("state/ingle/egress.jsonl");
+    let line = fs::read_to_string(&file).unwrap();
+    fs::write(&file, line.replace("workstation", "elsewhere..")).unwrap();
+    dir.ingle(&["privacy", "verify"]).fails(5, &["egress.jsonl", "line 1", "changed"]);
+    // Nothing leaves under a log that does not hold; the answer from here stands.
+    fs::write(&file, "nonsense\n").unwrap();
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"]))
+        .fails(5, &["nothing leaves without its log"]);
+}
+
+#[test]
+fn what_is_private_stays_or_is_taken_out() {
+    let dir = Dir::new();
+    let server = Server::start(&dir);
+    policy(&dir, &server.address, "");
+    let card = "Is 4111 1111 1111 1111 a good number?";
+    dir.ingle(&run("demo", card, &["--route", "cloud"])).fails(6, &["CREDIT_CARD", "stays on the device"]);
+    let said = dir.ingle(&["route", "explain", card]).ok();
+    assert!(said.starts_with("local: rule \"secrets, money and identities stay\""), "{said}");
+    assert!(said.contains("CREDIT_CARD (financial), 1 times") && !said.contains("4111"), "{said}");
+    dir.ingle(&run("demo", "Write to anna.berg@example.org", &["--route", "cloud"])).ok();
+    let log = dir.ingle(&["privacy", "log", "--json"]).json();
+    assert_eq!((&log["n"], &log["entries"][0]["redacted"][0]), (&1.into(), &"EMAIL_ADDRESS".into()), "{log}");
+    let source = dir.ingle(&["route", "explain", "Summarise this", "--source", "knowledge", "--json"]).json();
+    assert_eq!(source["action"], "local");
+}
+
+#[test]
+fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
+    let dir = Dir::new();
+    let server = Server::start(&dir);
+    let tiny = tiny();
+    // Random weights are sure of nothing, and a right answer is worth a lot.
+    policy(&dir, &server.address, "[worth]\nright = 10.0\n");
+    let replaced = dir.ingle(&run(&tiny, "abc", &["--json"])).json();
+    assert_eq!(replaced["answered_by"], "workstation", "{replaced}");
+    // Worth nothing, nobody is asked.
+    policy(&dir, &server.address, "[worth]\nright = 0.0\n");
+    let stays = dir.ingle(&run(&tiny, "abc", &["--json"])).json();
+    assert!(stays["answered_by"].is_null() && stays["text"].is_string(), "{stays}");
+    // A budget that is used up.
+    policy(&dir, &server.address, "[worth]\nright = 10.0\n[budget]\ntokens = 1\n");
+    assert!(dir.ingle(&run(&tiny, "abc", &["--json"])).json()["answered_by"].is_null());
+    // Nobody there: the answer from here stands, and the reader is told.
+    policy(&dir, "http://127.0.0.1:9", "[worth]\nright = 10.0\n");
+    let stands = dir.ingle(&run(&tiny, "abc", &[])).run();
+    assert!(stands.code == 0 && stands.stderr.contains("the answer from this device stands"), "{stands:?}");
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"]))
+        .fails(7, &["no answer from elsewhere", "workstation"]);
+}
