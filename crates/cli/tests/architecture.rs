@@ -91,6 +91,27 @@ fn every_request_of_the_one_client_asks_the_policy_first() {
     assert_eq!(client.matches("self.send(").count(), 1, "one place calls it");
     let asks = client.find("self.options.policy.check(").unwrap();
     assert!(asks < client.find("self.send(").unwrap());
+    // What has a body goes one way too.
+    let post = &client[client.find("pub fn post(").unwrap()..];
+    assert_eq!(client.matches(".send(post.body)").count(), 1);
+    assert!(post.find("self.options.policy.check(").unwrap() < post.find(".send(post.body)").unwrap());
+}
+
+#[test]
+fn text_leaves_only_as_the_gate_made_it() {
+    // One file sends bodies, and it takes nothing but what the gate made; nobody else makes that.
+    let sends = ["Post {", ".post(&"];
+    refuse(&[ENGINE, STORE, SERVE, CLI, COMPRESS], &sends, &[]);
+    refuse(&[ROUTE], &sends, &["cloud/mod.rs"]);
+    refuse(&[ROUTE, SERVE, CLI], &["Outgoing {"], &["route/src/gate.rs"]);
+    let (_, cloud) =
+        sources(&root().join(ROUTE)).into_iter().find(|(p, _)| p.ends_with("cloud/mod.rs")).unwrap();
+    assert_eq!(cloud.matches("body: &body").count(), 1);
+    assert!(cloud.contains("let body = wire::body(outgoing, endpoint);"));
+    let (_, gate) =
+        sources(&root().join(ROUTE)).into_iter().find(|(p, _)| p.ends_with("src/gate.rs")).unwrap();
+    let (_, fields) = gate.split_once("pub struct Outgoing {").unwrap();
+    assert!(!fields[..fields.find('}').unwrap()].contains("pub "), "its fields are the gate's alone");
 }
 
 #[test]

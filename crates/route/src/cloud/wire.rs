@@ -85,6 +85,8 @@ pub struct Incoming {
     pub tokens_out: Option<u64>,
     /// Bytes of a line that has not ended.
     line: Vec<u8>,
+    /// Whether events came: then this is a stream.
+    is_stream: bool,
     /// A document in place of a stream.
     document: Vec<u8>,
 }
@@ -116,6 +118,10 @@ impl Incoming {
     /// As [`Self::push`].
     pub fn finish(&mut self) -> Result<String, String> {
         let (line, mut text) = (std::mem::take(&mut self.line), String::new());
+        if self.is_stream {
+            // What ends within a line was cut there.
+            return Ok(text);
+        }
         self.take_line(&line, &mut text)?;
         if !self.document.is_empty() {
             let document = std::mem::take(&mut self.document);
@@ -130,6 +136,7 @@ impl Incoming {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.trim_ascii();
+            self.is_stream = true;
             if data == b"[DONE]" {
                 self.ended = true;
                 return Ok(());

@@ -1,7 +1,7 @@
-//! Lists of names, searched as they lie in the program; see `names/README.md` for where they are from.
+//! Lists of names, searched as they lie in the program; see `crates/route/names/README.md` for where they are from.
 
-pub(super) static GIVEN: &str = include_str!("names/given.txt");
-pub(super) static FAMILY: &str = include_str!("names/family.txt");
+pub(super) static GIVEN: &str = include_str!("../../../names/given.txt");
+pub(super) static FAMILY: &str = include_str!("../../../names/family.txt");
 
 /// Whether the list, a sorted line each, has this word, in whatever case.
 pub(super) fn lists(list: &str, word: &str) -> bool {
