@@ -8,8 +8,8 @@
 //!   themselves, so of the codes around the solution the best are taken;
 //! - a superblock's `d` and `dmin`: two equations again, of all its columns, and what f16 makes of the solution.
 //!
-//! A move that does not lower the error is not made. A superblock goes through its numbers [`PASSES`] times; superblocks are gone
-//! through from the first to the last, each with the errors of all others as they then are, and that [`SWEEPS`] times.
+//! A move that does not lower the error is not made. A superblock goes through its numbers `PASSES` times; superblocks are gone
+//! through from the first to the last, each with the errors of all others as they then are, and that `SWEEPS` times.
 //!
 //! Cost: `1.5 * rows * cols^2` multiplications and additions in f32 a sweep; memory: `4 * cols^2` bytes for `H`. Left out: formats of one
 //! scale a block; choosing levels by feedback again for the new scales, which measured no better than going on from here.
