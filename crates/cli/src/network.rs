@@ -80,11 +80,11 @@ pub fn registry(env: &Env) -> Result<Url, Failure> {
 /// The way out, to the hub and elsewhere; in plain http only to the hub and to `named`, where the user named them so.
 pub fn client(hub: &Hub, named: &[&Url], env: &Env) -> Result<Client, Failure> {
     let named: Vec<&Url> = [&hub.endpoint].into_iter().chain(named.iter().copied()).collect();
-    client_to(&named, env)
+    client_to(&named, STALL_TIMEOUT, env)
 }
 
-/// The way out; in plain http only to `named`, where the user named them so.
-pub fn client_to(named: &[&Url], env: &Env) -> Result<Client, Failure> {
+/// The way out; in plain http only to `named`, where the user named them so. A server may be silent for `stall_timeout`.
+pub fn client_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<Client, Failure> {
     let offline = match env.settings.get("offline") {
         Some(("true", Source::Flag)) => Some("--offline".to_owned()),
         Some(("true", source)) => Some(format!("offline = true ({source})")),
@@ -103,7 +103,7 @@ pub fn client_to(named: &[&Url], env: &Env) -> Result<Client, Failure> {
         proxies: env.network.proxies.clone(),
         root_certificates,
         connect_timeout: CONNECT_TIMEOUT,
-        stall_timeout: STALL_TIMEOUT,
+        stall_timeout,
         interrupted: env.interrupted.clone(),
     })?)
 }

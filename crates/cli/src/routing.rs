@@ -27,6 +27,10 @@ use crate::network;
 
 /// How long endpoints have, all together.
 const DEADLINE: Duration = Duration::from_secs(180);
+/// How long an endpoint may be silent: it may have a long prompt to read first.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Bytes of a token, where nobody counts.
+const TOKEN_BYTES: usize = 4;
 /// Tokens of an answer, where nobody says, for what it would cost.
 const ANSWER_TOKENS: usize = 512;
 /// What programs call this one in rules.
@@ -140,8 +144,8 @@ impl<'a> Way<'a> {
                 false => return Ok(Self::Here),
             },
         };
-        // A token is four bytes or so; only what is far too long is ruled out by it.
-        let n_prompt: usize = messages.iter().map(|message| message.text.len() / 4).sum();
+        // Only what is far too long is ruled out by it.
+        let n_prompt: usize = messages.iter().map(|message| message.text.len() / TOKEN_BYTES).sum();
         let n_answer = wanted.max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
         let needs =
             Needs { n_tokens: n_prompt + n_answer, tools: false, language: None, modalities: Vec::new() };
@@ -242,7 +246,7 @@ impl Router<'_> {
         let policy = self.gate.policy();
         let endpoints = self.endpoints();
         let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
-        let (client, log) = (network::client_to(&named, self.env)?, egress_log(self.env));
+        let (client, log) = (network::client_to(&named, SILENCE, self.env)?, egress_log(self.env));
         let surroundings = Here { env: self.env };
         let limits = Limits::default();
         let cloud = Cloud { client: &client, log: &log, surroundings: &surroundings, limits };
@@ -300,7 +304,11 @@ impl Router<'_> {
             ..Row::new(now_ms(), place)
         };
         if let Some((endpoint, answer)) = answer {
-            let [n_in, n_out] = [answer.tokens_in, answer.tokens_out].map(Option::unwrap_or_default);
+            // The budget must not stand still where an endpoint does not count.
+            let sent: usize = self.outgoing.messages().iter().map(|message| message.text.len()).sum();
+            let guess = |n_bytes: usize| (n_bytes / TOKEN_BYTES) as u64;
+            let n_in = answer.tokens_in.unwrap_or(guess(sent));
+            let n_out = answer.tokens_out.unwrap_or(guess(answer.text.len()));
             let energy = self.book.cloud_energy(n_in, n_out);
             row.model = Some(format!("{}/{}", endpoint.name, endpoint.model));
             (row.tokens_in, row.tokens_out) = (n_in, n_out);

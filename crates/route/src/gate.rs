@@ -194,12 +194,13 @@ impl Gate {
         self.redactor.rehydrator()
     }
 
-    /// The classes that, each alone, would get an action as strict as `action`.
+    /// The classes that, each alone, would get an action as strict as `action`. A rule that asks for no class and redacts means all.
     fn keeps(&self, situation: &Situation, action: Action) -> Vec<Class> {
         let alone = |class: &Class| Situation { classes: vec![*class], ..situation.clone() };
         let by_rule = |class: &Class| {
-            let held = self.policy.rules.iter().filter(|rule| !rule.when.class.is_empty());
-            held.filter(|rule| rule.when.holds(&alone(class))).any(|rule| rule.then <= action)
+            let held = self.policy.rules.iter().filter(|rule| rule.when.holds(&alone(class)));
+            let mut of_class = held.filter(|rule| !rule.when.class.is_empty() || rule.then == Action::Redact);
+            of_class.any(|rule| rule.then <= action)
         };
         situation.classes.iter().filter(|class| by_rule(class)).copied().collect()
     }
@@ -278,6 +279,15 @@ mod tests {
         };
         assert!(!question.would_leave().messages()[0].text.contains("anna"));
         assert_eq!(question.agreed().verdict().action, Action::Ask);
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_no_class_redacts_all_that_is_found() {
+        let text = ["Why does 203.0.113.9 not answer?"];
+        assert_eq!(released(&mut gate(""), &text).messages()[0].text, text[0]);
+        let rule = "[[rule]]\nname = \"careful\"\nthen = \"redact\"\n";
+        let outgoing = released(&mut gate(rule), &text);
+        assert!(!outgoing.messages()[0].text.contains("203.0"), "{outgoing:?}");
     }
 
     #[test]
