@@ -19,7 +19,7 @@ pub fn explain(policy: &Policy, situation: &Situation, findings: &[Finding]) -> 
         }
     }
     for (name, class, n) in kinds {
-        line(format!("found: {name} ({class}), {n} times"));
+        line(format!("found: {n} {name} ({class})"));
     }
     for source in &situation.sources {
         line(format!("from a private source: {source}"));
