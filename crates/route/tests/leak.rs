@@ -1,6 +1,7 @@
 //! Nothing private leaves: generated conversations with planted values, random policies, endpoints that misbehave. Not one planted value
 //! may reach the endpoint, and the log has every byte that did. `--ignored` runs ten thousand requests.
 
+#[expect(dead_code, reason = "the tests of the cloud leg use the rest")]
 mod endpoint;
 #[path = "private/generator.rs"]
 mod generator;

@@ -1,7 +1,5 @@
 //! An endpoint that records what it is sent and misbehaves as it is told, and what a request needs to reach it.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
