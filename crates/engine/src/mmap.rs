@@ -9,6 +9,8 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(target_os = "linux")]
 use ingle_kernel::bytes::Room;
@@ -55,7 +57,11 @@ impl Mapped {
             let map = unsafe { Mmap::map(&file) }.map_err(io)?;
             #[cfg(unix)]
             shrunk::register(&map, &name);
-            Bytes::owned_by(Pages(map))
+            Bytes::owned_by(Pages {
+                map,
+                #[cfg(target_os = "linux")]
+                copies: Copies::default(),
+            })
         };
         Ok(Self { name, file, len, bytes })
     }
@@ -81,11 +87,15 @@ impl Mapped {
 }
 
 /// A mapped file's pages.
-struct Pages(Mmap);
+struct Pages {
+    map: Mmap,
+    #[cfg(target_os = "linux")]
+    copies: Copies,
+}
 
 impl Owner for Pages {
     fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 
     fn is_releasable(&self) -> bool {
@@ -98,23 +108,76 @@ impl Owner for Pages {
         let (first, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
         if first < end {
             // SAFETY: the map is shared and read-only, so its pages hold nothing that the file does not. The advice may fail.
-            let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
+            let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
         }
     }
 
     #[cfg(target_os = "linux")]
     fn room(&self, n: usize) -> Room {
-        large_pages(n).map_or_else(|_| Box::new(vec![0u8; n]) as Room, |room| Box::new(room))
+        self.copies.room(n).map_or_else(|_| Box::new(vec![0u8; n]) as Room, |room| Box::new(room))
     }
 }
 
-/// Memory for a copy, in large pages where the system has some: they are ready sooner and found faster.
+/// Memory for copies of a file's weights, in large pages where the system has some: they are ready sooner and found faster. Copies
+/// follow each other, as most are smaller than such a page or not much larger.
 #[cfg(target_os = "linux")]
-fn large_pages(n: usize) -> std::io::Result<MmapMut> {
-    let room = MmapMut::map_anon(n)?;
-    // Only advice: without large pages it is memory all the same.
-    let _ = room.advise(Advice::HugePage);
-    Ok(room)
+#[derive(Default)]
+struct Copies(Mutex<Option<Stretch>>);
+
+/// Memory of which the first `n_taken` bytes are lent.
+#[cfg(target_os = "linux")]
+struct Stretch {
+    map: Arc<MmapMut>,
+    n_taken: usize,
+}
+
+/// Bytes of a stretch that are nobody else's.
+#[cfg(target_os = "linux")]
+struct Part {
+    map: Arc<MmapMut>,
+    range: Range<usize>,
+}
+
+/// Bytes of a stretch; what is not taken of it costs addresses only.
+#[cfg(target_os = "linux")]
+const STRETCH: usize = 256 << 20;
+
+#[cfg(target_os = "linux")]
+impl Copies {
+    fn room(&self, n: usize) -> std::io::Result<Part> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Stretch { map, n_taken } = match last.take() {
+            Some(stretch) if n <= stretch.map.len() - stretch.n_taken => stretch,
+            _ => {
+                let map = MmapMut::map_anon(n.max(STRETCH))?;
+                // Only advice: without large pages it is memory all the same.
+                let _ = map.advise(Advice::HugePage);
+                Stretch { map: Arc::new(map), n_taken: 0 }
+            }
+        };
+        let range = n_taken..n_taken + n;
+        *last = Some(Stretch { map: map.clone(), n_taken: range.end });
+        Ok(Part { map, range })
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        let start = self.map.as_ptr().wrapping_add(self.range.start);
+        // SAFETY: the range lies in the map, which lives as long as `self`; no other part has bytes of it, so nobody writes them
+        // while they are lent.
+        unsafe { std::slice::from_raw_parts(start, self.range.len()) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl AsMut<[u8]> for Part {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let start = self.map.as_ptr().wrapping_add(self.range.start).cast_mut();
+        // SAFETY: as above, and `self` is borrowed alone; the map may be written to, and nobody borrows all of it.
+        unsafe { std::slice::from_raw_parts_mut(start, self.range.len()) }
+    }
 }
 
 /// A multiple of the page sizes in use, so that no page is released that holds more than was named.

@@ -163,16 +163,14 @@ pub(super) fn multiply(product: &Product<'_, Avx512>, sums: &mut [[__m512; 2]]) 
     let mut n = product.groups[0].n;
     let mut tiles = Tiles::of(n);
     let mut rest = sums;
-    for (i, group) in product.groups.iter().enumerate() {
+    for group in product.groups {
         if n != group.n {
             n = group.n;
             tiles.shape(n);
         }
         let (sums, behind) = rest.split_at_mut(n);
         rest = behind;
-        if i == 0 {
-            product.ahead.ask(Avx512::new(), product.n_blocks * product.n_ask);
-        }
+        product.ahead.ask(Avx512::new(), product.n_blocks * product.n_ask);
         if minima {
             add::<true>(product, &mut room, group, sums);
         } else {

@@ -211,14 +211,13 @@ macro_rules! multiply {
             use $crate::simd::expand::Kind;
             use $crate::simd::panel::halves;
             let mut rest = sums;
-            for (i, group) in product.groups.iter().enumerate() {
+            for group in product.groups {
                 let (sums, behind) = rest.split_at_mut(group.n);
                 rest = behind;
-                let asks = i == 0;
                 match (product.kind, group.n) {
                     (Kind::Halves { .. }, _) => halves(<$lanes>::new(), product, group, sums),
-                    $((_, $t) => some::<$t>(product, steps, group, asks, sums),)*
-                    _ => some::<$most>(product, steps, group, asks, sums),
+                    $((_, $t) => some::<$t>(product, steps, group, sums),)*
+                    _ => some::<$most>(product, steps, group, sums),
                 }
             }
         }
@@ -238,7 +237,6 @@ macro_rules! multiply {
             product: &$crate::simd::panel::Product<'_, $lanes>,
             steps: usize,
             group: &$crate::acts::Group<'_>,
-            asks: bool,
             sums: &mut [<$lanes as $crate::simd::lanes::Lanes>::F],
         ) {
             use $crate::simd::expand::Kind;
@@ -247,17 +245,17 @@ macro_rules! multiply {
             let l = <$lanes>::new();
             match product.kind {
                 Kind::Blocks { minima: true, .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, true>(l, product, group, asks, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, true>(l, product, group, sums),)*
                 },
                 Kind::Blocks { .. } => match steps {
-                    $($from => blocks::<$lanes, T, $steps, false>(l, product, group, asks, sums),)*
+                    $($from => blocks::<$lanes, T, $steps, false>(l, product, group, sums),)*
                 },
                 Kind::Halves { .. } => unreachable!("one function for any number of tokens"),
                 Kind::Supers { run: 16, .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 4>(l, product, group, asks, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 4>(l, product, group, sums),)*
                 },
                 Kind::Supers { .. } => match steps {
-                    $($from => supers::<$lanes, T, $steps, 8>(l, product, group, asks, sums),)*
+                    $($from => supers::<$lanes, T, $steps, 8>(l, product, group, sums),)*
                 },
             }
         }

@@ -21,8 +21,10 @@ use crate::par::Columns;
 pub(super) const ROWS_MAX: usize = 32;
 /// The most bytes of 256 columns: those of q8_0.
 const BYTES_MAX: usize = 272;
-/// The most tokens whose sums a call keeps in a small buffer.
-const FEW: usize = 8;
+/// The most tokens whose sums a call keeps in a small buffer, and in one of middle size: to clear one for all takes as long as
+/// the products of a small tile with few tokens.
+const FEW: usize = 16;
+const SOME: usize = 64;
 /// The most groups of tokens: a group that is not the only one has more than half of four tokens or more.
 const GROUPS_MAX: usize = TILE_TOKENS / 4;
 
@@ -103,7 +105,7 @@ pub(crate) struct Product<'a, L: Lanes> {
     pub groups: &'a [Group<'a>],
     /// What is needed next.
     pub ahead: Ahead<'a>,
-    /// Bytes of it to ask for with every 32 columns.
+    /// Bytes of it to ask for with every 32 columns of a group's.
     pub n_ask: usize,
 }
 
@@ -132,10 +134,13 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
         *room = acts.group(i);
     }
     let zero = l.splat_f32(0.0);
-    let (mut few, mut many);
+    let (mut few, mut some, mut many);
     let sums: &mut [L::F] = if n_tokens <= FEW {
         few = [zero; FEW];
         &mut few
+    } else if n_tokens <= SOME {
+        some = [zero; SOME];
+        &mut some
     } else {
         many = [zero; TILE_TOKENS];
         &mut many
@@ -207,7 +212,7 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                 }
             }
             let n_blocks = len * 8 / bytes;
-            let n_ask = if PACKED { L::N * bytes / 16 } else { 0 };
+            let n_ask = if PACKED { L::N * bytes / 16 / groups.len() } else { 0 };
             multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
@@ -230,15 +235,13 @@ fn fill_up(rest: &[u8], row_bytes: usize, len: usize, whole: &mut [u8], whole_ro
     }
 }
 
-/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums; one group asks for what is needed next.
-/// `STEPS` dot products fit a
-/// [`Lanes::P`]; 0 says that the weights are wide.
+/// Adds the products of a panel of blocks with the `T` tokens of a group to their sums, and asks for its part of what is needed
+/// next. `STEPS` dot products fit a [`Lanes::P`]; 0 says that the weights are wide.
 #[inline(always)]
 pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA: bool>(
     l: L,
     product: &Product<'_, L>,
     group: &Group<'_>,
-    asks: bool,
     sums: &mut [L::F; T],
 ) {
     let Kind::Blocks { offset, .. } = product.kind else { unreachable!("a product of blocks") };
@@ -254,12 +257,11 @@ pub(crate) fn blocks<L: Lanes, const T: usize, const STEPS: usize, const MINIMA:
     }
     let a = d_a.iter().zip(sums_a).zip(&begins);
     let scales = product.panel.d.iter().zip(&product.panel.m).zip(&product.panel.base);
-    let n_ask = if asks { product.n_ask } else { 0 };
     let mut acc = *sums;
     for (((w, q), ((d_a, sums_a), begins)), ((&d, &m), &base)) in
         loop_over(&product.panel.w).iter().zip(q).zip(a).zip(scales)
     {
-        product.ahead.ask(l, n_ask);
+        product.ahead.ask(l, product.n_ask);
         let mut isum = [l.splat(0); T];
         for t in 0..T {
             isum[t] = l.splat(begins[t]);
@@ -355,7 +357,6 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     l: L,
     product: &Product<'_, L>,
     group: &Group<'_>,
-    asks: bool,
     sums: &mut [L::F; T],
 ) {
     let Kind::Supers { offset, minima, .. } = product.kind else { unreachable!("a product of superblocks") };
@@ -364,10 +365,9 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
     let sums_a = &group.sums.as_chunks::<T>().0[there];
     let d_a = &group.d.as_chunks::<T>().0[product.at];
-    let n_ask = if asks { product.n_ask } else { 0 };
     let mut isum = [l.splat(0); T];
     for ((w, q), scales) in loop_over(&panel.w).iter().zip(q).zip(panel.scales.chunks_exact(8 / RUN)) {
-        product.ahead.ask(l, n_ask);
+        product.ahead.ask(l, product.n_ask);
         for (run, (w, &scale)) in w.as_chunks::<RUN>().0.iter().zip(scales).enumerate() {
             for step in (0..RUN).step_by(if STEPS == 0 { 1 } else { STEPS }) {
                 let mut p = [l.begin(l.splat(0)); T];

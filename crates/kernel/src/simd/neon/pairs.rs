@@ -63,16 +63,15 @@ pub(super) fn multiply(product: &Product<'_, Neon<true>>, steps: usize, sums: &m
     let mut turned = Turned { w: [zero; 32], factors: [zero; 16] };
     turn(product, &mut turned);
     let mut rest = sums;
-    for (i, group) in product.groups.iter().enumerate() {
+    for group in product.groups {
         let (sums, behind) = rest.split_at_mut(group.n);
         rest = behind;
-        let asks = i == 0;
         // Groups are as equal as can be, so none has less than three tokens.
         match group.n {
-            3 => some::<3, 2>(product, &turned, group, asks, sums),
-            4 => some::<4, 2>(product, &turned, group, asks, sums),
-            5 => some::<5, 3>(product, &turned, group, asks, sums),
-            _ => some::<GROUP, 3>(product, &turned, group, asks, sums),
+            3 => some::<3, 2>(product, &turned, group, sums),
+            4 => some::<4, 2>(product, &turned, group, sums),
+            5 => some::<5, 3>(product, &turned, group, sums),
+            _ => some::<GROUP, 3>(product, &turned, group, sums),
         }
     }
 }
@@ -83,16 +82,14 @@ fn some<const T: usize, const N: usize>(
     product: &Product<'_, Neon<true>>,
     turned: &Turned,
     group: &Group<'_>,
-    asks: bool,
     sums: &mut [[float32x4_t; 2]],
 ) {
     let sums = sums.as_mut_array().expect("sums of T tokens");
-    let n_ask = if asks { product.n_ask } else { 0 };
     match product.kind {
-        Kind::Blocks { minima: true, .. } => blocks::<T, N, true>(product, turned, group, n_ask, sums),
-        Kind::Blocks { .. } => blocks::<T, N, false>(product, turned, group, n_ask, sums),
-        Kind::Supers { run: 16, .. } => supers::<T, N, 2>(product, turned, group, n_ask, sums),
-        Kind::Supers { .. } => supers::<T, N, 4>(product, turned, group, n_ask, sums),
+        Kind::Blocks { minima: true, .. } => blocks::<T, N, true>(product, turned, group, sums),
+        Kind::Blocks { .. } => blocks::<T, N, false>(product, turned, group, sums),
+        Kind::Supers { run: 16, .. } => supers::<T, N, 2>(product, turned, group, sums),
+        Kind::Supers { .. } => supers::<T, N, 4>(product, turned, group, sums),
         Kind::Halves { .. } => unreachable!("multiplied by `sdot`"),
     }
 }
@@ -139,7 +136,6 @@ fn blocks<const T: usize, const N: usize, const MINIMA: bool>(
     product: &Product<'_, Neon<true>>,
     turned: &Turned,
     group: &Group<'_>,
-    n_ask: usize,
     sums: &mut [[float32x4_t; 2]; T],
 ) {
     let there = product.at * 8..product.at * 8 + product.n_blocks;
@@ -151,7 +147,7 @@ fn blocks<const T: usize, const N: usize, const MINIMA: bool>(
         together(bits(sums[first(p)]), bits(sums[second::<T>(p)])).map(|v| vreinterpretq_f32_s32(v))
     });
     for (((w, q), (d_a, sums_a)), (d, m)) in turned.loop_over().iter().zip(q).zip(a).zip(d.iter().zip(m)) {
-        product.ahead.ask(Neon::<true>::new(), n_ask);
+        product.ahead.ask(Neon::<true>::new(), product.n_ask);
         let mut isum = [zero; N];
         for (i, w) in w.iter().enumerate() {
             add_products(&mut isum, *w, q, i);
@@ -179,7 +175,6 @@ fn supers<const T: usize, const N: usize, const RUN: usize>(
     product: &Product<'_, Neon<true>>,
     turned: &Turned,
     group: &Group<'_>,
-    n_ask: usize,
     sums: &mut [[float32x4_t; 2]; T],
 ) {
     let (l, panel) = (Neon::<true>::new(), product.panel);
@@ -190,7 +185,7 @@ fn supers<const T: usize, const N: usize, const RUN: usize>(
     let zero = [vdupq_n_s32(0); 4];
     let mut isum = [zero; N];
     for ((w, q), scales) in turned.loop_over().iter().zip(q).zip(turned.factors.chunks_exact(4 / RUN)) {
-        product.ahead.ask(l, n_ask);
+        product.ahead.ask(l, product.n_ask);
         for (run, (w, scale)) in w.as_chunks::<RUN>().0.iter().zip(scales).enumerate() {
             let mut products = [zero; N];
             for (i, w) in w.iter().enumerate() {
