@@ -282,6 +282,22 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn copies_follow_each_other_and_keep_what_was_written() {
+        let copies = Copies::default();
+        let mut parts: Vec<Part> = [1, 4096, 3, STRETCH, 70_000].map(|n| copies.room(n).unwrap()).into();
+        for (i, part) in parts.iter_mut().enumerate() {
+            part.as_mut().fill(i as u8 + 1);
+        }
+        let neighbours = parts[0].as_ref().as_ptr().wrapping_add(1) == parts[1].as_ref().as_ptr();
+        assert!(neighbours, "one behind the other");
+        drop(copies);
+        for (i, part) in parts.iter().enumerate() {
+            assert!(part.as_ref().iter().all(|&byte| byte == i as u8 + 1));
+        }
+    }
+
     #[test]
     fn a_file_that_changes_size_is_noticed() {
         let path = std::env::temp_dir().join(format!("ingle-mmap-{}", std::process::id()));

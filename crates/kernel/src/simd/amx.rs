@@ -19,7 +19,7 @@ use std::mem::MaybeUninit;
 
 use super::avx512::lanes::Avx512;
 use super::expand::Kind;
-use super::panel::{Panel, Product};
+use super::panel::Product;
 use super::{RowKernel, Tier, avx512, peak};
 use crate::acts::{Act, Group};
 
@@ -159,7 +159,7 @@ impl Room {
 pub(super) fn multiply(product: &Product<'_, Avx512>, sums: &mut [[__m512; 2]]) {
     let Kind::Supers { run, offset, minima } = product.kind else { unreachable!("multiplied by `vpdpbusd`") };
     let mut room = Room::EMPTY;
-    scale(product.panel, run, offset, &mut room);
+    scale(Avx512::new(), product, run, offset, &mut room);
     let mut n = product.groups[0].n;
     let mut tiles = Tiles::of(n);
     let mut rest = sums;
@@ -170,7 +170,6 @@ pub(super) fn multiply(product: &Product<'_, Avx512>, sums: &mut [[__m512; 2]]) 
         }
         let (sums, behind) = rest.split_at_mut(n);
         rest = behind;
-        product.ahead.ask(Avx512::new(), product.n_blocks * product.n_ask);
         if minima {
             add::<true>(product, &mut room, group, sums);
         } else {
@@ -179,15 +178,19 @@ pub(super) fn multiply(product: &Product<'_, Avx512>, sums: &mut [[__m512; 2]]) 
     }
 }
 
-/// Weights times scales: no format's products have more than 16 bits.
+/// Weights times scales: no format's products have more than 16 bits. Asks for what is needed next, which the products have no loop
+/// for.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline(never)]
-fn scale(panel: &Panel<Avx512>, run: usize, offset: Option<u32>, to: &mut Room) {
+fn scale(l: Avx512, product: &Product<'_, Avx512>, run: usize, offset: Option<u32>, to: &mut Room) {
+    let panel = product.panel;
+    let n_ask = product.groups.len() * product.n_ask * run / 32;
     let above = _mm512_set1_epi16(offset.map_or(0, |by| 1 << by));
     let byte = _mm512_set1_epi16(0xff);
     let n = run / 4;
     let to = to.low.chunks_exact_mut(n).zip(to.high.chunks_exact_mut(n));
     for ((w, scale), (low, high)) in black_box(&panel.w[..]).chunks_exact(n).zip(&panel.scales).zip(to) {
+        product.ahead.ask(l, n_ask);
         let scale = scale.map(|scale| {
             let lower = _mm512_and_si512(scale, _mm512_set1_epi32(0xffff));
             _mm512_or_si512(lower, _mm512_slli_epi32::<16>(scale))
