@@ -91,6 +91,9 @@ pub enum Error {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The system has no randomness to give.
+    #[error("the system gives no randomness, which keys and signatures need")]
+    Random,
     /// The user stopped it.
     #[error("{0}")]
     Interrupted(String),
