@@ -2,6 +2,7 @@
 //!
 //! Nothing else in the program reads the environment.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -30,6 +31,10 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// Raised by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
+    /// Models that are opened now are used, not looked at.
+    pub is_use: bool,
+    /// Models of releases that were opened to be used.
+    pub used: RefCell<Vec<String>>,
 }
 
 impl Env {
@@ -53,6 +58,8 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             interrupted: Arc::new(AtomicBool::new(false)),
+            is_use: false,
+            used: RefCell::default(),
         })
     }
 
