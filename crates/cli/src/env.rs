@@ -2,10 +2,9 @@
 //!
 //! Nothing else in the program reads the environment.
 
-use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crate::dirs::Dirs;
 use crate::exit::Failure;
@@ -34,7 +33,7 @@ pub struct Env {
     /// Models that are opened now are used, not looked at.
     pub is_use: bool,
     /// Models of releases that were opened to be used.
-    pub used: RefCell<Vec<String>>,
+    pub used: Mutex<Vec<String>>,
 }
 
 impl Env {
@@ -59,7 +58,7 @@ impl Env {
             stderr_is_terminal: std::io::stderr().is_terminal(),
             interrupted: Arc::new(AtomicBool::new(false)),
             is_use: false,
-            used: RefCell::default(),
+            used: Mutex::default(),
         })
     }
 

@@ -7,6 +7,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Bytes of what a child says that are read.
 const SAID_BYTES_MAX: u64 = 1 << 20;
 /// Tokens of an answer to a prompt, and tokens that the speed is measured over.
-const ANSWER_TOKENS: &str = "64";
+const ANSWER_TOKENS: &str = "32";
 const SPEED_TOKENS: &str = "32";
 
 /// The releases on this device.
@@ -46,14 +47,14 @@ pub fn path_of(name: &str, env: &Env) -> Result<Option<std::path::PathBuf>, Fail
         say(format_args!("\x1b[33mwarning:\x1b[0m {said}"));
     }
     if env.is_use {
-        env.used.borrow_mut().push(name.to_owned());
+        env.used.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
     }
     Ok(Some(opened.path))
 }
 
 /// What was used ended well.
 pub fn used_well(env: &Env) -> Result<(), Failure> {
-    let used = env.used.take();
+    let used = std::mem::take(&mut *env.used.lock().unwrap_or_else(PoisonError::into_inner));
     if used.is_empty() {
         return Ok(());
     }

@@ -171,6 +171,13 @@ fn rollback_is_refused_by_the_next_run_of_the_program_too() {
     let again = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
     said(again.update(), &["metadata"]);
     assert_eq!(again.content().as_deref(), Some("two"));
+    // Nor does another key take the place of the publisher's.
+    let other_dir = world.dir.join("other");
+    let stranger = Publisher::new(&other_dir, &world.hub);
+    let policy = device.releases.state().unwrap().sources[&device.url].policy;
+    let root = String::from_utf8(publisher.metadata("1.root.json")).unwrap();
+    let follow = device.releases.follow(&publisher.url(), &root, &stranger.public(), policy, now());
+    said(follow, &["publisher's key: another one"]);
 }
 
 #[test]

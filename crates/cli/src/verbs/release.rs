@@ -285,6 +285,13 @@ fn sign_folder(folder: &Path, matches: &ArgMatches, env: &Env) -> Result<serde_j
 fn verify_folder(folder: &Path, matches: &ArgMatches, env: &Env) -> Result<serde_json::Value, Failure> {
     let (path, pem) = key_text(matches)?;
     let key = PublicKey::from_pem(path, &pem)?;
+    let bundle = folder.join(BUNDLE_NAME);
+    if !bundle.is_file() {
+        return Err(Failure::not_found(format!(
+            "{}: no such file; ingle release sign makes one",
+            bundle.display()
+        )));
+    }
     let stop = || env.interrupted.load(Relaxed);
     let statement = verify(folder, &read_bundle(folder)?, &key, &stop, &mut |_| {})?;
     let statement = statement.ok_or_else(Failure::interrupted)?;

@@ -137,7 +137,7 @@ impl Releases {
     /// which the user trusts; or changes the policy for one that is followed.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] and [`Error::Reference`] for a root or a key that is none.
+    /// [`Error::Mismatch`] and [`Error::Reference`] for a root or a key that is none, and for another key than it is followed with.
     pub fn follow(&self, url: &Url, root: &str, publisher: &str, policy: Policy, now: u64) -> Result<()> {
         check_root("root", root)?;
         PublicKey::from_pem("the publisher's key", publisher)?;
@@ -151,7 +151,16 @@ impl Releases {
                 models: Default::default(),
             };
             // What was learnt of a repository is never unlearnt by following it again.
-            state.sources.entry(url.to_string()).or_insert_with(new).policy = policy;
+            let source = state.sources.entry(url.to_string()).or_insert_with(new);
+            if source.publisher != publisher {
+                return Err(mismatch(
+                    &url.to_string(),
+                    "publisher's key",
+                    "another one",
+                    "the one it is followed with",
+                ));
+            }
+            source.policy = policy;
             Ok(())
         })
     }
@@ -277,7 +286,7 @@ impl Releases {
     /// counts: `is_use`.
     ///
     /// # Errors
-    /// [`Error::Revoked`] for what may not be used.
+    /// [`Error::Refused`] for what may not be used.
     pub fn open(&self, name: &str, now: u64, is_use: bool) -> Result<Option<Opened>> {
         if !self.file.copies().iter().any(|copy| copy.exists()) {
             return Ok(None);
