@@ -3,7 +3,6 @@
 
 #[expect(dead_code, reason = "the other tests of the store use the rest")]
 mod hub;
-#[expect(dead_code, reason = "the other test of releases uses the rest")]
 mod publisher;
 #[expect(dead_code, reason = "the other tests of the store use the rest")]
 mod world;

@@ -5,7 +5,6 @@
 //! its own, since it replaces files without care for a program that ends in between; what it verified, also where it then
 //! refused the rest, is given back to be written in one step.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 

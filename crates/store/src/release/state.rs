@@ -25,6 +25,8 @@ const BYTES_MAX: u64 = 256 << 20;
 /// How often a lock is looked at that another program holds, and for how long.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Another update is not waited for.
+const UPDATE_WAIT: Duration = Duration::from_secs(1);
 
 /// All that is known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -220,16 +222,7 @@ impl StateFile {
     /// [`Error::Locked`] when another program holds the lock for ten seconds; what `change` gives; and what the system says.
     pub fn edit<T>(&self, disk: &Disk, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         disk.make_folder(&self.folder)?;
-        let path = self.folder.join("state.lock");
-        let mut waited = Duration::ZERO;
-        let _lock = lock_file(&path, || {
-            if waited >= LOCK_WAIT {
-                return Err(Error::Locked { path: path.clone(), waited });
-            }
-            std::thread::sleep(LOCK_LOOK);
-            waited += LOCK_LOOK;
-            Ok(())
-        })?;
+        let _lock = self.lock("state.lock", LOCK_WAIT)?;
         let before = self.read()?;
         let mut state = before.clone();
         let out = change(&mut state)?;
@@ -245,14 +238,28 @@ impl StateFile {
         Ok(out)
     }
 
-    /// The lock that one update at a time holds.
+    /// The lock that one update at a time holds. A program that another thread is just starting has all our locks for a moment;
+    /// that is waited for.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another one runs.
+    /// [`Error::Locked`] when another update runs.
     pub fn lock_updates(&self, disk: &Disk) -> Result<Lock> {
         disk.make_folder(&self.folder)?;
-        let path = self.folder.join("update.lock");
-        lock_file(&path, || Err(Error::Locked { path: path.clone(), waited: Duration::ZERO }))
+        self.lock("update.lock", UPDATE_WAIT)
+    }
+
+    /// A lock in the folder, which is waited for.
+    fn lock(&self, name: &str, wait: Duration) -> Result<Lock> {
+        let path = self.folder.join(name);
+        let mut waited = Duration::ZERO;
+        lock_file(&path, || {
+            if waited >= wait {
+                return Err(Error::Locked { path: path.clone(), waited });
+            }
+            std::thread::sleep(LOCK_LOOK);
+            waited += LOCK_LOOK;
+            Ok(())
+        })
     }
 
     /// Where a model's slots lie.
