@@ -150,6 +150,11 @@ fn a_changed_missing_or_added_file_a_link_and_another_key_are_told() {
     assert!(said(&public).contains("a.gguf: nothing, expected a signed file"));
     fs::write(model.0.join("a.gguf"), "weights").unwrap();
     model.verify(&public).unwrap();
+    // What belongs to git is no part of a model, as other signers have it, too.
+    fs::write(model.0.join(".gitignore"), "x").unwrap();
+    model.verify(&public).unwrap();
+    model.sign(&key);
+    assert_eq!(model.verify(&public).unwrap().files().len(), 2);
     fs::write(model.0.join("extra"), "").unwrap();
     assert!(said(&public).contains("extra: a file that is not signed"));
     fs::remove_file(model.0.join("extra")).unwrap();

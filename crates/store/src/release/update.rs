@@ -88,7 +88,7 @@ pub enum Outcome {
     /// There was nothing to do.
     Nothing,
     /// Somebody has to say yes.
-    Ask(Offer),
+    Ask(Box<Offer>),
     /// This version is used now.
     Updated(u64),
 }
@@ -230,7 +230,7 @@ impl Releases {
         for action in actions {
             match action {
                 Action::Tell(said) | Action::Refuse(said) => tell(Told::Said(&said)),
-                Action::Ask(offer) => outcome = Outcome::Ask(offer),
+                Action::Ask(offer) => outcome = Outcome::Ask(Box::new(offer)),
                 Action::Fetch(offer) => {
                     tell(Told::Step(&offer, "fetch"));
                     let fetched = self.fetch(url, &offer, work, tell);

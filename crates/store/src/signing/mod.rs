@@ -24,7 +24,7 @@ use statement::Statement;
 /// What a bundle is called beside the files it speaks of, and never lists.
 pub const BUNDLE_NAME: &str = "model.sig";
 
-/// Signs all files below `folder` as the model `name`; gives the bundle's text. `stop` ends it with `None`.
+/// Signs the files below `folder`, but for those of git, as the model `name`; gives the bundle's text. `stop` ends it with `None`.
 ///
 /// # Errors
 /// What the system says; [`Error::Mismatch`] for a folder without files, or one with links.
@@ -35,7 +35,7 @@ pub fn sign(
     stop: &dyn Fn() -> bool,
     tell: &mut dyn FnMut(u64),
 ) -> Result<Option<Vec<u8>>> {
-    let Some(files) = folder::list(folder, &[BUNDLE_NAME], stop, tell)? else { return Ok(None) };
+    let Some(files) = folder::list(folder, statement::IGNORED, stop, tell)? else { return Ok(None) };
     if files.is_empty() {
         return Err(wrong(folder, "files", "none", "at least one to sign"));
     }

@@ -19,7 +19,7 @@ const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 const FILES_MAX: usize = 100_000;
 const NAME_CHARS_MAX: usize = 1024;
 /// What a signature never speaks of: the names that other signers leave out, too.
-const IGNORED: &[&str] = &[".git", ".gitattributes", ".github", ".gitignore", super::BUNDLE_NAME];
+pub(super) const IGNORED: &[&str] = &[".git", ".gitattributes", ".github", ".gitignore", super::BUNDLE_NAME];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
