@@ -3,8 +3,8 @@
 //! Nothing else in the program reads the environment.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crate::dirs::Dirs;
 use crate::exit::Failure;
@@ -30,6 +30,10 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// Raised by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
+    /// Models that are opened now are used, not looked at.
+    pub is_use: bool,
+    /// Models of releases that were opened to be used.
+    pub used: Mutex<Vec<String>>,
 }
 
 impl Env {
@@ -53,6 +57,8 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             interrupted: Arc::new(AtomicBool::new(false)),
+            is_use: false,
+            used: Mutex::default(),
         })
     }
 

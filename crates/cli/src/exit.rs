@@ -133,29 +133,17 @@ impl From<EngineError> for Failure {
 
 impl From<NetError> for Failure {
     fn from(error: NetError) -> Self {
-        let exit = match &error {
-            NetError::Blocked { .. } => Exit::BLOCKED,
-            NetError::Input { .. } => Exit::USAGE,
-            NetError::Interrupted => Exit::INTERRUPTED,
-            _ => Exit::NETWORK,
-        };
-        Self::new(exit, error)
+        Self::new(exit_of_net(&error), error)
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        use StoreError as E;
-        let exit = match error {
-            E::Net(error) => return error.into(),
-            E::Reference { .. } => Exit::USAGE,
-            E::NotFound { .. } => Exit::NOT_FOUND,
-            E::Status { .. } => Exit::NETWORK,
-            E::Mismatch { .. } => Exit::INVALID,
-            E::Interrupted(_) => Exit::INTERRUPTED,
-            _ => Exit::FAILED,
-        };
-        Self::new(exit, error)
+        let exit = exit_of_store(&error);
+        match error {
+            StoreError::Net(error) => error.into(),
+            error => Self::new(exit, error),
+        }
     }
 }
 
@@ -169,6 +157,30 @@ impl From<SampleError> for Failure {
     fn from(error: SampleError) -> Self {
         let exit = if matches!(error, SampleError::Param { .. }) { Exit::USAGE } else { Exit::FAILED };
         Self::new(exit, error)
+    }
+}
+
+fn exit_of_net(error: &NetError) -> Exit {
+    match error {
+        NetError::Blocked { .. } => Exit::BLOCKED,
+        NetError::Input { .. } => Exit::USAGE,
+        NetError::Interrupted => Exit::INTERRUPTED,
+        _ => Exit::NETWORK,
+    }
+}
+
+fn exit_of_store(error: &StoreError) -> Exit {
+    use StoreError as E;
+    match error {
+        E::Net(error) => exit_of_net(error),
+        E::Reference { .. } => Exit::USAGE,
+        E::NotFound { .. } => Exit::NOT_FOUND,
+        E::Status { .. } => Exit::NETWORK,
+        E::Mismatch { .. } => Exit::INVALID,
+        E::Refused { .. } => Exit::BLOCKED,
+        E::Release { source, .. } => exit_of_store(source),
+        E::Interrupted(_) => Exit::INTERRUPTED,
+        _ => Exit::FAILED,
     }
 }
 

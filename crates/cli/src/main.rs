@@ -22,6 +22,7 @@ mod pulling;
 mod rate;
 mod routing;
 mod settings;
+mod updating;
 mod verbs;
 
 use std::process::ExitCode;
@@ -56,5 +57,11 @@ fn run() -> Result<Exit, Failure> {
     };
     let (name, matches) = matches.subcommand().expect("clap asks for a verb");
     let verb = verbs::VERBS.iter().find(|v| v.name == name).expect("clap knows only listed verbs");
-    (verb.run)(matches, &mut Env::from_process(matches)?)
+    let mut env = Env::from_process(matches)?;
+    let ended = (verb.run)(matches, &mut env);
+    // A release on probation is judged by how uses end: whatever else was wrong, the model was not.
+    if !matches!(&ended, Err(f) if [Exit::FAILED, Exit::INVALID, Exit::MEMORY].contains(&f.exit)) {
+        updating::used_well(&env)?;
+    }
+    ended
 }

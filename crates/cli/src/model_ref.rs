@@ -17,7 +17,7 @@ use ingle_store::short_names::{self, SHORT_NAMES, ShortName};
 
 use crate::env::Env;
 use crate::exit::Failure;
-use crate::pulling;
+use crate::{pulling, updating};
 
 /// The built-in model.
 pub const DEMO: &str = "demo";
@@ -29,6 +29,9 @@ pub fn open(reference: &str, env: &Env) -> Result<ModelFile, Failure> {
     }
     if is_on_disk(reference) {
         return open_path(Path::new(reference), reference);
+    }
+    if let Some(path) = updating::path_of(reference, env)? {
+        return open_path(&path, reference);
     }
     match meaning(reference, env)? {
         Meaning::Here(path) => open_path(&path, reference),

@@ -18,7 +18,8 @@ use crate::exit::Failure;
 use crate::settings::{self, Source};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a server may be silent.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variables, as they are.
 #[derive(Debug, Default)]

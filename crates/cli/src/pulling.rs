@@ -237,7 +237,7 @@ fn connections(client: &Client) -> Vec<Connection> {
 }
 
 /// The progress line.
-struct Display {
+pub struct Display {
     progress: Progress,
     rate: Rate,
     start: Instant,
@@ -247,7 +247,8 @@ struct Display {
 }
 
 impl Display {
-    fn new(env: &Env) -> Self {
+    /// Nothing is shown yet.
+    pub fn new(env: &Env) -> Self {
         Self {
             progress: Progress::new(env),
             rate: Rate::default(),
@@ -258,7 +259,13 @@ impl Display {
         }
     }
 
-    fn show(&mut self, event: &Event<'_>) {
+    /// Removes the line.
+    pub fn clear(&mut self) {
+        self.progress.clear();
+    }
+
+    /// Shows what happens.
+    pub fn show(&mut self, event: &Event<'_>) {
         match event {
             Event::Bytes { file, done, size } => self.bytes(file, *done, *size),
             Event::Waiting { why, wait } => {

@@ -134,6 +134,11 @@ fn the_model_does_no_io_and_starts_no_thread() {
 }
 
 #[test]
+fn the_stores_async_code_is_in_one_module() {
+    refuse(&[STORE], &["async ", ".await", "tokio", "block_on"], &["release/refresh.rs"]);
+}
+
+#[test]
 fn unsafe_code_is_where_the_architecture_says() {
     refuse(
         &[MODEL, COMPRESS, DEMO, NET, STORE, ROUTE, SERVE, CLI],

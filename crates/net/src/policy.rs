@@ -11,6 +11,8 @@ pub enum Purpose {
     ModelFile,
     /// Asking for the pass that a registry wants to see.
     RegistryPass,
+    /// Asking a repository of releases what is new.
+    ReleaseMetadata,
     /// Asking an endpoint for an answer.
     Answer,
 }
@@ -22,6 +24,7 @@ impl Purpose {
             Self::ModelListing => "model listing",
             Self::ModelFile => "model file",
             Self::RegistryPass => "registry pass",
+            Self::ReleaseMetadata => "release metadata",
             Self::Answer => "answer",
         }
     }

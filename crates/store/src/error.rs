@@ -91,6 +91,27 @@ pub enum Error {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// A release may not be used, or not be given up.
+    #[error("{why}")]
+    Refused {
+        /// The model.
+        what: String,
+        /// Why not, with the model's name.
+        why: String,
+    },
+    /// A release was not installed; what was used before is used on.
+    #[error("{model}: version {version} is not installed: {source}")]
+    Release {
+        /// The model.
+        model: String,
+        /// The release's version.
+        version: u64,
+        /// What failed.
+        source: Box<Error>,
+    },
+    /// The system has no randomness to give.
+    #[error("the system gives no randomness, which keys and signatures need")]
+    Random,
     /// The user stopped it.
     #[error("{0}")]
     Interrupted(String),

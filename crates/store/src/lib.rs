@@ -4,9 +4,10 @@
 //! cache that other programs share ([`cache`]), so nothing is stored twice. Everything is planned before it is done: [`choose`]
 //! picks files, [`plan`] says what is missing, [`parts`] cuts large files, [`space`] foresees a full disk, [`answer`] judges
 //! what a server says, [`remove`] and [`leftovers`] say which bytes nobody else uses; each has a pure function for that.
-//! [`pull`], [`registry::pull`] and [`fetch`] perform.
+//! [`pull`], [`registry::pull`] and [`fetch`] perform. Who made a model is said by [`signing`]; releases
+//! that a publisher signed, and the device takes over with a way back, are [`release`]'s.
 //!
-//! Left out: signed releases, slots and rollback; the hub's chunk protocol (its plain
+//! Left out: the hub's chunk protocol (its plain
 //! downloads carry the same bytes); reading the environment, printing, and looking into weights: bytes are verified, not
 //! understood.
 
@@ -39,5 +40,9 @@ pub mod leftovers;
 pub mod remove;
 pub mod usage;
 pub mod verify;
+
+pub mod signing;
+
+pub mod release;
 
 pub use error::{Error, Result};

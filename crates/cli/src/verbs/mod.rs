@@ -15,6 +15,7 @@ mod perplexity;
 mod privacy;
 mod pull;
 mod quantize;
+mod release;
 pub mod rm;
 mod route;
 mod run;
@@ -22,6 +23,7 @@ mod serve;
 pub mod show;
 mod template;
 mod tokenize;
+mod update;
 mod verify;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -64,6 +66,8 @@ pub static VERBS: &[&Verb] = &[
     &verify::VERB,
     &du::VERB,
     &gc::VERB,
+    &update::VERB,
+    &release::VERB,
     &ledger::VERB,
     &route::VERB,
     &privacy::VERB,

@@ -118,6 +118,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             _ => Err(Failure::usage("--route cloud: a chat, --schema and --logprobs are for this device")),
         };
     }
+    env.is_use = true;
     pulling::offer(model_name(matches), env)?;
     let beside = beside::of(model_name(matches), env)?;
     for (name, value) in &beside.settings {

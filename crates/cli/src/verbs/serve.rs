@@ -167,6 +167,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         true => Some(Arc::new(Managed::new(env, loader.clone())?)),
         false => None,
     };
+    env.is_use = true;
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
     let mut serving = Vec::new();
     let mut abouts = Vec::new();

@@ -1,0 +1,319 @@
+//! `ingle update`: follows repositories of signed releases, and brings models up to date.
+//!
+//! Nothing here happens by itself: a repository is followed when the user says so, and asked when the user types the verb.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ingle_net::Url;
+use ingle_store::Error;
+use ingle_store::fetch::Retry;
+use ingle_store::parts::Parts;
+use ingle_store::release::offer::Offer;
+use ingle_store::release::plan::Asked;
+use ingle_store::release::state::{Consent, Model, Policy, Slot, Standing, State, WhenStale};
+use ingle_store::release::update::{Outcome, Pace, Told, Work};
+use serde::Serialize;
+
+use super::{Verb, human_bytes, json_arg, print_json, text, text_arg};
+use crate::env::{Env, say};
+use crate::exit::{Exit, Failure};
+use crate::pulling::Display;
+use crate::updating::{now, releases};
+use crate::{network, updating};
+
+pub static VERB: Verb = Verb {
+    name: "update",
+    about: "Follow signed releases of models, and bring models up to date",
+    examples: &[
+        "ingle update --follow https://models.example.org/fleet --root 1.root.json --key publisher.pub.pem",
+        "ingle update chat",
+        "ingle update",
+        "ingle update --check",
+        "ingle update chat --rollback",
+    ],
+    args,
+    run,
+};
+
+/// Seconds that a metadata file may take.
+const METADATA_SECONDS: u64 = 60;
+
+fn args(command: Command) -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let choice = |name: &'static str, values: [&'static str; 2], help: &'static str| {
+        Arg::new(name).long(name).value_name("WHAT").value_parser(values).default_value(values[0]).help(help)
+    };
+    command
+        .arg(Arg::new("name").value_name("NAME").help("A model; all that are here where none is given"))
+        .arg(
+            text_arg("follow", "URL", "Follow this repository from now on; again changes what is allowed")
+                .requires_all(["root", "key"])
+                .conflicts_with("name"),
+        )
+        .arg(text_arg(
+            "root",
+            "FILE",
+            "With --follow: the repository's root metadata, from a source you trust",
+        ))
+        .arg(text_arg("key", "FILE", "With --follow: the publisher's public key, from a source you trust"))
+        .arg(choice(
+            "policy",
+            ["ask", "auto"],
+            "With --follow: ask before each release, or install what comes for models that are here",
+        ))
+        .arg(
+            Arg::new("grace-days")
+                .long("grace-days")
+                .value_name("N")
+                .default_value("30")
+                .value_parser(value_parser!(u32))
+                .help("With --follow: days that models are used without fresh word from the publisher"),
+        )
+        .arg(choice("when-stale", ["warn", "refuse"], "With --follow: and what happens then"))
+        .arg(flag("yes", "Install without asking"))
+        .arg(flag("now", "Install although a release goes to other devices first"))
+        .arg(
+            flag("check", "Ask what is new and install nothing")
+                .conflicts_with_all(["yes", "now", "rollback"]),
+        )
+        .arg(flag("rollback", "Use the version before again").requires("name"))
+        .arg(json_arg())
+}
+
+/// One model, as it stands in the end.
+#[derive(Debug, Serialize)]
+struct Row {
+    model: String,
+    repository: String,
+    /// The one that is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    /// The one to fall back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    /// The newest that is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offered: Option<u64>,
+    /// Failed here, with the reason.
+    blocked: Vec<(u64, String)>,
+}
+
+fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
+    env.catch_ctrl_c();
+    if let Some(url) = text(matches, "follow") {
+        return follow(url, matches, env);
+    }
+    let name = text(matches, "name");
+    if matches.get_flag("rollback") {
+        let name = name.expect("clap asks for it");
+        let start = Instant::now();
+        releases(env).roll_back(name, &mut tell(env))?;
+        say(format_args!("in {:.3} s", start.elapsed().as_secs_f64()));
+    } else {
+        update_all(name, matches, env)?;
+    }
+    report(matches, env)
+}
+
+fn follow(url: &str, matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
+    let parsed = Url::parse(url).map_err(|expected| Failure::usage(format!("{url}: {expected}")))?;
+    let read = |name| {
+        let path = text(matches, name).expect("clap asks for it");
+        std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))
+    };
+    let is = |name: &str, value: &str| text(matches, name) == Some(value);
+    let policy = Policy {
+        consent: if is("policy", "auto") { Consent::Auto } else { Consent::Ask },
+        grace_days: *matches.get_one::<u32>("grace-days").expect("it has a default"),
+        when_stale: if is("when-stale", "refuse") { WhenStale::Refuse } else { WhenStale::Warn },
+    };
+    releases(env).follow(&parsed, &read("root")?, &read("key")?, policy, now())?;
+    say(format_args!("{parsed} is followed; `ingle update --check` asks what it has"));
+    Ok(Exit::OK)
+}
+
+fn update_all(name: Option<&str>, matches: &ArgMatches, env: &Env) -> Result<(), Failure> {
+    let releases = releases(env);
+    let state = releases.state()?;
+    if state.sources.is_empty() {
+        return Err(Failure::not_found("no repository is followed; ingle update --follow URL begins to"));
+    }
+    let mut failed = None;
+    let mut is_found = false;
+    for (url, source) in &state.sources {
+        let owner = name.and_then(|name| state.sources.iter().find(|(_, s)| s.models.contains_key(name)));
+        if owner.is_some_and(|(of, _)| of != url) {
+            continue;
+        }
+        match with_work(url, env, |work| releases.refresh(url, work)) {
+            Ok(offered) => {
+                let is_offered = name.is_some_and(|name| offered.offers.iter().any(|o| o.model == name));
+                let names: Vec<&str> = match name {
+                    Some(name) if is_offered || source.models.contains_key(name) => vec![name],
+                    Some(_) => continue,
+                    None => source.models.keys().map(String::as_str).collect(),
+                };
+                is_found = true;
+                for name in names.into_iter().filter(|_| !matches.get_flag("check")) {
+                    if let Err(failure) = update_one(url, name, matches, env) {
+                        keep(&mut failed, failure);
+                    }
+                }
+            }
+            Err(failure) => keep(&mut failed, failure),
+        }
+    }
+    match (failed, name) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(name)) if !is_found => Err(Failure::not_found(format!(
+            "{name}: no repository that is followed has it; ingle update --check shows what there is"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The first failure is what the program ends with; the others are said.
+fn keep(first: &mut Option<Failure>, failure: Failure) {
+    match first {
+        None => *first = Some(failure),
+        Some(_) => crate::env::say_error(failure.message),
+    }
+}
+
+fn update_one(url: &str, name: &str, matches: &ArgMatches, env: &Env) -> Result<(), Failure> {
+    let asked = match (matches.get_flag("yes"), matches.get_flag("now")) {
+        (_, true) => Asked::YesNow,
+        (true, _) => Asked::Yes,
+        _ => Asked::Nothing,
+    };
+    let releases = releases(env);
+    let update = |asked| with_work(url, env, |work| releases.update(url, name, asked, work, &mut tell(env)));
+    let outcome = match update(asked)? {
+        Outcome::Ask(offer) => {
+            let said = format!("{name}: version {} is there, {}", offer.version, human_bytes(offer.size()));
+            if !env.can_ask() {
+                return Err(Failure::blocked(format!("{said}; --yes installs it")));
+            }
+            if !env.ask(&format!("{said}. Install it?"), true)? {
+                return Ok(());
+            }
+            update(Asked::Yes)?
+        }
+        outcome => outcome,
+    };
+    if let Outcome::Updated(version) = outcome {
+        say(format_args!("{name}: version {version} is used from now on"));
+    }
+    Ok(())
+}
+
+/// What an update works with, for the repository at `url`.
+fn with_work<T>(url: &str, env: &Env, run: impl FnOnce(&Work<'_>) -> Result<T, Error>) -> Result<T, Failure> {
+    let parsed = Url::parse(url).map_err(|expected| Failure::usage(format!("{url}: {expected}")))?;
+    // The user named this address; plain http is allowed to it alone.
+    let client = network::client_to(&[&parsed], network::STALL_TIMEOUT, env)?;
+    let start = Instant::now();
+    let said =
+        |failure: Failure| Error::Refused { what: "the check of a release".into(), why: failure.message };
+    let folder_of = |path: &Path, offer: &Offer| match offer.terms.open.as_str() {
+        "." => path.to_owned(),
+        open => path.ancestors().nth(open.split('/').count()).unwrap_or(path).to_owned(),
+    };
+    let result = run(&Work {
+        client: &client,
+        retry: Retry::default(),
+        parts: Parts::default(),
+        pace: Pace::default(),
+        metadata_time_max: std::time::Duration::from_secs(METADATA_SECONDS),
+        now: now(),
+        clock: &|| start.elapsed(),
+        structure: &|path, _| updating::structure(path, env).map_err(said),
+        smoke: &|path, offer| {
+            updating::smoke(path, &folder_of(path, offer), &offer.terms.smoke, env).map_err(said)
+        },
+    });
+    Ok(result?)
+}
+
+/// Shows what happens.
+fn tell(env: &Env) -> impl FnMut(Told<'_>) {
+    let mut display = Display::new(env);
+    move |told| match told {
+        Told::Fetching(event) => display.show(&event),
+        Told::Step(offer, step) => {
+            display.clear();
+            say(format_args!("{} {}: {step}", offer.model, offer.version));
+        }
+        Told::Said(said) => {
+            display.clear();
+            say(said);
+        }
+    }
+}
+
+fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
+    let releases = releases(env);
+    let state = releases.state()?;
+    let mut rows = Vec::new();
+    for (url, source) in &state.sources {
+        let offered = releases.offered(url)?;
+        let newest = |name: &str| offered.offers.iter().filter(|o| o.model == name).map(|o| o.version).max();
+        rows.extend(source.models.iter().map(|(name, model)| Row::of(name, url, model, newest(name))));
+        let mut absent: Vec<&str> = offered.offers.iter().map(|o| o.model.as_str()).collect();
+        absent.retain(|name| !is_here(&state, name));
+        absent.dedup();
+        rows.extend(absent.into_iter().map(|name| Row::of(name, url, &Model::default(), newest(name))));
+    }
+    if matches.get_flag("json") {
+        print_json(&rows)?;
+        return Ok(Exit::OK);
+    }
+    let mut out = std::io::stdout().lock();
+    for row in &rows {
+        let number = |n: Option<u64>| n.map_or("-".to_owned(), |n| n.to_string());
+        let Row { model, repository, version, state, before, offered, .. } = row;
+        let state = state.as_deref().unwrap_or("not installed");
+        writeln!(
+            out,
+            "{model}  version {} ({state})  before {}  offered {}  {repository}",
+            number(*version),
+            number(*before),
+            number(*offered)
+        )?;
+        for (version, why) in &row.blocked {
+            writeln!(out, "  version {version} failed here: {why}")?;
+        }
+    }
+    Ok(Exit::OK)
+}
+
+fn is_here(state: &State, name: &str) -> bool {
+    state.sources.values().any(|source| source.models.contains_key(name))
+}
+
+impl Row {
+    fn of(name: &str, url: &str, model: &Model, offered: Option<u64>) -> Self {
+        let state = |slot: &Slot| match slot.standing {
+            Standing::Good => "good".to_owned(),
+            Standing::Probation { tries_left, uses_left } => {
+                format!("on probation, {uses_left} good uses to go, {tries_left} tries left")
+            }
+        };
+        Self {
+            model: name.to_owned(),
+            repository: url.to_owned(),
+            version: model.active.as_ref().map(|slot| slot.version),
+            state: model.active.as_ref().map(state),
+            before: model.other.as_ref().map(|slot| slot.version),
+            offered,
+            blocked: model.blocked.iter().map(|b| (b.version, b.why.clone())).collect(),
+        }
+    }
+}

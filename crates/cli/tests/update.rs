@@ -1,0 +1,168 @@
+//! `release` and `update`, with the real program on both sides and a server that holds what was made.
+
+#[expect(dead_code, reason = "the other tests of the command line use the rest")]
+mod harness;
+#[expect(dead_code, reason = "the store's tests use the rest")]
+#[path = "../../store/tests/hub/mod.rs"]
+mod hub;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::{Dir, TestCommand, hostile, tiny};
+use hub::Hub;
+
+/// A publisher and a device in one folder.
+struct World {
+    dir: Dir,
+    hub: Hub,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { dir: Dir::new(), hub: Hub::start() };
+        world.ingle(&["release", "keys", "keys", "--role", "root=2/3"]).ok();
+        world
+    }
+
+    fn ingle(&self, args: &[&str]) -> TestCommand {
+        self.dir.ingle(args)
+    }
+
+    /// Publishes a version of the model `chat`, with these lines of terms.
+    fn publish(&self, version: u64, model: &str, terms: &str) {
+        let folder = format!("v{version}");
+        self.dir.file(&format!("plan/{folder}/m.gguf"), fs::read(model).unwrap());
+        self.dir.file(&format!("plan/{folder}/probe.txt"), "abcdefghijklmno".repeat(20));
+        let plan = format!("[models.chat]\nversion = {version}\nfolder = \"{folder}\"\n{terms}\n");
+        self.make(&plan);
+    }
+
+    fn make(&self, plan: &str) {
+        self.dir.file("plan/release.toml", plan);
+        self.ingle(&["release", "make", "plan", "--keys", "keys", "-o", "repository"]).ok();
+        self.serve(&self.dir.path("repository"), "/fleet");
+    }
+
+    fn serve(&self, folder: &Path, at: &str) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let at = format!("{at}/{}", path.file_name().unwrap().to_str().unwrap());
+            if path.is_dir() {
+                self.serve(&path, &at)
+            } else {
+                self.hub.add_plain(&at, &fs::read(&path).unwrap())
+            }
+        }
+    }
+
+    fn follow(&self) {
+        let url = format!("{}/fleet", self.hub.url);
+        let (root, key) = ("repository/metadata/1.root.json", "keys/publisher.pub.pem");
+        self.ingle(&["update", "--follow", &url, "--root", root, "--key", key]).ok();
+    }
+
+    /// The version that is used.
+    fn version(&self) -> Option<u64> {
+        let rows = self.ingle(&["update", "--check", "--json"]).json();
+        rows[0]["version"].as_u64()
+    }
+
+    fn answer(&self) -> String {
+        self.ingle(&["run", "chat", "ab", "--temperature", "0", "--max-tokens", "5"]).ok()
+    }
+}
+
+const SMOKE: &str = "[models.chat.smoke]\ntext = \"probe.txt\"\nperplexity_ctx = 64\n";
+
+#[test]
+fn a_release_is_published_followed_used_and_rolled_back() {
+    let world = World::new();
+    let passes = format!(
+        "{SMOKE}perplexity_max = 1e6\ntokens_per_second_min = 0.001\nram_bytes_max = 4000000000\nprompts = [{{ prompt = \"ab\", expect = \"\" }}]"
+    );
+    world.publish(1, &tiny(), &passes);
+    world.ingle(&["update"]).fails(3, &["no repository is followed"]);
+    world.follow();
+    world.ingle(&["run", "chat", "ab"]).fails(3, &["no model called chat"]);
+    world.ingle(&["update", "chat"]).fails(6, &["version 1 is there", "--yes installs it"]);
+    world.ingle(&["update", "other"]).fails(3, &["no repository that is followed has it"]);
+    let out = world.ingle(&["update", "chat", "--yes"]).run();
+    assert_eq!(out.code, 0, "{out:?}");
+    let steps = ["fetch", "verify the signature", "check the structure", "evaluate", "switch"];
+    let mut rest = out.stderr.as_str();
+    for step in steps {
+        rest = rest.split_once(&format!("chat 1: {step}")).unwrap_or_else(|| panic!("{step}: {out:?}")).1;
+    }
+    let first = world.answer();
+    assert_eq!(first.trim().len(), 5);
+
+    // Each of these fails at another step, and none is used.
+    let cases = [
+        (2, hostile("truncated-data.gguf"), String::new(), "structure"),
+        (3, tiny(), format!("{SMOKE}perplexity_max = 1.0"), "perplexity"),
+        (4, tiny(), "[models.chat.smoke]\nprompts = [{ prompt = \"ab\", expect = \"zzz\" }]".into(), "zzz"),
+        (5, tiny(), "[models.chat.smoke]\ntokens_per_second_min = 1e9".into(), "tokens per second"),
+        (6, tiny(), "[models.chat.smoke]\nram_bytes_max = 1000".into(), "bytes of memory"),
+    ];
+    for (version, model, terms, said) in cases {
+        world.publish(version, &model, &terms);
+        let out = world.ingle(&["update", "chat", "--yes"]).run();
+        assert!(out.code == 5 && out.stderr.contains(said), "{version}: {out:?}");
+        assert_eq!(world.version(), Some(1), "{version}");
+    }
+    world.publish(7, &tiny(), &passes);
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    assert_eq!(world.version(), Some(7));
+    assert_eq!(world.answer(), first);
+    let start = Instant::now();
+    world.ingle(&["update", "chat", "--rollback"]).ok();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(world.version(), Some(1));
+    assert_eq!(world.answer(), first);
+    world.ingle(&["update", "chat", "--rollback"]).fails(6, &["rolled back by hand"]);
+}
+
+#[test]
+fn what_was_taken_back_is_not_run() {
+    let world = World::new();
+    world.publish(1, &tiny(), "");
+    world.follow();
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    world.answer();
+    world.make("[[revoked]]\nmodel = \"chat\"\nversion = 1\nwhy = \"harmful\"");
+    world.ingle(&["update"]).ok();
+    world.ingle(&["run", "chat", "ab"]).fails(6, &["taken back: harmful", "ingle update chat"]);
+}
+
+/// Uses that end well make a release good; looking at it is no use.
+#[test]
+fn uses_are_counted() {
+    let world = World::new();
+    world.publish(1, &tiny(), "");
+    world.follow();
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    let state =
+        || world.ingle(&["update", "--check", "--json"]).json()[0]["state"].as_str().unwrap().to_owned();
+    world.ingle(&["show", "chat"]).ok();
+    assert_eq!(state(), "on probation, 5 good uses to go, 3 tries left");
+    world.answer();
+    assert_eq!(state(), "on probation, 4 good uses to go, 3 tries left");
+    (0..4).for_each(|_| drop(world.answer()));
+    assert_eq!(state(), "good");
+}
+
+#[test]
+fn a_folder_is_signed_and_verified() {
+    let world = World::new();
+    world.dir.file("model/m.gguf", "weights");
+    let verify = ["release", "verify", "model", "--key", "keys/publisher.pub.pem"];
+    world.ingle(&verify).fails(3, &["model.sig"]);
+    world.ingle(&["release", "sign", "model", "--key", "keys/publisher.pem"]).ok();
+    world.ingle(&verify).ok();
+    world.dir.file("model/m.gguf", "Weights");
+    world.ingle(&verify).fails(5, &["m.gguf"]);
+    world.ingle(&["release", "sign", "model"]).fails(2, &["--key"]);
+    world.ingle(&["release", "keys", "keys"]).fails(2, &["in use"]);
+}

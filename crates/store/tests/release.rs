@@ -1,0 +1,457 @@
+//! Repositories that attack whoever follows them, by the TUF specification's list, and the errors that TUF clients have made:
+//! nothing wrong is ever installed, nothing older, and what was there before is used on.
+
+#[expect(dead_code, reason = "the other tests of the store use the rest")]
+mod hub;
+mod publisher;
+#[expect(dead_code, reason = "the other tests of the store use the rest")]
+mod world;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hub::{Fault, Hub};
+use ingle_store::error::Error;
+use ingle_store::release::Releases;
+use ingle_store::release::make::{Contents, Expires, Maker};
+use ingle_store::release::offer::Revocation;
+use ingle_store::release::roles::KeyFolder;
+use ingle_store::release::update::{Outcome, Pace};
+use publisher::{Device, MODEL, Publisher, now};
+use serde_json::{Value, json};
+use world::{World, said};
+
+/// A publisher with version 1, and a device that has it.
+fn pair(world: &World) -> (Publisher, Device<'_>) {
+    let publisher = Publisher::new(&world.dir, &world.hub);
+    publisher.publish_one(1, "one");
+    let device = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(1));
+    assert_eq!(device.content().as_deref(), Some("one"));
+    (publisher, device)
+}
+
+/// After whatever was tried: the old release is used, and the honest new one can still be installed.
+fn recovers(publisher: &Publisher, device: &Device<'_>, version: u64, before: &str) {
+    assert_eq!(device.content().as_deref(), Some(before));
+    publisher.hub.forget_faults();
+    publisher.serve();
+    publisher.publish_one(version, "honest");
+    assert_eq!(device.update().unwrap(), Outcome::Updated(version));
+    assert_eq!(device.content().as_deref(), Some("honest"));
+}
+
+#[test]
+fn a_release_goes_through_all_checks_and_back_in_a_moment() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.steps.borrow_mut().clear();
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+    let steps = ["fetch", "verify the signature", "check the structure", "evaluate", "switch"];
+    assert_eq!(*device.steps.borrow(), steps);
+    assert_eq!(device.content().as_deref(), Some("two"));
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+
+    let start = Instant::now();
+    device.releases.roll_back(MODEL, &mut |_| {}).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(device.content().as_deref(), Some("one"));
+    // What the user gave up does not come back by itself; the next one does.
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+    recovers(&publisher, &device, 3, "one");
+    // Two slots: the version that was given up is gone from the disk.
+    let slots = fs::read_dir(world.dir.join("releases/slots").join(MODEL)).unwrap().count();
+    assert_eq!(slots, 2);
+}
+
+#[test]
+fn what_fails_a_check_is_not_used_and_not_tried_again() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.structure = Some("no GGUF file");
+    said(device.update(), &["chat: version 2 is not installed", "no GGUF file"]);
+    device.structure = None;
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+    assert!(device.said.borrow().iter().any(|s| s.contains("it failed here before")), "{:?}", device.said);
+    publisher.publish_one(3, "three");
+    device.smoke = Some("perplexity 900, at most 20");
+    said(device.update(), &["version 3", "perplexity 900"]);
+    device.smoke = None;
+    recovers(&publisher, &device, 4, "one");
+}
+
+#[test]
+fn a_new_release_proves_itself_or_is_given_up() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let uses = |n: usize, well: bool| {
+        for _ in 0..n {
+            device.releases.open(MODEL, device.now, true).unwrap().unwrap();
+            if well {
+                device.releases.ended(MODEL).unwrap();
+            }
+        }
+    };
+    uses(3, false);
+    let opened = device.releases.open(MODEL, device.now, true).unwrap().unwrap();
+    assert!(opened.told[0].contains("version 1 is used again"), "{opened:?}");
+    assert_eq!(device.content().as_deref(), Some("one"));
+    publisher.publish_one(3, "three");
+    device.update().unwrap();
+    uses(2, false);
+    uses(5, true);
+    uses(20, false);
+    assert_eq!(device.content().as_deref(), Some("three"), "it has proved itself");
+}
+
+#[test]
+fn a_release_that_was_taken_back_is_not_used() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let revoked = |version| Revocation {
+        model: MODEL.into(),
+        version: Some(version),
+        digest: None,
+        why: "harmful".into(),
+    };
+    publisher.publish(&Contents { revoked: vec![revoked(2)], ..Contents::default() });
+    let offered = device.refresh().unwrap();
+    assert_eq!(offered.offers.iter().map(|o| o.version).collect::<Vec<_>>(), [1]);
+    assert_eq!(device.content().as_deref(), Some("one"));
+    publisher.publish(&Contents { revoked: vec![revoked(2), revoked(1)], ..Contents::default() });
+    device.refresh().unwrap();
+    let error = said(device.releases.open(MODEL, device.now, true), &["taken back: harmful"]);
+    assert!(matches!(error, Error::Refused { .. }));
+    let releases = vec![publisher.release(3, "three")];
+    publisher.publish(&Contents { releases, revoked: vec![revoked(2), revoked(1)], ..Contents::default() });
+    assert_eq!(device.update().unwrap(), Outcome::Updated(3));
+    assert_eq!(device.content().as_deref(), Some("three"));
+}
+
+#[test]
+fn rollback_older_metadata_is_refused_however_it_is_signed() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let old = publisher.metadata("timestamp.json");
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    // All of it older, as it once was.
+    publisher.serve_metadata("timestamp.json", &old);
+    said(device.update(), &["metadata", "TUF"]);
+    // A new timestamp for the old snapshot; then a new snapshot with the old targets.
+    let snapshot = publisher.metadata("1.snapshot.json");
+    publisher.stamp(&snapshot, 1, 50);
+    said(device.update(), &["metadata", "TUF"]);
+    let targets = publisher.metadata("1.targets.json");
+    publisher.seal(&[("targets.json", 1, &targets)], 51);
+    said(device.update(), &["metadata", "TUF"]);
+    assert_eq!(device.content().as_deref(), Some("two"));
+}
+
+/// Another program, later: what was seen is on the disk, and a release that came since has not touched it.
+#[test]
+fn rollback_is_refused_by_the_next_run_of_the_program_too() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let old = publisher.metadata("timestamp.json");
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    publisher.serve_metadata("timestamp.json", &old);
+    let again = Device::at(&publisher.url(), Releases::new(world.dir.join("releases")), &world.client);
+    said(again.update(), &["metadata"]);
+    // Following it anew, with the first root, forgets nothing.
+    let again = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
+    said(again.update(), &["metadata"]);
+    assert_eq!(again.content().as_deref(), Some("two"));
+    // Nor does another key take the place of the publisher's.
+    let other_dir = world.dir.join("other");
+    let stranger = Publisher::new(&other_dir, &world.hub);
+    let policy = device.releases.state().unwrap().sources[&device.url].policy;
+    let root = String::from_utf8(publisher.metadata("1.root.json")).unwrap();
+    let follow = device.releases.follow(&publisher.url(), &root, &stranger.public(), policy, now());
+    said(follow, &["publisher's key: another one"]);
+}
+
+#[test]
+fn freeze_metadata_that_has_expired_is_refused_and_nothing_counts_as_fresh() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let fresh_at = |device: &Device<'_>| device.releases.state().unwrap().sources[&device.url].fresh_at;
+    let before = fresh_at(&device);
+    let old = Publisher {
+        now: now() - 8 * 86_400,
+        keys: open_keys(&world.dir),
+        dir: world.dir.clone(),
+        hub: world.hub.clone(),
+    };
+    old.publish_one(2, "two");
+    said(device.update(), &["expired", "holding newer back"]);
+    assert_eq!(fresh_at(&device), before);
+    assert_eq!(device.content().as_deref(), Some("one"));
+    // The grace runs from when there was fresh word.
+    let later = device.releases.open(MODEL, before + 31 * 86_400, false).unwrap().unwrap();
+    assert!(later.told[0].contains("no fresh word"), "{later:?}");
+    recovers(&publisher, &device, 3, "one");
+}
+
+fn open_keys(dir: &Path) -> KeyFolder {
+    KeyFolder::open(&dir.join("keys")).unwrap()
+}
+
+#[test]
+fn mix_and_match_files_of_different_versions_do_not_pass_as_one() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let [snapshot, targets] = ["1.snapshot.json", "1.targets.json"].map(|name| publisher.metadata(name));
+    publisher.publish_one(2, "two");
+    for (name, old) in [("2.snapshot.json", &snapshot), ("2.targets.json", &targets)] {
+        publisher.serve_metadata(name, old);
+        let error = said(device.update(), &["metadata"]);
+        assert!(matches!(error, Error::Mismatch { .. }), "{name}: {error:?}");
+        publisher.serve();
+    }
+    recovers(&publisher, &device, 3, "one");
+}
+
+#[test]
+fn arbitrary_install_takes_more_than_the_server_and_more_than_the_repository() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    // The server sends other bytes.
+    publisher.hub.fail(&publisher.target(2, "m.gguf"), vec![Fault::WrongBytes; 4]);
+    said(device.update(), &["version 2", "sha256"]);
+    publisher.hub.forget_faults();
+    // Somebody else signs the metadata.
+    let other_dir = world.dir.join("other");
+    fs::create_dir_all(&other_dir).unwrap();
+    let stranger = Publisher::new(&other_dir, &world.hub);
+    stranger.publish_one(9, "nine");
+    said(device.update(), &["metadata"]);
+    // Somebody has the repository's keys and not the publisher's.
+    fs::copy(other_dir.join("keys/publisher.pem"), world.dir.join("keys/publisher.pem")).unwrap();
+    fs::remove_dir_all(publisher.repository().join("targets/chat/2")).unwrap();
+    publisher.serve();
+    publisher.publish_one(3, "three");
+    said(device.update(), &["version 3", "the key"]);
+    assert_eq!(device.content().as_deref(), Some("one"));
+}
+
+#[test]
+fn endless_data_ends() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    for name in ["timestamp.json", "2.snapshot.json", "2.targets.json"] {
+        publisher.hub.fail(&format!("/fleet/metadata/{name}"), [Fault::Endless]);
+        let error = said(device.update(), &["metadata"]);
+        assert!(matches!(error, Error::Mismatch { .. }), "{name}: {error:?}");
+        publisher.hub.forget_faults();
+    }
+    // Of a file no more is read than it has.
+    publisher.hub.fail(&publisher.target(2, "m.gguf"), vec![Fault::Endless; 2]);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+    recovers(&publisher, &device, 3, "two");
+}
+
+#[test]
+fn slow_retrieval_is_given_up() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, &"two ".repeat(5000));
+    device.metadata_time_max = Duration::from_millis(300);
+    device.pace = Pace { bytes_min: 10_000, window: Duration::from_millis(300) };
+    let slowly = Fault::Trickle(10, Duration::from_millis(50));
+    let start = Instant::now();
+    publisher.hub.fail("/fleet/metadata/timestamp.json", [slowly.clone()]);
+    let error = device.update().unwrap_err();
+    assert!(matches!(error, Error::Net(_)), "{error:?}");
+    publisher.hub.fail(&publisher.target(2, "m.gguf"), vec![slowly; 4]);
+    said(device.update(), &["version 2", "fewer than 10000 bytes"]);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    recovers(&publisher, &device, 3, "one");
+}
+
+/// CVE-2025-2885: a root must be exactly one version above the one that vouches for it.
+#[test]
+fn a_root_that_skips_a_version_is_refused() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let mut root: Value = serde_json::from_slice(&publisher.metadata("1.root.json")).unwrap();
+    let signed = root["signed"].take();
+    publisher.serve_metadata("2.root.json", &publisher.sign("root", signed.clone(), 3));
+    said(device.update(), &["metadata"]);
+    publisher.serve_metadata("2.root.json", &publisher.sign("root", signed.clone(), 1));
+    said(device.update(), &["metadata"]);
+    publisher.serve_metadata("2.root.json", &publisher.sign("root", signed, 2));
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+}
+
+/// A role that another one delegates to, with the targets' keys.
+fn delegation(publisher: &Publisher, names: &[&str]) -> Value {
+    let id = publisher.keys.ids("targets").unwrap()[0].clone();
+    let root: Value = serde_json::from_slice(&publisher.metadata("1.root.json")).unwrap();
+    let key = root["signed"]["keys"][&id].clone();
+    let role = |name: &&str| json!({ "name": name, "keyids": [id], "threshold": 1, "terminating": true, "paths": ["*", "*/*/*"] });
+    let roles: Vec<Value> = names.iter().map(role).collect();
+    json!({ "keys": { id.clone(): key }, "roles": roles })
+}
+
+/// The targets that are there, which also delegate.
+fn delegating(publisher: &Publisher, names: &[&str], version: u64) -> Vec<u8> {
+    let newest = publisher.metadata("1.targets.json");
+    let mut targets: Value = serde_json::from_slice(&newest).unwrap();
+    let mut signed = targets["signed"].take();
+    signed["delegations"] = delegation(publisher, names);
+    publisher.sign("targets", signed, version)
+}
+
+fn delegated(publisher: &Publisher, targets: &Value, names: &[&str], version: u64) -> Vec<u8> {
+    let mut signed = json!({ "_type": "targets", "targets": targets });
+    if !names.is_empty() {
+        signed["delegations"] = delegation(publisher, names);
+    }
+    publisher.sign("targets", signed, version)
+}
+
+/// CVE-2025-2886: whom a role delegates to first must win. Here nobody does: releases are the top role's alone.
+#[test]
+fn no_delegated_role_can_offer_a_release() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let hash = "0".repeat(64);
+    let forged = json!({ "chat/9/m.gguf": { "length": 1, "hashes": { "sha256": hash } },
+        "chat/9/model.sig": { "length": 1, "hashes": { "sha256": hash },
+            "custom": { "ingle": { "open": "m.gguf", "percent": 100, "salt": "", "minimum_version": 1, "smoke": {} } } } });
+    let [a, b] = ["a", "b"].map(|_| delegated(&publisher, &forged, &[], 1));
+    let targets = delegating(&publisher, &["a", "b"], 2);
+    publisher.seal(&[("targets.json", 2, &targets), ("a.json", 1, &a), ("b.json", 1, &b)], 2);
+    let offered = device.refresh().unwrap();
+    assert_eq!(offered.offers.iter().map(|o| o.version).collect::<Vec<_>>(), [1]);
+    assert_eq!(device.install().unwrap(), Outcome::Nothing);
+}
+
+/// CVE-2025-2887: metadata of a delegated role may not become older either.
+#[test]
+fn an_older_delegated_role_is_refused() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let targets = delegating(&publisher, &["a"], 2);
+    let [new, old] = [5, 4].map(|version| delegated(&publisher, &json!({}), &[], version));
+    publisher.seal(&[("targets.json", 2, &targets), ("a.json", 5, &new)], 2);
+    device.refresh().unwrap();
+    publisher.seal(&[("targets.json", 2, &targets), ("a.json", 4, &old)], 3);
+    said(device.refresh().map(|_| ()), &["metadata"]);
+}
+
+/// CVE-2025-2888: a timestamp that was refused is not what the next one is held against.
+#[test]
+fn a_refused_timestamp_is_not_remembered() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.refresh().unwrap();
+    let trusted = |device: &Device<'_>| {
+        let state = device.releases.state().unwrap();
+        state.sources[&device.url].trusted.others["timestamp.json"].clone()
+    };
+    let before = trusted(&device);
+    // Far ahead, for a snapshot that is older than what is known: refused, and so must be its version.
+    publisher.stamp(&publisher.metadata("1.snapshot.json"), 1, 1_000_000);
+    said(device.refresh().map(|_| ()), &["metadata"]);
+    assert_eq!(trusted(&device), before);
+    publisher.serve();
+    recovers(&publisher, &device, 3, "one");
+}
+
+/// AWS-2025-007: roles that delegate to each other end neither in a loop nor in a full stack.
+#[test]
+fn roles_that_delegate_in_a_circle_end() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let targets = delegating(&publisher, &["a"], 2);
+    let a = delegated(&publisher, &json!({}), &["b"], 1);
+    let b = delegated(&publisher, &json!({}), &["a"], 1);
+    publisher.seal(&[("targets.json", 2, &targets), ("a.json", 1, &a), ("b.json", 1, &b)], 2);
+    let start = Instant::now();
+    // Either is right: it is refused, or each role is asked for once.
+    let _ = device.refresh();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let asked = publisher.hub.seen().iter().filter(|s| s.target.ends_with(".a.json")).count();
+    assert!(asked <= 2, "{asked}");
+    assert_eq!(device.content().as_deref(), Some("one"));
+}
+
+#[test]
+fn keys_can_be_rotated_and_too_few_signatures_are_none() {
+    let world = World::new();
+    let (mut publisher, device) = pair(&world);
+    publisher.keys = open_keys(&world.dir).rotate("root").unwrap().rotate("timestamp").unwrap();
+    let made = publisher.publish_one(2, "two");
+    assert_eq!(made.versions[0], 2);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+    // Without the old root's keys the next root can't be signed.
+    let keys = world.dir.join("keys");
+    for n in [5, 6] {
+        fs::remove_file(keys.join(format!("root.{n}.pem"))).unwrap();
+    }
+    let said_of = open_keys(&world.dir).ids("root").unwrap_err().to_string();
+    assert!(said_of.contains("root.5.pem"), "{said_of}");
+}
+
+#[test]
+fn a_release_that_was_made_stays_as_it_is_but_for_its_terms() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let repository = publisher.repository();
+    let maker = Maker { repository: &repository, keys: &publisher.keys, now: publisher.now };
+    let mut release = publisher.release(1, "one");
+    release.terms.percent = 7;
+    let contents = Contents { releases: vec![release.clone()], ..Contents::default() };
+    maker.make(&contents, &|| false, &mut |_| {}).unwrap();
+    publisher.serve();
+    assert_eq!(device.refresh().unwrap().offers[0].terms.percent, 7);
+    publisher.release(1, "another one");
+    said(
+        maker.make(&contents, &|| false, &mut |_| {}),
+        &["version 1 is in the repository with other content"],
+    );
+    maker.refresh(&Expires::default()).unwrap();
+    publisher.serve();
+    device.refresh().unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn keys_and_state_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let (_, device) = pair(&world);
+    let secret =
+        ["root.1.pem", "timestamp.1.pem", "publisher.pem"].map(|name| world.dir.join("keys").join(name));
+    for path in secret.into_iter().chain(device.releases.file().copies()) {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+}
+
+/// Two models of one name from two repositories: the one that is here keeps it.
+#[test]
+fn another_repository_can_not_take_over_a_model() {
+    let world = World::new();
+    let (_, device) = pair(&world);
+    let hub = Hub::start();
+    let other_world = World::with(&[&hub], None);
+    let other = Publisher::new(&other_world.dir, &hub);
+    other.publish_one(9, "nine");
+    let second = Device::following(&other, Releases::new(world.dir.join("releases")), &other_world.client);
+    second.refresh().unwrap();
+    said(second.install(), &["a model of this name"]);
+    assert_eq!(device.content().as_deref(), Some("one"));
+}
