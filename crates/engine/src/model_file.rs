@@ -282,7 +282,11 @@ impl Loaded {
     /// Opens the adapter at `path`, a GGUF file or a folder of the peft library, for this model. It takes effect in the
     /// sessions it is given to.
     pub fn adapter(&self, path: &Path) -> Result<Adapter> {
-        let file = self.file.open_adapter(path)?;
+        self.adapter_of(&self.file.open_adapter(path)?)
+    }
+
+    /// The same for an adapter that was opened, or is in memory alone.
+    pub fn adapter_of(&self, file: &ModelFile) -> Result<Adapter> {
         let adapter = Adapter::read(&file.contents, &self.file.contents, &self.model, &self.kernels);
         adapter.map_err(|source| file.model_error(source))
     }

@@ -34,6 +34,8 @@ pub mod library;
 pub mod names;
 pub mod pull;
 
+pub mod sealed;
+
 pub mod in_use;
 pub mod leftovers;
 pub mod remove;

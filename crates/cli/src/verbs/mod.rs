@@ -8,6 +8,7 @@ mod detokenize;
 mod du;
 mod gc;
 mod imatrix;
+mod key;
 mod ledger;
 mod list;
 mod logits;
@@ -67,6 +68,7 @@ pub static VERBS: &[&Verb] = &[
     &ledger::VERB,
     &route::VERB,
     &privacy::VERB,
+    &key::VERB,
     &config::VERB,
     &completions::VERB,
 ];
