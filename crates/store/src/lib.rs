@@ -34,6 +34,7 @@ pub mod library;
 pub mod names;
 pub mod pull;
 
+pub mod delta;
 pub mod sealed;
 
 pub mod in_use;

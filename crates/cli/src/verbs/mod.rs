@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod compress;
 mod config;
+mod delta;
 mod detokenize;
 mod du;
 mod gc;
@@ -69,6 +70,7 @@ pub static VERBS: &[&Verb] = &[
     &route::VERB,
     &privacy::VERB,
     &key::VERB,
+    &delta::VERB,
     &config::VERB,
     &completions::VERB,
 ];
