@@ -1,15 +1,18 @@
-//! What an image has beside its weights that shapes answers: its system message and its settings.
+//! What an image has beside its weights that shapes answers: its template, its system message and its settings.
 //!
-//! They are what flag, environment and config file leave open. The settings of Ollama's images are those that the program
-//! has too; others are named to whoever runs the model. A template in Ollama's own language is not read: a model answers with the
-//! template that its weights carry, and where they carry none that is said.
+//! A template in Jinja comes before the one that the weights carry: whoever made the image chose it. One in Go's language, as Ollama's images
+//! have it, is not run: a model answers with the template that its weights carry, and where they carry none with that of the family whose
+//! markers the image's template has, or with none, and either is said. System message and settings are what flag,
+//! environment and config file leave open. The settings of Ollama's images are those that the program has too; others are named to whoever
+//! runs the model.
 
 use std::path::Path;
 
 use ingle_engine::model_file::ModelFile;
+use ingle_model::prompt::known;
 use ingle_store::library::Meaning;
 use ingle_store::registry::images::MANIFEST;
-use ingle_store::registry::media::{GO_TEMPLATE, PARAMS, SYSTEM};
+use ingle_store::registry::media::{GO_TEMPLATE, PARAMS, SYSTEM, TEMPLATE};
 use serde_json::Value;
 
 use crate::env::{Env, say};
@@ -57,18 +60,37 @@ pub fn of(reference: &str, env: &Env) -> Result<Beside, Failure> {
     if !path.with_file_name(MANIFEST).is_file() {
         return Ok(Beside::default());
     }
-    let has_own =
-        || ModelFile::open(&path).ok().and_then(|f| f.template_source().ok()?.map(|_| ())).is_some();
-    if path.with_file_name(GO_TEMPLATE).is_file() && !has_own() {
-        say(format_args!(
-            "{reference}: its template is in Ollama's language, which is not read, and its weights carry none; prompts go in as they are"
-        ));
-    }
     let params = text(PARAMS).map_or_else(Beside::default, |text| parse(&text));
     for name in &params.unknown {
         say(format_args!("{reference}: its setting {name} is not one of ours and does nothing"));
     }
     Ok(Beside { system: text(SYSTEM).filter(|s| !s.trim().is_empty()), ..params })
+}
+
+/// Gives the model at `path`, which `reference` names, the template of the image that it is in; other models are as they were.
+pub fn with_template(mut file: ModelFile, path: &Path, reference: &str) -> Result<ModelFile, Failure> {
+    if path.is_dir() || !path.with_file_name(MANIFEST).is_file() {
+        return Ok(file);
+    }
+    if let Some(source) = read(&path.with_file_name(TEMPLATE)) {
+        file.set_template(source)?;
+    } else if let Some(template) = read(&path.with_file_name(GO_TEMPLATE))
+        && file.template_source()?.is_none()
+    {
+        match known::of_go(&template) {
+            Some(family) => {
+                say(format_args!(
+                    "{reference}: its template is in Go's language, which is not run; by its markers it is {}'s, which is used",
+                    family.name
+                ));
+                file.set_template(family.source.to_owned())?;
+            }
+            None => say(format_args!(
+                "{reference}: its template is in Go's language, which is not run, and its markers are of no family that is known; prompts go in as they are"
+            )),
+        }
+    }
+    Ok(file)
 }
 
 fn read(path: &Path) -> Option<String> {

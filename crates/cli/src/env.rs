@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use crate::at_rest::AtRest;
 use crate::dirs::Dirs;
 use crate::exit::Failure;
 use crate::network::Network;
@@ -22,6 +23,8 @@ pub struct Env {
     pub network: Network,
     /// A key that requests to the server need: `INGLE_API_KEY`.
     pub api_key: Option<String>,
+    /// The key that private files are sealed with, once it was needed.
+    pub at_rest: AtRest,
     /// Someone types.
     pub stdin_is_terminal: bool,
     /// Someone reads the data as it comes.
@@ -52,6 +55,7 @@ impl Env {
             settings: Settings::layer(matches, var, file).map_err(Failure::usage)?,
             network: Network::from_vars(var),
             api_key: var("INGLE_API_KEY").filter(|key| !key.is_empty()),
+            at_rest: AtRest::from_vars(var),
             dirs,
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),

@@ -13,10 +13,12 @@ use ingle_engine::clock::Clock;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::session::{Session, SessionOptions};
 use ingle_engine::spec::ngrams::Vocabulary;
+use ingle_engine::spec::store::LABEL as WORDS_LABEL;
 use ingle_engine::spec::{self, Kind, Plan, Speculation, Tally, WordsFile};
 use ingle_kernel::par::Pool;
 use serde_json::{Map, Value as Json, json};
 
+use crate::at_rest::{self, Chosen};
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::settings::speculate::{expected, named};
@@ -24,6 +26,8 @@ use crate::{load, model_ref, pulling};
 
 /// Bytes of what is kept of answers for `words`.
 const WORDS_BYTES: usize = 8 << 20;
+/// The kind that keeps what was said.
+const WORDS: &str = "words";
 /// Who guesses where a draft model has no room.
 const INSTEAD: &str = "lookup";
 
@@ -41,6 +45,8 @@ pub struct Guesser {
     depth: Option<usize>,
     experience: PathBuf,
     words: PathBuf,
+    /// How words lie on disk, where somebody guesses by them.
+    at_rest: Option<Chosen>,
 }
 
 impl Guesser {
@@ -63,9 +69,17 @@ impl Guesser {
             };
             Ok::<_, Failure>((kind, argument.to_owned(), draft))
         };
-        let kinds = named(wish).map_err(Failure::usage)?.into_iter().map(load).collect::<Result<_, _>>()?;
+        let kinds = named(wish).map_err(Failure::usage)?.into_iter().map(load);
+        let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
         let experience = env.dirs.cache.join("speculation");
-        Ok(Self { kinds, depth: env.settings.count("draft-tokens"), experience, words: words_dir(env) })
+        let at_rest = kinds.iter().any(|(kind, ..)| kind.name == WORDS).then(|| at_rest::chosen(env));
+        Ok(Self {
+            kinds,
+            depth: env.settings.count("draft-tokens"),
+            experience,
+            words: words_dir(env),
+            at_rest: at_rest.transpose()?,
+        })
     }
 
     /// Drafters for `n_lanes` sequences of up to `ctx` tokens each; `None` for no guesses.
@@ -77,11 +91,18 @@ impl Guesser {
         n_lanes: usize,
     ) -> Result<Option<Speculation>, Failure> {
         let mut speculation = Speculation::new(clock()).with_depth(self.depth);
-        let words = match self.kinds.iter().any(|(kind, ..)| kind.name == "words") {
-            true => Some(words_file(&self.words, loaded)?),
-            false => None,
+        let words = match &self.at_rest {
+            Some(at_rest) => Some((words_file(&self.words, loaded)?, at_rest)),
+            None => None,
         };
-        let words = words.as_ref().map(|path| WordsFile { path, bytes_max: WORDS_BYTES });
+        if let Some((path, at_rest)) = &words {
+            at_rest.adopt(path, WORDS_LABEL)?;
+        }
+        let words = words.as_ref().map(|(path, at_rest)| WordsFile {
+            path,
+            form: &at_rest.form,
+            bytes_max: WORDS_BYTES,
+        });
         let none = Plan { target: loaded, draft: None, n_layers: None, n_lanes, ctx, session, words };
         for (kind, argument, draft) in &self.kinds {
             let n_layers = match kind.argument {

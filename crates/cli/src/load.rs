@@ -1,14 +1,17 @@
 //! From settings to a loaded model and a session.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches};
-use ingle_engine::model_file::{LoadOptions, Loaded};
+use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_engine::session::SessionOptions;
-use ingle_model::adapter::Active;
+use ingle_kernel::bytes::Bytes;
+use ingle_model::adapter::{Active, Adapter};
+use ingle_store::library::Meaning;
 
+use crate::at_rest;
 use crate::env::Env;
 use crate::exit::Failure;
 use crate::model_ref;
@@ -47,7 +50,7 @@ pub fn session(
 ) -> Result<Session, Failure> {
     let mut session = Session::new(loaded.clone(), &session_options(env, ctx))?;
     let named = matches.get_many::<String>("adapter").into_iter().flatten();
-    let adapters = named.map(|named| adapter(loaded, named)).collect::<Result<Vec<_>, _>>()?;
+    let adapters = named.map(|named| adapter(loaded, named, env)).collect::<Result<Vec<_>, _>>()?;
     if !adapters.is_empty() {
         session.set_adapters(adapters);
     }
@@ -56,20 +59,48 @@ pub fn session(
 
 /// `--adapter`, of the verbs that make sessions.
 pub fn adapter_arg() -> Arg {
-    Arg::new("adapter").long("adapter").value_name("PATH[:SCALE]").action(ArgAction::Append).help(
-        "Add this LoRA adapter, a .gguf file or a folder of PEFT, times SCALE; may be given several times",
+    Arg::new("adapter").long("adapter").value_name("ADAPTER[:SCALE]").action(ArgAction::Append).help(
+        "Add this LoRA adapter, a .gguf file, a folder of PEFT or a name from the list, times SCALE; may be given several times",
     )
 }
 
-/// What `PATH[:SCALE]` names. A path that ends like a scale is still a path.
-fn adapter(loaded: &Loaded, named: &str) -> Result<Active, Failure> {
-    let (path, scale) = match named.rsplit_once(':') {
-        Some((path, scale)) if !Path::new(named).exists() => (path, scale),
-        _ => (named, "1"),
-    };
+/// What `ADAPTER[:SCALE]` names: a path, a name of the library or a reference to what was pulled. One that ends like a scale is
+/// still one.
+fn adapter(loaded: &Loaded, named: &str, env: &Env) -> Result<Active, Failure> {
+    if let Some(path) = adapter_path(named, env)? {
+        return Ok((Arc::new(open_adapter(loaded, &path, env)?), 1.0));
+    }
+    let (text, scale) = named.rsplit_once(':').unwrap_or((named, "1"));
     let factor = scale.parse::<f32>().ok().filter(|scale| scale.is_finite());
     let Some(factor) = factor else {
         return Err(Failure::usage(format!("--adapter {named}: the scale {scale:?} is no number")));
     };
-    Ok((Arc::new(loaded.adapter(Path::new(path))?), factor))
+    match adapter_path(text, env)? {
+        Some(path) => Ok((Arc::new(open_adapter(loaded, &path, env)?), factor)),
+        None => Err(Failure::not_found(format!(
+            "--adapter {named}: no such file, and no name of the list; `ingle pull` fetches one"
+        ))),
+    }
+}
+
+/// Where the adapter called `text` lies, if it is here.
+fn adapter_path(text: &str, env: &Env) -> Result<Option<PathBuf>, Failure> {
+    if Path::new(text).exists() {
+        return Ok(Some(text.into()));
+    }
+    Ok(match model_ref::meaning(text, env) {
+        Ok(Meaning::Here(path)) => Some(path),
+        _ => None,
+    })
+}
+
+/// Opens it; a sealed one in memory.
+fn open_adapter(loaded: &Loaded, path: &Path, env: &Env) -> Result<Adapter, Failure> {
+    match at_rest::read_sealed(path, env)? {
+        None => Ok(loaded.adapter(path)?),
+        Some(bytes) => {
+            let file = ModelFile::from_bytes(&path.display().to_string(), Bytes::new(bytes))?;
+            Ok(loaded.adapter_of(&file)?)
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ingle_engine::at_rest::Form;
 use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::memory::available_bytes;
@@ -39,8 +40,8 @@ pub struct Loader {
     pub queue_max: usize,
     /// Bytes of what answers have been through that a model keeps.
     pub prefix_bytes: Option<u64>,
-    /// A folder for more of that, and the bytes it may have.
-    pub kv_dir: Option<(PathBuf, u64)>,
+    /// A folder for more of that, the bytes it may have, and how its files lie there.
+    pub kv_dir: Option<(PathBuf, u64, Arc<dyn Form>)>,
     /// Who guesses ahead.
     pub guesser: Guesser,
 }
@@ -64,7 +65,7 @@ impl Loader {
             n_lanes: self.n_lanes,
             queue_max: self.queue_max,
             prefix_bytes: self.prefix_bytes,
-            kv_dir: kv_dir.map(|(path, bytes_max)| KvDir { path, bytes_max: *bytes_max, report }),
+            kv_dir: kv_dir.map(|(path, bytes_max, form)| KvDir { path, bytes_max: *bytes_max, form, report }),
             clock: Some(&guessing::clock()),
         };
         let loaded = Arc::new(Loaded::load_on(self.pool.clone(), file, &options)?);

@@ -3,6 +3,7 @@
 //! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
 //! [`model_ref`] finds models, [`pulling`] fetches them; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
+mod at_rest;
 mod beside;
 mod chat;
 mod descriptors;

@@ -15,6 +15,7 @@ use ingle_store::names::Names;
 use ingle_store::reference::behind_hub;
 use ingle_store::short_names::{self, SHORT_NAMES, ShortName};
 
+use crate::beside;
 use crate::env::Env;
 use crate::exit::Failure;
 use crate::{pulling, updating};
@@ -71,7 +72,7 @@ fn open_path(path: &Path, reference: &str) -> Result<ModelFile, Failure> {
             "{reference}: a folder without config.json, expected a Hugging Face folder or the path of a .gguf file"
         )));
     }
-    Ok(ModelFile::open(path)?)
+    beside::with_template(ModelFile::open(path)?, path, reference)
 }
 
 #[cfg(feature = "demo")]

@@ -3,6 +3,7 @@
 //! Nothing is connected here, and nothing is checked before a command needs the network: a wrong proxy must not stop
 //! `ingle run demo`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use ingle_net::url::Scheme;
 use ingle_net::{Client, Options, Url};
 use ingle_store::pull::Hub;
 use ingle_store::reference::ENDPOINT;
+use ingle_store::registry::login::{self, Logins};
+use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::exit::Failure;
@@ -27,6 +30,8 @@ pub struct Network {
     endpoint: Option<String>,
     token: Option<String>,
     token_path: Option<PathBuf>,
+    /// Files that may have names and passwords for registries, the first that is there counts.
+    logins: Vec<PathBuf>,
     hub_offline: bool,
     proxies: Proxies,
     root_certificates: Option<PathBuf>,
@@ -41,6 +46,15 @@ impl Network {
             endpoint: set("HF_ENDPOINT"),
             token: any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).map(|t| t.trim().to_owned()),
             token_path: set("HF_TOKEN_PATH").map(PathBuf::from),
+            logins: [
+                set("REGISTRY_AUTH_FILE").map(PathBuf::from),
+                set("DOCKER_CONFIG").map(|folder| PathBuf::from(folder).join("config.json")),
+                any(&["HOME", "USERPROFILE"]).map(|home| PathBuf::from(home).join(".docker/config.json")),
+                set("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("containers/auth.json")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             hub_offline: set("HF_HUB_OFFLINE").is_some_and(|v| settings::truth(&v) == Some(true)),
             proxies: Proxies {
                 https: any(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
@@ -76,6 +90,17 @@ pub fn hub(env: &Env) -> Result<Hub, Failure> {
 pub fn registry(env: &Env) -> Result<Url, Failure> {
     let text = env.settings.text("ollama-registry").expect("it has a default");
     Url::parse(text).map_err(|expected| Failure::usage(format!("ollama-registry: {text:?}, {expected}")))
+}
+
+/// Names and passwords that `docker login` or `podman login` keep for registries.
+pub fn logins(env: &Env) -> Result<Logins, Failure> {
+    let Some(path) = env.network.logins.iter().find(|path| path.is_file()) else {
+        return Ok(Logins::default());
+    };
+    let file = std::fs::File::open(path).map_err(|e| Failure::file(path, &e))?;
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(login::FILE_BYTES_MAX).read_to_end(&mut text).map_err(|e| Failure::file(path, &e))?;
+    Logins::parse(&text).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))
 }
 
 /// The way out, to the hub and elsewhere; in plain http only to the hub and to `named`, where the user named them so.

@@ -105,8 +105,8 @@ pub fn pull(reference: &Reference, env: &Env) -> Result<Pulled, Failure> {
         Reference::Hub(asked) => pull_hub(&puller, asked, &mut display, env)?,
         Reference::Url(file) => pull_url(&puller, &library, file, &mut display)?,
         Reference::Image(image) => {
-            let puller =
-                ImagePuller { client: &client, registry: &registry, images: &library.images, retry, parts };
+            let (logins, images) = (&network::logins(env)?, &library.images);
+            let puller = ImagePuller { client: &client, registry: &registry, logins, images, retry, parts };
             pull_image(&puller, image, &mut display, env)?
         }
     };
@@ -281,6 +281,13 @@ impl Display {
                 say(format_args!("{file}: another program is fetching it; waiting for that"));
             }
             Event::Locked { .. } => {}
+            Event::Reused { file, way, bytes, size } => {
+                self.progress.clear();
+                let (bytes, size) = (human_bytes(*bytes), human_bytes(*size));
+                say(format_args!(
+                    "{file}: {way}, {bytes} instead of {size}; the rest is made of the revision that is here"
+                ));
+            }
         }
     }
 

@@ -398,8 +398,23 @@ fn images_of_registries_run_by_name() {
     with(&["pull", "ollama:tiny:set"]).ok();
     let out = with(&["run", "ollama:tiny:set", "ab"]).run();
     assert_eq!((out.code, out.stdout.trim().len()), (0, 3), "{out:?}");
-    assert!(out.stderr.contains("setting x") && out.stderr.contains("Ollama's language"), "{out:?}");
+    assert!(out.stderr.contains("setting x") && out.stderr.contains("no family that is known"), "{out:?}");
     assert_eq!(with(&["run", "ollama:tiny:set", "ab", "--max-tokens", "5"]).ok().trim().len(), 5);
+    // Its template: one in Jinja is used, one in Go's language stands for its family's.
+    let messages = dir.file("messages.json", r#"[{"role": "user", "content": "ab"}]"#);
+    let prompt = |tag: &str, layers: &[serde_json::Value]| {
+        hub.add_manifest("library/tiny", tag, &serde_json::json!({ "layers": layers }));
+        let name = format!("ollama:tiny:{tag}");
+        with(&["pull", &name]).ok();
+        with(&["template", &name, "--messages", &messages]).run()
+    };
+    let go = layer("application/vnd.ollama.image.template", b"<|im_start|>user\n{{ .Prompt }}<|im_end|>\n");
+    let out = prompt("go", &[layers[0].clone(), go.clone()]);
+    assert_eq!(out.stdout, "<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n", "{out:?}");
+    assert!(out.stderr.contains("by its markers it is ChatML's"), "{out:?}");
+    let jinja = layer("application/vnd.docker.ai.chat.template.jinja", b"A{{ messages[0].content }}Z");
+    let out = prompt("jinja", &[layers[0].clone(), go, jinja]);
+    assert_eq!((out.stdout.trim(), out.stderr.as_str()), ("AabZ", ""), "{out:?}");
     with(&["pull", "ollama:tiny:2b"]).fails(3, &["ollama:tiny:2b", "no such model"]);
     with(&["pull", "ollama:.."]).fails(2, &["ollama:NAME"]);
 }

@@ -27,6 +27,8 @@ pub struct ModelFile {
     n_bytes: u64,
     files: Vec<Mapped>,
     texts: Option<Texts>,
+    /// What came beside it.
+    template: Option<String>,
 }
 
 impl ModelFile {
@@ -42,14 +44,14 @@ impl ModelFile {
 
     fn of(path: &Path, Opened { contents, files, texts }: Opened) -> Self {
         let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
-        Self { name: path.display().to_string(), contents, n_bytes, files, texts }
+        Self { name: path.display().to_string(), contents, n_bytes, files, texts, template: None }
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
     pub fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let contents = container::parse(name, &bytes)?;
         let n_bytes = bytes.len() as u64;
-        Ok(Self { name: name.to_owned(), contents, n_bytes, files: Vec::new(), texts: None })
+        Ok(Self { name: name.to_owned(), contents, n_bytes, files: Vec::new(), texts: None, template: None })
     }
 
     /// The path as it was given.
@@ -97,9 +99,20 @@ impl ModelFile {
         Some(written.map_err(|source| self.model_error(source)))
     }
 
-    /// Source of the chat template the file carries, if any.
+    /// Source of the chat template: what [`Self::set_template`] was given, else what the file carries, if any.
     pub fn template_source(&self) -> Result<Option<&str>> {
-        self.contents.str("tokenizer.chat_template").map_err(|e| self.model_error(e))
+        let own = || self.contents.str("tokenizer.chat_template").map_err(|e| self.model_error(e));
+        self.template.as_deref().map_or_else(own, |source| Ok(Some(source)))
+    }
+
+    /// Has it speak by another chat template, which came beside the file.
+    ///
+    /// # Errors
+    /// When the template does not compile.
+    pub fn set_template(&mut self, source: String) -> Result<()> {
+        ChatTemplate::parse(&source).map_err(|e| self.model_error(e))?;
+        self.template = Some(source);
+        Ok(())
     }
 
     /// The chat template the file carries, if any.
@@ -282,7 +295,11 @@ impl Loaded {
     /// Opens the adapter at `path`, a GGUF file or a folder of the peft library, for this model. It takes effect in the
     /// sessions it is given to.
     pub fn adapter(&self, path: &Path) -> Result<Adapter> {
-        let file = self.file.open_adapter(path)?;
+        self.adapter_of(&self.file.open_adapter(path)?)
+    }
+
+    /// The same for an adapter that was opened, or is in memory alone.
+    pub fn adapter_of(&self, file: &ModelFile) -> Result<Adapter> {
         let adapter = Adapter::read(&file.contents, &self.file.contents, &self.model, &self.kernels);
         adapter.map_err(|source| file.model_error(source))
     }

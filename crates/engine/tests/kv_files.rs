@@ -6,11 +6,14 @@
 mod jobs;
 mod tiny;
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use ingle_engine::at_rest::{Content, Form, Plain};
 use ingle_engine::generate::Outcome;
 use ingle_engine::kv_dir::fingerprint::fingerprint;
 use ingle_engine::kv_dir::{Folder, Kept, KvDir};
@@ -38,17 +41,17 @@ fn n_reported(of: &Path) -> usize {
 }
 
 /// A folder that is gone with the test.
-struct Temporary(PathBuf);
+struct Temporary(PathBuf, Arc<dyn Form>);
 
 impl Temporary {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ingle-kv-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
-        Self(path)
+        Self(path, Arc::new(Plain))
     }
 
     fn dir(&self, bytes_max: u64) -> KvDir<'_> {
-        KvDir { path: &self.0, bytes_max, report }
+        KvDir { path: &self.0, bytes_max, form: &self.1, report }
     }
 
     /// All files, of all models.
@@ -131,6 +134,83 @@ fn a_prompt_is_not_computed_again_after_a_restart() {
     }
 }
 
+/// Bytes turned over, behind a byte that says so: another form than the plain one.
+#[derive(Debug)]
+struct Turned;
+
+/// Turns over what is read or written through it.
+struct Turning<T>(T);
+
+impl<R: Read> Read for Turning<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(out)?;
+        out[..n].iter_mut().for_each(|byte| *byte = !*byte);
+        Ok(n)
+    }
+}
+
+impl<W: Write> Write for Turning<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&bytes.iter().map(|byte| !byte).collect::<Vec<_>>())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+const MARK: u8 = 0x54;
+
+impl Form for Turned {
+    fn read(&self, mut file: File, n_bytes: u64, label: &str) -> io::Result<(Box<dyn Read + Send>, u64)> {
+        assert_eq!(label, "kv");
+        let mut mark = [0];
+        file.read_exact(&mut mark)?;
+        Ok((Box::new(Turning(file)), n_bytes - 1))
+    }
+
+    fn write(&self, mut file: File, label: &str, content: Content<'_>) -> io::Result<File> {
+        assert_eq!(label, "kv");
+        file.write_all(&[MARK])?;
+        content(&mut Turning(&mut file))?;
+        Ok(file)
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        fs::read(path).is_ok_and(|bytes| bytes.first() == Some(&MARK))
+    }
+}
+
+#[test]
+fn files_lie_in_the_form_that_was_asked_for_and_others_go() {
+    let loaded = models().swap_remove(0);
+    let mut temporary = Temporary::new("form");
+    let prompt = tokens(&loaded, 400);
+    let expected = ask(&engine(&loaded, None), &prompt).0;
+    let plain = engine(&loaded, Some(temporary.dir(1 << 30)));
+    ask(&plain, &prompt);
+    drop(plain);
+    let beginnings = |temporary: &Temporary| {
+        temporary.files().iter().map(|file| fs::read(file).unwrap()[0]).collect::<BTreeSet<u8>>()
+    };
+    assert_eq!(beginnings(&temporary), [b'i'].into());
+    // Of another model, which nobody runs now: it told what was asked all the same.
+    let other = temporary.0.join("0".repeat(32)).join(format!("{}-0.kv", "1".repeat(64)));
+    fs::create_dir(other.parent().unwrap()).unwrap();
+    fs::write(&other, "ingleKV1").unwrap();
+
+    temporary.1 = Arc::new(Turned);
+    let first = engine(&loaded, Some(temporary.dir(1 << 30)));
+    assert!(temporary.files().is_empty() && !other.exists(), "what lay open is gone");
+    assert_eq!(ask(&first, &prompt).1.n_reused, 0);
+    drop(first);
+    assert_eq!(beginnings(&temporary), [MARK].into());
+    let second = engine(&loaded, Some(temporary.dir(1 << 30)));
+    let (text, outcome) = ask(&second, &prompt);
+    assert_eq!((text, outcome.n_reused), (expected, 399 / BLOCK * BLOCK));
+    assert_eq!(n_reported(&temporary.0), 0);
+}
+
 /// A child of this test says what its fingerprint is.
 #[test]
 fn a_fingerprint_is_the_same_in_another_process() {
@@ -147,7 +227,7 @@ fn a_fingerprint_is_the_same_in_another_process() {
     let said = child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains(&all.join("\n")), "{said}");
-    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    let different: BTreeSet<_> = all.iter().collect();
     assert_eq!(different.len(), all.len(), "no two models are the same");
     let loaded = &models()[0];
     assert_ne!(fingerprint(loaded, f16, CTX), fingerprint(loaded, f16, CTX + 1));

@@ -12,6 +12,7 @@
 //! ends within a second or two.
 
 mod builtins;
+pub mod known;
 mod meter;
 mod now;
 mod prepare;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ingle_model::Error;
-use ingle_model::prompt::{ChatTemplate, Now, RENDER_STACK_BYTES, RenderInput};
+use ingle_model::prompt::{ChatTemplate, Now, RENDER_STACK_BYTES, RenderInput, known};
 use serde_json::{Value, json};
 
 /// The folder of reference outputs (`INGLE_GOLDEN`, or ../shared/golden), when it is there.
@@ -36,6 +36,25 @@ fn render(source: &str, case: &Value) -> Result<String, Error> {
         now: Now::parse_iso("2026-01-02T03:04:05").unwrap(),
         extra,
     })
+}
+
+/// What stands in for a template in Go's language writes what the family's own template does.
+#[test]
+fn templates_of_families_write_what_the_familys_own_does() {
+    let Some(folder) = golden("templates") else { return };
+    let reference: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    for (known, own, cases) in [
+        ("ChatML", "Qwen-Qwen2.5-7B-Instruct.jinja", &["system", "multi"][..]),
+        ("Gemma", "google-gemma-2-2b-it.jinja", &["user", "no_prompt", "unicode"]),
+        ("Phi 3", "microsoft-Phi-3.5-mini-instruct.jinja", &["user", "system", "multi", "unicode"]),
+    ] {
+        let known = known::KNOWN.iter().find(|k| k.name == known).unwrap();
+        for case in cases {
+            let expected = reference["expected"][own][case]["ok"].as_str().unwrap();
+            assert_eq!(render(known.source, &reference["cases"][case]).unwrap(), expected, "{own} {case}");
+        }
+    }
 }
 
 #[test]

@@ -55,6 +55,24 @@ pub struct Proxies {
     pub except: Vec<String>,
 }
 
+/// What is sent as `Authorization`.
+#[derive(Clone, Copy)]
+pub enum Credential<'a> {
+    /// A token.
+    Bearer(&'a str),
+    /// A name and a password, joined by a colon, in base64.
+    Basic(&'a str),
+}
+
+impl std::fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer(..)",
+            Self::Basic(_) => "Basic(..)",
+        })
+    }
+}
+
 /// A GET request.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -62,8 +80,8 @@ pub struct Request<'a> {
     pub purpose: Purpose,
     /// What is asked for.
     pub url: &'a Url,
-    /// Sent as `Authorization: Bearer` to the origin of `url`, and nowhere else.
-    pub token: Option<&'a str>,
+    /// Shown to the origin of `url`, and nowhere else.
+    pub token: Option<Credential<'a>>,
     /// Ask for the bytes from this one on.
     pub from: u64,
     /// Ask for the bytes up to this one and no further; `None` for all there are.
@@ -233,7 +251,11 @@ impl Client {
     fn send(&self, request: &Request<'_>, url: &Url) -> Result<ureq::http::Response<Body>> {
         let mut builder = self.agent(url).get(url.to_string());
         if let Some(token) = request.token.filter(|_| url.origin == request.url.origin) {
-            builder = builder.header("Authorization", format!("Bearer {}", checked_token(token)?));
+            let (scheme, token) = match token {
+                Credential::Bearer(token) => ("Bearer", token),
+                Credential::Basic(login) => ("Basic", login),
+            };
+            builder = builder.header("Authorization", format!("{scheme} {}", checked_token(token)?));
         }
         if let Some(kinds) = request.accept {
             builder = builder.header("Accept", kinds);

@@ -16,6 +16,6 @@ pub mod policy;
 mod stop;
 pub mod url;
 
-pub use client::{Client, Options, Post, Request, Response};
+pub use client::{Client, Credential, Options, Post, Request, Response};
 pub use error::{Error, Result};
 pub use url::Url;

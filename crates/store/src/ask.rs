@@ -8,6 +8,7 @@ use ingle_net::{Client, Request, Url};
 use crate::answer::{Head, Verdict, judge};
 use crate::error::{Error, Result};
 use crate::fetch::{Event, Pass, Retry, Watch, denied, pause};
+use crate::registry::pass::Shown;
 
 /// Time for the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -71,7 +72,7 @@ fn try_once(
     let request = Request {
         purpose: Purpose::ModelListing,
         url: question.url,
-        token: token.as_deref(),
+        token: token.as_ref().map(Shown::credential),
         from: 0,
         to: None,
         if_range: None,

@@ -124,6 +124,23 @@ impl Cache {
         }
     }
 
+    /// Contents that the file at `path` of a repository had in revisions that are here, and their hashes; the newest first.
+    pub fn older(&self, repo: &Repo, path: &str) -> Vec<(PathBuf, Digest)> {
+        let snapshots = fs::read_dir(self.repo_dir(repo).join("snapshots")).into_iter().flatten().flatten();
+        let mut found: Vec<(SystemTime, PathBuf, Digest)> = snapshots
+            .take(FILES_MAX)
+            .filter_map(|snapshot| {
+                let blob = fs::canonicalize(snapshot.path().join(path)).ok()?;
+                let meta = fs::metadata(&blob).ok().filter(fs::Metadata::is_file)?;
+                let digest = Digest::sha256(blob.file_name()?.to_str()?)?;
+                Some((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), blob, digest))
+            })
+            .collect();
+        found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        found.dedup_by(|a, b| a.1 == b.1);
+        found.into_iter().map(|(_, blob, digest)| (blob, digest)).collect()
+    }
+
     /// Makes the folders a blob needs.
     pub fn prepare(&self, repo: &Repo) -> Result<()> {
         let blobs = self.repo_dir(repo).join("blobs");

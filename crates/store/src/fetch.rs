@@ -17,7 +17,7 @@ use crate::hash::Digest;
 use crate::parallel::{Outcome, fetch_parts, remove_beside};
 use crate::partial::{Partial, remove_if_there};
 use crate::parts::Parts;
-use crate::registry::pass::Passes;
+use crate::registry::pass::{Passes, Shown};
 
 /// An attempt that brought this much starts the count of tries anew.
 pub(crate) const PROGRESS_BYTES: u64 = 64 << 10;
@@ -66,6 +66,17 @@ pub enum Event<'a> {
         /// How long until the next try.
         wait: Duration,
     },
+    /// A file is made of an older revision and less than all of its bytes.
+    Reused {
+        /// The file's name.
+        file: &'a str,
+        /// How.
+        way: &'static str,
+        /// Bytes to fetch.
+        bytes: u64,
+        /// Bytes of the file.
+        size: u64,
+    },
     /// Another program fetches this file; we wait for it.
     Locked {
         /// The file's name.
@@ -109,11 +120,11 @@ pub enum Pass<'a> {
 
 impl Pass<'_> {
     /// What to show now.
-    pub(crate) fn token(&self) -> Option<String> {
+    pub(crate) fn token(&self) -> Option<Shown> {
         match self {
             Self::None => None,
-            Self::Token(token) => Some((*token).to_owned()),
-            Self::Registry(passes) => passes.token(),
+            Self::Token(token) => Some(Shown::Token((*token).to_owned())),
+            Self::Registry(passes) => passes.shown(),
         }
     }
 
@@ -253,7 +264,7 @@ pub(crate) fn ask(
     let response = client.get(&Request {
         purpose: Purpose::ModelFile,
         url: target.url,
-        token: token.as_deref(),
+        token: token.as_ref().map(Shown::credential),
         from: asked.from,
         to: asked.to,
         if_range: asked.tag,
@@ -321,7 +332,7 @@ fn status(target: &Target<'_>, status: u16, said: &str) -> Error {
 /// The sentence for a server that will not give it.
 pub(crate) fn denied(what: &str, pass: &Pass<'_>, status: u16) -> Error {
     let why = match (pass, status) {
-        (Pass::Registry(_), _) => "the registry has no such model, or does not give it to everybody",
+        (Pass::Registry(passes), _) => &passes.why_denied(),
         (Pass::None, 401) => {
             "the hub has no such model, or it is private: set HF_TOKEN to a token that may read it"
         }

@@ -53,7 +53,7 @@ impl fmt::Display for Digest {
 }
 
 /// `2 * N` hex digits.
-fn decode<const N: usize>(hex: &str) -> Option<[u8; N]> {
+pub(crate) fn decode<const N: usize>(hex: &str) -> Option<[u8; N]> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {
         return None;

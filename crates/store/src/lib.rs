@@ -35,6 +35,9 @@ pub mod library;
 pub mod names;
 pub mod pull;
 
+pub mod delta;
+pub mod sealed;
+
 pub mod in_use;
 pub mod leftovers;
 pub mod remove;

@@ -121,6 +121,7 @@ impl Puller<'_> {
                 let url = listing::file_address(&self.hub.endpoint, &job.listing, file)?;
                 let partial = self.cache.partial(repo, &file.digest);
                 let target = self.target(file, &url, &partial);
+                self.reuse(job, file, &target, watch)?;
                 fetch(self.client, &target, &self.retry, &self.parts, watch)?;
                 let blob = self.cache.blob(repo, &file.digest);
                 at(&blob, fs::rename(&partial, &blob))?;
@@ -129,7 +130,7 @@ impl Puller<'_> {
         self.cache.link(repo, commit, file)
     }
 
-    fn target<'t>(&'t self, file: &'t RemoteFile, url: &'t Url, partial: &'t Path) -> Target<'t> {
+    pub(crate) fn target<'t>(&'t self, file: &'t RemoteFile, url: &'t Url, partial: &'t Path) -> Target<'t> {
         Target {
             name: &file.path,
             url,

@@ -8,10 +8,11 @@ mod world;
 use std::fs;
 use std::path::Path;
 
-use hub::{Fault, sha256};
+use hub::{Fault, Hub, sha256};
 use ingle_store::error::Error;
 use ingle_store::library::Meaning;
 use ingle_store::parts::Parts;
+use ingle_store::registry::login::Logins;
 use serde_json::{Value, json};
 use world::{LARGE, World, content, said};
 
@@ -108,6 +109,7 @@ fn a_pass_that_ends_on_the_way_is_renewed_for_all_connections() {
     let puller = ingle_store::registry::pull::ImagePuller {
         client: &world.client,
         registry: &world.at.endpoint,
+        logins: &world.logins,
         images: &library.images,
         retry,
         parts: world.parts,
@@ -129,6 +131,70 @@ fn a_registry_that_gives_no_pass_is_said() {
         said(world.pull_image(&library, "ollama:tiny"), &["ollama:tiny", "does not give it to everybody"]);
     assert!(matches!(error, Error::NotFound { .. }));
     said(world.pull_image(&library, "ollama:other"), &["ollama:other", "the registry has no such model"]);
+}
+
+/// A login for the hub of `world`, as docker's file says it.
+fn login_for(world: &World, login: &str) -> Logins {
+    let host = world.hub.url.strip_prefix("http://").unwrap();
+    let file = json!({ "auths": { host: { "auth": login } } }).to_string();
+    Logins::parse(file.as_bytes()).unwrap()
+}
+
+const LOGIN: &str = "bmFtZTpzZWNyZXQ=";
+
+#[test]
+fn a_login_is_shown_to_its_registry_and_to_nobody_else() {
+    for scheme in ["Bearer", "Basic"] {
+        // Blobs are elsewhere, as they often are.
+        let elsewhere = Hub::start();
+        let mut world = World::with(&[&elsewhere], None);
+        world.logins = login_for(&world, LOGIN);
+        let library = world.library();
+        let model = ollama(&world);
+        let blob = format!("/v2/{NAME}/blobs/sha256:{}", sha256(&model));
+        elsewhere.add_plain(&blob, &model);
+        world.hub.fail(&blob, vec![Fault::Redirect(elsewhere.url.clone()); 9]);
+        world.hub.require_login(LOGIN, scheme);
+        assert_eq!(fs::read(world.pull_image(&library, "ollama:tiny").unwrap()).unwrap(), model, "{scheme}");
+        let shown = |s: &hub::Seen| s.header("authorization") == Some(&format!("Basic {LOGIN}"));
+        let n_shown = world.hub.seen().iter().filter(|s| shown(s)).count();
+        match scheme {
+            "Bearer" => assert_eq!(n_shown, 1, "for the pass alone"),
+            _ => assert!(n_shown >= 2),
+        }
+        assert!(!elsewhere.seen().is_empty());
+        assert!(elsewhere.seen().iter().all(|s| s.header("authorization").is_none()));
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_or_kept_elsewhere_is_said_without_it() {
+    for scheme in ["Bearer", "Basic"] {
+        let mut world = World::new();
+        world.logins = login_for(&world, "d3Jvbmc6b25l");
+        ollama(&world);
+        world.hub.require_login(LOGIN, scheme);
+        let library = world.library();
+        let error = said(world.pull_image(&library, "ollama:tiny"), &["to the login that is kept for it"]);
+        assert!(!error.to_string().contains("d3Jv"));
+        world.logins = Logins::default();
+        said(world.pull_image(&library, "ollama:tiny"), &["`docker login`"]);
+        world.logins = Logins::parse(br#"{"credsStore": "desktop"}"#).unwrap();
+        said(world.pull_image(&library, "ollama:tiny"), &["kept by a program (credsStore)"]);
+    }
+}
+
+/// A registry by plain http that names another address for passes: the login does not go there.
+#[test]
+fn a_login_does_not_follow_a_realm_that_is_not_safe() {
+    let thief = Hub::start();
+    let mut world = World::with(&[&thief], None);
+    world.logins = login_for(&world, LOGIN);
+    ollama(&world);
+    thief.require_pass("stolen");
+    world.hub.require_login_at(LOGIN, "Bearer", &thief.url);
+    said(world.pull_image(&world.library(), "ollama:tiny"), &["401"]);
+    assert!(!thief.seen().is_empty() && thief.seen().iter().all(|s| s.header("authorization").is_none()));
 }
 
 #[test]

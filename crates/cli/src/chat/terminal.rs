@@ -14,6 +14,7 @@ use super::answer::{Answer, Options, answer};
 use super::commands::{self, Action, COMMANDS};
 use super::lines::Assembler;
 use super::prompt::Prompter;
+use crate::at_rest::{self, Chosen, HISTORY_LABEL};
 use crate::env::{Env, say, say_error};
 use crate::exit::{Exit, Failure};
 use crate::metering::Metering;
@@ -179,21 +180,49 @@ fn load(path: &str) -> Result<Conversation, Failure> {
     Conversation::from_json(json).map_err(|said| Failure::failed(format!("{path}: {said}")))
 }
 
-/// The line editor and its history file.
+/// The line editor and its history file: a JSON list of what was typed, in the form of all private files.
 struct Editor {
     editor: DefaultEditor,
     history: PathBuf,
+    at_rest: Option<Chosen>,
 }
 
 impl Editor {
     fn open(env: &Env) -> Result<Self, Failure> {
         let config = Config::builder().max_history_size(HISTORY_MAX).map_err(terminal)?.build();
-        let mut editor = DefaultEditor::with_config(config).map_err(terminal)?;
-        // A history that can't be kept is no reason not to talk.
-        let _ = std::fs::create_dir_all(&env.dirs.state);
-        let history = env.dirs.state.join("history");
-        let _ = editor.load_history(&history);
-        Ok(Self { editor, history })
+        let editor = DefaultEditor::with_config(config).map_err(terminal)?;
+        // A history that can't be kept is no reason not to talk, and one that can't be read none to write over it.
+        let history = env.dirs.state.join("history.json");
+        let mut opened = Self { editor, history, at_rest: None };
+        let loaded = at_rest::chosen(env).and_then(|at_rest| opened.load(&at_rest, env).map(|()| at_rest));
+        match loaded {
+            Ok(at_rest) => opened.at_rest = Some(at_rest),
+            Err(why) => say(format_args!("note: what is typed is not kept: {}", why.message)),
+        }
+        Ok(opened)
+    }
+
+    fn load(&mut self, at_rest: &Chosen, env: &Env) -> Result<(), Failure> {
+        std::fs::create_dir_all(&env.dirs.state).map_err(|e| Failure::file(&env.dirs.state, &e))?;
+        if !self.history.exists() {
+            return Ok(());
+        }
+        at_rest.adopt(&self.history, HISTORY_LABEL)?;
+        let text = at_rest.read_text(&self.history, HISTORY_LABEL)?;
+        let lines: Vec<String> = serde_json::from_slice(&text)
+            .map_err(|_| Failure::invalid(format!("{}: no list of lines", self.history.display())))?;
+        for line in lines {
+            let _ = self.editor.add_history_entry(line);
+        }
+        Ok(())
+    }
+
+    /// Without success it is not there the next time.
+    fn save(&self) {
+        let lines: Vec<&String> = self.editor.history().iter().collect();
+        if let (Some(at_rest), Ok(text)) = (&self.at_rest, serde_json::to_vec(&lines)) {
+            let _ = at_rest.write_text(&self.history, HISTORY_LABEL, &text);
+        }
     }
 
     /// The next message; `None` when the reader leaves.
@@ -206,7 +235,7 @@ impl Editor {
                     if let Some(message) = lines.push(&line) {
                         if !message.trim().is_empty() {
                             let _ = self.editor.add_history_entry(&message);
-                            let _ = self.editor.append_history(&self.history);
+                            self.save();
                         }
                         return Ok(Some(message));
                     }

@@ -159,6 +159,12 @@ fn own() -> Vec<Setting> {
             "Compute less while the device is hot, its battery low, its user saving power or others need it; on with a power limit",
         ),
         setting(
+            "at-rest",
+            Kind::Choice(|| vec!["auto", "sealed", "plain"]),
+            Some("auto"),
+            "How files of what was said lie on disk: sealed with your key, or plain; auto: sealed where there is a key; see ingle key",
+        ),
+        setting(
             "offline",
             Kind::Switch,
             Some("false"),
@@ -182,6 +188,9 @@ pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
 
 /// Flags of what an answer may take, and of the account of it.
 pub const METERING: &[&str] = &["route", "ledger", "rated-power", "power-limit", "governor"];
+
+/// The flag of what private files lie like.
+pub const AT_REST: &[&str] = &["at-rest"];
 
 /// That `text` is a power in watts.
 fn check_watts(text: &str) -> Result<String, String> {

@@ -4,10 +4,12 @@ mod bench;
 mod completions;
 mod compress;
 mod config;
+mod delta;
 mod detokenize;
 mod du;
 mod gc;
 mod imatrix;
+mod key;
 mod ledger;
 mod list;
 mod logits;
@@ -71,6 +73,8 @@ pub static VERBS: &[&Verb] = &[
     &ledger::VERB,
     &route::VERB,
     &privacy::VERB,
+    &key::VERB,
+    &delta::VERB,
     &config::VERB,
     &completions::VERB,
 ];

@@ -86,7 +86,7 @@ fn args(command: Command) -> Command {
     let command = settings::args(settings::args(command, &settings::sampling_names()), settings::GUESSING);
     let command =
         settings::args(settings::args(command, &["max-tokens", "ctx", "overflow"]), settings::COMPUTE);
-    settings::args(command, settings::METERING)
+    settings::args(settings::args(command, settings::METERING), settings::AT_REST)
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {

@@ -11,6 +11,7 @@ use ingle_kernel::par::Pool;
 use ingle_serve::{Library, Limits, Options, Serving, serve};
 
 use super::{Verb, model_arg, text, text_arg};
+use crate::at_rest;
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
@@ -86,7 +87,7 @@ fn args(command: Command) -> Command {
         .arg(text_arg(
             "kv-cache-dir",
             "DIR",
-            "Keep what answers have been through in files here, for the next start; they tell what was asked",
+            "Keep what answers have been through in files here, for the next start; they tell what was asked, and are sealed where you have a key",
         ))
         .arg(
             Arg::new("kv-cache-mib")
@@ -112,7 +113,8 @@ fn args(command: Command) -> Command {
             "NAME",
             "The name by which requests call the MODEL at the same place; default: MODEL's",
         ));
-    settings::args(settings::args(settings::args(command, &["ctx"]), settings::COMPUTE), settings::GUESSING)
+    let command = settings::args(settings::args(command, &["ctx"]), settings::COMPUTE);
+    settings::args(settings::args(command, settings::GUESSING), settings::AT_REST)
 }
 
 fn repeated(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -148,6 +150,10 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     models.iter().try_for_each(|model| pulling::offer(model, env))?;
     env.catch_ctrl_c();
     let kv_mib = *matches.get_one::<u64>("kv-cache-mib").expect("it has a default");
+    let kv_dir = match text(matches, "kv-cache-dir") {
+        Some(dir) => Some((PathBuf::from(dir), kv_mib << 20, at_rest::chosen(env)?.form)),
+        None => None,
+    };
     let pool = Arc::new(Pool::new(env.n_threads()));
     let LoadOptions { tier, pack, .. } = load::options(env, pool.n_threads());
     let loader = Arc::new(Loader {
@@ -161,7 +167,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         n_lanes,
         queue_max: WAITING_PER_LANE * n_lanes,
         prefix_bytes: matches.get_one::<u64>("cache-mib").map(|mib| mib << 20),
-        kv_dir: text(matches, "kv-cache-dir").map(|dir| (PathBuf::from(dir), kv_mib << 20)),
+        kv_dir,
     });
     let managed = match matches.get_flag("manage") {
         true => Some(Arc::new(Managed::new(env, loader.clone())?)),

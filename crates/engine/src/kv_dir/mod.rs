@@ -6,7 +6,8 @@
 //! written. Whatever else is found is ignored and removed, which [`Folder`] reports. What was unused for longest goes when the
 //! folder grows too large, and of what was used about the same time the later blocks go first.
 //!
-//! Files tell what was asked: they and their folders are made for their owner alone. They are not encrypted.
+//! Files tell what was asked: they and their folders are made for their owner alone, and lie in the [`Form`] that the folder was given;
+//! whatever is there in another is removed when it is opened.
 
 pub mod fingerprint;
 pub mod record;
@@ -14,14 +15,16 @@ pub mod record;
 use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use ingle_model::kv::{Held, Room, State};
 use sha2::{Digest, Sha256};
 
+use crate::at_rest::Form;
 use crate::error::{Error, Result};
 use crate::prefix::Tokens;
 use record::About;
@@ -30,6 +33,8 @@ use record::About;
 const SAME_TIME_SECS: u64 = 60;
 /// When there are too many files, one part of so many of what is allowed is made free.
 const SPARE: u64 = 16;
+/// What files are for, as a [`Form`] is told.
+const LABEL: &str = "kv";
 
 /// A hash of a model and of tokens.
 pub type Key = [u8; 32];
@@ -41,6 +46,8 @@ pub struct KvDir<'a> {
     pub path: &'a Path,
     /// Bytes that its files may have, those of other models included.
     pub bytes_max: u64,
+    /// How files lie there.
+    pub form: &'a Arc<dyn Form>,
     /// Hears of what went wrong, in a sentence. Nothing here may wait.
     pub report: fn(&str),
 }
@@ -52,6 +59,7 @@ pub struct Folder {
     path: PathBuf,
     model: Key,
     bytes_max: u64,
+    form: Arc<dyn Form>,
     report: fn(&str),
     /// Bytes of all files of all models, as far as this program knows.
     n_bytes: AtomicU64,
@@ -95,6 +103,7 @@ impl Folder {
             root: dir.path.to_owned(),
             model,
             bytes_max: dir.bytes_max,
+            form: dir.form.clone(),
             report: dir.report,
             n_bytes: AtomicU64::new(0),
             path,
@@ -102,6 +111,11 @@ impl Folder {
         for entry in fs::read_dir(&folder.path).map_err(|source| folder.error(source))?.flatten() {
             if entry.path().extension().is_some_and(|e| e == "part") {
                 let _ = fs::remove_file(entry.path());
+            }
+        }
+        for (path, ..) in folder.files() {
+            if !folder.form.is_own(&path) {
+                let _ = fs::remove_file(path);
             }
         }
         folder.shrink();
@@ -155,12 +169,13 @@ impl Folder {
     fn read<T>(
         &self,
         path: &Path,
-        read: impl FnOnce(File, u64) -> std::result::Result<Option<T>, String>,
+        read: impl FnOnce(Box<dyn Read + Send>, u64) -> std::result::Result<Option<T>, String>,
     ) -> Option<T> {
         // Not what a link or a pipe of that name leads to.
         let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
         let file = File::open(path).ok()?;
-        read(file, meta.len()).unwrap_or_else(|why| {
+        let opened = self.form.read(file, meta.len(), LABEL).map_err(|e| e.to_string());
+        opened.and_then(|(from, n_bytes)| read(from, n_bytes)).unwrap_or_else(|why| {
             self.report(&format!("{}: {why}; it is ignored and removed", path.display()));
             let _ = fs::remove_file(path);
             None
@@ -195,17 +210,16 @@ impl Folder {
     }
 
     fn write_new(&self, part: &Path, place: &Place, kept: &Kept) -> io::Result<u64> {
-        let mut out = io::BufWriter::with_capacity(1 << 16, create(part)?);
         let about = place.about(kept.is_state());
-        let n_bytes = match kept {
+        let content = |mut out: &mut dyn Write| match kept {
             Kept::Block(held) => record::write(&mut out, &about, &held.bytes().collect::<Vec<_>>()),
             Kept::State(state) => {
                 let bytes: Vec<u8> = state.values().iter().flat_map(|v| v.to_le_bytes()).collect();
                 record::write(&mut out, &about, &[Some(&bytes)])
             }
-        }?;
-        out.flush()?;
-        Ok(n_bytes)
+        };
+        let file = self.form.write(create(part)?, LABEL, &mut |out| content(out).map(drop))?;
+        Ok(file.metadata()?.len())
     }
 
     /// Counts a new file, and makes room when there are too many.
@@ -218,16 +232,11 @@ impl Folder {
 
     /// Removes files, of all models, until they are some part below what is allowed, and counts what is left.
     fn shrink(&self) {
-        let mut files: Vec<(u64, usize, u64, PathBuf)> = Vec::new();
-        let models = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let models = models.map(|model| model.path()).filter(|path| is_hex(path.file_name(), 32));
-        for entry in models.filter_map(|model| fs::read_dir(model).ok()).flatten().flatten() {
-            let path = entry.path();
-            let meta = entry.metadata().ok().filter(fs::Metadata::is_file);
-            let (Some(meta), Some(depth)) = (meta, depth_of(&path)) else { continue };
+        let aged = |(path, meta, depth): (PathBuf, fs::Metadata, usize)| {
             let age = meta.modified().ok().and_then(|at| at.elapsed().ok()).map_or(0, |age| age.as_secs());
-            files.push((age / SAME_TIME_SECS, depth, meta.len(), path));
-        }
+            (age / SAME_TIME_SECS, depth, meta.len(), path)
+        };
+        let mut files: Vec<(u64, usize, u64, PathBuf)> = self.files().map(aged).collect();
         let mut all: u64 = files.iter().map(|(_, _, n_bytes, _)| n_bytes).sum();
         if all > self.bytes_max {
             // The oldest first, then those furthest from the beginning.
@@ -242,6 +251,18 @@ impl Folder {
             }
         }
         self.n_bytes.store(all, Relaxed);
+    }
+
+    /// The files of all models, and how many blocks are before each.
+    fn files(&self) -> impl Iterator<Item = (PathBuf, fs::Metadata, usize)> {
+        let models = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let models = models.map(|model| model.path()).filter(|path| is_hex(path.file_name(), 32));
+        models.filter_map(|model| fs::read_dir(model).ok()).flatten().flatten().filter_map(|entry| {
+            let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            let path = entry.path();
+            let depth = depth_of(&path)?;
+            Some((path, meta, depth))
+        })
     }
 
     fn file(&self, place: &Place, is_state: bool) -> PathBuf {

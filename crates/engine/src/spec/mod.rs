@@ -39,6 +39,7 @@ use ingle_model::adapter::Active;
 use ingle_model::kv::Kv;
 
 use crate::answer::Answer;
+use crate::at_rest::Form;
 use crate::error::{Error, Result};
 use crate::model_file::Loaded;
 use crate::session::SessionOptions;
@@ -91,6 +92,8 @@ pub struct Plan<'a> {
 pub struct WordsFile<'a> {
     /// Where.
     pub path: &'a Path,
+    /// How it lies there.
+    pub form: &'a Arc<dyn Form>,
     /// The most bytes of it, and in memory.
     pub bytes_max: usize,
 }

@@ -2,24 +2,28 @@
 //!
 //! It exists only where somebody asked for it, never leaves the device, and takes at most as many bytes as it was given, in memory
 //! and on disk. The file is written beside its place and then renamed, for its owner alone. It is not the text, but who has it can
-//! make out parts of what was said, and all of what was said often: [`NgramStore::delete`] removes it.
+//! make out parts of what was said, and all of what was said often: it lies in the [`Form`] that it was opened in, and
+//! [`NgramStore::delete`] removes it.
 //!
 //! A file that is not one of this vocabulary, whole and as it was written, is refused, and stays where it is.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ngrams::{Ngrams, Vocabulary};
+use crate::at_rest::Form;
 use crate::error::{Error, Result};
 
-/// Bytes read or written at once.
-const BUFFER_BYTES: usize = 1 << 16;
+/// What the file is for, as a [`Form`] is told.
+pub const LABEL: &str = "ngrams";
 
 /// The n-grams of a file.
 #[derive(Debug)]
 pub struct NgramStore {
     path: PathBuf,
+    form: Arc<dyn Form>,
     ngrams: Ngrams,
 }
 
@@ -28,9 +32,10 @@ impl NgramStore {
     /// has left is removed.
     ///
     /// # Errors
-    /// When the file can't be read, is no store of this vocabulary or was damaged, or when `bytes_max` is too little.
-    pub fn open(path: &Path, vocabulary: Vocabulary, bytes_max: usize) -> Result<Self> {
-        let store = |ngrams| Self { path: path.to_owned(), ngrams };
+    /// When the file can't be read, is not in this form, is no store of this vocabulary or was damaged, or when `bytes_max` is too
+    /// little.
+    pub fn open(path: &Path, form: &Arc<dyn Form>, vocabulary: Vocabulary, bytes_max: usize) -> Result<Self> {
+        let store = |ngrams| Self { path: path.to_owned(), form: form.clone(), ngrams };
         let refused = |why| error(path, io::Error::new(io::ErrorKind::InvalidData, why));
         // Were it another program's that is writing now, that save would fail and the next one not.
         remove(&part(path))?;
@@ -44,8 +49,8 @@ impl NgramStore {
             Err(e) => return Err(error(path, e)),
         };
         let n_bytes = file.metadata().map_err(|e| error(path, e))?.len();
-        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
-        Ngrams::read(&mut file, n_bytes, vocabulary, bytes_max).map(store).map_err(refused)
+        let (mut from, n_bytes) = form.read(file, n_bytes, LABEL).map_err(|e| error(path, e))?;
+        Ngrams::read(&mut from, n_bytes, vocabulary, bytes_max).map(store).map_err(refused)
     }
 
     /// What is known.
@@ -77,9 +82,8 @@ impl NgramStore {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&part).map_err(|e| error(&part, e))?;
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        let written =
-            self.ngrams.write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
+        let written = self.form.write(file, LABEL, &mut |mut out| self.ngrams.write(&mut out));
+        let written = written.and_then(|file| file.sync_all());
         written.and_then(|()| fs::rename(&part, &self.path)).map_err(|e| {
             let _ = fs::remove_file(&part);
             error(&self.path, e)
@@ -125,6 +129,7 @@ fn error(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::at_rest::Plain;
 
     const VOCABULARY: Vocabulary = Vocabulary { fingerprint: [5; 32], n_tokens: 1000 };
     const TEXT: [u32; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -137,6 +142,10 @@ mod tests {
         folder
     }
 
+    fn open(path: &Path, vocabulary: Vocabulary, bytes_max: usize) -> Result<NgramStore> {
+        NgramStore::open(path, &(Arc::new(Plain) as Arc<dyn Form>), vocabulary, bytes_max)
+    }
+
     fn guess(store: &NgramStore) -> Vec<u32> {
         let mut out = Vec::new();
         store.guess(&TEXT[..5], 8, &mut out);
@@ -147,7 +156,7 @@ mod tests {
     fn is_there_again_after_it_was_saved_and_gone_after_it_was_deleted() {
         let folder = folder("again");
         let path = folder.join("words.ngrams");
-        let mut store = NgramStore::open(&path, VOCABULARY, 100_000).unwrap();
+        let mut store = open(&path, VOCABULARY, 100_000).unwrap();
         assert!(guess(&store).is_empty() && !path.exists());
         store.learn(&TEXT);
         store.save().unwrap();
@@ -158,7 +167,7 @@ mod tests {
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::MetadataExt::mode(&meta) & 0o777, 0o600);
 
-        let mut store = NgramStore::open(&path, VOCABULARY, 5000).unwrap();
+        let mut store = open(&path, VOCABULARY, 5000).unwrap();
         assert_eq!(guess(&store), [6, 7, 8]);
         store.delete().unwrap();
         assert!(guess(&store).is_empty());
@@ -171,7 +180,7 @@ mod tests {
     fn what_is_no_store_is_refused_in_a_sentence_and_left_alone() {
         let folder = folder("refused");
         let path = folder.join("words.ngrams");
-        let mut store = NgramStore::open(&path, VOCABULARY, 5000).unwrap();
+        let mut store = open(&path, VOCABULARY, 5000).unwrap();
         store.learn(&TEXT);
         store.save().unwrap();
         let whole = fs::read(&path).unwrap();
@@ -190,11 +199,11 @@ mod tests {
         ];
         for (bytes, vocabulary, why) in cases {
             fs::write(&path, bytes).unwrap();
-            let refused = NgramStore::open(&path, vocabulary, 5000).unwrap_err().to_string();
+            let refused = open(&path, vocabulary, 5000).unwrap_err().to_string();
             assert_eq!(refused, format!("{}: {why}", path.display()));
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
-        assert!(NgramStore::open(&folder, VOCABULARY, 5000).is_err());
+        assert!(open(&folder, VOCABULARY, 5000).is_err());
         fs::remove_dir_all(folder).unwrap();
     }
 
@@ -202,7 +211,7 @@ mod tests {
     fn a_save_that_fails_leaves_the_old_one() {
         let folder = folder("fails");
         let path = folder.join("words.ngrams");
-        let mut store = NgramStore::open(&path, VOCABULARY, 5000).unwrap();
+        let mut store = open(&path, VOCABULARY, 5000).unwrap();
         store.save().unwrap();
         let old = fs::read(&path).unwrap();
         store.learn(&TEXT);
@@ -210,7 +219,7 @@ mod tests {
         assert!(store.save().is_err());
         assert_eq!(fs::read(&path).unwrap(), old);
         // The next start has the old one and can save again.
-        let mut store = NgramStore::open(&path, VOCABULARY, 5000).unwrap();
+        let mut store = open(&path, VOCABULARY, 5000).unwrap();
         assert_eq!(store.ngrams().n_entries(), 0);
         store.learn(&TEXT);
         store.save().unwrap();

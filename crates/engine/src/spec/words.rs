@@ -24,7 +24,7 @@ struct Words {
 fn make(plan: &Plan<'_>) -> Result<Box<dyn Drafter>> {
     let file = plan.words.ok_or_else(|| Error::Input("words: expected a file to keep them in".into()))?;
     let vocabulary = super::ngrams::Vocabulary::of(plan.target.tokenizer()?);
-    let store = NgramStore::open(file.path, vocabulary, file.bytes_max)?;
+    let store = NgramStore::open(file.path, file.form, vocabulary, file.bytes_max)?;
     Ok(Box::new(Words { store, is_new: false }))
 }
 

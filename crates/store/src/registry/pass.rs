@@ -1,25 +1,56 @@
 //! The passes of registries: a request without one is answered by 401 and the address where everybody gets one.
 //!
-//! Nothing of the user's is sent there. A pass lasts some minutes, so a long download asks for a new one when the old one is
-//! refused. Registries that want a name and a password refuse, and that is said.
+//! A login that the user has for the registry ([`super::login`]) is sent along, by https or to the registry's own origin alone; without one
+//! nothing of the user's is. A registry may also want the login itself with each request. A pass lasts some minutes, so a long
+//! download asks for a new one when the old one is refused.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ingle_net::policy::Purpose;
+use ingle_net::url::Scheme;
 use ingle_net::url::encode_path;
-use ingle_net::{Client, Request, Response, Url};
+use ingle_net::{Client, Credential, Request, Response, Url};
 use serde::Deserialize;
 
+use super::login::{Kept, Login};
 use crate::error::{Error, Result};
 
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const PASS_BYTES_MAX: usize = 32 << 10;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pass of one image, once there is one. Shared by all connections that fetch its layers.
+/// The pass of one image, once there is one, and what the user has for its registry. Shared by all connections that fetch its layers.
 #[derive(Debug, Default)]
-pub struct Passes(Mutex<Option<String>>);
+pub struct Passes {
+    shown: Mutex<Option<Shown>>,
+    kept: Option<Kept>,
+    registry: Option<Url>,
+}
+
+/// What a server is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A pass or a token.
+    Token(String),
+    /// A login.
+    Login(Login),
+}
+
+impl Shown {
+    pub(crate) fn credential(&self) -> Credential<'_> {
+        match self {
+            Self::Token(token) => Credential::Bearer(token),
+            Self::Login(login) => Credential::Basic(login.basic()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown(..)")
+    }
+}
 
 /// Where a pass is to be had, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +68,63 @@ struct Answer {
 }
 
 impl Passes {
+    /// For an image at `registry`, of which `kept` is known.
+    pub fn new(registry: &Url, kept: Option<Kept>) -> Self {
+        Self { shown: Mutex::new(None), kept, registry: Some(registry.clone()) }
+    }
+
     /// What to show now.
-    pub fn token(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, what: Shown) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    }
+
+    fn login(&self) -> Option<&Login> {
+        match &self.kept {
+            Some(Kept::Login(login)) => Some(login),
+            _ => None,
+        }
+    }
+
+    /// Whether the login may be sent to the address where passes are to be had.
+    fn is_for(&self, realm: &Url) -> bool {
+        realm.origin.scheme == Scheme::Https
+            || self.registry.as_ref().is_some_and(|r| r.origin == realm.origin)
+    }
+
+    /// Why a registry gives nothing, as far as that can be known.
+    pub(crate) fn why_denied(&self) -> String {
+        match &self.kept {
+            None => "the registry has no such model, or does not give it to everybody: `docker login` or `podman login` keeps a name and password for it".into(),
+            Some(Kept::Login(_)) => "the registry has no such model, or does not give it to the login that is kept for it".into(),
+            Some(Kept::Elsewhere(what)) => format!("the registry does not give it to everybody, and its login is kept by {what}, which is not asked; a plain login in docker's file is"),
+        }
     }
 
     /// After a refusal: asks for a pass where the refusal says one is to be had. Says whether there is a new one.
     pub(crate) fn renew(&self, client: &Client, refusal: &Response) -> Result<bool> {
-        let Some(challenge) = refusal.header("www-authenticate").and_then(parse) else { return Ok(false) };
+        let asked = refusal.header("www-authenticate").unwrap_or_default();
+        let Some(challenge) = parse(asked) else {
+            // It wants the login itself; once that was shown, it was refused.
+            let is_basic = asked.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
+            let is_at_home = self.registry.as_ref().is_some_and(|r| r.origin == refusal.url.origin);
+            return Ok(match self.login().filter(|_| is_basic && is_at_home && self.shown().is_none()) {
+                Some(login) => {
+                    self.show(Shown::Login(login.clone()));
+                    true
+                }
+                None => false,
+            });
+        };
         let url = address(&challenge)
             .map_err(|expected| wrong(&refusal.url, format!("the realm {:?}", challenge.realm), expected))?;
         let response = client.get(&Request {
             purpose: Purpose::RegistryPass,
             url: &url,
-            token: None,
+            token: self.login().filter(|_| self.is_for(&url)).map(|login| Credential::Basic(login.basic())),
             from: 0,
             to: None,
             if_range: None,
@@ -67,8 +141,7 @@ impl Passes {
         let Some(pass) = pass else {
             return Err(wrong(&url, "no pass".into(), "JSON with a token"));
         };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(pass);
+        self.show(Shown::Token(pass));
         Ok(true)
     }
 }

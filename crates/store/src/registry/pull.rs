@@ -9,6 +9,7 @@ use ingle_net::{Client, Url};
 
 use super::image::{ImageRef, Version};
 use super::images::{Images, MANIFEST};
+use super::login::Logins;
 use super::manifest::{ACCEPT, Answer, Layer, MANIFEST_BYTES_MAX, Manifest, entry, parse};
 use super::pass::Passes;
 use super::tar;
@@ -33,6 +34,8 @@ pub struct ImagePuller<'a> {
     pub client: &'a Client,
     /// The registry of images that name none.
     pub registry: &'a Url,
+    /// Names and passwords that the user has for registries.
+    pub logins: &'a Logins,
     /// Where images go.
     pub images: &'a Images,
     /// Patience.
@@ -72,7 +75,7 @@ impl ImagePuller<'_> {
     /// [`Error::NotFound`] for an image that does not exist or can't be used, [`Error::Mismatch`] for a manifest that is none.
     pub fn plan(&self, image: &ImageRef, watch: Watch<'_>) -> Result<ImageJob> {
         let registry = image.registry.as_ref().unwrap_or(self.registry).clone();
-        let passes = Passes::default();
+        let passes = Passes::new(&registry, self.logins.of(&registry));
         let mut version = image.version.clone();
         let mut answer = self.ask(&registry, image, &version, &passes, watch)?;
         if let (Answer::Index(meant), _) = answer {

@@ -69,6 +69,8 @@ struct State {
     sent: HashMap<String, usize>,
     /// The pass that a registry wants to see, and how often it was given.
     pass: Option<(String, usize)>,
+    /// The login that it wants to see before, the scheme that it says, and where passes are to be had.
+    login: Option<(String, &'static str, String)>,
     faults: HashMap<String, VecDeque<Fault>>,
     seen: Vec<Seen>,
     /// A token without which nothing is served.
@@ -96,7 +98,7 @@ fn git_blob(bytes: &[u8]) -> String {
 }
 
 fn is_large(path: &str) -> bool {
-    path.ends_with(".gguf") || path.ends_with(".safetensors")
+    [".gguf", ".safetensors", ".ingle-delta"].iter().any(|ending| path.ends_with(ending))
 }
 
 /// What the hub calls a file's content.
@@ -172,6 +174,18 @@ impl Hub {
     /// From now on the registry wants to see this pass.
     pub fn require_pass(&self, pass: &str) {
         self.state().pass = Some((pass.to_owned(), 0));
+    }
+
+    /// From now on the registry wants to see this login: for a pass, or with each request.
+    pub fn require_login(&self, login: &str, scheme: &'static str) {
+        self.require_login_at(login, scheme, &self.url);
+    }
+
+    /// The same, with passes given at `realm`.
+    pub fn require_login_at(&self, login: &str, scheme: &'static str, realm: &str) {
+        let mut state = self.state();
+        state.login = Some((format!("Basic {login}"), scheme, realm.to_owned()));
+        state.pass = Some(("pass-of-login".to_owned(), 0));
     }
 
     /// How often the pass was given out.
@@ -267,7 +281,17 @@ impl Hub {
     /// The registry's refusal, or its pass; `None` where neither is due.
     fn check_pass(&self, path: &str, seen: &Seen) -> Option<(u16, Vec<String>, String)> {
         let mut state = self.state();
+        let login = state.login.clone();
         let (pass, n_given) = state.pass.as_mut()?;
+        let shows_login =
+            login.as_ref().is_none_or(|(login, ..)| seen.header("authorization") == Some(login));
+        if let Some((_, "Basic", _)) = login {
+            let challenge = vec!["WWW-Authenticate: Basic realm=\"test\"".to_owned()];
+            return (path.starts_with("/v2/") && !shows_login).then(|| (401, challenge, "{}".to_owned()));
+        }
+        if path == "/token" && !shows_login {
+            return Some((401, Vec::new(), "{}".to_owned()));
+        }
         if path == "/token" {
             *n_given += 1;
             return Some((200, Vec::new(), serde_json::json!({ "token": pass }).to_string()));
@@ -275,7 +299,7 @@ impl Hub {
         let is_shown = seen.header("authorization") == Some(&format!("Bearer {pass}"));
         let challenge = format!(
             "WWW-Authenticate: Bearer realm=\"{}/token\",service=\"test\",scope=\"repository:x:pull\"",
-            self.url
+            login.map_or_else(|| self.url.clone(), |(_, _, realm)| realm)
         );
         (path.starts_with("/v2/") && !is_shown).then(|| (401, vec![challenge], "{}".to_owned()))
     }

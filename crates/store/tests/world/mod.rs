@@ -18,6 +18,7 @@ use ingle_store::parts::Parts;
 use ingle_store::pull::{self, Puller};
 use ingle_store::reference::{HubRef, Reference};
 use ingle_store::registry::image::ImageRef;
+use ingle_store::registry::login::Logins;
 use ingle_store::registry::pull::ImagePuller;
 
 use crate::hub::{Hub, oid};
@@ -31,6 +32,7 @@ pub struct World {
     pub cache: Cache,
     pub interrupted: Arc<AtomicBool>,
     pub parts: Parts,
+    pub logins: Logins,
 }
 
 impl Drop for World {
@@ -68,7 +70,16 @@ impl World {
         });
         let cache = Cache::new(dir.join("hub"));
         let at = pull::Hub { endpoint, token: None };
-        Self { hub, dir, client: client.unwrap(), at, cache, interrupted, parts: Parts::default() }
+        Self {
+            hub,
+            dir,
+            client: client.unwrap(),
+            at,
+            cache,
+            interrupted,
+            parts: Parts::default(),
+            logins: Logins::default(),
+        }
     }
 
     pub fn puller(&self) -> Puller<'_> {
@@ -99,7 +110,8 @@ impl World {
         let image = ImageRef::parse(text).unwrap().unwrap();
         let retry = Retry { tries_max: 4, first_wait: Duration::from_millis(1) };
         let (client, registry, images) = (&self.client, &self.at.endpoint, &library.images);
-        let puller = ImagePuller { client, registry, images, retry, parts: self.parts };
+        let logins = &self.logins;
+        let puller = ImagePuller { client, registry, logins, images, retry, parts: self.parts };
         let job = puller.plan(&image, &mut |_| {})?;
         puller.perform(&job, &mut |_| {})
     }
