@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use ingle_kernel::bytes::Room;
@@ -28,6 +29,8 @@ pub struct Mapped {
     file: File,
     len: u64,
     bytes: Bytes,
+    /// The same bytes, to give advice about; `None` for an empty file.
+    map: Option<Arc<Mmap>>,
 }
 
 impl Mapped {
@@ -47,17 +50,18 @@ impl Mapped {
         // A courtesy to writers that ask; file systems without locks refuse, which costs only the courtesy.
         let _ = file.try_lock_shared();
         let len = meta.len();
-        let bytes = if len == 0 {
-            Bytes::new(Vec::new())
+        let (bytes, map) = if len == 0 {
+            (Bytes::new(Vec::new()), None)
         } else {
             // SAFETY: the map is read-only; a file that changes or shrinks under it is found by `check_unchanged` or ends
             // the process in the SIGBUS handler, and no code trusts the content twice without checking it once.
             let map = unsafe { Mmap::map(&file) }.map_err(io)?;
             #[cfg(unix)]
             shrunk::register(&map, &name);
-            Bytes::owned_by(Pages(map))
+            let map = Arc::new(map);
+            (Bytes::owned_by(Pages(map.clone())), Some(map))
         };
-        Ok(Self { name, file, len, bytes })
+        Ok(Self { name, file, len, bytes, map })
     }
 
     /// The path as it was given.
@@ -68,6 +72,25 @@ impl Mapped {
     /// The content.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Has all pages leave the process; the system may keep them cached, and they come back when touched.
+    pub fn drop_pages(&self) {
+        self.bytes.release();
+    }
+
+    /// Brings the pages of `range` into the process at once: those that the system has cached cost what their tables cost, others are
+    /// read. The parts of a file can be brought by several threads.
+    pub fn prefault(&self, range: Range<usize>) {
+        let Some(map) = &self.map else { return };
+        let range = range.start.min(map.len())..range.end.min(map.len());
+        #[cfg(target_os = "linux")]
+        if map.advise_range(Advice::PopulateRead, range.start, range.len()).is_ok() {
+            return;
+        }
+        // A system that does not know this: a byte of each page.
+        let touched = map[range].iter().step_by(SMALLEST_PAGE).fold(0u8, |all, byte| all ^ byte);
+        std::hint::black_box(touched);
     }
 
     /// Compares the file's size with that at opening: cheap enough for every request.
@@ -81,7 +104,7 @@ impl Mapped {
 }
 
 /// A mapped file's pages.
-struct Pages(Mmap);
+struct Pages(Arc<Mmap>);
 
 impl Owner for Pages {
     fn bytes(&self) -> &[u8] {
@@ -108,6 +131,14 @@ impl Owner for Pages {
     }
 }
 
+#[cfg(unix)]
+impl Drop for Pages {
+    /// What is mapped at these addresses next is another file's.
+    fn drop(&mut self) {
+        shrunk::forget(&self.0);
+    }
+}
+
 /// Memory for a copy, in large pages where the system has some: they are ready sooner and found faster.
 #[cfg(target_os = "linux")]
 fn large_pages(n: usize) -> std::io::Result<MmapMut> {
@@ -120,6 +151,18 @@ fn large_pages(n: usize) -> std::io::Result<MmapMut> {
 /// A multiple of the page sizes in use, so that no page is released that holds more than was named.
 #[cfg(unix)]
 const PAGE: usize = 64 << 10;
+
+/// The smallest pages in use.
+const SMALLEST_PAGE: usize = 4 << 10;
+
+/// Gives memory that was freed back to the system, where the allocator would keep it for later.
+pub fn give_back_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
 
 /// From now on, touching a mapped file's lost pages prints one sentence and ends the process with `exit_code`.
 ///
@@ -171,6 +214,15 @@ mod shrunk {
         slot.end.store(map.as_ptr() as usize + map.len(), SeqCst);
     }
 
+    /// Forgets a map that goes.
+    pub(super) fn forget(map: &[u8]) {
+        let (start, end) = (map.as_ptr() as usize, map.as_ptr() as usize + map.len());
+        let is_it = |slot: &&Map| (slot.start.load(SeqCst), slot.end.load(SeqCst)) == (start, end);
+        if let Some(slot) = MAPS.iter().find(is_it) {
+            slot.end.store(0, SeqCst);
+        }
+    }
+
     pub(super) fn install(exit_code: i32) {
         EXIT_CODE.store(exit_code, SeqCst);
         // SAFETY: an all-zero sigaction is a valid value of that C struct.
@@ -216,6 +268,32 @@ mod tests {
             window.release();
             assert_eq!(*window, content[range]);
         }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// What the process has of the file at `path`, by the system's own account.
+    #[cfg(target_os = "linux")]
+    fn resident_kib(path: &Path) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let name = path.display().to_string();
+        let of = maps.lines().skip_while(|line| !line.ends_with(&name)).find_map(|l| l.strip_prefix("Rss:"));
+        of.unwrap().trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn pages_leave_the_process_and_come_back_at_once() {
+        let path = std::env::temp_dir().join(format!("ingle-prefault-{}", std::process::id()));
+        let content: Vec<u8> = (0..4_000_001u32).map(|i| (i % 253) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        assert_eq!(resident_kib(&path), 0);
+        mapped.prefault(0..1 << 20);
+        mapped.prefault(1 << 20..usize::MAX);
+        assert_eq!(resident_kib(&path), 4_000_001u64.div_ceil(4096) * 4);
+        mapped.drop_pages();
+        assert!(resident_kib(&path) <= 64, "the last 64 KiB, which are not whole, may stay");
+        assert_eq!(**mapped.bytes(), content);
         std::fs::remove_file(&path).unwrap();
     }
 
