@@ -13,6 +13,8 @@ pub enum Purpose {
     RegistryPass,
     /// Asking an endpoint for an answer.
     Answer,
+    /// Asking a server of this program on this machine what it runs.
+    LocalServer,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
             Self::ModelFile => "model file",
             Self::RegistryPass => "registry pass",
             Self::Answer => "answer",
+            Self::LocalServer => "local server",
         }
     }
 }
