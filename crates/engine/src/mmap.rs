@@ -164,6 +164,27 @@ pub fn give_back_freed() {
     }
 }
 
+/// From now on, memory in large blocks goes back to the system as soon as it is freed, and few pools of the small ones are kept.
+///
+/// For programs, not libraries: it sets up the allocator of the whole process. By itself that one keeps blocks of up to 32 MiB for
+/// later, in a pool for each thread; for models that come and go this was as much again as the models.
+pub fn give_back_large() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: mallopt may be called at any time; a setting that is refused changes nothing.
+        let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK) };
+        // SAFETY: the same.
+        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_POOLS) };
+    }
+}
+
+/// Bytes of a block that is large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BLOCK: libc::c_int = 256 << 10;
+/// Pools of small blocks, which threads share.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ALLOCATOR_POOLS: libc::c_int = 2;
+
 /// From now on, touching a mapped file's lost pages prints one sentence and ends the process with `exit_code`.
 ///
 /// For programs, not libraries: it takes over SIGBUS for the whole process. Does nothing where there is no SIGBUS.

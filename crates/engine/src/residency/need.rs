@@ -1,7 +1,7 @@
 //! What a model will take, from its header alone: nothing is loaded to know it.
 //!
 //! Weights lie in the file as many bytes as its tensors have; caches and buffers follow from shapes. The tables of a vocabulary
-//! are estimated from its number of tokens and the bytes of their texts. [`Need::offers`] lists ways to load a model, the wished one
+//! are estimated from its numbers of tokens and merges and the bytes of their texts. [`Need::offers`] lists ways to load a model, the wished one
 //! first, then with less, in the order in which that is least missed: smaller caches of what answers have been through, keys and
 //! values in fewer bits, a shorter context. Another quantisation of the same model comes behind all of these: its own offers.
 
@@ -20,8 +20,9 @@ use crate::session::{SessionOptions, chunk_of};
 const CTX_MIN: usize = 512;
 /// Tokens of a step of a model that reads.
 const STEP_TOKENS: usize = 512;
-/// Bytes that tables of a vocabulary take for each token, beside its text: as measured, rounded up.
-const TOKEN_BYTES: u64 = 320;
+/// Bytes that tables of a vocabulary take for each entry of a list, beside the list itself: as measured, rounded up
+/// (`engine/tests/residency/vocabulary.rs`).
+const ENTRY_BYTES: [(&str, u64); 2] = [(".tokens", 320), (".merges", 112)];
 
 /// What the header of a model says.
 #[derive(Debug, Clone)]
@@ -199,7 +200,8 @@ fn vocabulary_bytes(contents: &Contents) -> u64 {
     let arrays = contents.keys().filter(|(key, _)| key.starts_with("tokenizer."));
     arrays.fold(0, |sum: u64, (key, value)| match value {
         Value::Array { len, bytes, .. } => {
-            let each = if key.ends_with(".tokens") { TOKEN_BYTES } else { 0 };
+            let each =
+                ENTRY_BYTES.iter().find(|(name, _)| key.ends_with(name)).map_or(0, |(_, bytes)| *bytes);
             sum.saturating_add(bytes.len() as u64).saturating_add((*len as u64).saturating_mul(each))
         }
         _ => sum,

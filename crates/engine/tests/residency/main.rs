@@ -4,3 +4,4 @@ mod adapters;
 mod drawn;
 mod promises;
 mod trace;
+mod vocabulary;
