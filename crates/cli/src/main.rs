@@ -22,6 +22,7 @@ mod pulling;
 mod rate;
 mod routing;
 mod settings;
+mod stocking;
 mod verbs;
 
 use std::process::ExitCode;

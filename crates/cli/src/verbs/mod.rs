@@ -13,6 +13,7 @@ mod list;
 mod logits;
 mod perplexity;
 mod privacy;
+mod ps;
 mod pull;
 mod quantize;
 pub mod rm;
@@ -20,6 +21,7 @@ mod route;
 mod run;
 mod serve;
 pub mod show;
+mod stop;
 mod template;
 mod tokenize;
 mod verify;
@@ -48,6 +50,8 @@ pub struct Verb {
 pub static VERBS: &[&Verb] = &[
     &run::VERB,
     &serve::VERB,
+    &ps::VERB,
+    &stop::VERB,
     &show::VERB,
     &tokenize::VERB,
     &detokenize::VERB,

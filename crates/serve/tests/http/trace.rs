@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use ingle_engine::memory::{forget_peak_resident, peak_resident_bytes, resident_bytes};
+use ingle_engine::mmap::give_back_large;
 use ingle_engine::sysfs::Tree;
 use ingle_serve::Terms;
 use serde_json::json;
@@ -50,6 +51,7 @@ fn hits_of_lru(sizes: &[u64], room: u64, order: &[usize]) -> usize {
 #[test]
 #[ignore = "a measurement of minutes, in release and alone"]
 fn a_random_trace_stays_within_the_budget() {
+    give_back_large();
     let folder = Folder::new("trace");
     let demo = folder.0.join("demo.gguf");
     std::fs::write(&demo, ingle_demo::GGUF).unwrap();
