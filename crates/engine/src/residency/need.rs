@@ -34,6 +34,8 @@ pub struct Need {
     /// `None` where only the bytes of weights are known.
     config: Option<Config>,
     is_encoder: bool,
+    /// Whether its weights lie in the program itself, where they stay.
+    is_built_in: bool,
 }
 
 /// How a model is wished for.
@@ -90,6 +92,7 @@ impl Need {
             vocabulary: vocabulary_bytes(contents),
             config: Config::read(contents).ok(),
             is_encoder: is_encoder(file),
+            is_built_in: file.files().is_empty(),
         }
     }
 
@@ -118,14 +121,18 @@ impl Need {
     /// # Errors
     /// When the model can't keep keys and values in that format.
     pub fn ledger(&self, wish: &Wish) -> ingle_model::Result<Ledger> {
-        let (mapped, packed) = if wish.packs { (0, self.mapped) } else { (self.mapped, 0) };
-        let dirty = self.made.saturating_add(self.vocabulary);
+        let (mapped, packed, stays) = match (self.is_built_in, wish.packs && !self.is_encoder) {
+            (true, _) => (0, 0, self.mapped),
+            (false, true) => (0, self.mapped, 0),
+            (false, false) => (self.mapped, 0, 0),
+        };
+        let dirty = self.made.saturating_add(self.vocabulary).saturating_add(stays);
         let weights = Ledger { mapped, packed, dirty, ..Ledger::default() };
         let Some(config) = &self.config else { return Ok(weights) };
         if self.is_encoder {
             let scratch =
                 (encoder::Scratch::bytes_per_token(config) as u64).saturating_mul(STEP_TOKENS as u64);
-            return Ok(Ledger { mapped: self.mapped, packed: 0, scratch, ..weights });
+            return Ok(Ledger { scratch, ..weights });
         }
         let format = kv::format(config, &wish.kv)?;
         let session = SessionOptions { ctx: Some(wish.ctx), kv: &wish.kv, chunk: wish.chunk };
@@ -267,7 +274,18 @@ mod tests {
         assert_eq!(ledger.kv, 4 * kv::n_bytes(config, format, 4096));
         assert_eq!(ledger.prefix, 1000);
         assert!(need.ledger(&Wish { kv: "q9".into(), ..wish.clone() }).is_err());
-        let packed = need.ledger(&Wish { packs: true, ..wish }).unwrap();
-        assert_eq!((packed.mapped, packed.packed, packed.total()), (0, ledger.mapped, ledger.total()));
+        assert_eq!(
+            (ledger.mapped, ledger.packed),
+            (0, 0),
+            "what is built in is in the program and stays there"
+        );
+        let path = std::env::temp_dir().join(format!("ingle-need-{}.gguf", std::process::id()));
+        std::fs::write(&path, ingle_demo::GGUF).unwrap();
+        let in_file = Need::of(&ModelFile::open(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        let mapped = in_file.ledger(&wish).unwrap();
+        assert_eq!((mapped.mapped, mapped.total()), (in_file.mapped(), ledger.total()));
+        let packed = in_file.ledger(&Wish { packs: true, ..wish }).unwrap();
+        assert_eq!((packed.mapped, packed.packed, packed.total()), (0, in_file.mapped(), ledger.total()));
     }
 }
