@@ -66,6 +66,11 @@ impl Failure {
         Self::new(Exit::FAILED, message)
     }
 
+    /// There is not enough memory.
+    pub fn memory(message: impl ToString) -> Self {
+        Self::new(Exit::MEMORY, message)
+    }
+
     /// A policy forbids it.
     pub fn blocked(message: impl ToString) -> Self {
         Self::new(Exit::BLOCKED, message)

@@ -82,6 +82,11 @@ impl Guesser {
         })
     }
 
+    /// Bytes of the models that draft, for all others.
+    pub fn n_bytes(&self) -> u64 {
+        self.kinds.iter().filter_map(|(_, _, draft)| draft.as_ref()).map(|draft| draft.file.n_bytes()).sum()
+    }
+
     /// Drafters for `n_lanes` sequences of up to `ctx` tokens each; `None` for no guesses.
     pub fn speculation(
         &self,

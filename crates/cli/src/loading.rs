@@ -7,10 +7,10 @@ use std::sync::Arc;
 use ingle_engine::at_rest::Form;
 use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
-use ingle_engine::memory::available_bytes;
 use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
+use ingle_engine::residency::need::{Need, Wish};
 use ingle_engine::run::{Engine, EngineOptions};
-use ingle_engine::session::SessionOptions;
+use ingle_engine::session::{CTX_DEFAULT, SessionOptions};
 use ingle_kernel::par::Pool;
 use ingle_serve::Model;
 
@@ -44,13 +44,59 @@ pub struct Loader {
     pub kv_dir: Option<(PathBuf, u64, Arc<dyn Form>)>,
     /// Who guesses ahead.
     pub guesser: Guesser,
+    /// Whether one model is served and no other can be asked for.
+    pub is_alone: bool,
+    /// Bytes that there were for models at the start, if the system says.
+    pub room: Option<u64>,
+}
+
+/// Of the memory beside contexts, what is kept of what answers have been through is one part of so many.
+const SHARE_OF_THE_REST: u64 = 4;
+
+/// What differs between the ways to load a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// Positions of an answer.
+    pub ctx: usize,
+    /// How keys and values are kept.
+    pub kv: &'a str,
+    /// Bytes of what answers have been through that are kept.
+    pub prefix_bytes: u64,
+    /// Whether weights are packed.
+    pub packs: bool,
 }
 
 impl Loader {
+    /// How a model that needs this is to be loaded where there is room.
+    pub fn wish(&self, need: &Need) -> Wish {
+        let ctx = self.ctx.or(need.ctx_train().map(|ctx| ctx.min(CTX_DEFAULT))).unwrap_or(CTX_DEFAULT).max(1);
+        let packs = match self.pack {
+            Pack::On => true,
+            Pack::Off => false,
+            // What is packed can't leave memory but with its model.
+            Pack::Auto => self.is_alone && self.room.is_none_or(|room| need.mapped() <= room / 2),
+        };
+        let mut wish = Wish {
+            ctx,
+            kv: self.kv.clone(),
+            n_lanes: self.n_lanes,
+            chunk: self.chunk,
+            prefix_bytes: self.prefix_bytes,
+            packs,
+        };
+        // By itself it takes no more than a part of what is left.
+        if let (None, Some(room), Ok(ledger)) = (wish.prefix_bytes, self.room, need.ledger(&wish)) {
+            let left = room.saturating_sub(ledger.total() - ledger.prefix);
+            wish.prefix_bytes = Some(ledger.prefix.min(left / SHARE_OF_THE_REST));
+        }
+        wish
+    }
+
     /// The model of `file`, and what there is to say of it.
-    pub fn load(&self, file: ModelFile) -> Result<(Model, String), Failure> {
+    pub fn load(&self, file: ModelFile, parts: &Parts<'_>) -> Result<(Model, String), Failure> {
         let n_threads = self.pool.n_threads();
-        let options = LoadOptions { tier: self.tier.as_deref(), n_threads, pack: self.pack };
+        let pack = if parts.packs { Pack::On } else { Pack::Off };
+        let options = LoadOptions { tier: self.tier.as_deref(), n_threads, pack };
         if is_encoder(&file) {
             let embedder = Embedder::load_on(self.pool.clone(), file, &options)?;
             let makes = if embedder.is_ranker() { "scores of pairs" } else { "vectors of texts" };
@@ -59,56 +105,20 @@ impl Loader {
         }
         let report = |what: &str| say(format_args!("{what}"));
         let kv_dir = self.kv_dir.as_ref();
-        let session = SessionOptions { ctx: self.ctx, kv: &self.kv, chunk: self.chunk };
+        let session = SessionOptions { ctx: Some(parts.ctx), kv: parts.kv, chunk: self.chunk };
         let engine = EngineOptions {
             session,
             n_lanes: self.n_lanes,
             queue_max: self.queue_max,
-            prefix_bytes: self.prefix_bytes,
+            prefix_bytes: Some(parts.prefix_bytes),
             kv_dir: kv_dir.map(|(path, bytes_max, form)| KvDir { path, bytes_max: *bytes_max, form, report }),
             clock: Some(&guessing::clock()),
         };
         let loaded = Arc::new(Loaded::load_on(self.pool.clone(), file, &options)?);
-        let ctx = session.ctx_of(&loaded.model.config);
-        let guesses = self.guesser.speculation(&loaded, session, ctx, self.n_lanes)?;
+        let guesses = self.guesser.speculation(&loaded, session, parts.ctx, self.n_lanes)?;
         let engine = Engine::guessing(loaded, &engine, guesses)?;
         let kept = human_bytes(engine.prefix_bytes());
         let about = format!("contexts of {} tokens, up to {kept} kept of them", engine.ctx());
         Ok((Model::Writer(engine), about))
-    }
-
-    /// The same beside the models that are served: its weights must have room in the memory that is left, as those of the others do.
-    pub fn load_beside(&self, file: ModelFile) -> Result<(Model, String), Failure> {
-        check_room(&file, available_bytes())?;
-        self.load(file)
-    }
-}
-
-/// That `available` bytes, if the system says how many, hold the weights of `file`.
-fn check_room(file: &ModelFile, available: Option<u64>) -> Result<(), Failure> {
-    let (needed, available) = (file.n_bytes(), available.unwrap_or(u64::MAX));
-    if needed <= available {
-        return Ok(());
-    }
-    let what = format!("{}: its weights", file.name());
-    Err(ingle_engine::Error::Memory { what, needed, available }.into())
-}
-
-#[cfg(all(test, feature = "demo"))]
-mod tests {
-    use super::*;
-    use crate::exit::Exit;
-
-    #[test]
-    fn weights_without_room_are_refused() {
-        let file = ModelFile::from_bytes("demo", ingle_kernel::bytes::Bytes::new(ingle_demo::GGUF)).unwrap();
-        let n_bytes = file.n_bytes();
-        assert!(check_room(&file, None).is_ok() && check_room(&file, Some(n_bytes)).is_ok());
-        let refused = check_room(&file, Some(n_bytes - 1)).unwrap_err();
-        assert!(
-            refused.exit == Exit::MEMORY && refused.message.contains("its weights"),
-            "{}",
-            refused.message
-        );
     }
 }

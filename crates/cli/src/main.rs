@@ -23,6 +23,7 @@ mod pulling;
 mod rate;
 mod routing;
 mod settings;
+mod stocking;
 mod updating;
 mod verbs;
 

@@ -1,17 +1,16 @@
 //! The user's models as clients of the server may use and change them, where `--manage` lets them.
 //!
 //! Only models of the hub are fetched: what a client names must not send the program to any address. Only models of the library are
-//! loaded: what a client names is no path. A model stays loaded as long as the server runs.
+//! served ([`crate::stocking`]): what a client names is no path.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use ingle_engine::model_file::ModelFile;
 use ingle_net::Client;
-use ingle_serve::{Found, Installed, Progress};
+use ingle_serve::{Installed, Progress};
 use ingle_store::fetch::{Event, Retry};
 use ingle_store::library::{Library, Meaning};
 use ingle_store::parts::Parts;
@@ -20,14 +19,12 @@ use ingle_store::reference::Reference;
 
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::loading::Loader;
 use crate::verbs::rm;
 use crate::{network, pulling};
 
 /// The user's models, and the way to more of them.
 #[derive(Debug)]
 pub struct Managed {
-    loader: Arc<Loader>,
     /// What is served: the files and the names.
     served: Mutex<HashMap<PathBuf, String>>,
     library: Library,
@@ -36,11 +33,11 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// Those of this user, loaded as `loader` does.
-    pub fn new(env: &Env, loader: Arc<Loader>) -> Result<Self, Failure> {
+    /// Those of this user.
+    pub fn new(env: &Env) -> Result<Self, Failure> {
         let hub = network::hub(env)?;
         let (client, library) = (network::client(&hub, &[], env)?, pulling::library(env));
-        Ok(Self { loader, served: Mutex::default(), library, hub, client })
+        Ok(Self { served: Mutex::default(), library, hub, client })
     }
 
     /// The model at `path` is served under this name.
@@ -55,22 +52,10 @@ impl Managed {
     }
 
     /// Where the model of this name lies, and the name under which it is served, if it is.
-    fn find(&self, name: &str) -> Result<Option<(PathBuf, Option<String>)>, Failure> {
+    pub fn find(&self, name: &str) -> Result<Option<(PathBuf, Option<String>)>, Failure> {
         let Meaning::Here(path) = self.library.find(name)? else { return Ok(None) };
         let served = path.canonicalize().ok().and_then(|path| self.served().get(&path).cloned());
         Ok(Some((path, served)))
-    }
-
-    fn bring(&self, name: &str) -> Result<Option<Found>, Failure> {
-        let path = match self.find(name)? {
-            None => return Ok(None),
-            Some((_, Some(served))) => return Ok(Some(Found::Served(served))),
-            Some((path, None)) => path,
-        };
-        let (model, about) = self.loader.load_beside(ModelFile::open(&path)?)?;
-        self.serves(&path, name);
-        say(format_args!("serving {name} too ({about}), as a client asks for it"));
-        Ok(Some(Found::Loaded(model)))
     }
 
     fn fetch(&self, name: &str, tell: &mut dyn FnMut(Progress<'_>)) -> Result<(), Failure> {
@@ -117,10 +102,6 @@ impl ingle_serve::Library for Managed {
         Ok(installed.into_iter().filter_map(listed).collect())
     }
 
-    fn load(&self, name: &str) -> io::Result<Option<Found>> {
-        self.bring(name).map_err(told)
-    }
-
     fn remove(&self, name: &str) -> io::Result<()> {
         if let Some((_, Some(served))) = self.find(name).map_err(told)? {
             let why = format!("{name}: this model is being served, as {served}, and can't be removed");
@@ -132,7 +113,7 @@ impl ingle_serve::Library for Managed {
 }
 
 /// A failure as the server tells it.
-fn told(failure: Failure) -> io::Error {
+pub fn told(failure: Failure) -> io::Error {
     let kind = match failure.exit {
         Exit::NOT_FOUND => io::ErrorKind::NotFound,
         Exit::USAGE => io::ErrorKind::InvalidInput,

@@ -75,13 +75,15 @@ fn open_path(path: &Path, reference: &str) -> Result<ModelFile, Failure> {
     beside::with_template(ModelFile::open(path)?, path, reference)
 }
 
+/// Opens the built-in model.
 #[cfg(feature = "demo")]
-fn open_demo() -> Result<ModelFile, Failure> {
+pub fn open_demo() -> Result<ModelFile, Failure> {
     Ok(ModelFile::from_bytes(DEMO, Bytes::new(ingle_demo::GGUF))?)
 }
 
+/// That there is none.
 #[cfg(not(feature = "demo"))]
-fn open_demo() -> Result<ModelFile, Failure> {
+pub fn open_demo() -> Result<ModelFile, Failure> {
     Err(Failure::not_found("demo: this build has no built-in model; give the path of a .gguf file"))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ingle_net::client::Proxies;
 use ingle_net::policy::Policy;
 use ingle_net::url::Scheme;
-use ingle_net::{Client, Options, Url};
+use ingle_net::{Client, LocalServer, Options, Url};
 use ingle_store::pull::Hub;
 use ingle_store::reference::ENDPOINT;
 use ingle_store::registry::login::{self, Logins};
@@ -20,6 +20,7 @@ use crate::env::Env;
 use crate::exit::Failure;
 use crate::settings::{self, Source};
 
+const USER_AGENT: &str = concat!("ingle/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that a server may be silent.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -125,13 +126,18 @@ pub fn client_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<C
     let plain_text = named.filter(|o| o.scheme == Scheme::Http).cloned().collect();
     Ok(Client::new(Options {
         policy: Policy { offline, plain_text },
-        user_agent: concat!("ingle/", env!("CARGO_PKG_VERSION")).to_owned(),
+        user_agent: USER_AGENT.to_owned(),
         proxies: env.network.proxies.clone(),
         root_certificates,
         connect_timeout: CONNECT_TIMEOUT,
         stall_timeout,
         interrupted: env.interrupted.clone(),
     })?)
+}
+
+/// A server of this program on this machine, by `--host`, `--port` and a key.
+pub fn local_server(host: &str, port: u16, env: &Env) -> Result<LocalServer, Failure> {
+    Ok(LocalServer::new(host, port, env.api_key.clone(), USER_AGENT, env.interrupted.clone())?)
 }
 
 fn read_token(path: &Path) -> Result<Option<String>, Failure> {

@@ -99,7 +99,12 @@ fn every_request_of_the_one_client_asks_the_policy_first() {
 
 #[test]
 fn text_leaves_only_as_the_gate_made_it() {
-    // One file sends bodies, and it takes nothing but what the gate made; nobody else makes that.
+    // One file sends bodies elsewhere, and it takes nothing but what the gate made; nobody else makes that. A server on this
+    // machine is told what to let go of, after it was seen that it is on this machine.
+    let (_, local) = sources(&root().join(NET)).into_iter().find(|(p, _)| p.ends_with("local.rs")).unwrap();
+    let refuses = local.find("if !at.ip().is_loopback() {").unwrap();
+    assert!(refuses < local.find("Client::new(").unwrap() && local.matches("Client::new(").count() == 1);
+    refuse(&[NET], &["Post {", ".post(&"], &["client.rs", "local.rs"]);
     let sends = ["Post {", ".post(&"];
     refuse(&[ENGINE, STORE, SERVE, CLI, COMPRESS], &sends, &[]);
     refuse(&[ROUTE], &sends, &["cloud/mod.rs"]);

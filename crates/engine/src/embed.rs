@@ -170,6 +170,22 @@ impl Embedder {
         Ok(Self { model: Model::Decoder { loaded, scratch: Mutex::default() }, plan, tokens_max })
     }
 
+    /// Brings the weights into the process.
+    pub fn prefault(&self) {
+        match &self.model {
+            Model::Encoder(reader) => reader.file.prefault(&reader.pool),
+            Model::Decoder { loaded, .. } => loaded.prefault(),
+        }
+    }
+
+    /// Lets the buffers go that are kept for the next caller.
+    pub fn rest(&self) {
+        match &self.model {
+            Model::Encoder(reader) => drop(take(&reader.scratch)),
+            Model::Decoder { scratch, .. } => drop(take(scratch)),
+        }
+    }
+
     /// The model's file.
     pub fn file(&self) -> &ModelFile {
         match &self.model {

@@ -9,8 +9,9 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 #[cfg(target_os = "linux")]
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(target_os = "linux")]
 use ingle_kernel::bytes::Room;
@@ -30,6 +31,8 @@ pub struct Mapped {
     file: File,
     len: u64,
     bytes: Bytes,
+    /// The same bytes, to give advice about; `None` for an empty file.
+    map: Option<Arc<Mmap>>,
 }
 
 impl Mapped {
@@ -49,21 +52,23 @@ impl Mapped {
         // A courtesy to writers that ask; file systems without locks refuse, which costs only the courtesy.
         let _ = file.try_lock_shared();
         let len = meta.len();
-        let bytes = if len == 0 {
-            Bytes::new(Vec::new())
+        let (bytes, map) = if len == 0 {
+            (Bytes::new(Vec::new()), None)
         } else {
             // SAFETY: the map is read-only; a file that changes or shrinks under it is found by `check_unchanged` or ends
             // the process in the SIGBUS handler, and no code trusts the content twice without checking it once.
             let map = unsafe { Mmap::map(&file) }.map_err(io)?;
             #[cfg(unix)]
             shrunk::register(&map, &name);
-            Bytes::owned_by(Pages {
-                map,
+            let map = Arc::new(map);
+            let pages = Pages {
+                map: map.clone(),
                 #[cfg(target_os = "linux")]
                 copies: Copies::default(),
-            })
+            };
+            (Bytes::owned_by(pages), Some(map))
         };
-        Ok(Self { name, file, len, bytes })
+        Ok(Self { name, file, len, bytes, map })
     }
 
     /// The path as it was given.
@@ -74,6 +79,25 @@ impl Mapped {
     /// The content.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Has all pages leave the process; the system may keep them cached, and they come back when touched.
+    pub fn drop_pages(&self) {
+        self.bytes.release();
+    }
+
+    /// Brings the pages of `range` into the process at once: those that the system has cached cost what their tables cost, others are
+    /// read. The parts of a file can be brought by several threads.
+    pub fn prefault(&self, range: Range<usize>) {
+        let Some(map) = &self.map else { return };
+        let range = range.start.min(map.len())..range.end.min(map.len());
+        #[cfg(target_os = "linux")]
+        if map.advise_range(Advice::PopulateRead, range.start, range.len()).is_ok() {
+            return;
+        }
+        // A system that does not know this: a byte of each page.
+        let touched = map[range].iter().step_by(SMALLEST_PAGE).fold(0u8, |all, byte| all ^ byte);
+        std::hint::black_box(touched);
     }
 
     /// Compares the file's size with that at opening: cheap enough for every request.
@@ -88,7 +112,7 @@ impl Mapped {
 
 /// A mapped file's pages.
 struct Pages {
-    map: Mmap,
+    map: Arc<Mmap>,
     #[cfg(target_os = "linux")]
     copies: Copies,
 }
@@ -115,6 +139,14 @@ impl Owner for Pages {
     #[cfg(target_os = "linux")]
     fn room(&self, n: usize) -> Room {
         self.copies.room(n).map_or_else(|_| Box::new(vec![0u8; n]) as Room, |room| Box::new(room))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Pages {
+    /// What is mapped at these addresses next is another file's.
+    fn drop(&mut self) {
+        shrunk::forget(&self.map);
     }
 }
 
@@ -184,6 +216,39 @@ impl AsMut<[u8]> for Part {
 #[cfg(unix)]
 const PAGE: usize = 64 << 10;
 
+/// The smallest pages in use.
+const SMALLEST_PAGE: usize = 4 << 10;
+
+/// Gives memory that was freed back to the system, where the allocator would keep it for later.
+pub fn give_back_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// From now on, memory in large blocks goes back to the system as soon as it is freed, and few pools of the small ones are kept.
+///
+/// For programs, not libraries: it sets up the allocator of the whole process. By itself that one keeps blocks of up to 32 MiB for
+/// later, in a pool for each thread; for models that come and go this was as much again as the models.
+pub fn give_back_large() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: mallopt may be called at any time; a setting that is refused changes nothing.
+        let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK) };
+        // SAFETY: the same.
+        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, ALLOCATOR_POOLS) };
+    }
+}
+
+/// Bytes of a block that is large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BLOCK: libc::c_int = 256 << 10;
+/// Pools of small blocks, which threads share.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ALLOCATOR_POOLS: libc::c_int = 2;
+
 /// From now on, touching a mapped file's lost pages prints one sentence and ends the process with `exit_code`.
 ///
 /// For programs, not libraries: it takes over SIGBUS for the whole process. Does nothing where there is no SIGBUS.
@@ -232,6 +297,15 @@ mod shrunk {
         slot.len.store(sentence.len(), SeqCst);
         slot.start.store(map.as_ptr() as usize, SeqCst);
         slot.end.store(map.as_ptr() as usize + map.len(), SeqCst);
+    }
+
+    /// Forgets a map that goes.
+    pub(super) fn forget(map: &[u8]) {
+        let (start, end) = (map.as_ptr() as usize, map.as_ptr() as usize + map.len());
+        let is_it = |slot: &&Map| (slot.start.load(SeqCst), slot.end.load(SeqCst)) == (start, end);
+        if let Some(slot) = MAPS.iter().find(is_it) {
+            slot.end.store(0, SeqCst);
+        }
     }
 
     pub(super) fn install(exit_code: i32) {
@@ -296,6 +370,32 @@ mod tests {
         for (i, part) in parts.iter().enumerate() {
             assert!(part.as_ref().iter().all(|&byte| byte == i as u8 + 1));
         }
+    }
+
+    /// What the process has of the file at `path`, by the system's own account.
+    #[cfg(target_os = "linux")]
+    fn resident_kib(path: &Path) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let name = path.display().to_string();
+        let of = maps.lines().skip_while(|line| !line.ends_with(&name)).find_map(|l| l.strip_prefix("Rss:"));
+        of.unwrap().trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn pages_leave_the_process_and_come_back_at_once() {
+        let path = std::env::temp_dir().join(format!("ingle-prefault-{}", std::process::id()));
+        let content: Vec<u8> = (0..4_000_001u32).map(|i| (i % 253) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let mapped = Mapped::open(&path).unwrap();
+        assert_eq!(resident_kib(&path), 0);
+        mapped.prefault(0..1 << 20);
+        mapped.prefault(1 << 20..usize::MAX);
+        assert_eq!(resident_kib(&path), 4_000_001u64.div_ceil(4096) * 4);
+        mapped.drop_pages();
+        assert!(resident_kib(&path) <= 64, "the last 64 KiB, which are not whole, may stay");
+        assert_eq!(**mapped.bytes(), content);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -126,11 +126,28 @@ impl ModelFile {
         Error::Model { file: self.name.clone(), source }
     }
 
+    /// Has the weights leave the process; they stay mapped and come back when touched.
+    pub fn drop_pages(&self) {
+        self.files.iter().for_each(Mapped::drop_pages);
+    }
+
+    /// Brings the weights into the process, with the threads of `pool`.
+    pub fn prefault(&self, pool: &Pool) {
+        for file in &self.files {
+            let n_parts = file.bytes().len().div_ceil(PREFAULT_BYTES);
+            let _turn = pool.turn();
+            pool.run(n_parts, |i, _| file.prefault(i * PREFAULT_BYTES..(i + 1) * PREFAULT_BYTES));
+        }
+    }
+
     /// An error when a file's size is no longer what it was; built-in bytes never change.
     pub fn check_unchanged(&self) -> Result<()> {
         self.files.iter().try_for_each(Mapped::check_unchanged)
     }
 }
+
+/// Bytes that one thread brings into the process at once: a multiple of all page sizes.
+const PREFAULT_BYTES: usize = 8 << 20;
 
 /// How to load a model.
 #[derive(Debug, Clone, Copy)]
@@ -302,6 +319,13 @@ impl Loaded {
     pub fn adapter_of(&self, file: &ModelFile) -> Result<Adapter> {
         let adapter = Adapter::read(&file.contents, &self.file.contents, &self.model, &self.kernels);
         adapter.map_err(|source| file.model_error(source))
+    }
+
+    /// Brings the weights into the process, but for those that are packed and lie there already.
+    pub fn prefault(&self) {
+        if !self.kernels.packs() {
+            self.file.prefault(&self.pool);
+        }
     }
 
     /// Bytes of weights that may come to lie packed in memory of our own.

@@ -118,6 +118,21 @@ fn a_prompt_is_not_computed_again_after_a_restart() {
         );
         assert_eq!(ask(&second, &other).0, expected[1], "{name}");
         drop(second);
+        // Rest is a restart that nobody sees: memory goes, and comes back from files to the bit.
+        let resting = engine(&loaded, Some(temporary.dir(1 << 30)));
+        assert_eq!(ask(&resting, &prompt).0, expected[0], "{name}");
+        for n in 1..=2 {
+            resting.rest();
+            assert_eq!(resting.counters().n_kept_bytes.load(Relaxed), 0, "{name}");
+            let (text, outcome) = ask(&resting, &prompt);
+            assert_eq!((&text, outcome.n_reused), (&expected[0], 399 / BLOCK * BLOCK), "{name}");
+            assert_eq!(resting.counters().n_rests.load(Relaxed), n, "{name}");
+        }
+        drop(resting);
+        // Without files what went is computed anew.
+        fresh.rest();
+        let (text, outcome) = ask(&fresh, &prompt);
+        assert_eq!((&text, outcome.n_reused), (&expected[0], 0), "{name}");
         // Another size of the context is another cache: some models turn positions by it.
         let session = SessionOptions { ctx: Some(CTX + 1), kv: "f16", chunk: None };
         let options = EngineOptions {

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod error;
 pub mod ledger;
+pub mod local;
 mod meter;
 pub mod policy;
 mod stop;
@@ -18,4 +19,5 @@ pub mod url;
 
 pub use client::{Client, Credential, Options, Post, Request, Response};
 pub use error::{Error, Result};
+pub use local::LocalServer;
 pub use url::Url;

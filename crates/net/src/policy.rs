@@ -15,6 +15,8 @@ pub enum Purpose {
     ReleaseMetadata,
     /// Asking an endpoint for an answer.
     Answer,
+    /// Asking a server of this program on this machine what it runs.
+    LocalServer,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
             Self::RegistryPass => "registry pass",
             Self::ReleaseMetadata => "release metadata",
             Self::Answer => "answer",
+            Self::LocalServer => "local server",
         }
     }
 }

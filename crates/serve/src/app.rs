@@ -1,29 +1,30 @@
 //! What routes know: the models by their names, what is stored, and the limits that hold.
 //!
-//! Models are added while the server runs and never leave it; who has looked keeps what was there then.
+//! Models come and go while the server runs ([`crate::residence`]); who has looked keeps what was there then.
 
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ingle_model::prompt::Now;
 use tokio::sync::{Semaphore, watch};
 
 use crate::listen::{Limits, Phase};
-use crate::ollama::installed::{Found, Library};
+use crate::ollama::installed::Library;
 use crate::openai::responses::stored::{LIMITS, Stored};
 use crate::payload;
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
+use crate::residence::{Residence, Terms};
 use crate::served::{Model, Served, Serving};
 
 /// What routes know.
 #[derive(Debug)]
 pub struct App {
     models: RwLock<Arc<Models>>,
-    /// Held while a model is loaded for who asks for it.
-    loading: Mutex<()>,
+    /// How models come and go, where they do; without it they stay as long as the server does.
+    pub residence: Option<Residence>,
     /// Responses that later ones may go on from.
     pub responses: Stored,
     /// When the server started, in seconds since 1970.
@@ -56,6 +57,7 @@ impl App {
     /// When two models have one name, or one has no tokenizer.
     pub fn new(
         serving: Vec<Serving>,
+        residence: Option<Terms>,
         library: Option<Arc<dyn Library>>,
         limits: Limits,
         phase: watch::Receiver<Phase>,
@@ -63,14 +65,20 @@ impl App {
         let mut models = Models::default();
         for one in serving {
             if models.any(Some(&one.name)).is_ok() {
-                let why = format!("two models have the name {:?}, expected one each", one.name);
-                return Err(io::Error::other(why));
+                return Err(named_twice(&one.name));
             }
             models.add(one).map_err(io::Error::other)?;
         }
+        let residence = residence.map(Residence::new);
+        let told = residence.as_ref().map(Residence::told).unwrap_or_default();
+        for (i, one) in told.iter().enumerate() {
+            if told[..i].iter().any(|other| is_name_of(&other.name, &one.name)) {
+                return Err(named_twice(&one.name));
+            }
+        }
         Ok(Self {
             models: RwLock::new(Arc::new(models)),
-            loading: Mutex::new(()),
+            residence,
             responses: Stored::new(LIMITS),
             started: unix_seconds(),
             limits,
@@ -92,63 +100,129 @@ impl App {
         Now::from_unix(unix_seconds())
     }
 
-    /// The models that are served now.
+    /// The models that are loaded now.
     pub fn models(&self) -> Arc<Models> {
         self.models.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The model of this name that writes; without one, the first. One that is not served, but on the device where clients may
-    /// change what is there, is loaded; that may take long.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing; those of loading.
-    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
-        self.found(name, Models::writer)
+    /// These are loaded from here on.
+    pub fn list(&self, models: Models) {
+        let before = {
+            let mut now = self.models.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, Arc::new(models))
+        };
+        drop(before);
     }
 
-    /// The model of this name that does `task`, found as [`Self::model`] finds one; without a name, the first, and an encoder before
+    /// Whether a model of this name is served, loaded or not.
+    pub fn serves(&self, name: &str) -> bool {
+        let known = self.residence.as_ref().map(Residence::told).unwrap_or_default();
+        self.models().any(Some(name)).is_ok() || known.iter().any(|known| is_name_of(&known.name, name))
+    }
+
+    /// The model of this name that writes; without one, the first. One that is not loaded is brought, if there is room for it or it
+    /// can be made; that may take long.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it writes nothing; those of
+    /// [`Residence::take`].
+    pub fn model(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+        let Some(residence) = &self.residence else { return self.models().writer(name) };
+        let first = || residence.places(false).first().or(residence.places(true).first()).copied();
+        self.brought(name, first, Models::writer)
+    }
+
+    /// The model of this name that does `task`, brought as [`Self::model`] brings one; without a name, the first, and an encoder before
     /// others.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when there is none of that name, [`Refusal::Invalid`] when it, or every model, does something else.
     pub fn reader(&self, name: Option<&str>, task: Task) -> Result<Arc<Reader>, Refusal> {
-        self.found(name, |models, name| models.reader(name, task))
+        let get = |models: &Models, name: Option<&str>| models.reader(name, task);
+        let Some(residence) = &self.residence else { return get(&self.models(), name) };
+        if name.is_some() {
+            return self.brought(name, || None, get);
+        }
+        // What a model does is known once it was loaded.
+        let loaded = get(&self.models(), None);
+        let mut places = residence.places(true);
+        places.extend(residence.places(false));
+        if loaded
+            .as_ref()
+            .is_ok_and(|reader| places.first().is_some_and(|&i| residence.is_at(i, &reader.name)))
+        {
+            let reader = loaded?;
+            return self.brought(Some(&reader.name), || None, get);
+        }
+        for i in places {
+            let one = self.taken(residence, i, get);
+            if !matches!(one, Err(Refusal::Invalid { .. })) {
+                return one;
+            }
+        }
+        loaded
     }
 
-    /// The model of this name, whatever it does, found as [`Self::model`] finds one.
+    /// The model of this name, whatever it does, brought as [`Self::model`] brings one.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when there is none of that name.
     pub fn any(&self, name: Option<&str>) -> Result<Arc<Reader>, Refusal> {
-        self.found(name, Models::any)
+        let Some(residence) = &self.residence else { return self.models().any(name) };
+        let first = || residence.places(false).first().or(residence.places(true).first()).copied();
+        self.brought(name, first, Models::any)
     }
 
-    fn found<T>(
+    /// What `get` finds of the model of this name, or of that at `first` place.
+    fn brought<T>(
         &self,
         name: Option<&str>,
-        find: impl Fn(&Models, Option<&str>) -> Result<T, Refusal>,
+        first: impl Fn() -> Option<usize>,
+        get: impl Fn(&Models, Option<&str>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let found = find(&self.models(), name);
-        let (Err(Refusal::NotFound(_)), Some(asked), Some(library)) = (&found, name, &self.library) else {
-            return found;
+        let Some(residence) = &self.residence else { return get(&self.models(), name) };
+        let place = match name {
+            Some(name) => residence.place(name)?,
+            None => match first() {
+                Some(i) => i,
+                None => return get(&self.models(), None),
+            },
         };
-        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have asked for it meanwhile.
-        let now = find(&self.models(), name);
-        if !matches!(now, Err(Refusal::NotFound(_))) {
-            return now;
-        }
-        match library.load(plain(asked)).map_err(|e| Refusal::from(&e))? {
-            None => now,
-            Some(Found::Served(name)) => find(&self.models(), Some(&name)),
-            Some(Found::Loaded(model)) => {
-                let mut models = Models::clone(&self.models());
-                models.add(Serving { name: plain(asked).to_owned(), model })?;
-                *self.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
-                find(&self.models(), name)
-            }
+        self.taken(residence, place, get)
+    }
+
+    fn taken<T>(
+        &self,
+        residence: &Residence,
+        place: usize,
+        get: impl Fn(&Models, Option<&str>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let name = residence.name(place);
+        residence.take(place, &|models| self.list(models), &self.phase, || get(&self.models(), Some(&name)))
+    }
+
+    /// A request says how long its model stays when it is not asked for: `None` for no limit.
+    pub fn keep(&self, name: &str, keep_alive: Option<Duration>) {
+        let Some(residence) = &self.residence else { return };
+        if let Ok(place) = residence.place(name) {
+            residence.keep(place, keep_alive);
         }
     }
+
+    /// Has the model of this name leave memory; whether it has.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when there is none of that name.
+    pub fn stop(&self, name: &str) -> Result<bool, Refusal> {
+        match &self.residence {
+            None => self.models().any(Some(name)).map(|_| false),
+            Some(residence) => Ok(residence.stop(residence.place(name)?, &|models| self.list(models))),
+        }
+    }
+}
+
+fn named_twice(name: &str) -> io::Error {
+    io::Error::other(format!("two models have the name {name:?}, expected one each"))
 }
 
 impl Models {
@@ -157,10 +231,9 @@ impl Models {
     fn add(&mut self, Serving { name, model }: Serving) -> ingle_engine::Result<()> {
         match model {
             Model::Writer(engine) => {
-                let loaded = engine.loaded().clone();
-                // So that the first answer of a form does not wait for it; what goes wrong is told to who asks for one.
-                std::thread::spawn(move || _ = loaded.prepare_constraints());
-                self.writers.push(Arc::new(Served::new(name, engine)?));
+                let served = Served::new(name, engine)?;
+                served.prepare();
+                self.writers.push(Arc::new(served));
             }
             Model::Reader(embedder) => self.readers.push(Arc::new(Reader::new(name, embedder))),
         }
@@ -238,7 +311,7 @@ pub fn plain(name: &str) -> &str {
 }
 
 /// Whether a model is meant.
-fn is_name_of(model: &str, asked: &str) -> bool {
+pub fn is_name_of(model: &str, asked: &str) -> bool {
     plain(model) == plain(asked)
 }
 

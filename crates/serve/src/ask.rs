@@ -140,6 +140,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             has_called: false,
             is_cut: false,
             _alive: alive.clone(),
+            _pin: served.pins.clone(),
         };
         let reader = question.reading.as_ref().map(|r| output::Parser::new(r.format, r.options.clone()));
         let job = Job {
@@ -209,6 +210,8 @@ struct Voice {
     room: usize,
     /// While it is there the answer is not over.
     _alive: Sender<Infallible>,
+    /// The same for the model, which stays as long.
+    _pin: Arc<()>,
     /// What is to be said next.
     next: Telling,
     /// Of tokens whose text has not come yet.

@@ -4,7 +4,8 @@
 //! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
 //! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
 //! from request to response for every API; the APIs are its dialects: `openai`, `anthropic`, `ollama`, and `infill` with the prompts
-//! of `fim`. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
+//! of `fim`. A `residence` keeps models within a budget
+//! of memory. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -30,6 +31,7 @@ mod payload;
 mod reader;
 mod refusal;
 mod reply;
+mod residence;
 mod routes;
 mod sampling;
 mod served;
@@ -37,6 +39,8 @@ mod server;
 mod wire;
 
 pub use listen::Limits;
-pub use ollama::installed::{Found, Installed, Library, Progress};
+pub use ollama::installed::{Installed, Library, Progress};
+pub use ollama::keep_alive::parse as keep_alive;
+pub use residence::{Known, Stock, Terms};
 pub use served::{Model, Serving};
 pub use server::{Options, serve};

@@ -10,6 +10,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use ingle_engine::chat::Conversation;
 use ingle_engine::memory;
+use ingle_engine::residency::Tier;
+use ingle_engine::residency::ledger::KINDS;
 use ingle_engine::run::Counters;
 use ingle_engine::spec::Tally;
 use serde_json::{Map, Value, json};
@@ -21,6 +23,7 @@ use crate::openai::tools::take_list;
 use crate::payload::{Payload, aside};
 use crate::reader::Reader;
 use crate::refusal::Refusal;
+use crate::residence::Residence;
 
 /// `GET /health`
 pub async fn health() -> Json<Value> {
@@ -101,6 +104,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
     drafters(&mut text, &models);
     process(&mut text, &app);
+    if let Some(residence) = &app.residence {
+        ledger(&mut text, residence);
+    }
     for row in READER_ROWS {
         row.write(&mut text, models.all().map(|reader| (&*reader.name, &**reader)));
     }
@@ -118,6 +124,69 @@ fn process(text: &mut String, app: &App) {
     row("ingle_http_seconds_total", "counter", about, time);
     if let Some(bytes) = memory::resident_bytes() {
         row("ingle_resident_bytes", "gauge", "Memory that the process has resident", bytes as f64);
+    }
+}
+
+/// The rows of models' memory.
+fn ledger(text: &mut String, residence: &Residence) {
+    let counts = &residence.counts;
+    let [budget, fixed, used] = residence.sums();
+    let rows = [
+        ("ingle_memory_budget_bytes", "gauge", "Memory that the server may have", budget),
+        ("ingle_memory_program_bytes", "gauge", "Of it what the program has without a model", fixed),
+        (
+            "ingle_memory_used_bytes",
+            "gauge",
+            "Of it what is taken, or kept free for what models may come to take",
+            used,
+        ),
+        ("ingle_model_asked_total", "counter", "Requests for models", counts.n_asked.load(Relaxed)),
+        ("ingle_model_hits_total", "counter", "Requests whose model was hot", counts.n_hits.load(Relaxed)),
+        ("ingle_model_loads_total", "counter", "Models loaded", counts.n_loads.load(Relaxed)),
+        ("ingle_model_unmaps_total", "counter", "Models that left memory", counts.n_unmaps.load(Relaxed)),
+        (
+            "ingle_model_drops_total",
+            "counter",
+            "Models whose weights left the process",
+            counts.n_drops.load(Relaxed),
+        ),
+        (
+            "ingle_model_refused_total",
+            "counter",
+            "Requests refused for want of memory",
+            counts.n_refused.load(Relaxed),
+        ),
+        (
+            "ingle_memory_pressure_total",
+            "counter",
+            "Times that the system ran short",
+            counts.n_pressures.load(Relaxed),
+        ),
+    ];
+    for (name, kind, about, value) in rows {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+    let name = "ingle_model_bytes";
+    let _ = writeln!(text, "# HELP {name} What a model takes when it is hot, by kind\n# TYPE {name} gauge");
+    for told in residence.told() {
+        let (model, tier) = (&*told.name, told.resident.tier.name());
+        for kind in KINDS {
+            let (kind, value) = (kind.name, (kind.of)(&told.resident.ledger));
+            let _ = writeln!(text, "{name}{{model={model:?},tier={tier:?},kind={kind:?}}} {value}");
+        }
+    }
+    let name = "ingle_model_swap_seconds";
+    let _ = writeln!(text, "# HELP {name} How long models took to become hot\n# TYPE {name} summary");
+    for from in [Tier::Warm, Tier::Cold] {
+        for part in [0.5, 0.95, 1.0] {
+            let Some((time, _)) = residence.swap_time(from, part) else { continue };
+            let (tier, time) = (from.name(), time.as_secs_f64());
+            let _ = writeln!(text, "{name}{{from={tier:?},quantile=\"{part}\"}} {time}");
+        }
+        if let Some((_, n)) = residence.swap_time(from, 1.0) {
+            let _ = writeln!(text, "{name}_count{{from={:?}}} {n}", from.name());
+        }
     }
 }
 

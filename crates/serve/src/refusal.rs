@@ -52,6 +52,9 @@ pub enum Refusal {
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
+    /// There is no memory for the model that is asked; the sum is said.
+    #[error("{0}")]
+    Memory(String),
     /// The model or the program failed.
     #[error("{0}")]
     Failed(String),
@@ -80,6 +83,7 @@ impl Refusal {
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Busy | Self::Crowded | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Memory(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -95,7 +99,7 @@ impl Refusal {
             Self::NotFound(_) => "not_found_error",
             Self::Busy | Self::Crowded | Self::Stopping => "overloaded_error",
             Self::Late(_) => "timeout_error",
-            Self::Failed(_) => "server_error",
+            Self::Memory(_) | Self::Failed(_) => "server_error",
         }
     }
 
@@ -110,7 +114,7 @@ impl Refusal {
     /// The body in Anthropic's words.
     pub fn anthropic(&self) -> Json {
         let kind = match self {
-            Self::Failed(_) => "api_error",
+            Self::Memory(_) | Self::Failed(_) => "api_error",
             Self::TooLarge(_) => "request_too_large",
             _ => self.kind(),
         };

@@ -59,6 +59,7 @@ pub static ROUTES: &[Route] = &[
     route("/api/version", "GET", || get(ollama::models::version)),
     route("/api/tags", "GET", || get(ollama::models::tags)),
     route("/api/ps", "GET", || get(ollama::models::ps)),
+    route("/api/stop", "POST", || post(ollama::models::stop)),
     route("/api/show", "POST", || post(ollama::models::show)),
     route("/api/generate", "POST", || post(answering::route::<Answer<Generate>>)),
     route("/api/pull", "POST", || post(installed::pull)),

@@ -45,6 +45,8 @@ pub struct Served {
     pub markers: Arc<[u32]>,
     /// The model as one that reads.
     pub reader: Arc<Reader>,
+    /// Every answer under way has a clone, so that the model is known to be in use.
+    pub pins: Arc<()>,
 }
 
 impl Served {
@@ -56,7 +58,19 @@ impl Served {
         let (format, tokenizer) = (prompter.format(), loaded.tokenizer()?);
         let markers = format.markers().filter_map(|marker| tokenizer.id_of(marker)).collect();
         let reader = Arc::new(Reader::new(name.clone(), Embedder::of(loaded.clone())?));
-        Ok(Self { prompter, format, markers, reader, engine, name })
+        Ok(Self { prompter, format, markers, reader, pins: Arc::default(), engine, name })
+    }
+
+    /// Answers and readings under way.
+    pub fn n_answers(&self) -> usize {
+        Arc::strong_count(&self.pins) + Arc::strong_count(&self.reader) - 2
+    }
+
+    /// Makes what answers of a form need, on a thread of its own, so that the first of them does not wait for it; what goes wrong
+    /// is told to who asks for one.
+    pub fn prepare(&self) {
+        let loaded = self.loaded().clone();
+        std::thread::spawn(move || _ = loaded.prepare_constraints());
     }
 
     /// The model with its weights and words.

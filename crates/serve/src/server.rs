@@ -17,6 +17,7 @@ use crate::listen::{Limits, Phase, bind, listen};
 use crate::ollama::installed::Library;
 use crate::payload;
 use crate::refusal::{Refusal, in_its_words};
+use crate::residence::Terms;
 use crate::routes::ROUTES;
 use crate::served::Serving;
 
@@ -24,6 +25,8 @@ use crate::served::Serving;
 const STOP_EVERY: Duration = Duration::from_millis(50);
 /// How long the last words of answers that are ended may take to be sent.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often it is looked which models are to leave.
+const HOUSE_EVERY: Duration = Duration::from_secs(1);
 /// Threads on which requests are read, each of which may have a large one in hand.
 const READERS_MAX: usize = 16;
 
@@ -42,6 +45,8 @@ pub struct Options {
     pub limits: Limits,
     /// The models on the device, where clients may fetch and remove some.
     pub library: Option<Arc<dyn Library>>,
+    /// How models beside those that are given come and go; `None` where there are no others.
+    pub residence: Option<Terms>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
@@ -63,7 +68,13 @@ pub fn serve(
     }
     let limits = options.limits;
     let (tell, phase) = watch::channel(Phase::Open);
-    let app = Arc::new(App::new(models, options.library, limits, phase.clone())?);
+    let app = Arc::new(App::new(models, options.residence, options.library, limits, phase.clone())?);
+    if let Some(residence) = &app.residence {
+        residence.begin(&|models| app.list(models)).map_err(|refusal| match refusal {
+            Refusal::Memory(why) => io::Error::new(io::ErrorKind::OutOfMemory, why),
+            other => io::Error::other(other.to_string()),
+        })?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(READERS_MAX)
@@ -92,6 +103,7 @@ pub fn serve(
             tell.send_replace(Phase::Over);
             tokio::time::sleep(LAST_WORDS).await;
         };
+        tokio::spawn(keep_house(app.clone()));
         ready(address);
         tokio::select! {
             () = listen(listener, router, limits, phase, http_ns) => {}
@@ -101,6 +113,21 @@ pub fn serve(
     });
     runtime.shutdown_timeout(STOP_EVERY);
     outcome
+}
+
+/// Has models leave that are not asked for, or as the system is short of memory.
+async fn keep_house(app: Arc<App>) {
+    while *app.phase.borrow() == Phase::Open && app.residence.is_some() {
+        tokio::time::sleep(HOUSE_EVERY).await;
+        let app = app.clone();
+        let work = move || {
+            if let Some(residence) = &app.residence {
+                residence.tick(&|models| app.list(models));
+            }
+        };
+        // What breaks off there is nobody's request.
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
 }
 
 fn router(app: Arc<App>, checks: Arc<Guard>) -> Router {

@@ -15,6 +15,7 @@ mod list;
 mod logits;
 mod perplexity;
 mod privacy;
+mod ps;
 mod pull;
 mod quantize;
 mod release;
@@ -23,6 +24,7 @@ mod route;
 mod run;
 mod serve;
 pub mod show;
+mod stop;
 mod template;
 mod tokenize;
 mod update;
@@ -52,6 +54,8 @@ pub struct Verb {
 pub static VERBS: &[&Verb] = &[
     &run::VERB,
     &serve::VERB,
+    &ps::VERB,
+    &stop::VERB,
     &show::VERB,
     &tokenize::VERB,
     &detokenize::VERB,

@@ -1,14 +1,19 @@
 //! `ingle serve MODEL...`: the server and the page, of models that write and of encoders.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ingle_engine::mmap::give_back_large;
 use ingle_engine::model_file::LoadOptions;
+use ingle_engine::residency::budget::room;
+use ingle_engine::residency::need::May;
+use ingle_engine::sysfs::Tree;
 use ingle_kernel::par::Pool;
-use ingle_serve::{Library, Limits, Options, Serving, serve};
+use ingle_serve::{Library, Limits, Options, Terms, keep_alive, serve};
 
 use super::{Verb, model_arg, text, text_arg};
 use crate::at_rest;
@@ -17,6 +22,8 @@ use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
 use crate::loading::Loader;
 use crate::managing::Managed;
+use crate::settings::Source;
+use crate::stocking::Stock;
 use crate::{descriptors, load, model_ref, pulling, settings};
 
 pub static VERB: Verb = Verb {
@@ -27,6 +34,7 @@ pub static VERB: Verb = Verb {
         "ingle serve qwen3:0.6b --port 8080 --parallel 8",
         "ingle serve qwen3:0.6b all-MiniLM-L6-v2",
         "ingle serve demo --manage",
+        "ingle serve qwen3:0.6b qwen3:4b --memory-budget 4GiB --keep-alive 10m",
         "ingle serve model.gguf --host 0.0.0.0 --api-key-file key.txt --allow-host box.lan",
     ],
     args,
@@ -108,6 +116,24 @@ fn args(command: Command) -> Command {
         .arg(Arg::new("manage").long("manage").action(ArgAction::SetTrue).help(
             "Let clients use all models on this device by their names, fetch more from the hub and remove some (POST /api/pull, DELETE /api/delete)",
         ))
+        .arg(
+            text_arg(
+                "memory-budget",
+                "SIZE",
+                "Let the whole server have so much memory, such as 6GiB: models come when they are asked for, and leave when others need the room; \
+                 default: what the machine and its control groups can give",
+            )
+            .value_parser(size),
+        )
+        .arg(
+            text_arg(
+                "keep-alive",
+                "TIME",
+                "Have a model leave memory that was not asked for so long, such as 10m; default: when others need the room",
+            )
+            .value_parser(time),
+        )
+        .arg(repeated("pin", "NAME", "Keep the model of this name in memory, whatever others need"))
         .arg(repeated(
             "model-name",
             "NAME",
@@ -135,6 +161,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         allow_hosts: many("allow-host"),
         allow_origins: many("allow-origin"),
         library: None,
+        residence: None,
         limits: Limits {
             connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
             answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),
@@ -154,10 +181,16 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         Some(dir) => Some((PathBuf::from(dir), kv_mib << 20, at_rest::chosen(env)?.form)),
         None => None,
     };
+    give_back_large();
     let pool = Arc::new(Pool::new(env.n_threads()));
     let LoadOptions { tier, pack, .. } = load::options(env, pool.n_threads());
+    let budget = matches.get_one::<u64>("memory-budget").copied();
+    let manages = matches.get_flag("manage");
+    let tree = Tree::system();
+    let guesser = Guesser::new(env, &pool)?;
+    let shared = guesser.n_bytes();
     let loader = Arc::new(Loader {
-        guesser: Guesser::new(env, &pool)?,
+        guesser,
         pool,
         tier: tier.map(str::to_owned),
         pack,
@@ -168,34 +201,81 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         queue_max: WAITING_PER_LANE * n_lanes,
         prefix_bytes: matches.get_one::<u64>("cache-mib").map(|mib| mib << 20),
         kv_dir,
+        is_alone: models.len() == 1 && !manages,
+        room: room(&tree).into_iter().chain(budget).min(),
     });
-    let managed = match matches.get_flag("manage") {
-        true => Some(Arc::new(Managed::new(env, loader.clone())?)),
+    let managed = match manages {
+        true => Some(Arc::new(Managed::new(env)?)),
         false => None,
     };
     env.is_use = true;
+    // What a flag or the user's configuration says stays as it is said.
+    let is_said = |name| !matches!(env.settings.get(name), None | Some((_, Source::Default)));
+    let may = May {
+        shrink_caches: matches.get_one::<u64>("cache-mib").is_none(),
+        lower_kv: !is_said("kv"),
+        shorten_ctx: !is_said("ctx"),
+    };
     let mut names = matches.get_many::<String>("model-name").into_iter().flatten();
-    let mut serving = Vec::new();
-    let mut abouts = Vec::new();
-    for model in models {
-        let name = names.next().map_or_else(|| short_name(model), String::clone);
-        let file = model_ref::open(model, env)?;
-        if let Some(managed) = &managed {
-            managed.serves(Path::new(file.name()), &name);
-        }
-        let (model, about) = loader.load(file)?;
-        abouts.push(format!("{name} ({about})"));
-        serving.push(Serving { model, name });
-    }
-    options.library = managed.map(|managed| managed as Arc<dyn Library>);
-    if names.next().is_some() {
+    let names: Vec<String> =
+        models.iter().map(|model| names.next().map_or_else(|| short_name(model), String::clone)).collect();
+    if matches.get_many::<String>("model-name").is_some_and(|given| given.len() > models.len()) {
         return Err(Failure::usage("--model-name: there are more names than models"));
     }
-    let about = format!("{}, {n_lanes} answers at a time", abouts.join(", "));
-    let ready = |address: SocketAddr| say(format_args!("serving {about}: http://{address} (Ctrl-C stops)"));
-    serve(serving, options, env.interrupted.clone(), ready)
-        .map_err(|e| Failure::failed(format!("{host}:{port}: {e}")))?;
+    let pinned: Vec<String> = many("pin");
+    if let Some(name) = pinned.iter().find(|name| !names.contains(name)) {
+        return Err(Failure::usage(format!("--pin {name}: no model of this name is served")));
+    }
+    let library = pulling::library(env);
+    let stock = Arc::new(Stock::new(loader, may, pinned, library, managed.clone()));
+    for (model, name) in models.into_iter().zip(&names) {
+        let file = model_ref::open(model, env)?;
+        if let Some(managed) = &managed {
+            managed.serves(Path::new(file.name()), name);
+        }
+        stock.add(name, model, &file)?;
+    }
+    options.library = managed.map(|managed| managed as Arc<dyn Library>);
+    let keep_alive = matches.get_one::<Option<Duration>>("keep-alive").copied().flatten();
+    options.residence = Some(Terms { budget, fixed: None, shared, keep_alive, tree, stock: stock.clone() });
+    let about = || format!("{}, {n_lanes} answers at a time", stock.about());
+    let ready =
+        |address: SocketAddr| say(format_args!("serving {}: http://{address} (Ctrl-C stops)", about()));
+    serve(Vec::new(), options, env.interrupted.clone(), ready).map_err(|e| {
+        match (stock.take_failure(), e.kind()) {
+            (Some(failure), _) => failure,
+            (None, ErrorKind::OutOfMemory) => Failure::memory(e),
+            (None, _) => Failure::failed(format!("{host}:{port}: {e}")),
+        }
+    })?;
     Ok(Exit::OK)
+}
+
+/// Bytes, with a unit or without.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("k", 1 << 10),
+        ("m", 1 << 20),
+        ("g", 1 << 30),
+    ];
+    let lower = text.trim().to_lowercase();
+    let unit = UNITS.iter().find(|(name, _)| lower.ends_with(name));
+    let number = unit.map_or(&*lower, |(name, _)| &lower[..lower.len() - name.len()]);
+    let bytes = number.trim().parse::<f64>().ok().map(|n| n * unit.map_or(1.0, |(_, bytes)| *bytes as f64));
+    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes));
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "expected a size such as 6GiB or 800MiB".to_owned())
+}
+
+/// A time, or none where it has no end.
+fn time(text: &str) -> Result<Option<Duration>, String> {
+    keep_alive(text).ok_or_else(|| "expected a time such as 10m, seconds, or -1 for no end".to_owned())
 }
 
 /// What a model is called: a file without its folder and ending.
@@ -223,6 +303,15 @@ fn keys(matches: &ArgMatches, env: &Env) -> Result<Vec<String>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = ["6GiB", "1.5 gb", "800M", "4096"].map(size).map(Result::unwrap);
+        assert_eq!(sizes, [6 << 30, 1_500_000_000, 800 << 20, 4096]);
+        for wrong in ["", "GiB", "-1GiB", "1e30", "nan", "6 GiBs"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_model_is_called_by_its_files_name() {

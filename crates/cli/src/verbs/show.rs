@@ -5,11 +5,10 @@ use std::io::Write;
 
 use clap::ArgMatches;
 use ingle_engine::model_file::ModelFile;
+use ingle_engine::residency::need::{Need, Wish};
 use ingle_engine::session::CTX_DEFAULT;
 use ingle_model::config::Config;
-use ingle_model::decoder::Scratch;
 use ingle_model::file::Contents;
-use ingle_model::kv;
 use serde::Serialize;
 
 use super::{Verb, human_bytes, json_arg, model_arg, model_name, print_json};
@@ -118,6 +117,8 @@ struct Memory {
     weight_bytes: u64,
     /// Of those, the bytes that are made when the weights are read; the others stay in the files.
     made_bytes: u64,
+    /// Tables of the vocabulary, as estimated.
+    vocabulary_bytes: u64,
     kv_bytes: u64,
     /// Buffers of a step of [`STEP_TOKENS`] tokens.
     scratch_bytes: u64,
@@ -148,10 +149,9 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
         Ok(config) => (Some(config), None),
         Err(e) => (None, Some(e.to_string())),
     };
-    let made_bytes = contents.tensors().iter().map(|t| t.n_made_bytes() as u64).sum();
     let memory = match &config {
         None => None,
-        Some(config) => Some(memory(config, env, weight_bytes, made_bytes).map_err(|e| file.model_error(e))?),
+        Some(config) => Some(memory(config, file, env).map_err(|e| file.model_error(e))?),
     };
     let tokenizer = file.tokenizer().ok().map(|t| TokenizerReport {
         model: t.model_name(),
@@ -179,28 +179,27 @@ fn report(file: &ModelFile, env: &Env) -> Result<Report, Failure> {
 
 /// The bytes of memory that the model of `file` needs by the settings, and for how many positions; `None` for what can't be run.
 pub fn memory_of(file: &ModelFile, env: &Env) -> Option<(u64, usize)> {
-    let contents = file.contents();
-    let config = Config::read(contents).ok()?;
-    let weight_bytes = contents.tensors().iter().map(|t| t.n_bytes() as u64).sum();
-    let made_bytes = contents.tensors().iter().map(|t| t.n_made_bytes() as u64).sum();
-    let memory = memory(&config, env, weight_bytes, made_bytes).ok()?;
+    let config = Config::read(file.contents()).ok()?;
+    let memory = memory(&config, file, env).ok()?;
     Some((memory.total_bytes, memory.ctx))
 }
 
-fn memory(config: &Config, env: &Env, weight_bytes: u64, made_bytes: u64) -> ingle_model::Result<Memory> {
+fn memory(config: &Config, file: &ModelFile, env: &Env) -> ingle_model::Result<Memory> {
     let ctx = env.settings.count("ctx").unwrap_or(config.ctx_train.min(CTX_DEFAULT));
-    let format = kv::format(config, env.settings.text("kv").expect("it has a default"))?;
-    let kv_bytes = kv::n_bytes(config, format, ctx);
-    let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
-    let total_bytes = weight_bytes.saturating_add(kv_bytes).saturating_add(scratch_bytes);
+    let kv = env.settings.text("kv").expect("it has a default").to_lowercase();
+    let chunk = Some(ctx.min(STEP_TOKENS));
+    let need = Need::of(file);
+    let wish = Wish { ctx, kv, n_lanes: 1, chunk, prefix_bytes: Some(0), packs: false };
+    let ledger = need.ledger(&wish)?;
     Ok(Memory {
         ctx,
-        kv: format.name.to_owned(),
-        weight_bytes,
-        made_bytes,
-        kv_bytes,
-        scratch_bytes,
-        total_bytes,
+        weight_bytes: need.mapped().saturating_add(need.made()),
+        made_bytes: need.made(),
+        vocabulary_bytes: need.vocabulary(),
+        kv_bytes: ledger.kv,
+        scratch_bytes: ledger.scratch,
+        total_bytes: ledger.total(),
+        kv: wish.kv,
     })
 }
 
@@ -274,10 +273,11 @@ fn print(r: &Report, out: &mut impl Write) -> Result<(), Failure> {
         line(
             "memory",
             format!(
-                "{} for a context of {}: weights {}{made}, {} cache {}, buffers {}",
+                "{} for a context of {}: weights {}{made}, vocabulary {}, {} cache {}, buffers {}",
                 human_bytes(m.total_bytes),
                 m.ctx,
                 human_bytes(m.weight_bytes),
+                human_bytes(m.vocabulary_bytes),
                 m.kv,
                 human_bytes(m.kv_bytes),
                 human_bytes(m.scratch_bytes)

@@ -118,6 +118,22 @@ impl Disk {
         }
     }
 
+    /// Hands over all that was noted; the last of it may still be being written.
+    pub fn write_noted(&mut self, prefixes: &Prefixes) {
+        let Some(to) = &self.to else { return };
+        let mut noted =
+            self.noted.drain(..).filter_map(|noted| noted.find(prefixes).map(|kept| (noted.place, kept)));
+        if noted.any(|kept| to.send(kept).is_err()) {
+            drop(noted);
+            self.to = None;
+        }
+    }
+
+    /// What is read from here on gets its pages from this room.
+    pub fn go_on_in(&mut self, room: Room) {
+        self.room = room;
+    }
+
     /// Waits until all that was noted is written.
     pub fn finish(mut self, prefixes: &Prefixes) {
         if let Some(to) = self.to.take() {

@@ -140,6 +140,8 @@ pub struct Counters {
     pub guesses: Mutex<Tally>,
     /// Bytes that drafters hold.
     pub n_drafter_bytes: AtomicU64,
+    /// Times that lanes went to rest.
+    pub n_rests: AtomicU64,
 }
 
 /// A model with its lanes, on a thread of its own.
@@ -156,6 +158,8 @@ pub struct Engine {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// Told of each rest, and of the end.
+    rested: Condvar,
     /// Raised to end what is running.
     stop: AtomicBool,
     counters: Counters,
@@ -166,11 +170,26 @@ struct Shared {
 struct Queue {
     jobs: VecDeque<Job>,
     closing: bool,
+    /// How often the lanes were asked to rest, and how often they did.
+    rests_asked: u64,
+    rests_done: u64,
+    /// Whether the thread has gone.
+    is_over: bool,
 }
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells who waits for a rest that the engine's thread has gone, whatever ended it.
+struct Over(Arc<Shared>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.queue().is_over = true;
+        self.0.rested.notify_all();
     }
 }
 
@@ -197,7 +216,10 @@ impl Engine {
         let (ctx, prefix_bytes) = (stepper.ctx, stepper.prefixes.budget());
         let thread = std::thread::Builder::new()
             .name("ingle-engine".into())
-            .spawn(move || stepper.run())
+            .spawn(move || {
+                let _over = Over(stepper.shared.clone());
+                stepper.run();
+            })
             .map_err(|source| Error::Io { file: "a thread for the engine".into(), source })?;
         Ok(Self { shared, loaded, ctx, prefix_bytes, thread: Some(thread) })
     }
@@ -238,6 +260,18 @@ impl Engine {
         drop(queue);
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Has what lanes have been through leave memory, as soon as none is at work: into files, where there is a folder for them,
+    /// from which a prompt that begins the same takes it up again to the bit. Buffers go too. Waits until it is done.
+    pub fn rest(&self) {
+        let mut queue = self.shared.queue();
+        queue.rests_asked += 1;
+        let asked = queue.rests_asked;
+        self.shared.wake.notify_one();
+        while queue.rests_done < asked && !queue.is_over {
+            queue = self.shared.rested.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Takes no more jobs; those that it has are answered, unless they are cancelled.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Finish, Outcome, fit_prompt};
 use crate::kv_dir::{Folder, fingerprint};
 use crate::memory;
+use crate::mmap::give_back_freed;
 use crate::model_file::Loaded;
 use crate::schedule::{StepLimits, plan};
 use crate::session::chunk_of;
@@ -39,6 +40,10 @@ pub(super) struct Stepper {
     scratch: Scratch,
     lanes: Vec<Lane>,
     pub prefixes: Prefixes,
+    /// Where sequences have their pages.
+    room: Room,
+    /// Bytes of it beyond what contexts take.
+    spare_bytes: u64,
     disk: Option<Disk>,
     limits: StepLimits,
     pub ctx: usize,
@@ -88,6 +93,7 @@ impl Stepper {
         let shared = Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            rested: Condvar::new(),
             stop: AtomicBool::new(false),
             counters,
             queue_max: options.queue_max,
@@ -97,6 +103,8 @@ impl Stepper {
             scratch: Scratch::new(config, chunk, loaded.n_threads()),
             lanes: (0..n_lanes).map(|id| Lane::new(id, Kv::within(&room, config))).collect(),
             prefixes: Prefixes::new(prefix_bytes),
+            room,
+            spare_bytes,
             disk,
             limits: StepLimits {
                 tokens_max: chunk,
@@ -124,6 +132,28 @@ impl Stepper {
         }
     }
 
+    /// Has what lanes have been through leave memory, and the buffers: new ones are reserved, which is nothing until they are used.
+    fn rest(&mut self) {
+        let config = &self.loaded.model.config;
+        if let Some(disk) = &mut self.disk {
+            disk.write_noted(&self.prefixes);
+        }
+        let (n_lanes, chunk) = (self.lanes.len(), self.scratch.tokens_max());
+        self.prefixes = Prefixes::new(self.prefixes.budget());
+        self.lanes.clear();
+        self.room = Room::new(config, self.room.format(), self.ctx, n_lanes, self.spare_bytes);
+        if let Some(disk) = &mut self.disk {
+            disk.go_on_in(self.room.clone());
+        }
+        self.lanes.extend((0..n_lanes).map(|id| Lane::new(id, Kv::within(&self.room, config))));
+        self.scratch = Scratch::new(config, chunk, self.loaded.n_threads());
+        let counters = &self.shared.counters;
+        counters.n_kept_blocks.store(0, Relaxed);
+        counters.n_kept_bytes.store(0, Relaxed);
+        counters.n_rests.fetch_add(1, Relaxed);
+        give_back_freed();
+    }
+
     /// Brings waiting jobs into free lanes; sleeps while there are neither jobs nor answers. `false` when it is over.
     fn admit(&mut self) -> bool {
         let shared = self.shared.clone();
@@ -148,6 +178,15 @@ impl Stepper {
             }
             if queue.closing {
                 return false;
+            }
+            if queue.rests_done < queue.rests_asked {
+                let asked = queue.rests_asked;
+                drop(queue);
+                self.rest();
+                queue = shared.queue();
+                queue.rests_done = asked;
+                shared.rested.notify_all();
+                continue;
             }
             let Some(disk) = self.disk.as_mut().filter(|disk| disk.is_behind()) else {
                 queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use ingle_engine::sample::LOGPROBS_MAX;
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, Options};
-use super::{take_keep_alive, timestamp};
+use super::{keep_alive, timestamp};
 use crate::answering::{Asked, Dialect, Framing, Told};
 use crate::app::App;
 use crate::ask::{Question, Said, TokenLogprobs, What};
@@ -65,7 +65,9 @@ impl<K: Kind> Dialect for Answer<K> {
             sampling.overflow = if drops { Overflow::DropOldest } else { Overflow::Error };
         }
         fields.unsupported("shift", &[json!(sampling.overflow == Overflow::DropOldest)])?;
-        take_keep_alive(&mut fields)?;
+        if let Some(time) = keep_alive::take(&mut fields)? {
+            app.keep(&served.name, time);
+        }
         let (form, thinking) = (take_format(&mut fields)?, take_think(&mut fields, &served)?);
         let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);
         let top = fields.count("top_logprobs", LOGPROBS_MAX)?;

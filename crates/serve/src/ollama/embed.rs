@@ -1,7 +1,7 @@
 //! `POST /api/embed` and the older `/api/embeddings`: Ollama's.
 //!
 //! As Ollama has it, texts that are too long are cut unless the request forbids it; here the answer says which were
-//! (`truncated`). Models stay where they are, so `keep_alive` changes nothing.
+//! (`truncated`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,8 +10,8 @@ use std::time::Instant;
 use ingle_engine::embed::{EmbedOptions, Input, Truncate};
 use serde_json::json;
 
+use super::keep_alive;
 use super::options::OF_THE_SERVER;
-use super::take_keep_alive;
 use crate::app::App;
 use crate::embeddings::openai::take_dim;
 use crate::embeddings::{Given, TEXTS_MAX, Wish, inputs, take_truncate, with_array, write_vector};
@@ -72,7 +72,9 @@ impl Wish for Embed {
         let dim = take_dim(&mut fields, &reader)?;
         let truncate = take_truncate(&mut fields, Truncate::ToModel)?;
         let truncate = take_options(&mut fields, truncate)?;
-        take_keep_alive(&mut fields)?;
+        if let Some(time) = keep_alive::take(&mut fields)? {
+            app.keep(&reader.name, time);
+        }
         fields.end()?;
         let texts = texts.into_iter().map(Given::Text).collect();
         Ok((reader, Self { texts, options: EmbedOptions { truncate, dim, ..EmbedOptions::MODEL }, start }))
@@ -103,7 +105,9 @@ impl Wish for Embedding {
         let reader = model(app, &mut fields)?;
         let text = fields.text("prompt")?.unwrap_or_default();
         let truncate = take_options(&mut fields, Truncate::ToModel)?;
-        take_keep_alive(&mut fields)?;
+        if let Some(time) = keep_alive::take(&mut fields)? {
+            app.keep(&reader.name, time);
+        }
         fields.end()?;
         Ok((reader, Self { text, options: EmbedOptions { truncate, ..EmbedOptions::MODEL } }))
     }

@@ -25,7 +25,6 @@ use crate::app::{App, plain};
 use crate::fields::Fields;
 use crate::payload::{Payload, aside};
 use crate::refusal::Refusal;
-use crate::served::Model;
 
 /// Lines of progress that may wait for a slow client; more are left out.
 const LINES_MAX: usize = 64;
@@ -50,13 +49,6 @@ pub trait Library: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`Self::pull`].
     fn remove(&self, name: &str) -> io::Result<()>;
-
-    /// Loads the model called `name`, which takes as long as it takes; `None` where none of that name is on the device. A name
-    /// comes from a client: it must not become a path.
-    ///
-    /// # Errors
-    /// When the model can't be loaded, for want of memory among others.
-    fn load(&self, name: &str) -> io::Result<Option<Found>>;
 }
 
 /// A model on the device, as it is listed.
@@ -68,15 +60,6 @@ pub struct Installed {
     pub n_bytes: u64,
     /// When it came, in seconds since 1970.
     pub modified: Option<u64>,
-}
-
-/// A model on the device that was asked for.
-#[derive(Debug)]
-pub enum Found {
-    /// It is served already, under this name.
-    Served(String),
-    /// It was loaded.
-    Loaded(Model),
 }
 
 /// How far a file is.
@@ -148,7 +131,7 @@ pub async fn delete(State(app): State<Arc<App>>, Payload(body): Payload) -> Resu
     let name = take_plain_name(&mut fields)?;
     fields.end()?;
     let library = library(&app, &format!("remove models; `ingle rm {name}` does"))?;
-    if app.models().any(Some(&name)).is_ok() {
+    if app.serves(&name) {
         return Err(Refusal::field("model", format!("model: {name} is being served, and can't be removed")));
     }
     aside(move || library.remove(&name).map_err(|e| Refusal::from(&e))).await
@@ -173,6 +156,7 @@ impl From<&io::Error> for Refusal {
             io::ErrorKind::NotFound => Self::NotFound(error.to_string()),
             io::ErrorKind::InvalidInput => Self::field("model", error.to_string()),
             io::ErrorKind::PermissionDenied => Self::Forbidden(error.to_string()),
+            io::ErrorKind::OutOfMemory => Self::Memory(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

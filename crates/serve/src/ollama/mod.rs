@@ -8,22 +8,11 @@ pub mod chat;
 pub mod embed;
 pub mod generate;
 pub mod installed;
+pub mod keep_alive;
 pub mod models;
 mod options;
 
 use ingle_model::prompt::Now;
-use serde_json::Value as Json;
-
-use crate::fields::Fields;
-use crate::refusal::Refusal;
-
-/// Takes `keep_alive`, whatever it says: models stay as long as the server does.
-fn take_keep_alive(fields: &mut Fields) -> Result<(), Refusal> {
-    match fields.take("keep_alive") {
-        None | Some(Json::Number(_) | Json::String(_)) => Ok(()),
-        Some(_) => Err(fields.refused("keep_alive", "expected seconds, or a text such as \"5m\"")),
-    }
-}
 
 /// Seconds since 1970 as RFC 3339 has them.
 fn timestamp(seconds: u64) -> String {

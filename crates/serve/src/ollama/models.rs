@@ -1,9 +1,12 @@
-//! What is served, as Ollama's clients ask for it: `/api/version`, `/api/tags`, `/api/ps`, `/api/show`.
+//! What is served, as Ollama's clients ask for it: `/api/version`, `/api/tags`, `/api/ps`, `/api/show`; and `/api/stop`, which is our
+//! own: a model leaves memory.
 
 use std::sync::Arc;
 
 use axum::Json as AsJson;
 use axum::extract::State;
+use ingle_engine::residency::Resident;
+use ingle_engine::residency::ledger::KINDS;
 use ingle_model::file::{Contents, Value};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -15,11 +18,12 @@ use crate::fields::Fields;
 use crate::payload::{Payload, aside};
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
+use crate::residence::Residence;
 use crate::served::Served;
 
 /// The version of Ollama whose forms are spoken here: clients ask it what they may expect.
 const SPOKEN: &str = "0.13.0";
-/// Models stay as long as the server does.
+/// When a model leaves that stays until others need the room.
 const NEVER: &str = "9999-12-31T23:59:59Z";
 /// Longer arrays of a file's metadata are told only to who asks for all.
 const ARRAY_MAX: usize = 8;
@@ -37,11 +41,18 @@ pub async fn tags(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> 
         for model in &mut told {
             model["modified_at"] = timestamp(app.started).into();
         }
+        for told_of in app.residence.as_ref().map(Residence::told).unwrap_or_default() {
+            if models.any(Some(&told_of.name)).is_err() {
+                let (name, size) = (told_of.name, told_of.resident.ledger.mapped);
+                let modified = timestamp(app.started);
+                told.push(json!({ "name": name, "model": name, "size": size, "digest": "", "modified_at": modified }));
+            }
+        }
         let library = app.library.as_ref().map(|library| library.list());
         for Installed { name, n_bytes, modified } in
             library.transpose().map_err(|e| Refusal::from(&e))?.unwrap_or_default()
         {
-            if models.any(Some(&name)).is_err() {
+            if !app.serves(&name) {
                 let modified = timestamp(modified.unwrap_or(app.started));
                 told.push(json!({ "name": name, "model": name, "size": n_bytes, "digest": "", "modified_at": modified }));
             }
@@ -51,20 +62,62 @@ pub async fn tags(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> 
     aside(listing).await
 }
 
-/// `GET /api/ps`: those that are served, as all of them are loaded.
+/// `GET /api/ps`: those that are in memory. Under `memory` is what Ollama has no words for.
 pub async fn ps(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> {
     let listing = move || {
         let models = app.models();
+        let told = app.residence.as_ref().map(Residence::told).unwrap_or_default();
         let running = all(&models).map(|one| {
+            let told = told.iter().find(|told| told.name == one.reader.name);
             let mut model = model(&one);
-            model["expires_at"] = NEVER.into();
+            let left = told.and_then(|told| told.left);
+            model["expires_at"] =
+                left.map_or_else(|| NEVER.into(), |left| timestamp(app.now() + left.as_secs()).into());
+            if let Some(told) = told {
+                model["size"] = told.resident.held().into();
+                model["memory"] = memory(&told.resident);
+            }
             model["size_vram"] = 0.into();
             model["context_length"] = one.ctx().into();
             model
         });
-        Ok(AsJson(json!({ "models": running.collect::<Json>() })))
+        let mut listed = json!({ "models": running.collect::<Json>() });
+        if let Some(residence) = &app.residence {
+            let [budget, fixed, used] = residence.sums();
+            listed["memory"] = json!({ "budget": budget, "program": fixed, "used": used });
+        }
+        Ok(AsJson(listed))
     };
     aside(listing).await
+}
+
+/// What a model has of the budget.
+fn memory(resident: &Resident) -> Json {
+    let kinds = KINDS.iter().map(|kind| (kind.name.to_owned(), (kind.of)(&resident.ledger).into()));
+    json!({
+        "tier": resident.tier.name(), "rests": resident.rests, "pinned": resident.is_pinned,
+        "in_use": resident.n_busy, "bytes": kinds.collect::<Map<_, _>>(),
+    })
+}
+
+/// `POST /api/stop`
+pub async fn stop(State(app): State<Arc<App>>, Payload(body): Payload) -> Result<AsJson<Json>, Refusal> {
+    let stopping = move || {
+        let mut fields = Fields::parse(&body)?;
+        let name = take_name(&mut fields)?;
+        fields.end()?;
+        if !app.serves(&name) {
+            return Err(Refusal::NotFound(format!("no model {name:?} here")));
+        }
+        if !app.stop(&name)? {
+            return Err(Refusal::field(
+                "model",
+                format!("model {name:?} is in use, or served without a budget, and stays"),
+            ));
+        }
+        Ok(AsJson(json!({ "model": name, "done": true, "done_reason": "unload" })))
+    };
+    aside(stopping).await
 }
 
 /// `POST /api/show`

@@ -10,19 +10,29 @@ use crate::app::App;
 use crate::fim::Marks;
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
+use crate::residence::{Residence, Told};
 use crate::served::Served;
 
 /// `GET /v1/models`
 pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     let models = app.models();
     let writers = models.writers.iter().map(|served| writer(&app, served));
-    let data: Value = writers.chain(models.readers.iter().map(|one| reader(&app, one))).collect();
+    let known = app.residence.as_ref().map(Residence::told).unwrap_or_default();
+    let others =
+        known.iter().filter(|known| models.any(Some(&known.name)).is_err()).map(|known| cold(&app, known));
+    let data: Value =
+        writers.chain(models.readers.iter().map(|one| reader(&app, one))).chain(others).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let models = app.models();
+    let known = app.residence.as_ref().map(Residence::told).unwrap_or_default();
+    if let (true, Some(known)) = (models.any(Some(&id)).is_err(), known.iter().find(|known| known.name == id))
+    {
+        return Ok(Json(cold(&app, known)));
+    }
     let of_name = models.readers.iter().find(|reader| reader.name == id);
     Ok(Json(match of_name {
         Some(one) => reader(&app, one),
@@ -47,6 +57,15 @@ fn reader(app: &App, reader: &Reader) -> Value {
         Task::Scores => "rerank",
     };
     model(app, reader, &[can], reader.embedder().tokens_max())
+}
+
+/// A model that is not in memory: what its header says.
+fn cold(app: &App, known: &Told) -> Value {
+    let can: &[&str] = if known.only_reads { &["embedding"] } else { &["completion", "embedding"] };
+    json!({
+        "id": known.name, "object": "model", "created": app.started, "owned_by": "ingle", "capabilities": can,
+        "meta": { "size": known.resident.ledger.mapped.max(known.resident.ledger.packed) },
+    })
 }
 
 /// A model, what it `can` do and how many tokens it takes; `meta` has llama.cpp's names.

@@ -12,7 +12,7 @@ use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
-use ingle_serve::{Limits, Model, Options, Serving, serve};
+use ingle_serve::{Limits, Model, Options, Serving, Terms, serve};
 use serde_json::{Value as Json, json};
 
 pub const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
@@ -45,13 +45,28 @@ impl Server {
         Self::run(serving, &[], Limits::usual())
     }
 
+    /// A server whose models come and go.
+    pub fn keeping(terms: Terms) -> Self {
+        Self::start_with(Vec::new(), &[], Limits::usual(), Some(terms))
+    }
+
     fn run(serving: Vec<Serving>, api_keys: &[&str], limits: Limits) -> Self {
+        Self::start_with(serving, api_keys, limits, None)
+    }
+
+    fn start_with(
+        serving: Vec<Serving>,
+        api_keys: &[&str],
+        limits: Limits,
+        residence: Option<Terms>,
+    ) -> Self {
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
             api_keys: api_keys.iter().map(ToString::to_string).collect(),
             allow_hosts: Vec::new(),
             allow_origins: vec!["https://friend.example".into()],
             library: None,
+            residence,
             limits,
         };
         let stop = Arc::new(AtomicBool::new(false));
