@@ -166,7 +166,8 @@ fn give(key: &Key, by: &str, was_under_passphrase: bool, path: &Path, env: &Env)
 fn forget(path: &Path, yes: bool, env: &Env) -> Result<(), Failure> {
     let file = KeyFile::read(path)?.ok_or_else(|| no_key(path))?;
     let question = format!("Forget key {}? All that it sealed is lost for good.", file.id);
-    if !yes && !(env.can_ask() && env.ask(&question, false)?) {
+    let is_agreed = yes || (env.can_ask() && env.ask(&question, false)?);
+    if !is_agreed {
         return Err(Failure::usage(format!("key {} was kept; --yes forgets it without asking", file.id)));
     }
     if file.kept == Kept::Keystore {
