@@ -5,7 +5,7 @@
 //! sessions may be at *rest*: what they hold has left memory, for files where there is a folder for them ([`crate::kv_dir`]).
 //!
 //! Reading order: [`ledger`] counts, [`need`] says before anything is loaded what a model will take, [`budget`] what there may be,
-//! [`uses`] how likely a model is wanted again, [`plan`] what to do about it. All of it is arithmetic: whoever has the models
+//! [`uses`] how likely a model is wanted again, [`mod@plan`] what to do about it. All of it is arithmetic: whoever has the models
 //! performs the actions, and tells the [`State`] what was done ([`State::apply`]).
 //!
 //! Left out: fetching, files and names, which are the program's; parts of a model (a layer, an expert) are never dropped alone.
