@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use ingle_engine::at_rest::{Form, Plain};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::residency::need::{May, Need, Offer, Wish};
@@ -183,18 +184,14 @@ impl Stock for Files {
         let Offer { wish, ledger, .. } = &offers[offer];
         let load = LoadOptions { tier: None, n_threads: self.pool.n_threads(), pack: Pack::Off };
         let loaded = Loaded::load_on(self.pool.clone(), ModelFile::open(path).unwrap(), &load).unwrap();
+        let form: Arc<dyn Form> = Arc::new(Plain);
         let report = |what: &str| panic!("{what}");
         let options = EngineOptions {
             session: SessionOptions { ctx: Some(wish.ctx), kv: &wish.kv, chunk: wish.chunk },
             n_lanes: wish.n_lanes,
             queue_max: 16,
             prefix_bytes: Some(ledger.prefix),
-            kv_dir: self.kv_dir.as_ref().map(|path| KvDir {
-                path,
-                bytes_max: 1 << 30,
-                form: &(Arc::new(Plain) as Arc<dyn Form>),
-                report,
-            }),
+            kv_dir: self.kv_dir.as_ref().map(|path| KvDir { path, bytes_max: 1 << 30, form: &form, report }),
             clock: None,
         };
         Ok(Model::Writer(Engine::new(Arc::new(loaded), &options).unwrap()))
