@@ -8,7 +8,7 @@ use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::memory::available_bytes;
 use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
-use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::run::{Allowance, Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::par::Pool;
 use ingle_serve::Model;
@@ -43,6 +43,8 @@ pub struct Loader {
     pub kv_dir: Option<(PathBuf, u64)>,
     /// Who guesses ahead.
     pub guesser: Guesser,
+    /// What models that write may do at the moment.
+    pub allowance: Arc<Allowance>,
 }
 
 impl Loader {
@@ -71,6 +73,7 @@ impl Loader {
         let ctx = session.ctx_of(&loaded.model.config);
         let guesses = self.guesser.speculation(&loaded, session, ctx, self.n_lanes)?;
         let engine = Engine::guessing(loaded, &engine, guesses)?;
+        engine.govern(self.allowance.clone());
         let kept = human_bytes(engine.prefix_bytes());
         let about = format!("contexts of {} tokens, up to {kept} kept of them", engine.ctx());
         Ok((Model::Writer(engine), about))

@@ -10,6 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ingle_model::prompt::Now;
 use tokio::sync::{Semaphore, watch};
 
+use crate::accounts::Accounts;
+use crate::elsewhere::{AT_A_TIME, Elsewhere};
+use crate::guard::{ApiKey, Caller};
 use crate::listen::{Limits, Phase};
 use crate::ollama::installed::{Found, Library};
 use crate::openai::responses::stored::{LIMITS, Stored};
@@ -17,6 +20,7 @@ use crate::payload;
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
 use crate::served::{Model, Served, Serving};
+use crate::server::Options;
 
 /// What routes know.
 #[derive(Debug)]
@@ -36,6 +40,14 @@ pub struct App {
     pub bodies: Arc<Semaphore>,
     /// The models on the device, where clients may change them.
     pub library: Option<Arc<dyn Library>>,
+    /// Who keeps account of what answers take, if anybody.
+    pub accounts: Option<Arc<dyn Accounts>>,
+    /// Who knows where else answers may come from, if anybody.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Room for requests that are answered elsewhere.
+    pub elsewhere_room: Arc<Semaphore>,
+    /// Who may ask, in the order of [`crate::guard::Caller`].
+    pub keys: Vec<ApiKey>,
     /// Nanoseconds in which connections were served: requests read and answers written.
     pub http_ns: Arc<AtomicU64>,
     /// Held while a model is fetched.
@@ -54,12 +66,7 @@ pub struct Models {
 impl App {
     /// # Errors
     /// When two models have one name, or one has no tokenizer.
-    pub fn new(
-        serving: Vec<Serving>,
-        library: Option<Arc<dyn Library>>,
-        limits: Limits,
-        phase: watch::Receiver<Phase>,
-    ) -> io::Result<Self> {
+    pub fn new(serving: Vec<Serving>, options: &Options, phase: watch::Receiver<Phase>) -> io::Result<Self> {
         let mut models = Models::default();
         for one in serving {
             if models.any(Some(&one.name)).is_ok() {
@@ -73,10 +80,14 @@ impl App {
             loading: Mutex::new(()),
             responses: Stored::new(LIMITS),
             started: unix_seconds(),
-            limits,
+            limits: options.limits,
             phase,
             bodies: payload::room(),
-            library,
+            library: options.library.clone(),
+            accounts: options.accounts.clone(),
+            elsewhere: options.elsewhere.clone(),
+            elsewhere_room: Arc::new(Semaphore::new(AT_A_TIME)),
+            keys: options.api_keys.clone(),
             http_ns: Arc::default(),
             pulling: Arc::default(),
         })
@@ -90,6 +101,11 @@ impl App {
     /// Now, as templates are told of it.
     pub fn calendar(&self) -> Now {
         Now::from_unix(unix_seconds())
+    }
+
+    /// The name of who asks, where it has one.
+    pub fn name_of(&self, caller: Caller) -> Option<&str> {
+        self.keys.get(caller.0)?.name.as_deref()
     }
 
     /// The models that are served now.

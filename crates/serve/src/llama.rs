@@ -101,6 +101,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
     drafters(&mut text, &models);
     process(&mut text, &app);
+    if let Some(accounts) = &app.accounts {
+        accounts.metrics(&mut text);
+    }
     for row in READER_ROWS {
         row.write(&mut text, models.all().map(|reader| (&*reader.name, &**reader)));
     }
