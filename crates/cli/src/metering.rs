@@ -130,6 +130,11 @@ impl Governed {
         &self.tree
     }
 
+    /// The plan, where anything is governed.
+    pub fn plan(&self) -> Option<Plan> {
+        self.plan
+    }
+
     /// The plan made anew, where anything is governed.
     pub fn plan_again(&mut self, power_uw: Option<u64>, is_working: bool) -> Option<Plan> {
         self.plan?;

@@ -122,7 +122,7 @@ impl Way {
             desk::Way::Open(router) => router,
             desk::Way::Kept(kept) if wish == Wish::Cloud => return Err(Failure::blocked(kept)),
             desk::Way::Here | desk::Way::Kept(_) => return Ok(Self::Here),
-            desk::Way::Ask(asking) => match agreed(asking.would_leave(), env)? {
+            desk::Way::Ask(asking) => match agreed(asking.question().would_leave(), env)? {
                 true => asking.agreed(),
                 false if wish == Wish::Cloud => {
                     return Err(Failure::blocked(

@@ -2,7 +2,6 @@
 
 #[expect(dead_code, reason = "the other tests of the command line use the rest")]
 mod harness;
-#[expect(dead_code, reason = "each test uses a part of it")]
 mod server;
 
 use std::fmt::Write as _;

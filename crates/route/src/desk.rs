@@ -89,9 +89,9 @@ pub struct Answered {
 }
 
 impl Asking {
-    /// What would leave.
-    pub fn would_leave(&self) -> &Outgoing {
-        self.question.would_leave()
+    /// What the user is asked.
+    pub fn question(&self) -> &Question {
+        &self.question
     }
 
     /// The user has seen it and says yes.
@@ -164,11 +164,6 @@ impl Router {
     /// The policy that lets it out.
     pub fn policy(&self) -> &Policy {
         &self.desk.policy
-    }
-
-    /// As it would leave.
-    pub fn outgoing(&self) -> &Outgoing {
-        &self.outgoing
     }
 
     /// Whether the local attempt is left out, which has room for `ctx` tokens.

@@ -47,20 +47,21 @@ export function badgeOf(origin) {
   const title = [
     from + (route === 'redacted' ? ', without what is private' : ''),
     ...(replaced ? ['An answer from this device was begun and replaced'] : []),
-    ...(joules ? [`Energy: ${energy(joules.value)}, between ${energy(joules.low)} and ${energy(joules.high)}, ${joules.method.toLowerCase()}`] : []),
+    ...(joules ? [`Energy: ${energy(joules)}`] : []),
     ...(money ? [`Cost: ${price(money.value)} ${money.currency}, between ${price(money.low)} and ${price(money.high)}`] : []),
   ].join('. ');
   return {
     word,
-    energy: joules ? `${energy(joules.value)} (${energy(joules.low)} to ${energy(joules.high)}), ${joules.method.toLowerCase()}` : null,
+    energy: joules ? energy(joules) : null,
     cost: money ? `${price(money.value)} ${money.currency}` : null,
     title: `${title}.`,
   };
 }
 
-function energy(joules) {
-  if (joules >= 3600) return `${digits(joules / 3600)} Wh`;
-  return joules < 1 && joules > 0 ? `${digits(joules * 1000)} mJ` : `${digits(joules)} J`;
+/** With its bounds, in one unit, and how it is known. */
+function energy({ value, low, high, method }) {
+  const [unit, of] = value >= 3600 ? ['Wh', 3600] : value < 1 && value > 0 ? ['mJ', 0.001] : ['J', 1];
+  return `${digits(value / of)} ${unit} (${digits(low / of)} to ${digits(high / of)}), ${method.toLowerCase()}`;
 }
 
 /** As many digits as say something: two, or three before the point. */

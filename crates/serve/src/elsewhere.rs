@@ -136,7 +136,7 @@ pub fn course(
         Way::Open(router) => router,
         Way::Kept(kept) if wish == Wish::Cloud => return Err(Refusal::Forbidden(kept.to_string())),
         Way::Ask(asking) if wish == Wish::Cloud => {
-            let why = &asking.would_leave().verdict().why;
+            let why = &asking.question().would_leave().verdict().why;
             return Err(Refusal::Forbidden(format!(
                 "this request stays on the device: {why}, and a server has nobody to ask"
             )));

@@ -209,7 +209,8 @@ impl Keeper {
                         looked = Instant::now();
                         self.wake();
                     }
-                    let (taken, held_back) = (Taken::default(), Vec::new());
+                    let held_back = self.governed.plan().map_or_else(Vec::new, |plan| plan.reasons());
+                    let taken = Taken::default();
                     self.open.push(Open { work, by, writer, at, shared_ns: 0, taken, held_back });
                 }
                 Ok(Message::Close { work, tokens, at, then }) => self.close(&work, tokens, at, then),
