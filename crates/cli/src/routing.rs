@@ -83,9 +83,9 @@ pub enum Way {
     /// It is answered here.
     Here,
     /// It may be answered elsewhere after a local attempt, or at once.
-    Open(Router),
+    Open(Box<Router>),
     /// It is answered elsewhere.
-    There(Router),
+    There(Box<Router>),
 }
 
 /// What requests share.

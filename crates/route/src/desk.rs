@@ -55,13 +55,13 @@ pub enum Way {
     /// It may leave once the user has said so.
     Ask(Asking),
     /// It may leave.
-    Open(Router),
+    Open(Box<Router>),
 }
 
 /// A request that waits for the user.
 pub struct Asking {
     question: Question,
-    router: Box<dyn FnOnce(Outgoing) -> Router + Send>,
+    router: Box<dyn FnOnce(Outgoing) -> Box<Router> + Send>,
 }
 
 /// The way of one request that may leave.
@@ -95,7 +95,7 @@ impl Asking {
     }
 
     /// The user has seen it and says yes.
-    pub fn agreed(self) -> Router {
+    pub fn agreed(self) -> Box<Router> {
         (self.router)(self.question.agreed())
     }
 }
@@ -114,7 +114,7 @@ impl Desk {
         let n_tokens = n_prompt + wanted.max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
         let needs = Needs { n_tokens, tools: false, language: None, modalities: Vec::new() };
         let (desk, by) = (self.clone(), situation.app.clone());
-        let router = move |outgoing| Router { desk, gate, needs, by, outgoing };
+        let router = move |outgoing| Box::new(Router { desk, gate, needs, by, outgoing });
         match release {
             Release::Released(outgoing) => Way::Open(router(outgoing)),
             Release::Kept(kept) => Way::Kept(kept),

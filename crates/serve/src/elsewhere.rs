@@ -84,9 +84,9 @@ pub enum Course {
     /// Here.
     Here,
     /// Here first, and elsewhere if that is worth it.
-    Open(Router),
+    Open(Box<Router>),
     /// Elsewhere.
-    There(Router),
+    There(Box<Router>),
 }
 
 /// Takes where a request is to be answered, from its header and its body.
@@ -164,7 +164,7 @@ pub fn course(
 ///
 /// # Errors
 /// [`Refusal::Busy`] when too many wait for others.
-pub fn there(app: &Arc<App>, router: Router) -> Result<Receiver<Telling>, Refusal> {
+pub fn there(app: &Arc<App>, router: Box<Router>) -> Result<Receiver<Telling>, Refusal> {
     let (to, told) = channel(TELLINGS_MAX);
     let leg = Leg::new(app, &Handle::current(), router, &to, false);
     let Some(mut leg) = leg else { return Err(Refusal::Busy) };
@@ -182,7 +182,7 @@ pub fn there(app: &Arc<App>, router: Router) -> Result<Receiver<Telling>, Refusa
 }
 
 /// What is told of an answer from here, `local`, which is replaced if that is worth it.
-pub fn judged(app: &Arc<App>, local: Receiver<Telling>, router: Router) -> Receiver<Telling> {
+pub fn judged(app: &Arc<App>, local: Receiver<Telling>, router: Box<Router>) -> Receiver<Telling> {
     let (to, told) = channel(TELLINGS_MAX);
     tokio::spawn(judge(app.clone(), local, router, to));
     told
@@ -196,7 +196,7 @@ struct Local {
     text: String,
 }
 
-async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Router, to: Sender<Telling>) {
+async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>, to: Sender<Telling>) {
     let mut so_far = Local::default();
     let outcome = loop {
         let Some(telling) = local.recv().await else { return };
@@ -247,7 +247,7 @@ impl Local {
 fn decide(
     app: &Arc<App>,
     handle: &Handle,
-    router: Router,
+    router: Box<Router>,
     to: Sender<Telling>,
     local: Local,
     (outcome, n_tokens): (Outcome, usize),
@@ -281,7 +281,7 @@ fn decide(
 /// One request's way to the endpoints and back.
 struct Leg {
     elsewhere: Arc<dyn Elsewhere>,
-    router: Router,
+    router: Box<Router>,
     to: Sender<Telling>,
     interrupted: Arc<AtomicBool>,
     /// Whether something is shown that is not of the attempt under way.
@@ -297,7 +297,7 @@ impl Leg {
     fn new(
         app: &Arc<App>,
         handle: &Handle,
-        router: Router,
+        router: Box<Router>,
         to: &Sender<Telling>,
         is_stale: bool,
     ) -> Option<Self> {
