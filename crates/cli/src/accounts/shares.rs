@@ -54,7 +54,7 @@ impl Piece {
         for ((weight, taken), (best, modelled)) in who.zip(parts) {
             before += u128::from(*weight);
             let cpu = nanoseconds.map(|all| {
-                let upto = if whole == 0 { all } else { all * before / whole };
+                let upto = (all * before).checked_div(whole).unwrap_or(all);
                 let part = upto - given;
                 given = upto;
                 Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
