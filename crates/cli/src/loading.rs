@@ -9,7 +9,7 @@ use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::residency::need::{Need, Wish};
-use ingle_engine::run::{Engine, EngineOptions};
+use ingle_engine::run::{Allowance, Engine, EngineOptions};
 use ingle_engine::session::{CTX_DEFAULT, SessionOptions};
 use ingle_kernel::par::Pool;
 use ingle_serve::Model;
@@ -44,6 +44,8 @@ pub struct Loader {
     pub kv_dir: Option<(PathBuf, u64, Arc<dyn Form>)>,
     /// Who guesses ahead.
     pub guesser: Guesser,
+    /// What models that write may do at the moment.
+    pub allowance: Arc<Allowance>,
     /// Whether one model is served and no other can be asked for.
     pub is_alone: bool,
     /// Bytes that there were for models at the start, if the system says.
@@ -117,6 +119,7 @@ impl Loader {
         let loaded = Arc::new(Loaded::load_on(self.pool.clone(), file, &options)?);
         let guesses = self.guesser.speculation(&loaded, session, parts.ctx, self.n_lanes)?;
         let engine = Engine::guessing(loaded, &engine, guesses)?;
+        engine.govern(self.allowance.clone());
         let kept = human_bytes(engine.prefix_bytes());
         let about = format!("contexts of {} tokens, up to {kept} kept of them", engine.ctx());
         Ok((Model::Writer(engine), about))

@@ -3,11 +3,13 @@
 //! Reading order: [`verbs`] is the shelf of what it does; [`settings`] layers flags, environment and config file;
 //! [`model_ref`] finds models, [`pulling`] fetches them; [`exit`] says how it ends. Stdout is data, stderr is talk.
 
+mod accounts;
 mod at_rest;
 mod beside;
 mod chat;
 mod descriptors;
 mod dirs;
+mod elsewhere;
 mod env;
 mod evaluating;
 mod exit;

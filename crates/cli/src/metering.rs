@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use ingle_engine::governor::{Background, Plan, PowerLimit, Senses, Situation, plan};
-use ingle_engine::kv_dir::fingerprint;
+use ingle_engine::kv_dir;
 use ingle_engine::meter::{self, LoadModel, Mark, Meter, Moment, Reading};
 use ingle_engine::model_file::Loaded;
 use ingle_engine::sysfs::Tree;
@@ -20,7 +20,7 @@ use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
 
 /// How often sensors are read and plans are made.
-const EVERY: Duration = Duration::from_secs(1);
+pub const EVERY: Duration = Duration::from_secs(1);
 /// The longest sleep without a look at Ctrl-C.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -45,6 +45,27 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Whole milliseconds, as rows have them.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the ledger calls a model: the beginning of the hash of what lies in its files.
+pub fn fingerprint(loaded: &Loaded) -> String {
+    let hash = kv_dir::fingerprint::of_model(loaded);
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A meter of work on `n_threads` threads, as the settings say.
+pub fn open_meter(governed: &Governed, n_threads: usize, env: &Env) -> Meter {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let rated = match env.settings.text("rated-power").map(PowerLimit::parse) {
+        Some(Ok(PowerLimit::Microwatts(uw))) => Some((uw as f64 / 1e6, cores)),
+        _ => None,
+    };
+    Meter::open(&governed.tree, Vec::new(), LoadModel { rated, n_threads }, governed.now())
+}
+
 /// How much may be computed.
 #[derive(Debug)]
 pub struct Governed {
@@ -53,13 +74,14 @@ pub struct Governed {
     limit: Option<PowerLimit>,
     is_background: bool,
     threads_max: usize,
+    batch_max: usize,
     /// `None` where nothing is governed.
     plan: Option<Plan>,
 }
 
 impl Governed {
-    /// As the settings say; returns when background work may begin.
-    pub fn new(is_background: bool, env: &Env) -> Result<Self, Failure> {
+    /// Of up to `batch_max` answers at a time, as the settings say; returns when background work may begin.
+    pub fn new(is_background: bool, batch_max: usize, env: &Env) -> Result<Self, Failure> {
         let limit =
             env.settings.text("power-limit").map(|text| PowerLimit::parse(text).map_err(Failure::usage));
         let limit = limit.transpose()?;
@@ -69,6 +91,7 @@ impl Governed {
             limit,
             is_background,
             threads_max: env.n_threads(),
+            batch_max,
             plan: None,
         };
         if limit.is_some() || is_background || env.settings.is_on("governor") {
@@ -102,7 +125,25 @@ impl Governed {
         self.plan.is_none_or(|plan| plan.drafts_max > 0)
     }
 
-    fn now(&self) -> Moment {
+    /// The system.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The plan, where anything is governed.
+    pub fn plan(&self) -> Option<Plan> {
+        self.plan
+    }
+
+    /// The plan made anew, where anything is governed.
+    pub fn plan_again(&mut self, power_uw: Option<u64>, is_working: bool) -> Option<Plan> {
+        self.plan?;
+        self.make_plan(power_uw, is_working);
+        self.plan
+    }
+
+    /// Now, as a meter wants it.
+    pub fn now(&self) -> Moment {
         let awake = self.start.0.elapsed();
         let slept = self.start.1.elapsed().unwrap_or(awake).saturating_sub(awake);
         Moment { awake, slept }
@@ -112,7 +153,7 @@ impl Governed {
         self.plan = Some(plan(&Situation {
             now: self.start.0.elapsed(),
             threads_max: self.threads_max,
-            batch_max: 1,
+            batch_max: self.batch_max,
             senses: Senses::read(&self.tree),
             power_limit: self.limit,
             power_uw,
@@ -172,18 +213,11 @@ pub struct Metering {
 impl Metering {
     /// Of answers by `loaded`.
     pub fn new(env: &Env, loaded: &Loaded, governed: Governed) -> Result<Self, Failure> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let rated = match env.settings.text("rated-power").map(PowerLimit::parse) {
-            Some(Ok(PowerLimit::Microwatts(uw))) => Some((uw as f64 / 1e6, cores)),
-            _ => None,
-        };
         let n_threads = loaded.n_threads();
-        let model = LoadModel { rated, n_threads };
+        let mut meter = open_meter(&governed, n_threads, env);
         let now = governed.now();
-        let mut meter = Meter::open(&governed.tree, Vec::new(), model, now);
         let planned = meter.mark(&governed.tree, now);
         let is_kept = env.settings.is_on("ledger");
-        let hash = if is_kept { fingerprint::of_model(loaded) } else { Default::default() };
         Ok(Self {
             meter,
             n_threads,
@@ -193,7 +227,7 @@ impl Metering {
             held_back: Vec::new(),
             ledger: is_kept.then(|| LedgerFile::new(ledger_path(env))),
             book: book(env)?,
-            model: hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+            model: if is_kept { fingerprint(loaded) } else { String::new() },
             governed,
         })
     }
@@ -242,7 +276,6 @@ impl Metering {
         let cpu = self.meter.cpu_since(begun);
         let energy = readings.first().map(|reading| energy(&reading.joules));
         if let Some(ledger) = &self.ledger {
-            let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             let row = Row {
                 model: Some(self.model.clone()),
                 tokens_in: n_in as u64,
@@ -321,7 +354,7 @@ impl Took {
 }
 
 /// As the ledger has it.
-fn energy(joules: &meter::Joules) -> Energy {
+pub fn energy(joules: &meter::Joules) -> Energy {
     Energy {
         uj: Interval { low: joules.low_uj, value: joules.value_uj, high: joules.high_uj },
         method: match joules.method {
@@ -346,7 +379,8 @@ mod tests {
     fn governed(recording: &str, limit: Option<PowerLimit>, is_background: bool) -> Governed {
         let tree = parse_recording(recording).unwrap().remove(0).tree;
         let start = (Instant::now(), SystemTime::now());
-        let mut new = Governed { tree, start, limit, is_background, threads_max: 8, plan: None };
+        let mut new =
+            Governed { tree, start, limit, is_background, threads_max: 8, batch_max: 1, plan: None };
         new.make_plan(None, false);
         new
     }

@@ -112,6 +112,11 @@ pub fn client(hub: &Hub, named: &[&Url], env: &Env) -> Result<Client, Failure> {
 
 /// The way out; in plain http only to `named`, where the user named them so. A server may be silent for `stall_timeout`.
 pub fn client_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<Client, Failure> {
+    Ok(Client::new(options_to(named, stall_timeout, env)?)?)
+}
+
+/// What [`client_to`] makes a client of.
+pub fn options_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<Options, Failure> {
     let offline = match env.settings.get("offline") {
         Some(("true", Source::Flag)) => Some("--offline".to_owned()),
         Some(("true", source)) => Some(format!("offline = true ({source})")),
@@ -124,7 +129,7 @@ pub fn client_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<C
     // Plain http is allowed where the user named it, and nowhere else.
     let named = named.iter().map(|url| &url.origin);
     let plain_text = named.filter(|o| o.scheme == Scheme::Http).cloned().collect();
-    Ok(Client::new(Options {
+    Ok(Options {
         policy: Policy { offline, plain_text },
         user_agent: USER_AGENT.to_owned(),
         proxies: env.network.proxies.clone(),
@@ -132,7 +137,7 @@ pub fn client_to(named: &[&Url], stall_timeout: Duration, env: &Env) -> Result<C
         connect_timeout: CONNECT_TIMEOUT,
         stall_timeout,
         interrupted: env.interrupted.clone(),
-    })?)
+    })
 }
 
 /// A server of this program on this machine, by `--host`, `--port` and a key.

@@ -1,41 +1,33 @@
-//! Here or there, for one answer: the policy, the gate, the decision and the endpoints of `route` at work.
+//! Here or there, for one answer at the terminal: `route`'s desk with this program's clock, keys, files and connections.
 //!
 //! `route.toml` beside `config.toml` says who may be asked and under which rules; without it nothing leaves and nothing here is done.
 //! Where the policy lets a request out, the local model answers first; what its tokens say of themselves decides whether
 //! somebody else is asked. An answer from elsewhere gets the values back that the gate took out, and a row in the ledger.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ingle_engine::governor::Senses;
 use ingle_engine::sysfs::Tree;
-use ingle_route::cloud::plan::{Health, Limits};
-use ingle_route::cloud::{self, Bytes, Cloud, CloudError, Piece, Surroundings};
-use ingle_route::confidence::{Confidence, Ending, Margins};
-use ingle_route::decide::{self, Abilities, Decision, Needs, Route, Stakes};
+use ingle_route::cloud::{CloudError, Piece, Surroundings};
+use ingle_route::decide::{Decision, Route};
+use ingle_route::desk::{self, Answered, Desk, Router};
 use ingle_route::egress::{EgressError, EgressLog};
-use ingle_route::gate::{Gate, Message, Outgoing, Release, Role, Wanted};
-use ingle_route::ledger::{Book, LedgerFile, Place, Row};
+use ingle_route::gate::{Message, Outgoing, Role, Wanted};
+use ingle_route::ledger::LedgerFile;
 use ingle_route::policy::{Endpoint, Key, Network, Policy, Situation, Wish};
-use ingle_route::score::{ROUTELLM, Scorer};
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::{book, ledger_path, now_ms};
 use crate::network;
 
-/// How long endpoints have, all together.
-const DEADLINE: Duration = Duration::from_secs(180);
 /// How long an endpoint may be silent: it may have a long prompt to read first.
-const SILENCE: Duration = Duration::from_secs(120);
-/// Bytes of a token, where nobody counts.
-const TOKEN_BYTES: usize = 4;
-/// Tokens of an answer, where nobody says, for what it would cost.
-const ANSWER_TOKENS: usize = 512;
+pub const SILENCE: Duration = Duration::from_secs(120);
 /// What programs call this one in rules.
-const APP: &str = "ingle run";
-const DAY_MS: u64 = 86_400_000;
+pub const APP: &str = "ingle run";
 
 /// Where the policy is.
 pub fn policy_path(env: &Env) -> PathBuf {
@@ -68,11 +60,16 @@ pub fn wish(env: &Env) -> Wish {
 }
 
 /// What is known of this moment.
-pub fn situation(env: &Env) -> Situation {
+pub fn situation(app: Option<&str>, env: &Env) -> Situation {
+    now(app, env.settings.is_on("offline"))
+}
+
+/// The same for who has no [`Env`] at hand.
+pub fn now(app: Option<&str>, is_offline: bool) -> Situation {
     let senses = Senses::read(&Tree::system());
     Situation {
-        app: Some(APP.to_owned()),
-        network: env.settings.is_on("offline").then_some(Network::Offline),
+        app: app.map(str::to_owned),
+        network: is_offline.then_some(Network::Offline),
         battery: senses.battery.map(|battery| f64::from(battery.percent) / 100.0),
         charging: senses.battery.map(|battery| !battery.is_discharging),
         temperature: senses.heat.map(|heat| heat.milli_c as f64 / 1000.0),
@@ -81,42 +78,34 @@ pub fn situation(env: &Env) -> Situation {
     }
 }
 
-/// The way of one request.
-pub struct Router<'a> {
-    env: &'a Env,
-    gate: Gate,
-    book: Book,
-    needs: Needs,
-    /// As it may leave.
-    outgoing: Outgoing,
-}
-
 /// What the settings make of a request.
-pub enum Way<'a> {
+pub enum Way {
     /// It is answered here.
     Here,
     /// It may be answered elsewhere after a local attempt, or at once.
-    Open(Router<'a>),
+    Open(Box<Router>),
     /// It is answered elsewhere.
-    There(Router<'a>),
+    There(Box<Router>),
 }
 
-/// An answer from elsewhere.
-pub struct Answered {
-    /// Its text, with the values that the gate took out.
-    pub text: String,
-    /// Who gave it.
-    pub endpoint: String,
-    /// Whether something was taken out.
-    pub redacted: bool,
+/// What requests share.
+pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
+    Ok(Arc::new(Desk {
+        policy,
+        book: book(env)?,
+        ledger: LedgerFile::new(ledger_path(env)),
+        keeps_rows: env.settings.is_on("ledger"),
+        log: egress_log(env),
+        resting: Mutex::default(),
+    }))
 }
 
-impl<'a> Way<'a> {
+impl Way {
     /// Of a prompt.
     ///
     /// # Errors
     /// [`Failure::blocked`] when elsewhere is asked for and the policy keeps the request.
-    pub fn of(prompt: &str, system: Option<&str>, wanted: &Wanted, env: &'a Env) -> Result<Self, Failure> {
+    pub fn of(prompt: &str, system: Option<&str>, wanted: &Wanted, env: &Env) -> Result<Self, Failure> {
         let wish = wish(env);
         if wish == Wish::Local {
             return Ok(Self::Here);
@@ -128,14 +117,13 @@ impl<'a> Way<'a> {
         let system = system.map(|text| Message { role: Role::System, text: text.to_owned() });
         let user = Message { role: Role::User, text: prompt.to_owned() };
         let messages: Vec<Message> = system.into_iter().chain([user]).collect();
-        let mut gate = Gate::new(policy);
-        let situation = Situation { wish, ..situation(env) };
-        let outgoing = match gate.release(&messages, wanted, &situation) {
-            Release::Released(outgoing) => outgoing,
-            Release::Kept(kept) if wish == Wish::Cloud => return Err(Failure::blocked(kept)),
-            Release::Kept(_) => return Ok(Self::Here),
-            Release::Ask(question) => match agreed(question.would_leave(), env)? {
-                true => question.agreed(),
+        let situation = Situation { wish, ..situation(Some(APP), env) };
+        let router = match desk(policy, env)?.way(&messages, wanted, &situation) {
+            desk::Way::Open(router) => router,
+            desk::Way::Kept(kept) if wish == Wish::Cloud => return Err(Failure::blocked(kept)),
+            desk::Way::Here | desk::Way::Kept(_) => return Ok(Self::Here),
+            desk::Way::Ask(asking) => match agreed(asking.question().would_leave(), env)? {
+                true => asking.agreed(),
                 false if wish == Wish::Cloud => {
                     return Err(Failure::blocked(
                         "this request stays on the device: a rule asks, and nobody agreed",
@@ -144,12 +132,6 @@ impl<'a> Way<'a> {
                 false => return Ok(Self::Here),
             },
         };
-        // Only what is far too long is ruled out by it.
-        let n_prompt: usize = messages.iter().map(|message| message.text.len() / TOKEN_BYTES).sum();
-        let n_answer = wanted.max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
-        let needs =
-            Needs { n_tokens: n_prompt + n_answer, tools: false, language: None, modalities: Vec::new() };
-        let router = Router { env, gate, book: book(env)?, needs, outgoing };
         Ok(if wish == Wish::Cloud { Self::There(router) } else { Self::Open(router) })
     }
 }
@@ -169,157 +151,25 @@ fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-impl Router<'_> {
-    /// Whether the local attempt is left out.
-    pub fn before(&self, prompt: &str, ctx: usize) -> Result<Decision, Failure> {
-        let gain = Scorer::parse(ROUTELLM).map_err(Failure::failed)?.gain(prompt);
-        let local = Abilities { ctx, tools: true, languages: Vec::new(), modalities: Vec::new() };
-        let (cloud, stakes) = self.prospects()?;
-        Ok(decide::before(&self.needs, &local, cloud.as_ref(), Some(gain), &stakes))
+/// Asks elsewhere; `show` gets the answer as it comes, or that what it got is void.
+///
+/// # Errors
+/// [`Failure::network`] when nobody answered.
+pub fn ask(router: &Router, env: &Env, show: &mut dyn FnMut(Piece<'_>)) -> Result<Answered, Failure> {
+    let policy = router.policy();
+    let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
+    let client = network::client_to(&named, SILENCE, env)?;
+    let answered = router.ask(&client, &Here { interrupted: &env.interrupted }, show);
+    let answered = answered.map_err(|error| match error {
+        CloudError::Interrupted(_) => Failure::interrupted(),
+        CloudError::Log(EgressError::Broken { .. }) => Failure::invalid(error),
+        CloudError::Log(_) => Failure::failed(error),
+        error => Failure::network(error),
+    })?;
+    if let Some(error) = &answered.unkept {
+        say(format_args!("note: {error}; what answers take is not kept"));
     }
-
-    /// What becomes of a local answer.
-    pub fn after(&self, margins: &Margins, ending: Ending) -> Result<Decision, Failure> {
-        let right = Confidence::built_in().probability(&margins.features(ending));
-        let (cloud, stakes) = self.prospects()?;
-        Ok(decide::after(&self.needs, right, cloud.as_ref(), &stakes))
-    }
-
-    fn endpoints(&self) -> Vec<&Endpoint> {
-        self.gate.policy().endpoints.iter().filter(|endpoint| endpoint.ctx >= self.needs.n_tokens).collect()
-    }
-
-    /// The best endpoint, and what is at stake.
-    fn prospects(&self) -> Result<(Option<decide::Cloud>, Stakes), Failure> {
-        let policy = self.gate.policy();
-        let spent = self.spent_today()?;
-        let worth = policy.worth;
-        let money_left = policy.budget.money.map_or(f64::INFINITY, |most| most - spent.0);
-        let tokens_left =
-            policy.budget.tokens.is_none_or(|most| spent.1 + self.needs.n_tokens as u64 <= most);
-        let stakes =
-            Stakes { worth: worth.right, budget_left: money_left, direct_gain_min: worth.direct_gain };
-        let cloud = self.endpoints().first().filter(|_| tokens_left).map(|endpoint| decide::Cloud {
-            abilities: Abilities {
-                ctx: endpoint.ctx,
-                tools: endpoint.tools,
-                languages: endpoint.languages.clone(),
-                modalities: Vec::new(),
-            },
-            right: endpoint.right,
-            cost: self.cost(endpoint),
-        });
-        Ok((cloud, stakes))
-    }
-
-    /// What a request is expected to cost; 0 where the price table does not know the model, as on a machine of one's own.
-    fn cost(&self, endpoint: &Endpoint) -> f64 {
-        let n_out = self.outgoing.wanted().max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
-        let n_in = self.needs.n_tokens.saturating_sub(n_out);
-        let money = self.book.cloud_money(&endpoint.model, n_in as u64, n_out as u64);
-        money.map_or(0.0, |money| money.nano.value as f64 / 1e9)
-    }
-
-    /// Money and tokens of answers from elsewhere since midnight, UTC.
-    fn spent_today(&self) -> Result<(f64, u64), Failure> {
-        let budget = self.gate.policy().budget;
-        if budget.money.is_none() && budget.tokens.is_none() {
-            return Ok((0.0, 0));
-        }
-        let today = now_ms() / DAY_MS * DAY_MS;
-        let (mut nano, mut tokens) = (0, 0);
-        let read = LedgerFile::new(ledger_path(self.env)).read(|row: Row| {
-            if row.at_ms >= today && matches!(row.place, Place::There | Place::Redacted) {
-                nano += row.money.map_or(0, |money| money.nano.value);
-                tokens += row.tokens_in + row.tokens_out;
-            }
-        });
-        read.map_err(Failure::failed)?;
-        Ok((nano as f64 / 1e9, tokens))
-    }
-
-    /// Asks elsewhere; `show` gets the answer as it comes, or that what it got is void.
-    ///
-    /// # Errors
-    /// [`Failure::network`] when nobody answered.
-    pub fn ask(&self, show: &mut dyn FnMut(Piece<'_>)) -> Result<Answered, Failure> {
-        let policy = self.gate.policy();
-        let endpoints = self.endpoints();
-        let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
-        let (client, log) = (network::client_to(&named, SILENCE, self.env)?, egress_log(self.env));
-        let surroundings = Here { env: self.env };
-        let limits = Limits::default();
-        let cloud = Cloud { client: &client, log: &log, surroundings: &surroundings, limits };
-        let (start, deadline) = (Instant::now(), now_ms() + DEADLINE.as_millis() as u64);
-        let mut rehydrator = self.gate.rehydrator();
-        let mut text = String::new();
-        let mut on = |piece: Piece<'_>| match piece {
-            Piece::Text(part) => {
-                let part = rehydrator.push(part);
-                text.push_str(&part);
-                show(Piece::Text(&part));
-            }
-            Piece::Void => {
-                rehydrator = self.gate.rehydrator();
-                text.clear();
-                show(Piece::Void);
-            }
-        };
-        let answer = cloud.ask(&self.outgoing, &endpoints, &mut Health::default(), deadline, &mut on);
-        let rest = rehydrator.finish();
-        show(Piece::Text(&rest));
-        text.push_str(&rest);
-        match answer {
-            Ok(answer) => {
-                let endpoint = endpoints[answer.endpoint];
-                let redacted = !self.outgoing.redacted().is_empty();
-                self.keep(Some((endpoint, &answer)), answer.bytes, start.elapsed());
-                Ok(Answered { text, endpoint: endpoint.name.clone(), redacted })
-            }
-            Err(error) => {
-                if let CloudError::NoAnswer(_, bytes) | CloudError::Interrupted(bytes) = &error {
-                    self.keep(None, *bytes, start.elapsed());
-                }
-                Err(match error {
-                    CloudError::Interrupted(_) => Failure::interrupted(),
-                    CloudError::Log(EgressError::Broken { .. }) => Failure::invalid(error),
-                    CloudError::Log(_) => Failure::failed(error),
-                    error => Failure::network(error),
-                })
-            }
-        }
-    }
-
-    /// Writes the row of an answer from elsewhere, or of bytes that left for none.
-    fn keep(&self, answer: Option<(&Endpoint, &cloud::Answer)>, bytes: Bytes, wall: Duration) {
-        if !self.env.settings.is_on("ledger") || (answer.is_none() && bytes.out == 0) {
-            return;
-        }
-        let place = if self.outgoing.redacted().is_empty() { Place::There } else { Place::Redacted };
-        let mut row = Row {
-            by: Some(APP.to_owned()),
-            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            bytes_out: bytes.out,
-            bytes_in: bytes.r#in,
-            ..Row::new(now_ms(), place)
-        };
-        if let Some((endpoint, answer)) = answer {
-            // The budget must not stand still where an endpoint does not count.
-            let sent: usize = self.outgoing.messages().iter().map(|message| message.text.len()).sum();
-            let guess = |n_bytes: usize| (n_bytes / TOKEN_BYTES) as u64;
-            let n_in = answer.tokens_in.unwrap_or(guess(sent));
-            let n_out = answer.tokens_out.unwrap_or(guess(answer.text.len()));
-            let energy = self.book.cloud_energy(n_in, n_out);
-            row.model = Some(format!("{}/{}", endpoint.name, endpoint.model));
-            (row.tokens_in, row.tokens_out) = (n_in, n_out);
-            row.money = self.book.cloud_money(&endpoint.model, n_in, n_out);
-            row.co2e = self.book.cloud_carbon(&energy);
-            row.energy = Some(energy);
-        }
-        if let Err(error) = LedgerFile::new(ledger_path(self.env)).append(&row) {
-            say(format_args!("note: {error}; what answers take is not kept"));
-        }
-    }
+    Ok(answered)
 }
 
 /// Says why a request is or is not sent, where there was something to decide.
@@ -330,8 +180,9 @@ pub fn say_decision(decision: &Decision) {
 }
 
 /// Time and keys of this process.
-struct Here<'a> {
-    env: &'a Env,
+pub struct Here<'a> {
+    /// Raised when nobody waits any more.
+    pub interrupted: &'a AtomicBool,
 }
 
 impl Surroundings for Here<'_> {
@@ -341,10 +192,10 @@ impl Surroundings for Here<'_> {
 
     fn wait(&self, ms: u64) -> bool {
         let (start, time) = (Instant::now(), Duration::from_millis(ms));
-        while start.elapsed() < time && !self.env.interrupted.load(Relaxed) {
+        while start.elapsed() < time && !self.interrupted.load(Relaxed) {
             std::thread::sleep(Duration::from_millis(50).min(time.saturating_sub(start.elapsed())));
         }
-        !self.env.interrupted.load(Relaxed)
+        !self.interrupted.load(Relaxed)
     }
 
     fn key(&self, endpoint: &Endpoint) -> Result<Option<String>, String> {

@@ -2,39 +2,13 @@
 
 #[expect(dead_code, reason = "the other tests of the command line use the rest")]
 mod harness;
+#[expect(dead_code, reason = "each test uses a part of it")]
+mod server;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
 
 use harness::{Dir, tiny};
-
-/// A server of the demo model, with its address; it goes with the test.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(dir: &Dir) -> Self {
-        let mut command = dir.ingle(&["serve", "demo", "--port", "0"]).command;
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut lines = lines.map_while(Result::ok);
-        let line = lines.find(|line| line.contains("http://")).expect("the server says where it is");
-        let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        // What else it says must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use server::Server;
 
 /// A policy with the server at `address` and more.
 fn policy(dir: &Dir, address: &str, more: &str) {
@@ -69,7 +43,7 @@ fn the_cloud_is_off_until_it_is_configured_and_local_is_local() {
 #[test]
 fn an_answer_comes_from_elsewhere_is_logged_and_has_its_row() {
     let dir = Dir::new();
-    let server = Server::start(&dir);
+    let server = Server::start(&dir, &["demo"]);
     policy(&dir, &server.address, "");
     let here = dir.ingle(&run("demo", "Tell me a story.", &["--route", "local"])).ok();
     let there = dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"])).run();
@@ -97,7 +71,7 @@ fn an_answer_comes_from_elsewhere_is_logged_and_has_its_row() {
 #[test]
 fn what_is_private_stays_or_is_taken_out() {
     let dir = Dir::new();
-    let server = Server::start(&dir);
+    let server = Server::start(&dir, &["demo"]);
     policy(&dir, &server.address, "");
     let card = "Is 4111 1111 1111 1111 a good number?";
     dir.ingle(&run("demo", card, &["--route", "cloud"])).fails(6, &["CREDIT_CARD", "stays on the device"]);
@@ -114,7 +88,7 @@ fn what_is_private_stays_or_is_taken_out() {
 #[test]
 fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
     let dir = Dir::new();
-    let server = Server::start(&dir);
+    let server = Server::start(&dir, &["demo"]);
     let tiny = tiny();
     // Random weights are sure of nothing, and a right answer is worth a lot.
     policy(&dir, &server.address, "[worth]\nright = 10.0\n");

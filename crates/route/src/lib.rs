@@ -23,3 +23,5 @@ pub mod egress;
 pub mod gate;
 
 pub mod cloud;
+
+pub mod desk;

@@ -51,6 +51,7 @@ fn ask(name: &str, to: &[&Recorder], more: &str, within_ms: u64) -> Run {
             &mut Health::default(),
             deadline,
             &mut |piece| match piece {
+                Piece::From(_) => {}
                 Piece::Text(text) => said.push_str(text),
                 Piece::Void => {
                     said.clear();

@@ -36,10 +36,11 @@ export class Answers {
     const started = performance.now();
     let frame = 0;
     let saved = started;
-    const onDelta = ({ content, reasoning }) => {
+    const onDelta = ({ content, reasoning, replaces }) => {
       const now = performance.now();
       message.firstMs ??= Math.round(now - started);
       if (content && message.reasoning) message.thoughtMs ??= Math.round(now - started - message.firstMs);
+      if (replaces) message.content = '';
       message.content += content;
       if (reasoning) message.reasoning = (message.reasoning ?? '') + reasoning;
       frame ||= requestAnimationFrame(() => {
@@ -52,8 +53,9 @@ export class Answers {
       }
     };
     try {
-      const { finish, usage, timings, model, dropped } = await this.#api.answer(await makeBody(), run.abort.signal, onDelta);
+      const { finish, usage, timings, origin, model, dropped } = await this.#api.answer(await makeBody(), run.abort.signal, onDelta);
       Object.assign(message, { finish: finish ?? 'stop', usage, timings });
+      if (origin) message.origin = origin;
       if (model) message.model = model;
       if (dropped) message.dropped = dropped;
     } catch (error) {

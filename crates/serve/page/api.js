@@ -4,7 +4,7 @@
 // the server's own sentence. When a key is asked for, `onKeyNeeded` gets one from the person, it is kept for this tab's
 // session, and the request is made again. Left out: retries; a failed answer is shown and made again when asked for.
 
-import { readTimings, readUsage } from './measure.js';
+import { readOrigin, readTimings, readUsage } from './measure.js';
 import { SseParser } from './sse.js';
 
 const KEY_NAME = 'ingle-key';
@@ -39,8 +39,18 @@ export class Api {
     return list.filter((model) => model && writes(model)).map((model) => model.id).filter((id) => typeof id === 'string');
   }
 
+  get hasKey() {
+    return this.#key !== '';
+  }
+
+  /** The ledger, a page of its own. */
+  async ledger() {
+    return (await this.#fetch('/ledger', {})).text();
+  }
+
   /**
-   * Asks for an answer. `onDelta({content, reasoning})` hears each piece; resolves to {finish, usage, timings, model, dropped}.
+   * Asks for an answer. `onDelta({content, reasoning, replaces})` hears each piece, and with `replaces` that what came before is void;
+   * resolves to {finish, usage, timings, origin, model, dropped}.
    * Aborting `signal` closes the connection, which is how the server learns to stop.
    */
   async answer(body, signal, onDelta) {
@@ -50,7 +60,7 @@ export class Api {
     if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
       throw new ApiError('The server did not answer with a stream of events.', response.status);
     }
-    const end = { finish: null, usage: null, timings: null, model: '', dropped: 0 };
+    const end = { finish: null, usage: null, timings: null, origin: null, model: '', dropped: 0 };
     let whole = false;
     for await (const { data } of events(response)) {
       if (data === '[DONE]') {
@@ -117,12 +127,15 @@ function take(chunk, end, onDelta) {
   const choice = chunk.choices?.[0];
   const content = choice?.delta?.content;
   const reasoning = choice?.delta?.reasoning_content;
-  if (content || reasoning) onDelta({ content: String(content ?? ''), reasoning: String(reasoning ?? '') });
+  // The words that come with it are for clients that can't take back what they have shown.
+  if (typeof chunk.ingle?.replaced_by === 'string') onDelta({ content: '', reasoning: '', replaces: true });
+  else if (content || reasoning) onDelta({ content: String(content ?? ''), reasoning: String(reasoning ?? '') });
   if (typeof choice?.finish_reason === 'string') end.finish = choice.finish_reason;
   if (typeof chunk.model === 'string') end.model = chunk.model;
   if (Number.isFinite(chunk.dropped_tokens)) end.dropped = chunk.dropped_tokens; // of a prompt that did not fit
   end.usage = readUsage(chunk.usage) ?? end.usage;
   end.timings = readTimings(chunk.timings) ?? end.timings;
+  end.origin = readOrigin(chunk.ingle) ?? end.origin;
 }
 
 function parse(data) {

@@ -287,6 +287,16 @@ const buttons = {
   'delete-all': removeAll, keys: showShortcuts, theme: () => switchTheme(),
 };
 for (const [id, run] of Object.entries(buttons)) byId(id).addEventListener('click', run);
+// A link gives no key: then the page is fetched and kept.
+byId('ledger').addEventListener('click', async (event) => {
+  if (!api.hasKey) return;
+  event.preventDefault();
+  try {
+    saveFile('ledger.html', 'text/html', await api.ledger());
+  } catch (error) {
+    notify(error.message);
+  }
+});
 byId('file').addEventListener('change', async ({ target }) => {
   await importFile(target.files[0]);
   target.value = '';

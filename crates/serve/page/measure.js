@@ -1,6 +1,6 @@
 // What an answer cost: the counts and speeds that the server measured, read with care and put in one line.
 //
-// Only numbers that somebody measured are told: tokens and speeds are the server's, the times before the first word and of
+// Only numbers that somebody measured are told, energy and cost with how they are known: tokens and speeds are the server's, the times before the first word and of
 // thinking are this page's own clock. What was not measured is left out of the line.
 
 const COUNTS = ['prompt_tokens', 'completion_tokens'];
@@ -13,6 +13,65 @@ export const readTimings = (timings) => numbers(timings, SPEEDS);
 function numbers(object, keys) {
   const found = keys.filter((key) => Number.isFinite(object?.[key]) && object[key] >= 0).map((key) => [key, object[key]]);
   return found.length ? Object.fromEntries(found) : null;
+}
+
+const ROUTES = ['here', 'there', 'redacted'];
+const NAME_CHARS_MAX = 80;
+
+/** Where an answer is from and what it took, as the server says it, or null: {route, by, joules, money, replaced}. */
+export function readOrigin(ingle) {
+  if (!ROUTES.includes(ingle?.route)) return null;
+  const origin = { route: ingle.route };
+  if (typeof ingle.by === 'string') origin.by = ingle.by.slice(0, NAME_CHARS_MAX);
+  const joules = readAmount(ingle.joules);
+  if (joules && typeof ingle.joules.method === 'string') origin.joules = { ...joules, method: ingle.joules.method.slice(0, 20) };
+  const money = readAmount(ingle.money);
+  if (money && /^[A-Z]{3}$/.test(ingle.money.currency)) origin.money = { ...money, currency: ingle.money.currency };
+  const replaced = ingle.replaced === true || readAmount(ingle.replaced?.joules) !== null;
+  if (replaced) origin.replaced = true;
+  return origin;
+}
+
+/** An amount between its bounds, which has all three numbers. */
+function readAmount(amount) {
+  const found = numbers(amount, ['low', 'value', 'high']);
+  return found && found.low <= found.value && found.value <= found.high ? found : null;
+}
+
+/** The badge of an answer: {word, energy, cost, title}; what is not known is null. */
+export function badgeOf(origin) {
+  if (!origin) return null;
+  const { route, by, joules, money, replaced } = origin;
+  const word = { here: 'here', there: 'there', redacted: 'there, redacted' }[route];
+  const from = route === 'here' ? 'Answered on this device' : `Answered by ${by ?? 'another machine'}`;
+  const title = [
+    from + (route === 'redacted' ? ', without what is private' : ''),
+    ...(replaced ? ['An answer from this device was begun and replaced'] : []),
+    ...(joules ? [`Energy: ${energy(joules)}`] : []),
+    ...(money ? [`Cost: ${price(money.value)} ${money.currency}, between ${price(money.low)} and ${price(money.high)}`] : []),
+  ].join('. ');
+  return {
+    word,
+    energy: joules ? energy(joules) : null,
+    cost: money ? `${price(money.value)} ${money.currency}` : null,
+    title: `${title}.`,
+  };
+}
+
+/** With its bounds, in one unit, and how it is known. */
+function energy({ value, low, high, method }) {
+  const [unit, of] = value >= 3600 ? ['Wh', 3600] : value < 1 && value > 0 ? ['mJ', 0.001] : ['J', 1];
+  return `${digits(value / of)} ${unit} (${digits(low / of)} to ${digits(high / of)}), ${method.toLowerCase()}`;
+}
+
+/** As many digits as say something: two, or three before the point. */
+function digits(n) {
+  return n >= 100 ? count(Math.round(n)) : String(Number(n.toPrecision(2)));
+}
+
+function price(value) {
+  if (value === 0) return '0';
+  return value >= 0.01 ? value.toFixed(2) : value.toFixed(Math.min(9, 1 - Math.floor(Math.log10(value))));
 }
 
 /** The line under an answer, in parts. */

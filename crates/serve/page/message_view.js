@@ -4,7 +4,7 @@
 // Thinking is folded and only put on the screen when it is opened.
 
 import { copyText, el, icon, iconButton } from './dom.js';
-import { costOf, seconds } from './measure.js';
+import { badgeOf, costOf, seconds } from './measure.js';
 import { MarkdownView } from './markdown_view.js';
 
 const ENDS = { length: 'Ended at the limit of tokens', stopped: 'Stopped', cut: 'The page was closed before the end' };
@@ -133,9 +133,18 @@ export class MessageView {
     const { error, finish, model } = this.#message;
     const parts = [...(model ? [model] : []), ...costOf(this.#message), ...(ENDS[finish] ? [ENDS[finish]] : [])];
     const cost = el('span', { class: 'cost' }, ...parts.map((part) => el('span', {}, part)));
-    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), cost);
+    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), ...this.#badge(), cost);
     this.node.querySelector('.failed')?.remove();
     if (error) this.#foot.before(this.#failure(error));
+  }
+
+  /** Where the answer is from, what it took, and what that costs. */
+  #badge() {
+    const badge = badgeOf(this.#message.origin);
+    if (!badge) return [];
+    const parts = [badge.energy, badge.cost].filter((part) => part !== null).map((part) => el('span', {}, part));
+    const route = el('span', { class: `route ${this.#message.origin.route}` }, badge.word);
+    return [el('span', { class: 'badge', title: badge.title }, route, ...parts)];
   }
 
   #failure(error) {

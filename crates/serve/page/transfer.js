@@ -4,7 +4,7 @@
 // anew, and what is not known is dropped. A chat that can't be read is an error that says which. Pure: `makeId` is passed in.
 
 import { path, titleOf, TITLE_CHARS_MAX } from './conversation.js';
-import { readTimings, readUsage } from './measure.js';
+import { readOrigin, readTimings, readUsage } from './measure.js';
 import { requestFields } from './sampling.js';
 
 const FORMAT = 'ingle-chats';
@@ -77,6 +77,8 @@ function readMessage(message, id, parent, now) {
   for (const key of ['firstMs', 'thoughtMs', 'dropped']) if (Number.isFinite(message[key])) read[key] = message[key];
   read.usage = readUsage(message.usage);
   read.timings = readTimings(message.timings);
+  const origin = readOrigin(message.origin);
+  if (origin) read.origin = origin;
   return read;
 }
 

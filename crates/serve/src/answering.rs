@@ -13,7 +13,7 @@ use axum::Extension;
 use axum::Json as AsJson;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use serde_json::Value as Json;
@@ -21,7 +21,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, interval_at};
 
 use crate::app::App;
-use crate::ask::{self, Question, Said, ask};
+use crate::ask::{Question, Said, Telling, What, ask};
+use crate::elsewhere::{self, Course, course, take_wish};
 use crate::fields::Fields;
 use crate::guard::Caller;
 use crate::payload::{Payload, aside};
@@ -31,6 +32,8 @@ use crate::served::Served;
 
 /// Nothing said for so long, and a stream shows that it is alive: proxies end what is silent.
 const PING_EVERY: Duration = Duration::from_secs(15);
+/// Where an answer in one piece is from; in a request, where it may be from.
+pub static ROUTE_HEADER: HeaderName = HeaderName::from_static("x-ingle-route");
 const BROKE_OFF: &str = "the engine stopped before the answer was complete";
 
 /// A request taken apart.
@@ -68,6 +71,11 @@ pub trait Dialect: Sized + Send + Unpin + 'static {
 
     /// Writes what was `said`, which is part of what was said so far.
     fn tell(&mut self, said: &Said, so_far: &SoFar, to: &mut Told);
+
+    /// Writes what was `said` of an answer that `by` replaces.
+    fn replace(&mut self, _by: &str, said: &Said, so_far: &SoFar, to: &mut Told) {
+        self.tell(said, so_far, to);
+    }
 
     /// Writes what went wrong. The stream ends with it.
     fn fail(&mut self, refusal: &Refusal, to: &mut Told);
@@ -124,16 +132,36 @@ impl Told {
 pub async fn route<D: Dialect>(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
     let start = Instant::now();
     let reading = {
         let app = app.clone();
-        move || Fields::parse(&body).and_then(|fields| D::read(&app, caller, fields))
+        move || {
+            let mut fields = Fields::parse(&body)?;
+            let header = headers.get(&ROUTE_HEADER).map(|value| value.to_str().unwrap_or("?"));
+            let wish = take_wish(header, fields.text("route")?.as_deref())?;
+            // What the request says, and no default of ours.
+            let options = fields.get("options").and_then(|options| options.get("temperature"));
+            let temperature = fields.get("temperature").or(options).and_then(Json::as_f64);
+            let asked = D::read(&app, caller, fields)?;
+            let temperature = temperature.map(|temperature| temperature as f32);
+            let course = course(&app, caller, wish, &asked.served, &asked.question, temperature)?;
+            Ok((asked, course))
+        }
     };
-    let Asked { served, question, stream, mut dialect } = aside(reading).await?;
+    let (Asked { served, mut question, stream, mut dialect }, course) = aside(reading).await?;
     let mut so_far = SoFar::new(question.n, start);
-    let mut said = ask(&app, &served, question)?;
+    let by = app.name_of(caller);
+    let mut said = match course {
+        Course::Here => ask(&app, &served, question, by)?,
+        Course::Open(router) => {
+            question.margins = true;
+            elsewhere::judged(&app, ask(&app, &served, question, by)?, router)
+        }
+        Course::There(router) => elsewhere::there(&app, router)?,
+    };
     if let Some(framing) = stream {
         return Ok(streamed(said, dialect, so_far, framing));
     }
@@ -141,18 +169,22 @@ pub async fn route<D: Dialect>(
         let Some(telling) = said.recv().await else {
             return Err(Refusal::Failed(BROKE_OFF.into()));
         };
-        telling.iter().try_for_each(|said| so_far.take(said))?;
+        match telling {
+            Telling::Said(said) => said.iter().try_for_each(|said| so_far.take(said))?,
+            Telling::Took(took) => so_far.took = Some(took),
+            Telling::Replaced(_) => so_far.void(),
+            Telling::Sure(_) => {}
+        }
     }
-    Ok(AsJson(dialect.whole(&so_far)).into_response())
+    let mut response = AsJson(dialect.whole(&so_far)).into_response();
+    if let Some(took) = &so_far.took {
+        response.headers_mut().insert(ROUTE_HEADER.clone(), HeaderValue::from_static(took.route()));
+    }
+    Ok(response)
 }
 
 /// The response that tells what is said as it comes. A client that goes drops it, and with it the receiver.
-fn streamed(
-    said: Receiver<ask::Telling>,
-    mut dialect: impl Dialect,
-    so_far: SoFar,
-    framing: Framing,
-) -> Response {
+fn streamed(said: Receiver<Telling>, mut dialect: impl Dialect, so_far: SoFar, framing: Framing) -> Response {
     let mut first = Told { framing, text: String::new() };
     dialect.begin(&mut first);
     let kind = match framing {
@@ -172,7 +204,7 @@ fn streamed(
 
 /// A stream, as its client reads it.
 struct Spoken<D> {
-    said: Receiver<ask::Telling>,
+    said: Receiver<Telling>,
     dialect: D,
     so_far: SoFar,
     framing: Framing,
@@ -182,6 +214,16 @@ struct Spoken<D> {
 }
 
 impl<D: Dialect> Spoken<D> {
+    /// Says that what was said is void, in words that every client shows.
+    fn replace(&mut self, by: &str, to: &mut Told) {
+        let text = format!("\n\n[The answer above is void; this one, from {by}, replaces it:]\n\n");
+        let what = What::Text { text, thinks: false, logprobs: Vec::new() };
+        let said = Said { index: 0, what, n_tokens: 0 };
+        if self.so_far.take(&said).is_ok() {
+            self.dialect.replace(by, &said, &self.so_far, to);
+        }
+    }
+
     fn tell(&mut self, said: &Said, to: &mut Told) {
         if self.is_over {
             return;
@@ -219,7 +261,12 @@ impl<D: Dialect> Stream for Spoken<D> {
                 }
                 Poll::Ready(Some(telling)) => {
                     self.pings.reset();
-                    telling.iter().for_each(|said| self.tell(said, &mut told));
+                    match telling {
+                        Telling::Said(said) => said.iter().for_each(|said| self.tell(said, &mut told)),
+                        Telling::Took(took) => self.so_far.took = Some(took),
+                        Telling::Replaced(by) => self.replace(&by, &mut told),
+                        Telling::Sure(_) => {}
+                    }
                 }
             }
         }

@@ -10,14 +10,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ingle_model::prompt::Now;
 use tokio::sync::{Semaphore, watch};
 
+use crate::accounts::Accounts;
+use crate::elsewhere::{AT_A_TIME, Elsewhere};
+use crate::guard::{ApiKey, Caller};
 use crate::listen::{Limits, Phase};
 use crate::ollama::installed::Library;
 use crate::openai::responses::stored::{LIMITS, Stored};
 use crate::payload;
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
-use crate::residence::{Residence, Terms};
+use crate::residence::Residence;
 use crate::served::{Model, Served, Serving};
+use crate::server::Options;
 
 /// What routes know.
 #[derive(Debug)]
@@ -37,6 +41,14 @@ pub struct App {
     pub bodies: Arc<Semaphore>,
     /// The models on the device, where clients may change them.
     pub library: Option<Arc<dyn Library>>,
+    /// Who keeps account of what answers take, if anybody.
+    pub accounts: Option<Arc<dyn Accounts>>,
+    /// Who knows where else answers may come from, if anybody.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Room for requests that are answered elsewhere.
+    pub elsewhere_room: Arc<Semaphore>,
+    /// Who may ask, in the order of [`crate::guard::Caller`].
+    pub keys: Vec<ApiKey>,
     /// Nanoseconds in which connections were served: requests read and answers written.
     pub http_ns: Arc<AtomicU64>,
     /// Held while a model is fetched.
@@ -57,9 +69,7 @@ impl App {
     /// When two models have one name, or one has no tokenizer.
     pub fn new(
         serving: Vec<Serving>,
-        residence: Option<Terms>,
-        library: Option<Arc<dyn Library>>,
-        limits: Limits,
+        options: &mut Options,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let mut models = Models::default();
@@ -69,7 +79,7 @@ impl App {
             }
             models.add(one).map_err(io::Error::other)?;
         }
-        let residence = residence.map(Residence::new);
+        let residence = options.residence.take().map(Residence::new);
         let told = residence.as_ref().map(Residence::told).unwrap_or_default();
         for (i, one) in told.iter().enumerate() {
             if told[..i].iter().any(|other| is_name_of(&other.name, &one.name)) {
@@ -81,10 +91,14 @@ impl App {
             residence,
             responses: Stored::new(LIMITS),
             started: unix_seconds(),
-            limits,
+            limits: options.limits,
             phase,
             bodies: payload::room(),
-            library,
+            library: options.library.clone(),
+            accounts: options.accounts.clone(),
+            elsewhere: options.elsewhere.clone(),
+            elsewhere_room: Arc::new(Semaphore::new(AT_A_TIME)),
+            keys: options.api_keys.clone(),
             http_ns: Arc::default(),
             pulling: Arc::default(),
         })
@@ -98,6 +112,11 @@ impl App {
     /// Now, as templates are told of it.
     pub fn calendar(&self) -> Now {
         Now::from_unix(unix_seconds())
+    }
+
+    /// The name of who asks, where it has one.
+    pub fn name_of(&self, caller: Caller) -> Option<&str> {
+        self.keys.get(caller.0)?.name.as_deref()
     }
 
     /// The models that are loaded now.

@@ -15,12 +15,15 @@ use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
 use ingle_engine::run::{Job, Refused, STEP_TOKENS_MAX, Sink};
 use ingle_engine::sample::Logprob;
+use ingle_route::confidence::Margins;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::accounts::{Account, Took};
 use crate::app::App;
+use crate::elsewhere::Words;
 use crate::ids;
 use crate::listen::{Phase, reached};
 use crate::refusal::Refusal;
@@ -43,8 +46,18 @@ pub struct Said {
     pub n_tokens: usize,
 }
 
-/// What is said at once: a call that proves to be none may be much.
-pub type Telling = Vec<Said>;
+/// What is told at once.
+#[derive(Debug)]
+pub enum Telling {
+    /// Something was said: a call that proves to be none may be much.
+    Said(Vec<Said>),
+    /// Where the answers are from and what they took, before the last of them ends.
+    Took(Box<Took>),
+    /// How surely the tokens of the only answer were chosen, before it ends, where that was asked for.
+    Sure(Box<Margins>),
+    /// What was said so far is void: this endpoint answers in its place.
+    Replaced(String),
+}
 
 /// What comes of an answer.
 #[derive(Debug)]
@@ -114,17 +127,31 @@ pub struct Question {
     pub constraint: Option<Constraint>,
     /// How the answer's text is told apart; `None` for all of it as it stands.
     pub reading: Option<Reading>,
+    /// Whether to watch how surely tokens are chosen.
+    pub margins: bool,
+    /// What is asked, where that can be asked of others too.
+    pub words: Option<Words>,
     /// Answers wanted; each has the next seed. With none, nothing is asked.
     pub n: usize,
 }
 
-/// Asks; what is said comes from the receiver. Dropping it ends the answers.
-pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Telling>, Refusal> {
+/// Asks for `by`, the holder of a key; what is said comes from the receiver. Dropping it ends the answers.
+pub fn ask(
+    app: &App,
+    served: &Served,
+    question: Question,
+    by: Option<&str>,
+) -> Result<Receiver<Telling>, Refusal> {
+    if question.n > 0 {
+        served.check_length(question.prompt.len(), question.sampling.overflow)?;
+    }
     let (to, said) = channel(TELLINGS_MAX * question.n.max(1));
     let (alive, ended) = channel(1);
     let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
     tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
+    let opened = |accounts| Account::open(accounts, by, served.loaded(), question.n);
+    let account = app.accounts.as_ref().filter(|_| question.n > 0).map(opened);
     for (index, cancel) in cancels.into_iter().enumerate() {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
@@ -134,6 +161,8 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             room: TELLINGS_OF_A_TOKEN * STEP_TOKENS_MAX * question.n,
             next: Vec::new(),
             logprobs: Vec::new(),
+            tells_logprobs: question.logprobs.is_some(),
+            margins: question.margins.then(Box::default),
             n_tokens: 0,
             id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
             one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
@@ -148,12 +177,13 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
             params,
             stop: question.sampling.stop.clone(),
             max_tokens: question.max_tokens,
-            logprobs: question.logprobs,
+            // A margin is between the chosen token and the best other one.
+            logprobs: question.logprobs.or(question.margins.then_some(2)),
             constraint: question.constraint.clone(),
             shown: markers.clone(),
             overflow: question.sampling.overflow,
             keep: question.keep,
-            sink: Box::new(Teller { voice, cancel: cancel.clone(), reader }),
+            sink: Box::new(Teller { voice, cancel: cancel.clone(), reader, account: account.clone() }),
             cancel,
         };
         served.engine.submit(job).map_err(
@@ -166,7 +196,7 @@ pub fn ask(app: &App, served: &Served, question: Question) -> Result<Receiver<Te
 }
 
 /// Cancels answers that nobody waits for any more or whose time is up, and says why; `ended` closes when none is left.
-async fn end_in_time(
+pub async fn end_in_time(
     to: Sender<Telling>,
     cancels: Vec<Arc<AtomicBool>>,
     mut ended: Receiver<Infallible>,
@@ -188,7 +218,8 @@ async fn end_in_time(
         () = reached(&mut phase, Phase::Over) => Refusal::Stopping,
     };
     // Before the engine can say that it was cancelled; but where there is no room the lane is free at once all the same.
-    let told = to.try_send(vec![Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 }]);
+    let last = vec![Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 }];
+    let told = to.try_send(Telling::Said(last));
     cancel();
     if let Err(TrySendError::Full(last)) = told {
         let _ = to.send(last).await;
@@ -200,6 +231,7 @@ struct Teller {
     voice: Voice,
     cancel: Arc<AtomicBool>,
     reader: Option<output::Parser>,
+    account: Option<Arc<Account>>,
 }
 
 /// The channel's side of it.
@@ -213,9 +245,11 @@ struct Voice {
     /// The same for the model, which stays as long.
     _pin: Arc<()>,
     /// What is to be said next.
-    next: Telling,
+    next: Vec<Said>,
     /// Of tokens whose text has not come yet.
     logprobs: Vec<TokenLogprobs>,
+    tells_logprobs: bool,
+    margins: Option<Box<Margins>>,
     /// Tokens that nothing was told of yet.
     n_tokens: usize,
     id_len: Option<usize>,
@@ -237,7 +271,7 @@ impl Voice {
     fn send(&mut self) {
         if !self.next.is_empty() {
             // Full it is not, as `ready` was asked; a receiver that is gone needs nothing.
-            let _ = self.to.try_send(std::mem::take(&mut self.next));
+            let _ = self.to.try_send(Telling::Said(std::mem::take(&mut self.next)));
         }
     }
 
@@ -289,7 +323,12 @@ impl Sink for Teller {
                 }
             }
             Event::Logprobs(of) => {
-                voice.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });
+                if let (Some(margins), Some(margin)) = (&mut voice.margins, of.margin()) {
+                    margins.push(margin as f32);
+                }
+                if voice.tells_logprobs {
+                    voice.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });
+                }
             }
             Event::TakenBack { n_tokens } => {
                 let n_kept = voice.logprobs.len().saturating_sub(n_tokens);
@@ -303,9 +342,15 @@ impl Sink for Teller {
         voice.send();
     }
 
-    fn end(mut self: Box<Self>, outcome: ingle_engine::Result<Outcome>) {
-        let Self { voice, reader, .. } = &mut *self;
-        if let Some(reader) = reader.take() {
+    fn worked(&mut self, nanoseconds: u64) {
+        if let Some(account) = &self.account {
+            account.worked(nanoseconds);
+        }
+    }
+
+    fn end(self: Box<Self>, outcome: ingle_engine::Result<Outcome>) {
+        let Self { mut voice, reader, account, .. } = *self;
+        if let Some(reader) = reader {
             reader.finish(|part| voice.part(part));
         }
         let outcome = outcome.map(|outcome| match outcome.finish {
@@ -313,7 +358,17 @@ impl Sink for Teller {
             Finish::Cancelled if voice.has_called => Outcome { finish: Finish::EndOfText, ..outcome },
             _ => outcome,
         });
+        let tokens = outcome.as_ref().map_or([0, 0], |outcome| [outcome.n_prompt, outcome.n_generated]);
         voice.tell(What::End(outcome.map_err(Refusal::from)));
-        voice.send();
+        if let Some(margins) = voice.margins.take() {
+            let _ = voice.to.try_send(Telling::Sure(margins));
+        }
+        let Some(account) = account else { return voice.send() };
+        account.leave(tokens, move |took| {
+            if let Some(took) = took {
+                let _ = voice.to.try_send(Telling::Took(Box::new(took)));
+            }
+            voice.send();
+        });
     }
 }

@@ -13,6 +13,7 @@ use ingle_model::prompt::Now;
 use serde_json::{Map, Value as Json, json};
 
 use crate::ask::{Question, Reading};
+use crate::elsewhere::Words;
 use crate::form::Form;
 use crate::refusal::Refusal;
 use crate::sampling::Sampling;
@@ -226,13 +227,23 @@ impl Dialogue {
         Ok(served.prompter.prompt(served.loaded(), &conversation)?)
     }
 
-    /// The question that it is to `served`.
+    /// What is asked, if it is nothing but words.
+    fn words(&self) -> Option<Words> {
+        let is_plain = self.begun.is_empty()
+            && self.tools.list.is_empty()
+            && self.form.is_none()
+            && self.logprobs.is_none()
+            && self.n == 1;
+        Words::of(&self.messages).filter(|_| is_plain)
+    }
+
+    /// The question that it is to `served`; whether its prompt has room is seen when it is asked.
     ///
     /// # Errors
-    /// Those of [`Self::prompt`]; and when the prompt is too long, or what is demanded can't be held.
+    /// Those of [`Self::prompt`]; and when what is demanded can't be held.
     pub fn question(mut self, served: &Served, now: Now) -> Result<Question, Refusal> {
+        let words = self.words();
         let prompt = self.prompt(served, now)?;
-        served.check_length(prompt.ids.len(), self.sampling.overflow)?;
         let (callable, demands) = (self.tools.callable(), self.tools.demands());
         let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
         if !self.begun.is_empty() {
@@ -278,6 +289,8 @@ impl Dialogue {
                 options,
                 one_call: !self.tools.parallel,
             }),
+            margins: false,
+            words,
             n: self.n,
         })
     }

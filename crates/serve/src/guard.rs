@@ -3,6 +3,7 @@
 //! A page of another site must not use the server through somebody's browser, so the Host and Origin headers have to be ours or
 //! allowed by name. Where keys are set, everything but the page and `/health` needs one, compared in constant time.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
@@ -10,6 +11,7 @@ use axum::http::uri::{Authority, Uri};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ingle_route::policy::Wish;
 use std::sync::Arc;
 
 use crate::refusal::Refusal;
@@ -18,13 +20,37 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller(pub usize);
 
+/// A key to the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The key.
+    pub key: String,
+    /// What the ledger and rules call who has it.
+    pub name: Option<String>,
+    /// Where its requests may be answered.
+    pub route: Wish,
+}
+
+impl ApiKey {
+    /// One without a name, whose requests may be answered wherever the server's may.
+    pub fn plain(key: impl Into<String>) -> Self {
+        Self { key: key.into(), name: None, route: Wish::Auto }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("name", &self.name).field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
 /// What is allowed.
 #[derive(Debug)]
 pub struct Guard {
     /// Where the server listens.
     pub address: SocketAddr,
     /// Any of these is a key; none means that none is needed.
-    pub keys: Vec<String>,
+    pub keys: Vec<ApiKey>,
     /// Host names besides the address and the loopback's.
     pub hosts: Vec<String>,
     /// Origins besides the server's own.
@@ -79,7 +105,7 @@ impl Guard {
         // All keys are compared, whichever fits.
         let keys = self.keys.iter().enumerate();
         let found = keys.fold(None, |found, (at, key)| {
-            let fits = same(key.as_bytes(), given.trim().as_bytes());
+            let fits = same(key.key.as_bytes(), given.trim().as_bytes());
             found.or(fits.then_some(Caller(at)))
         });
         found.ok_or(Refusal::Unauthorized("the API key is not one of this server's"))
@@ -212,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_key_is_needed_where_there_is_one() {
-        let guard = Guard { keys: vec!["one".into(), "two".into()], ..open() };
+        let guard = Guard { keys: ["one", "two"].map(ApiKey::plain).into(), ..open() };
         let ask = |path, key| checked(&guard, path, &[("host", "localhost"), ("authorization", key)]);
         assert!(ask("/v1/models", "bearer one").is_ok(), "a scheme has no case");
         assert!(

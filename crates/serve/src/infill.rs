@@ -76,7 +76,6 @@ impl Dialect for Infill {
         fields.end()?;
         let cuts = std::mem::replace(&mut sampling.overflow, Overflow::Error) == Overflow::DropOldest;
         let prompt = fim::prompt(&served, &gap, "model", cuts.then(|| room(ctx, max_tokens)))?;
-        served.check_length(prompt.ids.len(), Overflow::Error)?;
         let constraint = form.map(|form| form.compile(&served)).transpose()?;
         let dialect = Self {
             prompt: served.decode(&prompt.ids)?,
@@ -96,6 +95,8 @@ impl Dialect for Infill {
             logprobs,
             constraint,
             reading: None,
+            margins: false,
+            words: None,
             n: 1,
         };
         Ok(Asked { served, question, stream, dialect })
@@ -142,6 +143,7 @@ impl Infill {
             "generation_settings": { "seed": self.seed }, "prompt": self.prompt, "truncated": self.n_dropped > 0,
             "stop_type": stop_type, "stopping_word": word, "timings": so_far.timings(),
         });
+        so_far.sign(&mut end);
         if self.n_dropped > 0 {
             end["dropped_tokens"] = self.n_dropped.into();
         }

@@ -107,6 +107,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     if let Some(residence) = &app.residence {
         ledger(&mut text, residence);
     }
+    if let Some(accounts) = &app.accounts {
+        accounts.metrics(&mut text);
+    }
     for row in READER_ROWS {
         row.write(&mut text, models.all().map(|reader| (&*reader.name, &**reader)));
     }

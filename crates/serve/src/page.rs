@@ -1,9 +1,13 @@
-//! The page: its files are part of the program and served as they are.
+//! The page: its files are part of the program and served as they are. And the ledger's, which is made when it is asked for.
 
-use axum::extract::Path;
-use axum::http::{HeaderName, HeaderValue, header};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::app::App;
+use crate::payload::aside;
 use crate::refusal::Refusal;
 
 /// A file of the page.
@@ -73,6 +77,37 @@ pub async fn index() -> Response {
 pub async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
     let file = FILES.iter().find(|file| file.name == name);
     file.map(respond).ok_or_else(|| Refusal::NotFound(format!("/page/{name}: no such file")))
+}
+
+/// The ledger's page has its style within, no script, and asks for nothing.
+const LEDGER_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                             frame-ancestors 'none'";
+
+/// `GET /ledger?since=TIME`
+pub async fn ledger(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
+    let accounts = app.accounts.clone();
+    let accounts =
+        accounts.ok_or_else(|| Refusal::NotFound("/ledger: this server keeps no account".into()))?;
+    let since = since(uri.query().unwrap_or_default())?;
+    let page = aside(move || accounts.page(since.as_deref()).map_err(Refusal::request)).await?;
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(LEDGER_POLICY)),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, page).into_response())
+}
+
+/// The one parameter that is known, whose letters need no escape.
+fn since(query: &str) -> Result<Option<String>, Refusal> {
+    match query.split_once('=') {
+        None if query.is_empty() => Ok(None),
+        Some(("since", value)) => Ok(Some(value.to_owned())),
+        _ => Err(Refusal::request(
+            "/ledger: expected nothing but since=TIME, a day as 2026-11-01, or 90m, 24h, 7d, 2w",
+        )),
+    }
 }
 
 fn respond(file: &'static File) -> Response {

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use ingle_engine::embed::{EmbedOptions, Embedder, Embeddings, Input, Scores, Truncate};
 use ingle_model::token::{Detokenizer, Parse, Place, Render};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::accounts::Accounts;
 use crate::refusal::Refusal;
 
 /// Requests that may wait for the one under way.
@@ -96,6 +98,25 @@ impl Reader {
     /// Lets nobody in any more.
     pub fn close(&self) {
         self.gate.one.close();
+    }
+
+    /// Has `make` done, which has a pass, for `by`, the holder of a key, and tells `accounts` of it. How long it took is told at the
+    /// end, waits for the threads included.
+    pub fn accounted<T>(
+        &self,
+        accounts: Option<&Arc<dyn Accounts>>,
+        by: Option<&str>,
+        make: impl FnOnce() -> T,
+    ) -> T {
+        let Some(accounts) = accounts else { return make() };
+        let (work, start) = (accounts.open(by, None), Instant::now());
+        // Who has the pass is the only one who counts here.
+        let n_tokens = || self.counters.n_tokens.load(Relaxed);
+        let before = n_tokens();
+        let made = make();
+        work.add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        accounts.close(&work, [n_tokens() - before, 0], Box::new(|_, _| ()));
+        made
     }
 
     /// Vectors, for who has the `pass`.

@@ -49,6 +49,9 @@ pub enum Refusal {
     /// The answer was not there within so long.
     #[error("the answer was not complete within {} s, which is this server's limit", .0.as_secs_f64())]
     Late(Duration),
+    /// It was to be answered elsewhere, and nobody did.
+    #[error("{0}")]
+    Unanswered(String),
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -84,6 +87,7 @@ impl Refusal {
             Self::Busy | Self::Crowded | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Memory(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Unanswered(_) => StatusCode::BAD_GATEWAY,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -99,7 +103,7 @@ impl Refusal {
             Self::NotFound(_) => "not_found_error",
             Self::Busy | Self::Crowded | Self::Stopping => "overloaded_error",
             Self::Late(_) => "timeout_error",
-            Self::Memory(_) | Self::Failed(_) => "server_error",
+            Self::Memory(_) | Self::Failed(_) | Self::Unanswered(_) => "server_error",
         }
     }
 
@@ -114,7 +118,7 @@ impl Refusal {
     /// The body in Anthropic's words.
     pub fn anthropic(&self) -> Json {
         let kind = match self {
-            Self::Memory(_) | Self::Failed(_) => "api_error",
+            Self::Memory(_) | Self::Failed(_) | Self::Unanswered(_) => "api_error",
             Self::TooLarge(_) => "request_too_large",
             _ => self.kind(),
         };

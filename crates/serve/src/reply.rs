@@ -6,6 +6,7 @@ use ingle_engine::generate::{Finish, Outcome};
 use ingle_engine::spec::Tally;
 use serde_json::{Map, Value as Json, json};
 
+use crate::accounts::Took;
 use crate::ask::{Said, TokenLogprobs, What};
 use crate::refusal::Refusal;
 
@@ -121,6 +122,8 @@ impl Reply {
 pub struct SoFar {
     /// The answers.
     pub replies: Vec<Reply>,
+    /// Where they are from and what they took, once that is known.
+    pub took: Option<Box<Took>>,
     start: Instant,
     first: Option<Instant>,
 }
@@ -128,7 +131,7 @@ pub struct SoFar {
 impl SoFar {
     /// Nothing yet of `n` answers to a request that came at `start`.
     pub fn new(n: usize, start: Instant) -> Self {
-        Self { replies: (0..n).map(|_| Reply::default()).collect(), start, first: None }
+        Self { replies: (0..n).map(|_| Reply::default()).collect(), took: None, start, first: None }
     }
 
     /// # Errors
@@ -138,6 +141,11 @@ impl SoFar {
             self.first.get_or_insert_with(Instant::now);
         }
         self.replies[said.index].take(said)
+    }
+
+    /// Forgets what was said: another answer comes in its place.
+    pub fn void(&mut self) {
+        self.replies.iter_mut().for_each(|reply| *reply = Reply::default());
     }
 
     /// Whether all answers have ended.
@@ -168,6 +176,14 @@ impl SoFar {
         let now = Instant::now();
         let first = self.first.unwrap_or(now);
         (first - self.start, now - first)
+    }
+
+    /// Says in `last`, the document that tells of the end, where the answers are from and what they took: the only field that is no
+    /// API's but this server's.
+    pub fn sign(&self, last: &mut Json) {
+        if let Some(took) = &self.took {
+            last["ingle"] = took.json();
+        }
     }
 
     /// Speeds, under the names that llama.cpp gives them.

@@ -32,6 +32,7 @@ const fn route(path: &'static str, methods: &'static str, make: fn() -> MethodRo
 pub static ROUTES: &[Route] = &[
     route("/", "GET", || get(page::index)),
     route("/page/{name}", "GET", || get(page::file)),
+    route("/ledger", "GET", || get(page::ledger)),
     route("/openapi.json", "GET", || get(openapi)),
     route("/health", "GET", || get(llama::health)),
     route("/metrics", "GET", || get(llama::metrics)),

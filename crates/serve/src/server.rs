@@ -11,8 +11,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::sync::watch;
 
+use crate::accounts::Accounts;
 use crate::app::App;
-use crate::guard::{Guard, guard};
+use crate::elsewhere::Elsewhere;
+use crate::guard::{ApiKey, Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
 use crate::ollama::installed::Library;
 use crate::payload;
@@ -36,7 +38,7 @@ pub struct Options {
     /// Where to listen; port 0 for any that is free.
     pub address: SocketAddr,
     /// Keys, any of which is needed; none for an open server, which only the loopback may have.
-    pub api_keys: Vec<String>,
+    pub api_keys: Vec<ApiKey>,
     /// Host names by which it may be called, besides its address and the loopback's.
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may call it, besides its own.
@@ -47,6 +49,10 @@ pub struct Options {
     pub library: Option<Arc<dyn Library>>,
     /// How models beside those that are given come and go; `None` where there are no others.
     pub residence: Option<Terms>,
+    /// Who keeps account of what answers take, if anybody.
+    pub accounts: Option<Arc<dyn Accounts>>,
+    /// Who knows where else answers may come from, if anybody.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.
@@ -55,7 +61,7 @@ pub struct Options {
 /// When the address can't be had, or needs a key and there is none, two models have one name, or one has no tokenizer.
 pub fn serve(
     models: Vec<Serving>,
-    options: Options,
+    mut options: Options,
     stop: Arc<AtomicBool>,
     ready: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
@@ -63,12 +69,12 @@ pub fn serve(
         let why = format!("{}: others can reach this address, so an API key is needed", options.address);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    if options.api_keys.iter().any(|key| key.trim().is_empty()) {
+    if options.api_keys.iter().any(|key| key.key.trim().is_empty()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "an API key is empty, expected a text"));
     }
     let limits = options.limits;
     let (tell, phase) = watch::channel(Phase::Open);
-    let app = Arc::new(App::new(models, options.residence, options.library, limits, phase.clone())?);
+    let app = Arc::new(App::new(models, &mut options, phase.clone())?);
     if let Some(residence) = &app.residence {
         residence.begin(&|models| app.list(models)).map_err(|refusal| match refusal {
             Refusal::Memory(why) => io::Error::new(io::ErrorKind::OutOfMemory, why),

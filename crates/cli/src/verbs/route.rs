@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Verb, json_arg, print_json, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::routing::{policy, policy_path, situation};
+use crate::routing::{APP, policy, policy_path, situation};
 use crate::settings;
 
 pub static VERB: Verb = Verb {
@@ -53,7 +53,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let prompt = text(matches, "prompt").unwrap_or_default();
     let findings = find_all(prompt);
     let all = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
-    let now = situation(env);
+    let now = situation(Some(APP), env);
     let situation = Situation {
         wish: crate::routing::wish(env),
         app: text(matches, "app").map(str::to_owned).or(now.app.clone()),

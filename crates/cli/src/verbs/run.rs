@@ -7,7 +7,9 @@ use ingle_engine::constrain::Grammar;
 use ingle_engine::sample::LOGPROBS_MAX;
 use ingle_route::cloud::Piece;
 use ingle_route::decide::Route;
+use ingle_route::desk::{Router, confidence};
 use ingle_route::gate::Wanted;
+use ingle_route::ledger::Place;
 use ingle_route::policy::Wish;
 use serde_json::json;
 
@@ -19,8 +21,8 @@ use crate::chat::terminal::{self, Chat};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
-use crate::metering::{Governed, Metering};
-use crate::routing::{self, Router, Way};
+use crate::metering::{Governed, Metering, now_ms};
+use crate::routing::{self, Way};
 use crate::settings::Source;
 use crate::{beside, load, pulling, settings};
 
@@ -134,7 +136,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         Way::Open(router) => Some(router),
         _ => None,
     };
-    let governed = Governed::new(is_background, env)?;
+    let governed = Governed::new(is_background, 1, env)?;
     let loaded = load::with_threads(model_name(matches), env, governed.n_threads())?;
     options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
     let prompter = Prompter::new(&loaded)?;
@@ -158,7 +160,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     };
 
     if let Some(router) = &router {
-        let decision = router.before(&prompt, session.ctx())?;
+        let decision = router.before(&prompt, session.ctx(), now_ms()).map_err(Failure::failed)?;
         routing::say_decision(&decision);
         if decision.route == Route::Cloud {
             return elsewhere(router, json, env);
@@ -177,7 +179,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         out.flush()
     })?;
     if let Some(router) = router.filter(|_| !answer.interrupted()) {
-        let decision = router.after(&answer.margins, answer.ending())?;
+        let decision =
+            router.after(confidence(&answer.margins, answer.ending()), now_ms()).map_err(Failure::failed)?;
         if decision.route == Route::Cloud {
             if !json && !held {
                 writeln!(out)?;
@@ -217,10 +220,10 @@ fn wanted(matches: &ArgMatches, env: &Env) -> Wanted {
 }
 
 /// Has the answer come from elsewhere.
-fn elsewhere(router: &Router<'_>, json: bool, env: &Env) -> Result<Exit, Failure> {
+fn elsewhere(router: &Router, json: bool, env: &Env) -> Result<Exit, Failure> {
     let (mut out, live) = (io::stdout(), !json && env.stdout_is_terminal);
     let mut written = Ok(());
-    let answered = router.ask(&mut |piece| match piece {
+    let answered = routing::ask(router, env, &mut |piece| match piece {
         Piece::Text(text) if live => {
             written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
@@ -228,9 +231,10 @@ fn elsewhere(router: &Router<'_>, json: bool, env: &Env) -> Result<Exit, Failure
         _ => {}
     })?;
     written?;
+    let is_redacted = answered.row.place == Place::Redacted;
     if json {
         print_json(&json!({
-            "text": answered.text, "answered_by": answered.endpoint, "redacted": answered.redacted,
+            "text": answered.text, "answered_by": answered.endpoint, "redacted": is_redacted,
         }))?;
         return Ok(Exit::OK);
     }
@@ -239,7 +243,7 @@ fn elsewhere(router: &Router<'_>, json: bool, env: &Env) -> Result<Exit, Failure
     } else {
         writeln!(out, "{}", answered.text)?;
     }
-    let redacted = if answered.redacted { ", without what is private" } else { "" };
+    let redacted = if is_redacted { ", without what is private" } else { "" };
     say(format_args!("answered by {}{redacted}", answered.endpoint));
     Ok(Exit::OK)
 }

@@ -13,10 +13,13 @@ use ingle_engine::residency::budget::room;
 use ingle_engine::residency::need::May;
 use ingle_engine::sysfs::Tree;
 use ingle_kernel::par::Pool;
-use ingle_serve::{Library, Limits, Options, Terms, keep_alive, serve};
+use ingle_route::policy::Wish;
+use ingle_serve::{ApiKey, Library, Limits, Options, Terms, keep_alive, serve};
 
 use super::{Verb, model_arg, text, text_arg};
+use crate::accounts::Accounts;
 use crate::at_rest;
+use crate::elsewhere::Elsewhere;
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::guessing::Guesser;
@@ -49,6 +52,8 @@ const KV_CACHE_MIB: &str = "8192";
 const WAITING_PER_LANE: usize = 16;
 /// Connections at the same time, where the system allows as many.
 const CONNECTIONS_MAX: usize = 12_000;
+/// The longest name of a key.
+const NAME_BYTES_MAX: usize = 64;
 /// Descriptors of files for everything else.
 const DESCRIPTORS_BESIDE: usize = 64;
 
@@ -109,7 +114,7 @@ fn args(command: Command) -> Command {
         .arg(text_arg(
             "api-key-file",
             "FILE",
-            "Ask for one of the keys in this file, one to a line; or INGLE_API_KEY",
+            "Ask for one of the keys in this file, one to a line, as KEY or NAME: KEY route=local; or INGLE_API_KEY",
         ))
         .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
         .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
@@ -140,7 +145,8 @@ fn args(command: Command) -> Command {
             "The name by which requests call the MODEL at the same place; default: MODEL's",
         ));
     let command = settings::args(settings::args(command, &["ctx"]), settings::COMPUTE);
-    settings::args(settings::args(command, settings::GUESSING), settings::AT_REST)
+    let command = settings::args(settings::args(command, settings::GUESSING), settings::METERING);
+    settings::args(command, settings::AT_REST)
 }
 
 fn repeated(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -162,6 +168,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         allow_origins: many("allow-origin"),
         library: None,
         residence: None,
+        accounts: None,
+        elsewhere: Some(Arc::new(Elsewhere::new(env)?)),
         limits: Limits {
             connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
             answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),
@@ -183,6 +191,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     };
     give_back_large();
     let pool = Arc::new(Pool::new(env.n_threads()));
+    let accounts = Arc::new(Accounts::new(env, pool.n_threads(), n_lanes)?);
     let LoadOptions { tier, pack, .. } = load::options(env, pool.n_threads());
     let budget = matches.get_one::<u64>("memory-budget").copied();
     let manages = matches.get_flag("manage");
@@ -191,6 +200,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let shared = guesser.n_bytes();
     let loader = Arc::new(Loader {
         guesser,
+        allowance: accounts.allowance().clone(),
         pool,
         tier: tier.map(str::to_owned),
         pack,
@@ -235,6 +245,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         }
         stock.add(name, model, &file)?;
     }
+    options.accounts = Some(accounts);
     options.library = managed.map(|managed| managed as Arc<dyn Library>);
     let keep_alive = matches.get_one::<Option<Duration>>("keep-alive").copied().flatten();
     options.residence = Some(Terms { budget, fixed: None, shared, keep_alive, tree, stock: stock.clone() });
@@ -285,12 +296,15 @@ fn short_name(model: &str) -> String {
 }
 
 /// Keys from the file, and from the environment.
-fn keys(matches: &ArgMatches, env: &Env) -> Result<Vec<String>, Failure> {
-    let mut keys: Vec<String> = env.api_key.iter().cloned().collect();
+fn keys(matches: &ArgMatches, env: &Env) -> Result<Vec<ApiKey>, Failure> {
+    let mut keys: Vec<ApiKey> = env.api_key.iter().map(ApiKey::plain).collect();
     if let Some(path) = text(matches, "api-key-file") {
         let lines = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
         let before = keys.len();
-        keys.extend(lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        for (at, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let wrong = |why| Failure::usage(format!("--api-key-file {path}: line {}: {why}", at + 1));
+            keys.push(key(line).map_err(wrong)?);
+        }
         if keys.len() == before {
             return Err(Failure::usage(format!(
                 "--api-key-file {path}: no key in it, expected one to a line"
@@ -298,6 +312,30 @@ fn keys(matches: &ArgMatches, env: &Env) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(keys)
+}
+
+/// A line of the file: `KEY`, or `NAME: KEY`, and behind either `route=auto`, `local` or `cloud`.
+fn key(line: &str) -> Result<ApiKey, String> {
+    let line = line.trim();
+    let (line, route) = match line.rsplit_once(char::is_whitespace) {
+        Some((before, last)) if last.starts_with("route=") => {
+            let route = Wish::parse(&last["route=".len()..]);
+            let expected = || format!("{last}, expected route=auto, route=local or route=cloud");
+            (before.trim_end(), route.ok_or_else(expected)?)
+        }
+        _ => (line, Wish::Auto),
+    };
+    // A key may have a colon in it, and no name has a space.
+    let (name, key) = match line.split_once(char::is_whitespace) {
+        Some((name, key)) if name.len() > 1 && name.ends_with(':') => {
+            (Some(&name[..name.len() - 1]), key.trim())
+        }
+        _ => (None, line),
+    };
+    if name.is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(format!("a name of more than {NAME_BYTES_MAX} bytes"));
+    }
+    Ok(ApiKey { key: key.to_owned(), name: name.map(str::to_owned), route })
 }
 
 #[cfg(test)]
@@ -311,6 +349,19 @@ mod tests {
         for wrong in ["", "GiB", "-1GiB", "1e30", "nan", "6 GiBs"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_key_may_have_a_name_and_a_route_and_old_files_mean_what_they_meant() {
+        let read = |line: &str| key(line).map(|key| (key.name, key.key, key.route));
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(read(" sk-1 "), Ok((None, "sk-1".into(), Wish::Auto)));
+        assert_eq!(read("a:b"), Ok((None, "a:b".into(), Wish::Auto)));
+        assert_eq!(read("mail: sk-1"), Ok((name("mail"), "sk-1".into(), Wish::Auto)));
+        assert_eq!(read("mail: sk-1 route=local"), Ok((name("mail"), "sk-1".into(), Wish::Local)));
+        assert_eq!(read("sk-1 route=cloud"), Ok((None, "sk-1".into(), Wish::Cloud)));
+        assert!(read("sk-1 route=moon").unwrap_err().contains("expected route=auto"));
+        assert!(read(&format!("{}: k", "n".repeat(65))).unwrap_err().contains("64 bytes"));
     }
 
     #[test]

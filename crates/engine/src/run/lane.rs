@@ -206,6 +206,13 @@ impl Lane {
         self.at_work.as_ref().is_some_and(|work| work.job.sink.ready())
     }
 
+    /// A step has worked for its answer so long.
+    pub fn worked(&mut self, nanoseconds: u64) {
+        if let Some(work) = &mut self.at_work {
+            work.job.sink.worked(nanoseconds);
+        }
+    }
+
     /// `n` more tokens have been through the model.
     pub fn fed(&mut self, n: usize, counters: &Counters) {
         let Some(work) = self.at_work.as_mut().filter(|work| !work.answers) else { return };

@@ -10,6 +10,7 @@
 //! out of steps until it is; one whose caller is gone ends. A panic while a lane chooses ends that lane's answer; one while all are
 //! computed ends those that shared the step. The thread sleeps while there is nothing to do.
 
+mod allowance;
 mod disk;
 mod lane;
 mod prefixes;
@@ -18,7 +19,7 @@ mod stepper;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::clock::Clock;
@@ -30,6 +31,7 @@ use crate::model_file::Loaded;
 use crate::sample::Params;
 use crate::session::SessionOptions;
 use crate::spec::{DRAFTS_MAX, Speculation, Tally};
+pub use allowance::Allowance;
 use stepper::Stepper;
 
 /// How much an engine holds.
@@ -91,6 +93,9 @@ pub trait Sink: Send {
     fn ready(&self) -> bool;
     /// Something happened.
     fn on(&mut self, event: Event<'_>);
+    /// A step has worked for this answer so many nanoseconds: the step's time, shared out by the tokens that each answer fed. Without
+    /// a clock it is 0.
+    fn worked(&mut self, _nanoseconds: u64) {}
     /// The answer is over.
     fn end(self: Box<Self>, outcome: Result<Outcome>);
 }
@@ -164,6 +169,8 @@ struct Shared {
     stop: AtomicBool,
     counters: Counters,
     queue_max: usize,
+    /// What the engine may do; unset, everything.
+    allowed: OnceLock<Arc<Allowance>>,
 }
 
 #[derive(Debug, Default)]
@@ -237,6 +244,11 @@ impl Engine {
     /// Bytes that may be kept of what lanes have been through.
     pub fn prefix_bytes(&self) -> u64 {
         self.prefix_bytes
+    }
+
+    /// Holds it back as `allowance` says from now on, which needs the clock of [`EngineOptions`]; only the first call counts.
+    pub fn govern(&self, allowance: Arc<Allowance>) {
+        let _ = self.shared.allowed.set(allowance);
     }
 
     /// What it has done and is doing.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ingle_model::decoder::{LOGITS_ROWS_MAX, Scratch, Span};
@@ -97,6 +97,7 @@ impl Stepper {
             stop: AtomicBool::new(false),
             counters,
             queue_max: options.queue_max,
+            allowed: OnceLock::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -159,9 +160,7 @@ impl Stepper {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
         loop {
-            while let Some(job) =
-                self.lanes.iter().any(|lane| lane.at_work.is_none()).then(|| queue.jobs.pop_front()).flatten()
-            {
+            while let Some(job) = self.may_begin().then(|| queue.jobs.pop_front()).flatten() {
                 shared.counters.n_waiting.store(queue.jobs.len(), Relaxed);
                 drop(queue);
                 self.begin(job);
@@ -195,6 +194,13 @@ impl Stepper {
             disk.hand_over(&self.prefixes);
             queue = shared.wake.wait_timeout(queue, WRITER_WAIT).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether there is a free lane, and leave for another answer.
+    fn may_begin(&self) -> bool {
+        let n_free = self.lanes.iter().filter(|lane| lane.at_work.is_none()).count();
+        let n_max = self.shared.allowed.get().map_or(usize::MAX, |allowed| allowed.batch_max());
+        n_free > 0 && self.lanes.len() - n_free < n_max
     }
 
     /// Gives the job the free lane that has been through most of its prompt, or if more of it was kept the one unused for longest.
@@ -344,11 +350,15 @@ impl Stepper {
         let (loaded, scratch) = (&self.loaded, &mut self.scratch);
         let _turn = loaded.turn();
         // Beside prompts, a step has enough to do.
-        let guesses = n_done == stepping.len() && stepping.iter().all(|(lane, _)| !lane.is_at_prompt());
+        let allowed = self.shared.allowed.get();
+        let drafts_max = allowed.map_or(usize::MAX, |allowed| allowed.drafts_max());
+        let at_answers = n_done == stepping.len() && stepping.iter().all(|(lane, _)| !lane.is_at_prompt());
+        let guesses = at_answers && drafts_max > 0;
         let mut speculator = self.speculator.as_mut().filter(|_| guesses);
         let mut watch = Watch::new(self.clock.as_ref());
+        let begun = watch.last;
         if let Some(working) = &mut speculator {
-            let rows_max = scratch.tokens_max();
+            let rows_max = scratch.tokens_max().min(n_sure.saturating_add(drafts_max.saturating_mul(n_done)));
             let guessed =
                 catch_unwind(AssertUnwindSafe(|| guess(working, loaded, &mut stepping, n_sure, rows_max)));
             if guessed.is_err() {
@@ -389,7 +399,12 @@ impl Stepper {
                 all.add(&lane.note(speculator));
             }
         }
-        for (lane, _) in choosing {
+        watch.lap(&counters.choosing_ns);
+        let busy = watch.last - begun;
+        for (lane, n) in &mut stepping {
+            lane.worked(busy.as_nanos() as u64 * *n as u64 / n_sure as u64);
+        }
+        for (lane, _) in &mut stepping[..n_done] {
             let n_before = lane.tokens.len();
             match lane.go_on(self.ctx) {
                 Ok(None) => {}
@@ -404,6 +419,10 @@ impl Stepper {
             counters.n_generated.fetch_add(lane.tokens.len().saturating_sub(n_before) as u64, Relaxed);
         }
         watch.lap(&counters.choosing_ns);
+        // The turn is held meanwhile: others on these threads are held back too.
+        if let Some(allowed) = self.shared.allowed.get() {
+            allowed.rest(busy, &self.shared.stop);
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub trait Surroundings {
 /// What a listener is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
+    /// This endpoint answers.
+    From(&'a str),
     /// More of the answer.
     Text(&'a str),
     /// What was said so far is void.
@@ -210,6 +212,7 @@ impl Cloud<'_> {
             let words = value.get("error").map(|error| format!(": {}", wire::words(error)));
             return Ok(Ended::Failed(trouble, format!("status {status}{}", words.unwrap_or_default())));
         }
+        on(Piece::From(&endpoint.name));
         Ok(self.listen(response.into_reader(), bytes, on))
     }
 

@@ -56,6 +56,16 @@ pub struct Health {
 }
 
 impl Health {
+    /// Endpoints that rest until these times, in milliseconds since 1970.
+    pub fn until(until_ms: Vec<u64>) -> Self {
+        Self { until_ms }
+    }
+
+    /// Until when an endpoint rests; 0 where it does not.
+    pub fn until_ms(&self, endpoint: usize) -> u64 {
+        self.until_ms.get(endpoint).copied().unwrap_or(0)
+    }
+
     /// Whether the endpoint is left alone at `now_ms`.
     pub fn rests(&self, endpoint: usize, now_ms: u64) -> bool {
         self.until_ms.get(endpoint).is_some_and(|&until| now_ms < until)

@@ -21,7 +21,7 @@ const MARGINS: [f64; 4] = [190.0, 20.0, 14.0, 34.0];
 const LEFT: f64 = 64.0;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#1a1a1a;background:#fff}svg{width:100%;height:auto}.swatch{width:.8em;margin-left:.8em}table{border-collapse:collapse;width:100%}\
+color:#1a1a1a;background:#fff}.drawing,.wide{overflow-x:auto}.drawing svg{width:100%;min-width:34rem;height:auto}td,th,.place{white-space:nowrap}.swatch{width:.8em;margin-left:.8em}table{border-collapse:collapse;width:100%}\
 td,th{text-align:right;padding:.2rem .6rem;border-bottom:1px solid #ccc}th:first-child,td:first-child{text-align:left}\
 .axis{stroke:#999;fill:none}.grid{stroke:#ddd}text{fill:currentColor;font-size:13px}.bounds{stroke:currentColor;stroke-width:2}\
 .here{fill:#2a6fb0}.there{fill:#b0562a}.redacted{fill:#d9a441}.refused{fill:#888}\
@@ -70,7 +70,7 @@ fn legend(page: &mut String) {
         let swatch = format!(
             "<svg viewBox=\"0 0 12 12\" class=\"swatch\"><rect class=\"{class}\" width=\"12\" height=\"12\"/></svg>"
         );
-        add(page, format_args!("{swatch} {} ", place.name()));
+        add(page, format_args!("<span class=\"place\">{swatch} {}</span> ", place.name()));
     }
     page.push_str("</p>\n");
 }
@@ -81,7 +81,7 @@ type Bar = (String, &'static str, Total);
 fn energy(report: &Report) -> String {
     let mut bars: Vec<Bar> = Vec::new();
     for sum in &report.energy {
-        let class = if sum.place == Place::Here { "here" } else { "there" };
+        let class = CLASSES[sum.place as usize];
         let idle = if sum.key.idle_subtracted { ", no idle" } else { "" };
         bars.push((format!("{}, {}{idle}", sum.place.name(), sum.key.scope.name()), class, sum.uj));
     }
@@ -114,7 +114,7 @@ fn energy(report: &Report) -> String {
         add(&mut svg, format_args!("<path class=\"bounds\" d=\"M{low:.1} {middle:.1}H{high:.1}\"/>"));
         mark(&mut svg, [left - 8.0, middle + 4.0], "end", name);
     }
-    svg.push_str("</svg>\n");
+    svg.push_str("</svg></div>\n");
     svg
 }
 
@@ -154,30 +154,34 @@ fn by_day(
     let bottom = HEIGHT - below;
     let y = |n: u64| bottom - n as f64 / most.max(1) as f64 * (bottom - above);
     let mut svg = begun(HEIGHT, label);
-    for n in [0, most / 2, most] {
+    let mut marks = vec![0, most / 2, most];
+    marks.dedup();
+    for n in marks {
         let at = y(n);
         add(&mut svg, format_args!("<path class=\"grid\" d=\"M{LEFT} {at:.1}H{:.1}\"/>", WIDTH - right));
         mark(&mut svg, [LEFT - 8.0, at + 4.0], "end", &n.to_string());
     }
     let width = (WIDTH - LEFT - right) / report.days.len().max(1) as f64;
     for i in 0..report.days.len() {
-        let left = LEFT + width * i as f64;
-        fill(&mut svg, i, [left + width * 0.1, (width * 0.8).min(60.0)], &y);
+        let bar_width = (width * 0.8).min(60.0);
+        fill(&mut svg, i, [LEFT + width * i as f64 + (width - bar_width) / 2.0, bar_width], &y);
     }
     let ends = [report.days.first(), report.days.last()];
     if let [Some(first), Some(last)] = ends {
-        mark(&mut svg, [LEFT, bottom + 18.0], "start", &first.date);
-        if first.date != last.date {
+        if first.date == last.date {
+            mark(&mut svg, [(LEFT + WIDTH - right) / 2.0, bottom + 18.0], "middle", &first.date);
+        } else {
+            mark(&mut svg, [LEFT, bottom + 18.0], "start", &first.date);
             mark(&mut svg, [WIDTH - right, bottom + 18.0], "end", &last.date);
         }
     }
-    svg.push_str("</svg>\n");
+    svg.push_str("</svg></div>\n");
     svg
 }
 
 fn energy_table(report: &Report, page: &mut String) {
     page.push_str(
-        "<table>\n<tr><th>where</th><th>answers</th><th>energy</th><th>of</th><th>how known</th></tr>\n",
+        "<div class=\"wide\"><table>\n<tr><th>where</th><th>answers</th><th>energy</th><th>of</th><th>how known</th></tr>\n",
     );
     for sum in &report.energy {
         let idle = if sum.key.idle_subtracted { ", without idle power" } else { "" };
@@ -190,7 +194,7 @@ fn energy_table(report: &Report, page: &mut String) {
             ),
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
     if !report.energy_compared.is_empty() {
         add(page, format_args!("<p>Note: {NOT_THE_SAME}.</p>\n"));
     }
@@ -213,7 +217,7 @@ fn energy_table(report: &Report, page: &mut String) {
 
 fn places_table(report: &Report, page: &mut String) {
     page.push_str(
-        "<table>\n<tr><th>where</th><th>requests</th><th>tokens in</th><th>tokens out</th><th>seconds</th>\
+        "<div class=\"wide\"><table>\n<tr><th>where</th><th>requests</th><th>tokens in</th><th>tokens out</th><th>seconds</th>\
          <th>CPU seconds</th><th>bytes out</th><th>bytes in</th></tr>\n",
     );
     for p in report.places.iter().filter(|place| place.n > 0) {
@@ -232,21 +236,21 @@ fn places_table(report: &Report, page: &mut String) {
             ),
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }
 
 fn money_table(report: &Report, page: &mut String) {
     if report.money.is_empty() && report.co2e.is_empty() {
         return;
     }
-    page.push_str("<h2>Money and CO2 equivalents</h2>\n<table>\n<tr><th>where</th><th>how much</th></tr>\n");
+    page.push_str("<h2>Money and CO2 equivalents</h2>\n<div class=\"wide\"><table>\n<tr><th>where</th><th>how much</th></tr>\n");
     let money_rows = report.money.iter().map(|sum| (sum.place, money(&sum.total, &sum.unit[1..])));
     let carbon_rows = report.co2e.iter().map(|sum| (sum.place, format!("{} CO2e", grams(&sum.total))));
     for (place, amount) in money_rows.chain(carbon_rows) {
         let (place, amount) = (place.name(), escaped(&amount));
         add(page, format_args!("<tr><td>{place}</td><td>{amount}</td></tr>\n"));
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
     for compared in &report.money_compared {
         let [here, there] = [&compared.here, &compared.there].map(|sum| escaped(&money(sum, &compared.what)));
         let (n, verdict) = (compared.here.n, verdict(compared));
@@ -260,7 +264,9 @@ fn money_table(report: &Report, page: &mut String) {
 }
 
 fn begun(height: f64, label: &str) -> String {
-    format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n")
+    format!(
+        "<div class=\"drawing\"><svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n"
+    )
 }
 
 /// A rectangle: left, top, width, height.

@@ -54,6 +54,24 @@ pub enum Wish {
     Cloud,
 }
 
+impl Wish {
+    /// From `auto`, `local` or `cloud`.
+    pub fn parse(word: &str) -> Option<Self> {
+        [("auto", Self::Auto), ("local", Self::Local), ("cloud", Self::Cloud)]
+            .into_iter()
+            .find_map(|(name, wish)| (name == word).then_some(wish))
+    }
+
+    /// What is left of two wishes: here, if either wants it; elsewhere, if one does and the other does not mind.
+    pub fn strictest(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Local, _) | (_, Self::Local) => Self::Local,
+            (Self::Cloud, _) | (_, Self::Cloud) => Self::Cloud,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// The network that a request would leave by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

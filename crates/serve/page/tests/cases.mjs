@@ -53,6 +53,30 @@ export const CASES = [
     },
   },
   {
+    name: 'an answer says where it is from and what it took', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, STORY);
+      assert.match(await text(page, '.assistant .badge'), /^here[\d.,]+ (mJ|J|Wh) \(.* to .*\), (measured|modelled|estimated)/);
+      await page.reload();
+      await page.waitForSelector('.assistant .badge');
+      const [ledger] = await Promise.all([context.waitForEvent('page'), page.evaluate(() => document.querySelector('#ledger').click())]);
+      await ledger.waitForSelector('svg');
+      assert.match(await text(ledger, 'p'), /Answered here: [1-9]/);
+    },
+  },
+  {
+    name: 'an answer that is replaced is taken back', async run(context, origin) {
+      const page = await open(context, origin);
+      const chunk = (content, more = {}) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }], ...more });
+      const ingle = { route: 'there', by: 'workstation', joules: { value: 900, low: 100, high: 3600, method: 'ESTIMATED' }, replaced: { joules: { value: 1, low: 0, high: 2 } } };
+      await played(context, [chunk('Wrong words.'), chunk('[void]', { ingle: { replaced_by: 'workstation' } }), chunk('Right words.'), { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ingle }]);
+      await ask(page, 'x');
+      assert.equal((await text(page, '.assistant .answer')).trim(), 'Right words.');
+      assert.match(await text(page, '.assistant .badge'), /^there900 J/);
+      assert.match(await page.getAttribute('.assistant .badge', 'title'), /Answered by workstation\. An answer from this device was begun and replaced/);
+    },
+  },
+  {
     name: 'what the server is sent', async run(context, origin) {
       const page = await open(context, origin);
       const sent = [];

@@ -17,6 +17,7 @@ const KINDS = { '.html': 'text/html; charset=utf-8', '.css': 'text/css; charset=
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const READS_ONLY = { id: 'reads-only', object: 'model', capabilities: ['embedding'] };
 const MODELS = ['stand-in', 'stand-in-slow'];
+const ORIGIN = { route: 'here', wall_ms: 900, joules: { value: 4.1, low: 0.9, high: 18, method: 'MODELLED', scope: 'package' } };
 const BODY_BYTES_MAX = 32 << 20;
 
 const RICH = await readFile(new URL('rich.md', import.meta.url), 'utf8');
@@ -80,7 +81,7 @@ async function complete(request, response) {
   if (has('break')) return response.end(`data: ${JSON.stringify({ error: { message: 'The model stopped halfway.' } })}\n\n`);
   const usage = { prompt_tokens: text.length >> 2, completion_tokens: n, total_tokens: n + (text.length >> 2) };
   response.write(`data: ${JSON.stringify({ model, choices: [{ index: 0, delta: {}, finish_reason: n >= most ? 'length' : 'stop' }] })}\n\n`);
-  response.write(`data: ${JSON.stringify({ model, choices: [], usage, timings: { prompt_per_second: 412.5, predicted_per_second: 38.2 } })}\n\n`);
+  response.write(`data: ${JSON.stringify({ model, choices: [], usage, timings: { prompt_per_second: 412.5, predicted_per_second: 38.2 }, ingle: ORIGIN })}\n\n`);
   return response.end('data: [DONE]\n\n');
 }
 

@@ -76,6 +76,7 @@ impl Dialect for Message {
         message["stop_reason"] = reason.into();
         message["stop_sequence"] = sequence.into();
         message["timings"] = so_far.timings();
+        so_far.sign(&mut message);
         if so_far.n_dropped() > 0 {
             message["dropped_tokens"] = so_far.n_dropped().into();
         }
@@ -123,6 +124,7 @@ impl Dialect for Message {
                 let mut last = json!({
                     "type": "message_delta", "delta": delta, "usage": usage(so_far), "timings": so_far.timings(),
                 });
+                so_far.sign(&mut last);
                 if so_far.n_dropped() > 0 {
                     last["dropped_tokens"] = so_far.n_dropped().into();
                 }

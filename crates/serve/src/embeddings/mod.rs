@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::app::App;
 use crate::fields::Fields;
+use crate::guard::Caller;
 use crate::listen::{Phase, reached};
 use crate::payload::{Payload, aside};
 use crate::reader::{Pass, Reader};
@@ -41,6 +43,7 @@ pub trait Wish: Sized + Send + 'static {
 /// The route of an API.
 pub async fn route<W: Wish>(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Payload(body): Payload,
 ) -> Result<Response, Refusal> {
     let read = {
@@ -52,8 +55,12 @@ pub async fn route<W: Wish>(
         let pass = reader.pass().await?;
         let gone = Gone(Arc::default());
         let cancel = gone.0.clone();
-        let reader = reader.clone();
-        aside(move || wish.answer(&reader, &pass, &cancel)).await
+        let (app, reader) = (app.clone(), reader.clone());
+        aside(move || {
+            let by = app.name_of(caller);
+            reader.accounted(app.accounts.as_ref(), by, || wish.answer(&reader, &pass, &cancel))
+        })
+        .await
     };
     let (late, mut phase) = (late(app.limits.answer), app.phase.clone());
     let text = tokio::select! {

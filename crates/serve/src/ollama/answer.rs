@@ -100,11 +100,21 @@ impl<K: Kind> Dialect for Answer<K> {
                     Subject::Text(text) => served.tokens(&text, true, true)?,
                     _ => Vec::new(),
                 };
-                served.check_length(prompt.len(), sampling.overflow)?;
                 let constraint = form.map(|form| form.compile(&served)).transpose()?;
                 let (max_tokens, n) = (max_tokens.unwrap_or(usize::MAX), usize::from(!is_empty));
                 let reading = None;
-                Question { prompt, keep: 1, sampling, max_tokens, logprobs, constraint, reading, n }
+                Question {
+                    prompt,
+                    keep: 1,
+                    sampling,
+                    max_tokens,
+                    logprobs,
+                    constraint,
+                    reading,
+                    margins: false,
+                    words: None,
+                    n,
+                }
             }
         };
         question.keep = keep.unwrap_or(question.keep);
@@ -217,6 +227,7 @@ fn end(line: &mut Json, reply: &Reply, so_far: &SoFar) {
     line["prompt_eval_duration"] = nanoseconds(prompt).into();
     line["eval_count"] = n_generated.into();
     line["eval_duration"] = nanoseconds(rest).into();
+    so_far.sign(line);
     if so_far.n_dropped() > 0 {
         line["dropped_tokens"] = so_far.n_dropped().into();
     }

@@ -133,6 +133,7 @@ impl Dialect for Chat {
                 last["choices"][0]["finish_reason"] = reason(reply).into();
                 if so_far.is_over() {
                     last["timings"] = so_far.timings();
+                    so_far.sign(&mut last);
                 }
                 last
             }
@@ -141,6 +142,14 @@ impl Dialect for Chat {
         if so_far.is_over() {
             end_stream(self.tells_usage.then(|| self.chunk(json!([]))), so_far, to);
         }
+    }
+
+    fn replace(&mut self, by: &str, said: &Said, _: &SoFar, to: &mut Told) {
+        let What::Text { text, .. } = &said.what else { return };
+        let mut chunk = self.delta(said.index, json!({ "content": text }));
+        // For clients that can take back what they have shown, and leave these words out.
+        chunk["ingle"] = json!({ "replaced_by": by });
+        to.document(&chunk);
     }
 
     fn fail(&mut self, refusal: &Refusal, to: &mut Told) {

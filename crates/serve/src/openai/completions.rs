@@ -68,10 +68,19 @@ impl Dialect for Completion {
             let n_max = cuts.then(|| room(served.engine.ctx(), max_tokens));
             fim::Prompt { ids, n_dropped } = fim::prompt(&served, &gap, "suffix", n_max)?;
         }
-        served.check_length(ids.len(), sampling.overflow)?;
         let constraint = form.map(|form| form.compile(&served)).transpose()?;
-        let question =
-            Question { prompt: ids, keep: 1, sampling, max_tokens, logprobs, constraint, reading: None, n };
+        let question = Question {
+            prompt: ids,
+            keep: 1,
+            sampling,
+            max_tokens,
+            logprobs,
+            constraint,
+            reading: None,
+            margins: false,
+            words: None,
+            n,
+        };
         let dialect = Self {
             id: ids::fresh("cmpl-"),
             created: app.now(),
@@ -118,6 +127,7 @@ impl Dialect for Completion {
             return to.document(&chunk);
         }
         chunk["timings"] = so_far.timings();
+        so_far.sign(&mut chunk);
         if self.n_dropped > 0 {
             chunk["dropped_tokens"] = self.n_dropped.into();
         }

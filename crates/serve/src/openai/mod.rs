@@ -70,6 +70,7 @@ pub fn response(
         "id": id, "object": object, "created": created, "model": served.name, "choices": choices,
         "usage": usage(so_far), "timings": so_far.timings(),
     });
+    so_far.sign(&mut response);
     if so_far.n_dropped() > 0 {
         response["dropped_tokens"] = so_far.n_dropped().into();
     }
@@ -81,6 +82,7 @@ pub fn end_stream(usage_in: Option<Json>, so_far: &SoFar, to: &mut Told) {
     if let Some(mut chunk) = usage_in {
         chunk["usage"] = usage(so_far);
         chunk["timings"] = so_far.timings();
+        so_far.sign(&mut chunk);
         to.document(&chunk);
     }
     to.data("[DONE]");

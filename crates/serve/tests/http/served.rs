@@ -12,7 +12,7 @@ use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
-use ingle_serve::{Limits, Model, Options, Serving, Terms, serve};
+use ingle_serve::{ApiKey, Limits, Model, Options, Serving, Terms, serve};
 use serde_json::{Value as Json, json};
 
 pub const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
@@ -62,11 +62,13 @@ impl Server {
     ) -> Self {
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
-            api_keys: api_keys.iter().map(ToString::to_string).collect(),
+            api_keys: api_keys.iter().map(|key| ApiKey::plain(*key)).collect(),
             allow_hosts: Vec::new(),
             allow_origins: vec!["https://friend.example".into()],
             library: None,
             residence,
+            accounts: None,
+            elsewhere: None,
             limits,
         };
         let stop = Arc::new(AtomicBool::new(false));

@@ -323,3 +323,12 @@ fn an_answer_that_may_call_has_its_form_otherwise() {
     }
     assert!(n_calls > 0 && n_forms > 0, "{n_calls} calls, {n_forms} of the form");
 }
+
+#[test]
+fn a_server_that_knows_nobody_else_answers_alone() {
+    let server = Server::start(1, 4, &[]);
+    server.refused(CHAT, &chat(STORY, json!({ "route": "cloud" })), 403, &["its own device alone"]);
+    server.refused(CHAT, &chat(STORY, json!({ "route": 1 })), 400, &["route: expected a text"]);
+    assert!(server.fine(CHAT, &chat(STORY, json!({ "route": "local" })))["ingle"].is_null());
+    assert_eq!(server.ask("GET", "/ledger", "", b"").0, 404);
+}

@@ -3,7 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import * as conversation from '../../conversation.js';
-import { costOf, readTimings, readUsage, seconds } from '../../measure.js';
+import { badgeOf, costOf, readOrigin, readTimings, readUsage, seconds } from '../../measure.js';
 import { requestFields, SETTINGS, shown } from '../../sampling.js';
 import { fileName, fromJson, toJson, toMarkdown } from '../../transfer.js';
 
@@ -115,4 +115,17 @@ test('the line of costs tells what was measured and nothing else', () => {
   assert.deepEqual(costOf({ usage: null, timings: null, dropped: 20 }), ['20 oldest left out']);
   assert.equal(readTimings({ predicted_per_second: null }), null);
   assert.equal(seconds(61_000), '1 min 1 s');
+});
+
+test('the badge says where an answer is from, how its energy is known, and nothing that was not said', () => {
+  const joules = { value: 12.34, low: 3, high: 55, method: 'MODELLED', scope: 'package' };
+  const money = { value: 0.0000123, low: 0, high: 0.00005, currency: 'EUR' };
+  const here = badgeOf(readOrigin({ route: 'here', joules, money, wall_ms: 3 }));
+  assert.deepEqual([here.word, here.energy, here.cost], ['here', '12 J (3 to 55), modelled', '0.000012 EUR']);
+  const there = badgeOf(readOrigin({ route: 'redacted', by: 'workstation', joules: { ...joules, value: 4000, high: 9000, method: 'ESTIMATED' }, replaced: { joules } }));
+  assert.deepEqual([there.word, there.energy, there.cost], ['there, redacted', '1.1 Wh (0.00083 to 2.5), estimated', null]);
+  assert.match(there.title, /Answered by workstation, without what is private\. An answer from this device was begun and replaced\./);
+  assert.deepEqual(readOrigin({ route: 'here', joules: { value: 9, low: 10, high: 11, method: 'x' }, money: { ...money, currency: '<b>' } }), { route: 'here' });
+  for (const bad of [null, {}, { route: 'moon' }, 'here']) assert.equal(readOrigin(bad), null);
+  assert.equal(badgeOf(null), null);
 });

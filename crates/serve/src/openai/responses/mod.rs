@@ -196,6 +196,7 @@ impl Answer {
             "total_tokens": n_prompt + n_generated,
         });
         response["timings"] = so_far.timings();
+        so_far.sign(&mut response);
         if so_far.n_dropped() > 0 {
             response["dropped_tokens"] = so_far.n_dropped().into();
         }

@@ -15,7 +15,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
     (
         CHAT,
         &[
-            r#"{"model": "demo", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me a story."}], "max_tokens": 3, "temperature": 0}"#,
+            r#"{"model": "demo", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me a story."}], "max_tokens": 3, "temperature": 0, "route": "auto"}"#,
             r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "Grüße 👋"}]}], "max_completion_tokens": 2, "stream": true, "stream_options": {"include_usage": true}, "stop": ["a", "b"], "n": 2, "seed": 7}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "logprobs": true, "top_logprobs": 3, "logit_bias": {"5": -100, "6": 3.5}, "presence_penalty": 0.5, "frequency_penalty": -0.5, "top_k": 40, "min_p": 0.1, "mirostat": 2, "dry_multiplier": 0.8}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": {"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]{1,9}$"}, "b": {"enum": [1, null, "x"]}}, "required": ["a"], "additionalProperties": false}}}}"#,
@@ -61,7 +61,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
     (
         "/api/chat",
         &[
-            r#"{"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "options": {"num_predict": 3, "temperature": 0.5, "stop": ["x"]}, "keep_alive": "5m"}"#,
+            r#"{"model": "demo", "messages": [{"role": "user", "content": "Tell me a story."}], "options": {"num_predict": 3, "temperature": 0.5, "stop": ["x"]}, "keep_alive": "5m", "route": "local"}"#,
             r#"{"model": "demo:latest", "messages": [{"role": "user", "content": "x"}], "stream": false, "format": {"type": "object"}, "options": {"num_predict": 3}}"#,
         ],
     ),

@@ -1,0 +1,324 @@
+//! The way of a request, the same for every program: what the policy and the gate make of it, who is asked when, the answer from
+//! elsewhere, and its row in the ledger.
+//!
+//! A [`Desk`] has what all requests share: the policy, prices, the ledger, the log of what left, and which endpoints rest. A
+//! request's [`Way`] is to stay, or a [`Router`], which decides before and after a local attempt and asks elsewhere. What is the
+//! program's own (clocks, keys, connections, sensors, asking its user) it lends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ingle_net::Client;
+
+use crate::cloud::plan::{Health, Limits};
+use crate::cloud::{self, Bytes, Cloud, CloudError, Piece, Surroundings};
+use crate::confidence::{Confidence, Ending, Margins};
+use crate::decide::{self, Abilities, Decision, Needs, Stakes};
+use crate::egress::EgressLog;
+use crate::gate::{Gate, Kept, Message, Outgoing, Question, Release, Wanted};
+use crate::ledger::{Book, LedgerError, LedgerFile, Place, Row};
+use crate::policy::{Endpoint, Policy, Situation, Wish};
+use crate::score::{ROUTELLM, Scorer};
+
+/// How long endpoints have, all together, in milliseconds.
+const DEADLINE_MS: u64 = 180_000;
+/// Bytes of a token, where nobody counts.
+const TOKEN_BYTES: usize = 4;
+/// Tokens of an answer, where nobody says, for what it would cost.
+const ANSWER_TOKENS: usize = 512;
+const DAY_MS: u64 = 86_400_000;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Desk {
+    /// Who may be asked, and under which rules.
+    pub policy: Policy,
+    /// Prices.
+    pub book: Book,
+    /// The ledger.
+    pub ledger: LedgerFile,
+    /// Whether rows are added to it; what was spent is read from it in any case.
+    pub keeps_rows: bool,
+    /// What left.
+    pub log: EgressLog,
+    /// Until when endpoints rest, by their names.
+    pub resting: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What becomes of a request.
+pub enum Way {
+    /// It is answered on the device, as it is asked to be or as there is nobody else.
+    Here,
+    /// A rule keeps it on the device.
+    Kept(Kept),
+    /// It may leave once the user has said so.
+    Ask(Asking),
+    /// It may leave.
+    Open(Box<Router>),
+}
+
+/// A request that waits for the user.
+pub struct Asking {
+    question: Question,
+    router: Box<dyn FnOnce(Outgoing) -> Box<Router> + Send>,
+}
+
+/// The way of one request that may leave.
+pub struct Router {
+    desk: Arc<Desk>,
+    gate: Gate,
+    needs: Needs,
+    /// Who asks, as rows have it.
+    by: Option<String>,
+    /// As it may leave.
+    outgoing: Outgoing,
+}
+
+/// An answer from elsewhere.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its text, with the values that the gate took out.
+    pub text: String,
+    /// Who gave it.
+    pub endpoint: String,
+    /// What it took, as the ledger has it.
+    pub row: Row,
+    /// Why that is not in the ledger, where it should be.
+    pub unkept: Option<LedgerError>,
+}
+
+impl Asking {
+    /// What the user is asked.
+    pub fn question(&self) -> &Question {
+        &self.question
+    }
+
+    /// The user has seen it and says yes.
+    pub fn agreed(self) -> Box<Router> {
+        (self.router)(self.question.agreed())
+    }
+}
+
+impl Desk {
+    /// The way of a request in `situation`.
+    pub fn way(self: &Arc<Self>, messages: &[Message], wanted: &Wanted, situation: &Situation) -> Way {
+        let wish = situation.wish;
+        if wish == Wish::Local || (wish == Wish::Auto && self.policy.endpoints.is_empty()) {
+            return Way::Here;
+        }
+        let mut gate = Gate::new(self.policy.clone());
+        let release = gate.release(messages, wanted, situation);
+        // Only what is far too long is ruled out by it.
+        let n_prompt: usize = messages.iter().map(|message| message.text.len() / TOKEN_BYTES).sum();
+        let n_tokens = n_prompt + wanted.max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
+        let needs = Needs { n_tokens, tools: false, language: None, modalities: Vec::new() };
+        let (desk, by) = (self.clone(), situation.app.clone());
+        let router = move |outgoing| Box::new(Router { desk, gate, needs, by, outgoing });
+        match release {
+            Release::Released(outgoing) => Way::Open(router(outgoing)),
+            Release::Kept(kept) => Way::Kept(kept),
+            Release::Ask(question) => Way::Ask(Asking { question, router: Box::new(router) }),
+        }
+    }
+
+    /// Money and tokens of answers from elsewhere since midnight, UTC.
+    fn spent_today(&self, now_ms: u64) -> Result<(f64, u64), LedgerError> {
+        let budget = self.policy.budget;
+        if budget.money.is_none() && budget.tokens.is_none() {
+            return Ok((0.0, 0));
+        }
+        let today = now_ms / DAY_MS * DAY_MS;
+        let (mut nano, mut tokens) = (0, 0);
+        self.ledger.read(|row: Row| {
+            if row.at_ms >= today && matches!(row.place, Place::There | Place::Redacted) {
+                nano += row.money.map_or(0, |money| money.nano.value);
+                tokens += row.tokens_in + row.tokens_out;
+            }
+        })?;
+        Ok((nano as f64 / 1e9, tokens))
+    }
+
+    /// Until when `endpoints` rest, after what other requests saw of them.
+    fn health(&self, endpoints: &[&Endpoint]) -> Health {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        Health::until(endpoints.iter().map(|e| resting.get(&e.name).copied().unwrap_or(0)).collect())
+    }
+
+    fn learn(&self, endpoints: &[&Endpoint], before: &Health, after: &Health) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, endpoint) in endpoints.iter().enumerate() {
+            if before.until_ms(at) != after.until_ms(at) {
+                resting.insert(endpoint.name.clone(), after.until_ms(at));
+            }
+        }
+    }
+}
+
+/// The probability that a local answer is right, by how surely its tokens were chosen.
+pub fn confidence(margins: &Margins, ending: Ending) -> f64 {
+    Confidence::built_in().probability(&margins.features(ending))
+}
+
+impl Router {
+    /// The policy that lets it out.
+    pub fn policy(&self) -> &Policy {
+        &self.desk.policy
+    }
+
+    /// Whether the local attempt is left out, which has room for `ctx` tokens.
+    ///
+    /// # Errors
+    /// That the ledger can't be read, which knows what is left of the budget.
+    pub fn before(&self, prompt: &str, ctx: usize, now_ms: u64) -> Result<Decision, LedgerError> {
+        let gain = Scorer::parse(ROUTELLM).ok().map(|scorer| scorer.gain(prompt));
+        let local = Abilities { ctx, tools: true, languages: Vec::new(), modalities: Vec::new() };
+        let (cloud, stakes) = self.prospects(now_ms)?;
+        Ok(decide::before(&self.needs, &local, cloud.as_ref(), gain, &stakes))
+    }
+
+    /// What becomes of a local answer that is right with the probability `right`, as [`confidence`] has it.
+    ///
+    /// # Errors
+    /// As [`Self::before`].
+    pub fn after(&self, right: f64, now_ms: u64) -> Result<Decision, LedgerError> {
+        let (cloud, stakes) = self.prospects(now_ms)?;
+        Ok(decide::after(&self.needs, right, cloud.as_ref(), &stakes))
+    }
+
+    fn endpoints(&self) -> Vec<&Endpoint> {
+        let all = self.desk.policy.endpoints.iter();
+        all.filter(|endpoint| endpoint.ctx >= self.needs.n_tokens).collect()
+    }
+
+    /// The best endpoint, and what is at stake.
+    fn prospects(&self, now_ms: u64) -> Result<(Option<decide::Cloud>, Stakes), LedgerError> {
+        let policy = &self.desk.policy;
+        let spent = self.desk.spent_today(now_ms)?;
+        let worth = policy.worth;
+        let money_left = policy.budget.money.map_or(f64::INFINITY, |most| most - spent.0);
+        let tokens_left =
+            policy.budget.tokens.is_none_or(|most| spent.1 + self.needs.n_tokens as u64 <= most);
+        let stakes =
+            Stakes { worth: worth.right, budget_left: money_left, direct_gain_min: worth.direct_gain };
+        let cloud = self.endpoints().first().filter(|_| tokens_left).map(|endpoint| decide::Cloud {
+            abilities: Abilities {
+                ctx: endpoint.ctx,
+                tools: endpoint.tools,
+                languages: endpoint.languages.clone(),
+                modalities: Vec::new(),
+            },
+            right: endpoint.right,
+            cost: self.cost(endpoint),
+        });
+        Ok((cloud, stakes))
+    }
+
+    /// What a request is expected to cost; 0 where the price table does not know the model, as on a machine of one's own.
+    fn cost(&self, endpoint: &Endpoint) -> f64 {
+        let n_out = self.outgoing.wanted().max_tokens.map_or(ANSWER_TOKENS, |n| n as usize);
+        let n_in = self.needs.n_tokens.saturating_sub(n_out);
+        let money = self.desk.book.cloud_money(&endpoint.model, n_in as u64, n_out as u64);
+        money.map_or(0.0, |money| money.nano.value as f64 / 1e9)
+    }
+
+    /// Asks elsewhere by `client`; `show` gets the answer as it comes, or that what it got is void. The bytes of an attempt have their row
+    /// even where there is no answer.
+    ///
+    /// # Errors
+    /// When nobody answered, or nobody may be asked as the log can't be written.
+    pub fn ask(
+        &self,
+        client: &Client,
+        surroundings: &dyn Surroundings,
+        show: &mut dyn FnMut(Piece<'_>),
+    ) -> Result<Answered, CloudError> {
+        let endpoints = self.endpoints();
+        let cloud = Cloud { client, log: &self.desk.log, surroundings, limits: Limits::default() };
+        let start_ms = surroundings.now_ms();
+        let mut rehydrator = self.gate.rehydrator();
+        let mut text = String::new();
+        let mut on = |piece: Piece<'_>| match piece {
+            Piece::From(_) => show(piece),
+            Piece::Text(part) => {
+                let part = rehydrator.push(part);
+                text.push_str(&part);
+                show(Piece::Text(&part));
+            }
+            Piece::Void => {
+                rehydrator = self.gate.rehydrator();
+                text.clear();
+                show(Piece::Void);
+            }
+        };
+        let before = self.desk.health(&endpoints);
+        let mut health = before.clone();
+        let deadline_ms = start_ms + DEADLINE_MS;
+        let answer = cloud.ask(&self.outgoing, &endpoints, &mut health, deadline_ms, &mut on);
+        self.desk.learn(&endpoints, &before, &health);
+        let end_ms = surroundings.now_ms();
+        let wall_ms = end_ms.saturating_sub(start_ms);
+        match answer {
+            Ok(answer) => {
+                let rest = rehydrator.finish();
+                show(Piece::Text(&rest));
+                text.push_str(&rest);
+                let endpoint = endpoints[answer.endpoint];
+                let row = self.row(Some((endpoint, &answer)), answer.bytes, [end_ms, wall_ms]);
+                let unkept = self.keep(&row).err();
+                Ok(Answered { text, endpoint: endpoint.name.clone(), row, unkept })
+            }
+            Err(error) => {
+                if let CloudError::NoAnswer(_, bytes) | CloudError::Interrupted(bytes) = &error
+                    && bytes.out > 0
+                {
+                    // Whoever asked is told that there is no answer, which is worse.
+                    let _ = self.keep(&self.row(None, *bytes, [end_ms, wall_ms]));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The row of an answer from elsewhere, or of bytes that left for none.
+    fn row(
+        &self,
+        answer: Option<(&Endpoint, &cloud::Answer)>,
+        bytes: Bytes,
+        [at_ms, wall_ms]: [u64; 2],
+    ) -> Row {
+        let place = if self.outgoing.redacted().is_empty() { Place::There } else { Place::Redacted };
+        let mut row = Row {
+            by: self.by.clone(),
+            wall_ms,
+            bytes_out: bytes.out,
+            bytes_in: bytes.r#in,
+            ..Row::new(at_ms, place)
+        };
+        if let Some((endpoint, answer)) = answer {
+            // The budget must not stand still where an endpoint does not count.
+            let sent: usize = self.outgoing.messages().iter().map(|message| message.text.len()).sum();
+            let guess = |n_bytes: usize| (n_bytes / TOKEN_BYTES) as u64;
+            let n_in = answer.tokens_in.unwrap_or(guess(sent));
+            let n_out = answer.tokens_out.unwrap_or(guess(answer.text.len()));
+            let book = &self.desk.book;
+            let energy = book.cloud_energy(n_in, n_out);
+            row.model = Some(format!("{}/{}", endpoint.name, endpoint.model));
+            (row.tokens_in, row.tokens_out) = (n_in, n_out);
+            row.money = book.cloud_money(&endpoint.model, n_in, n_out);
+            row.co2e = book.cloud_carbon(&energy);
+            row.energy = Some(energy);
+        }
+        row
+    }
+
+    fn keep(&self, row: &Row) -> Result<(), LedgerError> {
+        if self.desk.keeps_rows { self.desk.ledger.append(row) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("needs", &self.needs).finish_non_exhaustive()
+    }
+}
