@@ -182,7 +182,7 @@ fn child(args: &[&str], env: &Env) -> Result<Said, Failure> {
     match status {
         None => stderr = format!("it took longer than {} s", CHILD_TIME_MAX.as_secs()),
         Some(status) if status.code().is_none() => {
-            stderr = format!("the program that opened it ended with {status}")
+            stderr = format!("the program that opened it ended with {status}");
         }
         Some(_) => {}
     }

@@ -329,11 +329,18 @@ mod tests {
         let folder = Folder(std::env::temp_dir().join(format!("ingle-state-{}", std::process::id())));
         let file = StateFile::new(&folder.0);
         let disk = Disk::default();
+        let follow = |url: &str| {
+            let add = |state: &mut State| {
+                state.sources.insert(url.into(), source());
+                Ok(())
+            };
+            file.edit(&disk, add).unwrap();
+        };
         assert_eq!(file.read().unwrap(), State::default());
-        file.edit(&disk, |state| Ok(drop(state.sources.insert("a".into(), source())))).unwrap();
+        follow("a");
         let first = file.read().unwrap();
         assert_eq!((first.sequence, first.device.len()), (1, 32));
-        file.edit(&disk, |state| Ok(drop(state.sources.insert("b".into(), source())))).unwrap();
+        follow("b");
         let second = file.read().unwrap();
         assert_eq!((second.sequence, second.sources.len(), &second.device), (2, 2, &first.device));
 
