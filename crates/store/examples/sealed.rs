@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(&path, &plain)?;
     let hashed = fastest(|| {
         let hash = hash_file(&path, &Digest::Sha256([0; 32]), &|| false, &mut |_| {});
-        hash.map(|hash| drop(black_box(hash))).map_err(std::io::Error::other)
+        hash.map(|hash| _ = black_box(hash)).map_err(std::io::Error::other)
     });
     std::fs::remove_file(&path)?;
     told("verify", hashed?);
