@@ -50,9 +50,9 @@ impl World {
             let path = entry.unwrap().path();
             let at = format!("{at}/{}", path.file_name().unwrap().to_str().unwrap());
             if path.is_dir() {
-                self.serve(&path, &at)
+                self.serve(&path, &at);
             } else {
-                self.hub.add_plain(&at, &fs::read(&path).unwrap())
+                self.hub.add_plain(&at, &fs::read(&path).unwrap());
             }
         }
     }
