@@ -74,8 +74,10 @@ fn feedback_beats_importances_and_rounding_and_the_recipe_in_the_report_makes_th
 #[test]
 fn killed_at_ten_moments_it_ends_with_the_same_bytes() {
     let dir = Dir::new();
-    let recipe =
-        dir.file("r.toml", format!("type = \"Q4_K_M\"\nmethod = \"gptq\"\nbalance = \"awq\"\n{SMALL}"));
+    let recipe = dir.file(
+        "r.toml",
+        format!("type = \"Q4_K_M\"\nmethod = \"gptq\"\nbalance = \"awq\"\nasymmetric = true\n{SMALL}"),
+    );
     let start = std::time::Instant::now();
     ok(&dir, &args("whole.gguf", &recipe));
     let whole = start.elapsed();

@@ -9,7 +9,9 @@
 //! inv(R)` and factors with positive diagonals are unique, `U = inv(R)`; and as [`crate::method::feedback`] shows, their
 //! recursion can be had from `R` itself. So nothing is inverted here, which halves the work and loses less precision.
 
-use ingle_kernel::dense::Panels;
+use std::ops::Range;
+
+use ingle_kernel::dense::{Dense, Panels};
 use ingle_kernel::par::Pool;
 use ingle_kernel::simd::Kernels;
 
@@ -21,6 +23,8 @@ const BLOCK_COLS: usize = 192;
 const TOKENS: usize = 2048;
 /// Tokens of which the panels of a block lie in the first caches.
 const TOKENS_AT_ONCE: usize = 256;
+/// Columns of [`multiply`] whose panels lie in the first caches.
+const STEPS_AT_ONCE: usize = 256;
 
 /// Adds the products of columns to the upper half of `sums` `(cols, cols)`: element `(i, j)` gains the sum over tokens of `x_i
 /// x_j`, `x` being `(n_tokens, cols)`.
@@ -32,23 +36,35 @@ const TOKENS_AT_ONCE: usize = 256;
 /// When `x` or `sums` don't have `cols` columns.
 pub fn gram(sums: &mut [f64], x: &[f32], cols: usize, pool: &Pool) {
     assert!(x.len().is_multiple_of(cols) && sums.len() == cols * cols, "{cols} columns");
+    add_products(sums, x, x, cols, pool, |row| row);
+}
+
+/// Adds `a_i b_j` to `sums`, in each block row from the column that `from` says of its first row.
+fn add_products(
+    sums: &mut [f64],
+    a: &[f32],
+    b: &[f32],
+    cols: usize,
+    pool: &Pool,
+    from: impl Fn(usize) -> usize + Sync,
+) {
     let dense = Kernels::detect().dense_f32();
-    let n_packed = TOKENS.min(x.len() / cols);
+    let n_packed = TOKENS.min(a.len() / cols);
     let (mut left, mut right) = (dense.left(n_packed, cols), dense.right(n_packed, cols));
-    for x in x.chunks(TOKENS * cols) {
-        let n_tokens = x.len() / cols;
-        let columns = |token: usize, first: usize, out: &mut [f32]| {
+    for (a, b) in a.chunks(TOKENS * cols).zip(b.chunks(TOKENS * cols)) {
+        let n_tokens = a.len() / cols;
+        let columns = |x: &[f32], token: usize, first: usize, out: &mut [f32]| {
             // The last tokens may not fill what is packed.
             if token < n_tokens {
                 out.copy_from_slice(&x[token * cols + first..][..out.len()]);
             }
         };
-        left.fill(pool, columns);
-        right.fill(pool, columns);
+        left.fill(pool, |token, first, out| columns(a, token, first, out));
+        right.fill(pool, |token, first, out| columns(b, token, first, out));
         each_block_row(sums, cols, pool, |first, rows| {
             let n_rows = rows.len() / cols;
             let mut block = vec![0.0; n_rows * BLOCK_COLS];
-            for col in (first..cols).step_by(BLOCK_COLS) {
+            for col in (from(first)..cols).step_by(BLOCK_COLS) {
                 let n = BLOCK_COLS.min(cols - col);
                 block.fill(0.0);
                 for token in (0..n_tokens).step_by(TOKENS_AT_ONCE) {
@@ -63,6 +79,43 @@ pub fn gram(sums: &mut [f64], x: &[f32], cols: usize, pool: &Pool) {
                 }
             }
         });
+    }
+}
+
+/// Adds the products of columns of `a` with columns of `b`, both `(n_tokens, cols)`, to `sums` `(cols, cols)`: element `(i, j)` gains
+/// the sum over tokens of `a_i b_j`. In the way of [`gram`], at twice its cost.
+///
+/// # Panics
+/// When `a`, `b` or `sums` don't have `cols` columns, or `a` and `b` not the same tokens.
+pub fn cross(sums: &mut [f64], a: &[f32], b: &[f32], cols: usize, pool: &Pool) {
+    assert!(
+        a.len().is_multiple_of(cols) && a.len() == b.len() && sums.len() == cols * cols,
+        "{cols} columns"
+    );
+    add_products(sums, a, b, cols, pool, |_| 0);
+}
+
+/// Adds `rows by` to `out`: of the columns `steps` of `rows` `(n, cols)`, and to the columns of `out` `(n, cols)` from `first` on,
+/// which begins a panel of `by` `(cols, cols)`.
+pub fn multiply(
+    rows: &[f32],
+    by: &Panels<f32>,
+    cols: usize,
+    steps: Range<usize>,
+    first: usize,
+    out: &mut [f32],
+) {
+    let (dense, n) = (Kernels::detect().dense_f32(), rows.len() / cols);
+    let mut column = vec![0.0; n];
+    for start in steps.clone().step_by(STEPS_AT_ONCE) {
+        let part = start..steps.end.min(start + STEPS_AT_ONCE);
+        let mut left = dense.left(part.len(), n);
+        for (step, k) in part.clone().enumerate() {
+            column.iter_mut().zip(rows.chunks_exact(cols)).for_each(|(v, row)| *v = row[k]);
+            left.set(step, &column);
+        }
+        let (left, right) = (left.part(0..part.len(), 0..n), by.part(part, first..cols));
+        dense.add(&left, &right, &mut out[first..], cols);
     }
 }
 
@@ -149,6 +202,119 @@ fn fill_transposed<'a>(
             *out = factor * row(first + i)[step];
         }
     });
+}
+
+/// Replaces the rows of `values` `(rows, n)` by what they are divided by `H = R R'`: `values inv(H)`, `r` being what [`factor`] made of
+/// `H`.
+///
+/// Cost: `rows * n^2` multiplications and additions in f64; memory: two copies of [`ROWS_AT_ONCE`] rows, and one of a block column of
+/// `R`.
+pub fn divide(values: &mut [f64], r: &[f64], n: usize, pool: &Pool) {
+    assert!(r.len() == n * n && values.len().is_multiple_of(n), "rows of {n} columns");
+    let dense = Kernels::detect().dense_f64();
+    for values in values.chunks_mut(ROWS_AT_ONCE * n) {
+        let mut tiles: Vec<Divided> = values.chunks(BLOCK * n).map(|rows| Divided::new(rows, n)).collect();
+        // X R R' = B: first Y R' = B, from the last column to the first, then X R = Y, from the first to the last.
+        for turn in [Turn::Backward, Turn::Forward] {
+            let mut starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
+            if turn == Turn::Backward {
+                starts.reverse();
+            }
+            for start in starts {
+                let end = n.min(start + BLOCK);
+                let done = if turn == Turn::Backward { end..n } else { 0..start };
+                let mut left = dense.left(done.len(), end - start);
+                left.fill(pool, |step, first, out| {
+                    let (k, columns) = (done.start + step, start + first..);
+                    out.iter_mut().zip(columns).for_each(|(out, j)| *out = -turn.element(r, n, k, j));
+                });
+                pool.for_rows(&mut tiles, 1, |_, tile| {
+                    tile[0].take_off(&dense, &left, done.clone(), start..end);
+                    tile[0].divide_block(r, n, start..end, turn);
+                });
+            }
+        }
+        for (rows, tile) in values.chunks_mut(BLOCK * n).zip(&tiles) {
+            tile.put_back(rows, n);
+        }
+    }
+}
+
+/// Rows that [`divide`] has in hand together.
+const ROWS_AT_ONCE: usize = 8 * BLOCK;
+
+/// Which triangle is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// By `R'`.
+    Backward,
+    /// By `R`.
+    Forward,
+}
+
+impl Turn {
+    /// What column `k` counts in column `j`.
+    #[inline(always)]
+    fn element(self, r: &[f64], n: usize, k: usize, j: usize) -> f64 {
+        match self {
+            Self::Backward => r[j * n + k],
+            Self::Forward => r[k * n + j],
+        }
+    }
+}
+
+/// Some rows that are divided, by columns.
+struct Divided {
+    /// `(n, BLOCK)`
+    columns: Vec<f64>,
+    /// Those that are done, as an operand.
+    done: Panels<f64>,
+}
+
+impl Divided {
+    fn new(rows: &[f64], n: usize) -> Self {
+        let mut columns = vec![0.0; n * BLOCK];
+        for (i, row) in rows.chunks_exact(n).enumerate() {
+            columns.iter_mut().skip(i).step_by(BLOCK).zip(row).for_each(|(to, &v)| *to = v);
+        }
+        Self { columns, done: Kernels::detect().dense_f64().right(n, BLOCK) }
+    }
+
+    /// Takes off the columns `block` what the columns `done` count there.
+    fn take_off(&mut self, dense: &Dense<f64>, left: &Panels<f64>, done: Range<usize>, block: Range<usize>) {
+        if !done.is_empty() {
+            let right = self.done.part(done, 0..BLOCK);
+            dense.add(&left.all(), &right, &mut self.columns[block.start * BLOCK..block.end * BLOCK], BLOCK);
+        }
+    }
+
+    /// Divides the columns `block` by the corner of `R` on the diagonal.
+    fn divide_block(&mut self, r: &[f64], n: usize, block: Range<usize>, turn: Turn) {
+        let columns = &mut self.columns[block.start * BLOCK..block.end * BLOCK];
+        for i in 0..block.len() {
+            let (at, others) = match turn {
+                Turn::Backward => (block.len() - 1 - i, 0..block.len() - 1 - i),
+                Turn::Forward => (i, i + 1..block.len()),
+            };
+            let pivot = 1.0 / r[(block.start + at) * (n + 1)];
+            let mut column = [0.0; BLOCK];
+            column.copy_from_slice(&columns[at * BLOCK..][..BLOCK]);
+            column.iter_mut().for_each(|v| *v *= pivot);
+            columns[at * BLOCK..][..BLOCK].copy_from_slice(&column);
+            for j in others {
+                let by = turn.element(r, n, block.start + at, block.start + j);
+                let other = columns[j * BLOCK..][..BLOCK].iter_mut();
+                other.zip(&column).for_each(|(v, done)| *v -= by * done);
+            }
+            self.done.set(block.start + at, &column);
+        }
+    }
+
+    fn put_back(&self, rows: &mut [f64], n: usize) {
+        for (i, row) in rows.chunks_exact_mut(n).enumerate() {
+            row.iter_mut().zip(self.columns.iter().skip(i).step_by(BLOCK)).for_each(|(to, &v)| *to = v);
+        }
+    }
 }
 
 /// [`factor`] of a small matrix, whose lower half becomes 0.
@@ -280,6 +446,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_divided_times_the_matrix_is_what_it_was() {
+        let pool = Pool::new(2);
+        for (rows, n) in [(1, 1), (3, 5), (97, 96), (800, 205)] {
+            let mut h = products(2 * n + 5, n, &pool);
+            let mut r = h.clone();
+            assert!(factor(&mut r, n, &pool));
+            mirror(&mut h, n);
+            let mut state = 7;
+            let before: Vec<f64> = (0..rows * n).map(|_| f64::from(noise(&mut state))).collect();
+            let mut divided = before.clone();
+            divide(&mut divided, &r, n, &pool);
+            for (before, divided) in before.chunks_exact(n).zip(divided.chunks_exact(n)).step_by(37) {
+                for (j, before) in before.iter().enumerate() {
+                    let back: f64 = divided.iter().zip(&h[j * n..]).map(|(v, h)| v * h).sum();
+                    assert!((back - before).abs() < 1e-9, "{rows} x {n}: {back} {before}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_positive_definite_is_refused() {
         let pool = Pool::new(1);
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
@@ -301,7 +488,9 @@ mod tests {
             let mut h = products(700, n, &pool);
             let sums = h.clone();
             assert!(factor(&mut h, n, &pool));
-            (sums, h)
+            let mut divided = sums.clone();
+            divide(&mut divided, &h, n, &pool);
+            (sums, h, divided)
         });
         assert!(all[0] == all[1] && all[0] == all[2]);
     }

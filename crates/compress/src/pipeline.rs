@@ -3,6 +3,7 @@
 //! All calibration sequences go through the model together, one layer at a time ([`ingle_model::walk`]). A layer is first looked at as it
 //! is, which tells what its matrices are given; then its weights are encoded; then the sequences go through what they have become, so
 //! that the next layer sees the inputs it will have, errors of all layers before it included (true-sequential, as GPTQ has it).
+//! Asymmetric calibration sends the sequences through the unchanged model beside that, to see how far inputs have drifted.
 //! What is done goes to a [`Journal`], from which a later run goes on; at the end the file is put together from it.
 //!
 //! Inputs are those of the real kernels, rounded activations included. Float weights of larger layers are read as q8_0 while they
@@ -25,7 +26,7 @@ use ingle_model::weights::Layer;
 use sha2::{Digest, Sha256};
 
 use crate::balance::{Balance, Balancing};
-use crate::calibrate::{Collector, Site, Stats};
+use crate::calibrate::{Collector, Recorder, Site, Stats};
 use crate::error::{Error, Result};
 use crate::journal::{Done, Journal};
 use crate::method::{Encoder, Known, Needs, Task};
@@ -60,6 +61,8 @@ pub struct Job<'a> {
     pub prune: Option<Prune>,
     /// How weights become codes.
     pub encoder: &'static Encoder,
+    /// Whether codes are to give the outputs of the unchanged model ([`crate::method::asymmetric`]).
+    pub asymmetric: bool,
     /// What the model reads.
     pub sequences: &'a [Vec<u32>],
     /// Threads.
@@ -105,6 +108,14 @@ impl<'a> Job<'a> {
         } else {
             format!("tensor-{at:05}-{name}")
         }
+    }
+
+    /// Layer `i` as it is looked at.
+    fn unchanged_layer(&self, i: usize) -> Result<Layer> {
+        let in_layer = self.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
+        let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
+        let lightly = |t: &Tensor| if is_large { as_q8_0(t, self.pool) } else { t.clone() };
+        Ok(Layer::of(&layer_file(self, i, None, lightly)?, self.config, i, self.kernels)?)
     }
 
     /// Names of the tensors that get another format, or lose weights.
@@ -166,44 +177,44 @@ pub fn key(
 pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let n_layers = job.config.layers.len();
     let plain = Runtime::new(job.pool, job.kernels);
-    let mut walk = None;
+    let mut walks = None;
     if job.needs() > Needs::Nothing {
-        let mut begun = Walk::begin(job.file, job.config, job.sequences, &plain)?;
-        let reached = (1..=n_layers)
-            .rev()
-            .find(|&i| job.journal.stream(&job.until(i), begun.states_mut()))
-            .unwrap_or(0);
-        walk = Some((begun, reached));
+        let mut begun = Walks {
+            changed: Walk::begin(job.file, job.config, job.sequences, &plain)?,
+            unchanged: job
+                .asymmetric
+                .then(|| Walk::begin(job.file, job.config, job.sequences, &plain))
+                .transpose()?,
+        };
+        let reached = (1..=n_layers).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
+        walks = Some((begun, reached));
     }
     for i in 0..n_layers {
         let part = job.layer_part(i);
         let mut done = job.journal.tensors(&part);
-        let passed = walk.as_ref().is_none_or(|(_, reached)| i < *reached);
+        let passed = walks.as_ref().is_none_or(|(_, reached)| i < *reached);
         if done.is_some() && passed {
             continue;
         }
         if done.is_none() {
-            let sites = match &mut walk {
-                Some((walk, _)) => look(job, walk, i, watch)?,
+            let sites = match &mut walks {
+                Some((walks, _)) => look(job, walks, i, watch)?,
                 None => Vec::new(),
             };
             let encoded = encode_layer(job, i, sites, watch)?;
             job.journal.put(&part, &encoded)?;
             done = Some(encoded);
+        } else if let Some((walks, _)) = &mut walks {
+            walks.pass_unchanged(job, i, watch)?;
         }
-        if let (Some((walk, _)), Some(done)) = (&mut walk, done) {
+        if let (Some((walks, _)), Some(done)) = (&mut walks, done) {
             let layer =
                 Layer::of(&layer_file(job, i, Some(done), |t| t.clone())?, job.config, i, job.kernels)?;
-            let n_tokens = walk.states().len() / job.config.dim;
-            let mut tell = |n| watch(Progress::GoingOn(i, n as f64 / n_tokens as f64));
-            if !walk.through(&layer, i, true, &plain, &mut tell) {
-                return Err(Error::Interrupted);
-            }
-            job.journal.keep_stream(&job.until(i + 1), walk.states(), &job.until(i))?;
+            walks.go_on(job, &layer, i, watch)?;
         }
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
-    ends(job, walk.map(|(walk, _)| walk), watch)
+    ends(job, walks.map(|(walks, _)| walks.changed), watch)
 }
 
 /// Encodes what belongs to no layer.
@@ -252,22 +263,77 @@ impl Sites {
     }
 }
 
+/// The sequences on their way.
+pub(crate) struct Walks<'a> {
+    /// Through what the layers have become.
+    pub changed: Walk<'a>,
+    /// Through the layers as they were, where that is compared.
+    pub unchanged: Option<Walk<'a>>,
+}
+
+impl Walks<'_> {
+    /// Takes up the streams behind the layers before `end`, if the journal has them.
+    fn take_up(&mut self, job: &Job<'_>, end: usize) -> bool {
+        let unchanged = self.unchanged.as_mut();
+        unchanged.is_none_or(|walk| job.journal.stream(&unchanged_until(end), walk.states_mut()))
+            && job.journal.stream(&job.until(end), self.changed.states_mut())
+    }
+
+    /// Sends the sequences through what layer `i` has become, and notes where they are.
+    fn go_on(&mut self, job: &Job<'_>, layer: &Layer, i: usize, watch: Watch<'_>) -> Result<()> {
+        let n_tokens = self.changed.states().len() / job.config.dim;
+        let mut tell = |n| watch(Progress::GoingOn(i, n as f64 / n_tokens as f64));
+        let run = Runtime::new(job.pool, job.kernels);
+        if !self.changed.through(layer, i, true, &run, &mut tell) {
+            return Err(Error::Interrupted);
+        }
+        if let Some(unchanged) = &self.unchanged {
+            // The one behind the layer before has to stay until both streams are here.
+            let last = unchanged_until(i.saturating_sub(1));
+            job.journal.keep_stream(&unchanged_until(i + 1), unchanged.states(), &last)?;
+        }
+        job.journal.keep_stream(&job.until(i + 1), self.changed.states(), &job.until(i))
+    }
+
+    /// Sends the sequences through layer `i` as it was, where that is compared.
+    fn pass_unchanged(&mut self, job: &Job<'_>, i: usize, watch: Watch<'_>) -> Result<()> {
+        let Some(walk) = &mut self.unchanged else { return Ok(()) };
+        let n_tokens = walk.states().len() / job.config.dim;
+        let mut tell = |n| watch(Progress::Looking(i, n as f64 / n_tokens as f64));
+        let run = Runtime::new(job.pool, job.kernels);
+        let goes_on = walk.through(&job.unchanged_layer(i)?, i, true, &run, &mut tell);
+        goes_on.then_some(()).ok_or(Error::Interrupted)
+    }
+}
+
+/// The name of the stream of the unchanged model before layer `end`.
+fn unchanged_until(end: usize) -> String {
+    format!("unchanged-{end:04}")
+}
+
 /// What the matrices of layer `i` are given.
-pub(crate) fn look(job: &Job<'_>, walk: &mut Walk<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
-    let in_layer = job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
-    let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
-    let lightly = |t: &Tensor| if is_large { as_q8_0(t, job.pool) } else { t.clone() };
-    let layer = Layer::of(&layer_file(job, i, None, lightly)?, job.config, i, job.kernels)?;
+pub(crate) fn look(job: &Job<'_>, walks: &mut Walks<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
+    let layer = job.unchanged_layer(i)?;
     let names: Vec<&str> = match job.needs() {
         Needs::Products => job.encoded().filter(|name| layer_of(name) == Some(i)).collect(),
         _ => Vec::new(),
     };
-    let collector = Collector::new(job.pool, names);
-    let run = Runtime { probe: Some(&collector), ..Runtime::new(job.pool, job.kernels) };
-    let n_tokens = walk.states().len() / job.config.dim;
-    let mut tell = |n| watch(Progress::Looking(i, n as f64 / n_tokens as f64));
-    if !walk.through(&layer, i, false, &run, &mut tell) {
-        return Err(Error::Interrupted);
+    let Walks { changed, unchanged } = walks;
+    let (recorder, collector) = (Recorder::default(), Collector::new(job.pool, names));
+    let collector = if unchanged.is_some() { collector.beside(&recorder) } else { collector };
+    let plain = Runtime::new(job.pool, job.kernels);
+    let n_tokens = changed.states().len() / job.config.dim;
+    let mut n_done = 0;
+    for part in 0..changed.n_parts() {
+        if let Some(unchanged) = unchanged {
+            recorder.begin(unchanged.n_tokens(part));
+            unchanged.part_through(part, &layer, i, true, &Runtime { probe: Some(&recorder), ..plain });
+        }
+        n_done += changed.n_tokens(part);
+        changed.part_through(part, &layer, i, false, &Runtime { probe: Some(&collector), ..plain });
+        if !watch(Progress::Looking(i, n_done as f64 / n_tokens as f64)) {
+            return Err(Error::Interrupted);
+        }
     }
     Ok(collector.into_sites())
 }
@@ -335,11 +401,14 @@ fn encode_tensor(
                 let (value, row) = (values[at], m * rows + r * run_rows + at / cols);
                 return Err(Error::Value { tensor: name, value, row, expected: "a finite number".into() });
             }
-            let mut pruned = values.clone();
-            if let Some(prune) = prune {
-                prune.apply(&mut pruned, cols, known, job.pool);
+            let mut wanted = values.clone();
+            if let Some(correction) = known.and_then(|known| known.correction.as_ref()) {
+                correction.apply(&mut wanted, job.pool);
             }
-            let encoded = (job.encoder.encode)(&Task { values: &pruned, cols, format, known }, job.pool);
+            if let Some(prune) = prune {
+                prune.apply(&mut wanted, cols, known, job.pool);
+            }
+            let encoded = (job.encoder.encode)(&Task { values: &wanted, cols, format, known }, job.pool);
             loss.add(loss_of(&values, &encoded, format, cols, job.pool));
             bytes.extend(encoded);
         }

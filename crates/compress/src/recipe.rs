@@ -30,6 +30,10 @@ pub struct Recipe {
     pub mixture: String,
     /// How weights become codes: a name of [`crate::method::ENCODERS`].
     pub method: String,
+    /// Whether codes are to give the outputs of the unchanged model, drift of the layers before made good, instead of those that the
+    /// weights give for drifted inputs ("asymmetric calibration").
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub asymmetric: bool,
     /// How scale is moved from inputs to weights first: `balance = "awq"`, or `balance.smooth = 0.85`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
@@ -69,6 +73,7 @@ impl Default for Recipe {
             about: String::new(),
             mixture: "Q4_K_M".into(),
             method: "gptq".into(),
+            asymmetric: false,
             balance: None,
             prune: None,
             slim: None,
@@ -121,6 +126,9 @@ impl Recipe {
             return Err(format!(
                 "calibration.tokens is {tokens}, expected at least a sequence of {ctx} and at most 67108864"
             ));
+        }
+        if self.asymmetric && self.method != "gptq" {
+            return Err(format!("method is {:?}, expected \"gptq\" where asymmetric is true", self.method));
         }
         self.slim.map_or(Ok(()), Slim::check)?;
         let gate = self.gate.unwrap_or_default();
@@ -225,6 +233,7 @@ mod tests {
             ("[gate]\nkld = 0.0\ntop1 = 0.5", "a kld and a ppl_ratio above 0"),
             ("[slim]\nlayers = 1.0", "from 0 to below 1"),
             ("[slim]\nlayer = 0.1", "line 2: unknown field `layer`"),
+            ("method = \"rtn\"\nasymmetric = true", "expected \"gptq\" where asymmetric"),
             ("type", "line 1"),
         ] {
             let error = Recipe::parse("my.toml", text).unwrap_err().to_string();

@@ -70,6 +70,7 @@ fn what_is_moved_changes_no_result() {
             balance: Some(Balance::Smooth(0.6)),
             prune: None,
             encoder: method::encoder("rtn").unwrap(),
+            asymmetric: false,
             sequences: &sequences,
             pool: &pool,
             kernels: &kernels,

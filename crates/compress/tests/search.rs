@@ -30,6 +30,7 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
         balance: None,
         prune: None,
         encoder: &SEARCH,
+        asymmetric: false,
         sequences: &sequences,
         pool: &pool,
         kernels: &kernels,

@@ -21,8 +21,8 @@ use crate::scratch::Scratch;
 use crate::source::Source;
 use crate::weights::{Layer, read_ends};
 
-/// Tokens of a step, unless one sequence has more.
-const STEP: usize = 512;
+/// Tokens of a part, unless one sequence has more.
+const PART: usize = 512;
 
 /// The stream of all tokens between two layers.
 #[derive(Debug)]
@@ -31,9 +31,19 @@ pub struct Walk<'a> {
     sequences: &'a [Vec<u32>],
     /// `(n_tokens, dim)`
     states: Vec<f32>,
-    /// A cache for each sequence of a step.
+    /// What goes through a layer together.
+    parts: Vec<Part>,
+    /// A cache for each sequence of a part.
     kvs: Vec<Kv>,
     scratch: Scratch,
+}
+
+/// Some sequences.
+#[derive(Debug, Clone)]
+struct Part {
+    sequences: Range<usize>,
+    /// The first of their tokens.
+    first: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -61,11 +71,12 @@ impl<'a> Walk<'a> {
             row.iter_mut().for_each(|v| *v *= config.embed_scale);
         }
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(1);
-        let scratch = Scratch::new(config, longest.max(STEP), run.pool.n_threads());
-        let n_kvs = steps(sequences).map(|step| step.len()).max().unwrap_or(0);
+        let scratch = Scratch::new(config, longest.max(PART), run.pool.n_threads());
+        let parts = parts(sequences);
+        let n_kvs = parts.iter().map(|part| part.sequences.len()).max().unwrap_or(0);
         let format = kv::format(config, "f32")?;
         let kvs = (0..n_kvs).map(|_| Kv::new(config, format, longest)).collect();
-        Ok(Self { config, sequences, states, kvs, scratch })
+        Ok(Self { config, sequences, states, parts, kvs, scratch })
     }
 
     /// Sends all sequences through `layer`, the model's `i`-th. The stream goes on behind it where `keep` says so; otherwise only the
@@ -79,38 +90,50 @@ impl<'a> Walk<'a> {
         run: &Runtime<'_>,
         mut watch: impl FnMut(usize) -> bool,
     ) -> bool {
-        let dim = self.config.dim;
-        let mut first = 0;
-        for step in steps(self.sequences) {
-            let sequences = &self.sequences[step];
-            let n_tokens: usize = sequences.iter().map(Vec::len).sum();
-            let states = &mut self.states[first * dim..(first + n_tokens) * dim];
-            let s = &mut self.scratch;
-            s.n_tokens = n_tokens;
-            s.x[..n_tokens * dim].copy_from_slice(states);
-            let places = sequences.iter().flat_map(|tokens| 0..tokens.len());
-            for (t, pos) in places.enumerate() {
-                s.angles.set(&self.config.ropes, t, pos, self.kvs[0].capacity());
-            }
-            let mut spans: Vec<Span<'_>> =
-                self.kvs.iter_mut().zip(sequences).map(|(kv, tokens)| Span::new(kv, tokens)).collect();
-            for span in &mut spans {
-                span.kv.truncate(0);
-            }
-            let mut told = Step { run, config: self.config, layer: i, spans: &mut spans, n_tokens };
-            layer.forward(&mut told, false, s);
-            for span in &mut spans {
-                span.kv.advance(span.tokens.len());
-            }
-            if keep {
-                states.copy_from_slice(&s.x[..n_tokens * dim]);
-            }
-            first += n_tokens;
-            if !watch(first) {
-                return false;
-            }
+        let mut n_done = 0;
+        (0..self.n_parts()).all(|part| {
+            self.part_through(part, layer, i, keep, run);
+            n_done += self.n_tokens(part);
+            watch(n_done)
+        })
+    }
+
+    /// The parts that go through a layer one after the other.
+    pub fn n_parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Tokens of a part.
+    pub fn n_tokens(&self, part: usize) -> usize {
+        self.sequences[self.parts[part].sequences.clone()].iter().map(Vec::len).sum()
+    }
+
+    /// [`Walk::through`] for one part of the sequences.
+    pub fn part_through(&mut self, part: usize, layer: &Layer, i: usize, keep: bool, run: &Runtime<'_>) {
+        let (dim, n_tokens) = (self.config.dim, self.n_tokens(part));
+        let Part { sequences, first } = self.parts[part].clone();
+        let sequences = &self.sequences[sequences];
+        let states = &mut self.states[first * dim..(first + n_tokens) * dim];
+        let s = &mut self.scratch;
+        s.n_tokens = n_tokens;
+        s.x[..n_tokens * dim].copy_from_slice(states);
+        let places = sequences.iter().flat_map(|tokens| 0..tokens.len());
+        for (t, pos) in places.enumerate() {
+            s.angles.set(&self.config.ropes, t, pos, self.kvs[0].capacity());
         }
-        true
+        let mut spans: Vec<Span<'_>> =
+            self.kvs.iter_mut().zip(sequences).map(|(kv, tokens)| Span::new(kv, tokens)).collect();
+        for span in &mut spans {
+            span.kv.truncate(0);
+        }
+        let mut told = Step { run, config: self.config, layer: i, spans: &mut spans, n_tokens };
+        layer.forward(&mut told, false, s);
+        for span in &mut spans {
+            span.kv.advance(span.tokens.len());
+        }
+        if keep {
+            states.copy_from_slice(&s.x[..n_tokens * dim]);
+        }
     }
 
     /// Norms the stream and sends it through the output matrix of `file`, `LOGITS_ROWS_MAX` tokens at a time: `rows` is given the
@@ -149,7 +172,7 @@ impl<'a> Walk<'a> {
     pub fn normed(&mut self, file: &Contents, run: &Runtime<'_>, mut rows: impl FnMut(&[f32])) -> Result<()> {
         let norm = Source::new(file, self.config, run.kernels).norm("output_norm", self.config.dim)?;
         let Self { config, states, scratch, .. } = self;
-        for states in states.chunks(STEP * config.dim) {
+        for states in states.chunks(PART * config.dim) {
             scratch.x[..states.len()].copy_from_slice(states);
             scratch.norm(run, states.len() / config.dim, &norm);
             rows(&scratch.normed[..states.len()]);
@@ -202,19 +225,17 @@ pub fn supported(config: &Config) -> Result<()> {
     }
 }
 
-/// The sequences of each step: as many as have [`STEP`] tokens, at least one.
-fn steps(sequences: &[Vec<u32>]) -> impl Iterator<Item = Range<usize>> {
-    let mut next = 0;
-    std::iter::from_fn(move || {
-        let start = next;
-        let mut n_tokens = sequences.get(start)?.len();
-        next += 1;
-        while let Some(tokens) = sequences.get(next).filter(|tokens| n_tokens + tokens.len() <= STEP) {
-            n_tokens += tokens.len();
-            next += 1;
+/// As many sequences each as have [`PART`] tokens, at least one.
+fn parts(sequences: &[Vec<u32>]) -> Vec<Part> {
+    let (mut parts, mut n_tokens): (Vec<Part>, _) = (Vec::new(), 0);
+    for (i, len) in sequences.iter().map(Vec::len).enumerate() {
+        match parts.last_mut() {
+            Some(part) if n_tokens - part.first + len <= PART => part.sequences.end = i + 1,
+            _ => parts.push(Part { sequences: i..i + 1, first: n_tokens }),
         }
-        Some(start..next)
-    })
+        n_tokens += len;
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -222,10 +243,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_has_whole_sequences() {
-        let sequences = |lengths: &[usize]| lengths.iter().map(|&n| vec![0; n]).collect::<Vec<_>>();
-        let of = |lengths: &[usize]| steps(&sequences(lengths)).collect::<Vec<_>>();
+    fn a_part_has_whole_sequences() {
+        let of = |lengths: &[usize]| {
+            let sequences: Vec<_> = lengths.iter().map(|&n| vec![0; n]).collect();
+            parts(&sequences).into_iter().map(|part| (part.sequences, part.first)).collect::<Vec<_>>()
+        };
         assert!(of(&[]).is_empty());
-        assert_eq!(of(&[STEP + 1, 1, STEP - 1, 1]), [0..1, 1..3, 3..4]);
+        assert_eq!(of(&[PART + 1, 1, PART - 1, 1]), [(0..1, 0), (1..3, PART + 1), (3..4, 2 * PART + 1)]);
     }
 }

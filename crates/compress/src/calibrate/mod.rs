@@ -3,7 +3,8 @@
 //! Matrices that share an input are a [`Site`]. A [`Collector`] is the probe of a walk through one layer (`model::walk`) and keeps
 //! sums per site: of |x|, the largest |x| and sums of x^2 per column, always; and the sums of products of columns, from which
 //! `H = 2 X X' / T` follows, of the sites that it is told to, since that is `8 * cols^2` bytes. So a model of any size needs the
-//! sums of one layer at a time. Which texts: [`sequences`]; a walk that only looks: [`whole`](mod@whole).
+//! sums of one layer at a time. A [`Recorder`] beside it lets it see how far inputs have
+//! drifted from the unchanged model's. Which texts: [`sequences`]; a walk that only looks: [`whole`](mod@whole).
 //!
 //! Sums are made in the order of the tokens, whatever the number of threads.
 
@@ -11,6 +12,7 @@ pub mod sequences;
 pub mod whole;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use ingle_kernel::par::Pool;
@@ -31,6 +33,8 @@ pub struct Stats {
     pub max_abs: Vec<f32>,
     /// Sums of products of columns, of which the upper half is kept; `None` where nobody asked. `(cols, cols)`
     pub products: Option<Vec<f64>>,
+    /// Sums of `(x0_i - x_i) x_j`, `x0` being the unchanged model's input; `None` where nobody looked at that. `(cols, cols)`
+    pub drift: Option<Vec<f64>>,
 }
 
 /// An input and who takes it.
@@ -51,6 +55,7 @@ impl Stats {
             sum_squares: vec![0.0; cols],
             max_abs: vec![0.0; cols],
             products: with_products.then(|| vec![0.0; cols * cols]),
+            drift: None,
         }
     }
 
@@ -76,6 +81,14 @@ impl Stats {
         }
     }
 
+    /// Adds the drift of the rows of `x` from `unchanged`, both `(n_tokens, cols)`.
+    pub fn add_drift(&mut self, x: &[f32], unchanged: &[f32], pool: &Pool) {
+        let cols = self.cols();
+        let drift = self.drift.get_or_insert_with(|| vec![0.0; cols * cols]);
+        let differences: Vec<f32> = unchanged.iter().zip(x).map(|(unchanged, x)| unchanged - x).collect();
+        linalg::cross(drift, &differences, x, cols, pool);
+    }
+
     /// Mean of |x| by column.
     pub fn mean_abs(&self) -> Vec<f32> {
         self.means(&self.sum_abs)
@@ -97,10 +110,21 @@ impl Stats {
     }
 
     /// [`Stats::hessian`] in the place of the sums.
-    pub fn into_hessian(self) -> Option<Vec<f64>> {
-        let (scale, mut products) = (2.0 / self.n_tokens.max(1) as f64, self.products?);
-        products.iter_mut().for_each(|v| *v *= scale);
-        Some(products)
+    pub fn into_hessian(mut self) -> Option<Vec<f64>> {
+        let products = self.products.take();
+        products.map(|sums| self.scaled(sums))
+    }
+
+    /// `2 (X0 - X) X' / T`, where drift was looked at; it is gone afterwards. `(cols, cols)`
+    pub fn take_drift(&mut self) -> Option<Vec<f64>> {
+        let drift = self.drift.take();
+        drift.map(|sums| self.scaled(sums))
+    }
+
+    fn scaled(&self, mut sums: Vec<f64>) -> Vec<f64> {
+        let scale = 2.0 / self.n_tokens.max(1) as f64;
+        sums.iter_mut().for_each(|v| *v *= scale);
+        sums
     }
 
     /// What would have been seen of `x / scales`.
@@ -112,9 +136,10 @@ impl Stats {
             self.sum_squares[j] /= wide * wide;
             self.max_abs[j] /= scale;
         }
-        for (i, row) in self.products.iter_mut().flat_map(|all| all.chunks_exact_mut(cols)).enumerate() {
-            let of_row = f64::from(scales[i]);
-            row.iter_mut().zip(scales).for_each(|(v, &scale)| *v /= of_row * f64::from(scale));
+        for sums in [&mut self.products, &mut self.drift].into_iter().flatten() {
+            for (row, &of_row) in sums.chunks_exact_mut(cols).zip(scales) {
+                row.iter_mut().zip(scales).for_each(|(v, &scale)| *v /= f64::from(of_row) * f64::from(scale));
+            }
         }
     }
 }
@@ -127,12 +152,24 @@ pub struct Collector<'a> {
     with_products: HashSet<&'a str>,
     /// By the name of the first weight.
     sites: Mutex<BTreeMap<String, Site>>,
+    /// What the same matrices of the unchanged model were given, of the same tokens.
+    unchanged: Option<&'a Recorder>,
 }
 
 impl<'a> Collector<'a> {
     /// Nothing seen. Products are kept of the inputs of the weights `with_products`.
     pub fn new(pool: &'a Pool, with_products: impl IntoIterator<Item = &'a str>) -> Self {
-        Self { pool, with_products: with_products.into_iter().collect(), sites: Mutex::default() }
+        Self {
+            pool,
+            with_products: with_products.into_iter().collect(),
+            sites: Mutex::default(),
+            unchanged: None,
+        }
+    }
+
+    /// Beside what `unchanged` has seen of the same tokens.
+    pub fn beside(self, unchanged: &'a Recorder) -> Self {
+        Self { unchanged: Some(unchanged), ..self }
     }
 
     /// What was seen, by the names of the first weights.
@@ -152,7 +189,48 @@ impl Probe for Collector<'_> {
             weights.dedup();
             sites.insert(first.to_owned(), Site { weights, stats: Stats::new(cols, with_products) });
         }
-        sites.get_mut(first).expect("was put there").stats.add(x, self.pool);
+        let stats = &mut sites.get_mut(first).expect("was put there").stats;
+        stats.add(x, self.pool);
+        if let Some(unchanged) = self.unchanged.filter(|_| stats.products.is_some()) {
+            unchanged.beside(first, x, |unchanged| stats.add_drift(x, unchanged, self.pool));
+        }
+    }
+}
+
+/// Keeps what it sees of some tokens, for a [`Collector`] that sees the same tokens next.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// Inputs by the names of the first weights, as long as there are as many rows as tokens: experts are given a choice of them, and
+    /// not the same.
+    seen: Mutex<BTreeMap<String, Vec<f32>>>,
+    n_tokens: AtomicUsize,
+}
+
+impl Recorder {
+    /// From here on other tokens come, so many of them.
+    pub fn begin(&self, n_tokens: usize) {
+        self.n_tokens.store(n_tokens, Relaxed);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(Vec::clear);
+    }
+
+    /// Has `f` look at what was kept of the site of `first`, if that is of the same tokens as `x`.
+    fn beside(&self, first: &str, x: &[f32], f: impl FnOnce(&[f32])) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unchanged) = seen.get(first).filter(|unchanged| unchanged.len() == x.len()) {
+            f(unchanged);
+        }
+    }
+}
+
+impl Probe for Recorder {
+    fn input(&self, to: Takers<'_>, x: &[f32], cols: usize) {
+        let Some(first) = to.names().next().filter(|_| x.len() == self.n_tokens.load(Relaxed) * cols) else {
+            return;
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = seen.entry(first.to_owned()).or_default();
+        kept.clear();
+        kept.extend_from_slice(x);
     }
 }
 

@@ -21,12 +21,12 @@ use ingle_kernel::quant::Format;
 use ingle_kernel::quant::grid::{GROUP, Grid, Levels, Scales, Scaling, Step};
 use ingle_kernel::simd::Kernels;
 
+use crate::linalg;
+
 /// Columns of a superblock.
 const SUPER: usize = 256;
 /// Rows that are fitted together, whole panels of every tier.
 const ROWS: usize = 96;
-/// Columns whose panels lie in the first caches.
-const STEPS: usize = 256;
 /// How often a superblock's numbers are gone through before the next has its turn.
 const PASSES: usize = 2;
 /// How often a row is gone through.
@@ -68,18 +68,7 @@ impl Products {
     /// Adds `rows H` to `out`, of the columns from `steps.start` to `steps.end` of `rows` `(n, cols)` and to the columns of `out`
     /// `(n, cols)` from `first` on.
     fn multiply(&self, rows: &[f32], steps: std::ops::Range<usize>, first: usize, out: &mut [f32]) {
-        let (cols, n) = (self.cols, rows.len() / self.cols);
-        let mut column = vec![0.0; n];
-        for start in steps.clone().step_by(STEPS) {
-            let part = start..steps.end.min(start + STEPS);
-            let mut left = dense().left(part.len(), n);
-            for (step, k) in part.clone().enumerate() {
-                column.iter_mut().zip(rows.chunks_exact(cols)).for_each(|(v, row)| *v = row[k]);
-                left.set(step, &column);
-            }
-            let (left, right) = (left.part(0..part.len(), 0..n), self.all.part(part, first..cols));
-            dense().add(&left, &right, &mut out[first..], cols);
-        }
+        linalg::multiply(rows, &self.all, self.cols, steps, first, out);
     }
 }
 

@@ -4,6 +4,7 @@
 //! chooses the format: that is the plan's. All give the same bytes for any number of threads. Training (distillation,
 //! quantisation-aware training, sharing) needs gradients and is no part of this shelf.
 
+pub mod asymmetric;
 pub mod error;
 pub mod feedback;
 
@@ -19,6 +20,7 @@ use ingle_kernel::quant::Format;
 use ingle_model::Error;
 
 use crate::calibrate::Stats;
+use asymmetric::Correction;
 use descent::Products;
 use feedback::{Factor, Order};
 
@@ -70,18 +72,25 @@ pub struct Known {
     pub factor: Option<Factor>,
     /// `H` itself, where it could be factored.
     pub products: Option<Products>,
+    /// What turns weights into those that give the outputs of the unchanged model, where its inputs were seen beside.
+    pub correction: Option<Correction>,
 }
 
 impl Known {
     /// From what was seen at a site; `None` when that was nothing.
-    pub fn new(stats: Stats, pool: &Pool) -> Option<Self> {
+    pub fn new(mut stats: Stats, pool: &Pool) -> Option<Self> {
         let (n_tokens, squares, cols) = (stats.n_tokens, stats.mean_squares(), stats.cols());
-        let (mut factor, mut products) = (None, None);
+        let drift = stats.take_drift();
+        let mut known = Self { squares, factor: None, products: None, correction: None };
         if let Some(h) = stats.into_hessian() {
-            factor = Factor::new(&h, cols, Order::Descending, pool);
-            products = factor.as_ref().map(|factor| Products::new(&h, cols, factor.damping(), pool));
+            known.factor = Factor::new(&h, cols, Order::Descending, pool);
+            if let Some(factor) = &known.factor {
+                let damping = factor.damping();
+                known.products = Some(Products::new(&h, cols, damping, pool));
+                known.correction = drift.and_then(|drift| Correction::new(&h, drift, cols, damping, pool));
+            }
         }
-        (n_tokens > 0).then_some(Self { squares, factor, products })
+        (n_tokens > 0).then_some(known)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::method::error::Measure;
 use crate::method::rounding::encode_by_importance;
 use crate::method::{Known, Needs, Task};
 use crate::mixture::named;
-use crate::pipeline::{HEAD, Job, Progress, Sites, Watch, head_site, look};
+use crate::pipeline::{HEAD, Job, Progress, Sites, Walks, Watch, head_site, look};
 use crate::plan::{Choice, Plan, Why, fitting};
 use crate::role::{kept, kind_of, layer_of};
 use crate::rows;
@@ -92,10 +92,11 @@ pub fn plan_of_probes(file: &ingle_model::file::Contents) -> Plan {
 /// When the family can't be gone through layer by layer, a weight is not finite, or `watch` asks to stop.
 pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<Vec<Entry>> {
     let run = Runtime::new(job.pool, job.kernels);
-    let mut walk = Walk::begin(job.file, job.config, job.sequences, &run)?;
+    let mut walks =
+        Walks { changed: Walk::begin(job.file, job.config, job.sequences, &run)?, unchanged: None };
     let (n_layers, mut entries) = (job.config.layers.len(), Vec::new());
     for i in 0..n_layers {
-        let sites = look(job, &mut walk, i, watch)?;
+        let sites = look(job, &mut walks, i, watch)?;
         let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), job.pool) };
         for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name) == Some(i)) {
             if !watch(Progress::Encoding(i, &tensor.name)) {
@@ -104,6 +105,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
             entries.push(entry(job, at, tensor, &inputs, seconds)?);
         }
         let layer = Layer::of(job.file, job.config, i, job.kernels)?;
+        let walk = &mut walks.changed;
         let n_tokens = walk.states().len() / job.config.dim;
         let mut tell = |n| watch(Progress::GoingOn(i, n as f64 / n_tokens as f64));
         if !walk.through(&layer, i, true, &run, &mut tell) {
@@ -111,7 +113,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
         }
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
-    let site = head_site(job, &mut walk, job.encoder.needs == Needs::Products)?;
+    let site = head_site(job, &mut walks.changed, job.encoder.needs == Needs::Products)?;
     let inputs = Inputs { known: Sites::new([site.clone()], job.pool), sites: &[site] };
     for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name).is_none_or(|i| i >= n_layers)) {
         if !watch(Progress::Ends(&tensor.name)) {

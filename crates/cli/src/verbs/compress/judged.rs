@@ -172,6 +172,7 @@ impl Work<'_> {
             balance: recipe.balance,
             prune: recipe.prune,
             encoder: method::encoder(&recipe.method).map_err(Failure::usage)?,
+            asymmetric: recipe.asymmetric,
             sequences: &self.texts.calibration,
             pool: run.pool,
             kernels: run.kernels,

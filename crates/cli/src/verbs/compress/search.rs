@@ -125,6 +125,7 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
         balance: None,
         prune: None,
         encoder: method::encoder(&recipe.method).map_err(Failure::usage)?,
+        asymmetric: false,
         sequences: &work.texts.calibration,
         pool: run.pool,
         kernels: run.kernels,
