@@ -14,7 +14,7 @@ use ingle_engine::residency::need::May;
 use ingle_engine::sysfs::Tree;
 use ingle_kernel::par::Pool;
 use ingle_route::policy::Wish;
-use ingle_serve::{ApiKey, Library, Limits, Options, Terms, keep_alive, serve};
+use ingle_serve::{ApiKey, Library, Limits, Options, PATIENCE, Terms, keep_alive, serve};
 
 use super::{Verb, model_arg, text, text_arg};
 use crate::accounts::Accounts;
@@ -248,7 +248,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     options.accounts = Some(accounts);
     options.library = managed.map(|managed| managed as Arc<dyn Library>);
     let keep_alive = matches.get_one::<Option<Duration>>("keep-alive").copied().flatten();
-    options.residence = Some(Terms { budget, fixed: None, shared, keep_alive, tree, stock: stock.clone() });
+    let (patience, fixed) = (PATIENCE, None);
+    options.residence =
+        Some(Terms { budget, fixed, shared, keep_alive, patience, tree, stock: stock.clone() });
     let about = || format!("{}, {n_lanes} answers at a time", stock.about());
     let ready =
         |address: SocketAddr| say(format_args!("serving {}: http://{address} (Ctrl-C stops)", about()));
