@@ -7,6 +7,7 @@ mod accounts;
 mod at_rest;
 mod beside;
 mod chat;
+mod credentials;
 mod descriptors;
 mod dirs;
 mod elsewhere;
