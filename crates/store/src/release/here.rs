@@ -68,6 +68,14 @@ impl Releases {
         Ok(all)
     }
 
+    /// Whether a release of `name` is here.
+    ///
+    /// # Errors
+    /// As [`StateFile::read`].
+    pub fn is_here(&self, name: &str) -> Result<bool> {
+        Ok(self.list()?.iter().any(|here| here.installed.name == name))
+    }
+
     /// The files to verify of the release of `name` that is used, by what its publisher signed; `None` where it is no model of a
     /// repository.
     ///

@@ -349,6 +349,32 @@ mod tests {
         }
     }
 
+    /// Whoever can write the state has no folder opened or removed beside it.
+    #[test]
+    fn a_slot_that_leads_out_of_its_folder_is_not_read() {
+        let slot = Slot {
+            version: 1,
+            digest: String::new(),
+            folder: "1-0".into(),
+            open: "m".into(),
+            minimum_version: 1,
+            standing: Standing::Good,
+        };
+        let with = |name: &str, slot: Slot| {
+            let model = Model { active: Some(slot), ..Model::default() };
+            let models = BTreeMap::from([(name.to_owned(), model)]);
+            let sources = BTreeMap::from([("a".to_owned(), Source { models, ..source() })]);
+            parse(&unparse(&State { sources, ..State::default() }))
+        };
+        assert!(with("m", slot.clone()).is_some());
+        assert!(with("m", Slot { open: ".".into(), ..slot.clone() }).is_some());
+        for folder in ["..", "../other", "a/b", "/a", ""] {
+            assert_eq!(with("m", Slot { folder: folder.into(), ..slot.clone() }), None, "{folder}");
+        }
+        assert_eq!(with("m", Slot { open: "../../x".into(), ..slot.clone() }), None);
+        assert_eq!(with("..", slot), None);
+    }
+
     /// The newest copy is cut at every length and flipped at every byte: the older one is what is read.
     #[test]
     fn a_torn_copy_leaves_the_other_one() {
