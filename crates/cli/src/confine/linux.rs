@@ -1,10 +1,10 @@
 //! Three layers of Linux, each of which holds without the others.
 //!
 //! - **Limits** of the process: memory, addresses, processor time, no bytes written to any file, no core. A limit that is hit ends it.
-//! - **Landlock** (kernel 5.13): files are read below one folder and where the system tells about itself, and changed nowhere; no TCP (6.7); no
-//!   signals to others and none of their sockets (6.12). What an older kernel lacks of it the next layer has, but for the files.
+//! - **Landlock** (kernel 5.13): files are read below one folder and where the system tells about itself, and changed nowhere; no
+//!   TCP (6.7); no signals to others and none of their sockets (6.12). What an older kernel lacks of it the next layer has, but for the files.
 //! - **seccomp**: calls that open sockets, start programs, look into others or raise limits are refused. It is a list of what is
-//!   refused, so a call that is not on it is allowed.
+//!   refused, so a call that is not on it is allowed; so are the numbers of the x32 form, where a kernel was built and started with it.
 
 use std::collections::BTreeMap;
 use std::io;
