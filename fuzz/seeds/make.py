@@ -7,8 +7,11 @@ gguf: headers of the tiny models of all families, whose data the target makes up
 headers of the tests' folders. pytorch: pickles of a Llama, and a whole file. config: their configurations. tokenizer_json: the tests' tokenizers with a few tokens each.
 adapter: the tests' adapter of the base of the hostile files. llama2c: checkpoints of the least size. split: the headers of
 the tests' parts, and of files of one tensor each. hub: answers as the hub writes them. ngrams: tables of one bucket and of two.
-compact_base: bases of one window. choices: questions in the forms that are read.
+compact_base: bases of one window. choices: questions in the forms that are read. bundle: a statement about the target's model, and bundles of
+each method. release: metadata of each role, targets with releases and a list of what was taken back, a state.
 """
+import base64
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -308,6 +311,70 @@ def choices():
     put("choices", "two", '{"ctx": "Q", "endings": ["x", "y"], "label": "1"}\n\n{"question": "Q", "choices": ["x", "y"], "answer": "y"}\n')
 
 
+def statement():
+    """What a signer says of the model that the target has."""
+    files = [("a", "weights"), ("b/c", "words")]
+    digests = [hashlib.sha256(text.encode()) for _, text in files]
+    resources = [{"name": name, "algorithm": "sha256", "digest": digest.hexdigest()} for (name, _), digest in zip(files, digests)]
+    root = hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+    how = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": [".git"]}
+    return {"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "m", "digest": {"sha256": root}}],
+            "predicateType": "https://model_signing/signature/v1.0", "predicate": {"serialization": how, "resources": resources}}
+
+
+def bundle():
+    said = statement()
+    put("bundle", "statement", json.dumps(said, **COMPACT))
+    said["predicate"]["serialization"] |= {"method": "shards", "shard_size": 4}
+    put("bundle", "shards", json.dumps(said, **COMPACT))
+    del said["predicate"]["serialization"]["ignore_paths"]
+    payload = base64.b64encode(json.dumps(said, **COMPACT).encode()).decode()
+    raw = {"rawBytes": "AAAA"}
+    materials = {"key": {"publicKey": {"hint": "0a"}, "tlogEntries": []}, "certificate": {"x509CertificateChain": {"certificates": [raw]}},
+                 "sigstore": {"certificate": raw, "tlogEntries": [{}], "timestampVerificationData": {}}}
+    for name, material in materials.items():
+        envelope = {"payload": payload, "payloadType": "application/vnd.in-toto+json", "signatures": [{"sig": "AAAA", "keyid": ""}]}
+        outer = {"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json", "verificationMaterial": material, "dsseEnvelope": envelope}
+        put("bundle", name, json.dumps(outer, **COMPACT))
+    spki = bytes.fromhex("302a300506032b6570032100") + bytes(range(32))
+    put("bundle", "public.pem", f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(spki).decode()}\n-----END PUBLIC KEY-----\n")
+    pkcs8 = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
+    put("bundle", "private.pem", f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(pkcs8).decode()}\n-----END PRIVATE KEY-----\n")
+
+
+def release():
+    expires, key = "2030-01-01T00:00:00Z", "0" * 64
+    both = {"spec_version": "1.0.0", "version": 1, "expires": expires}
+
+    def role(name, **fields):
+        document = {"signed": {"_type": name.split("-")[0], **both, **fields}, "signatures": [{"keyid": key, "sig": "00"}]}
+        put("release", name, json.dumps(document, **COMPACT))
+
+    public = {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": key}}
+    keyid = hashlib.sha256(json.dumps(public, sort_keys=True, **COMPACT).encode()).hexdigest()
+    roles = {name: {"keyids": [keyid], "threshold": 1} for name in ("root", "targets", "snapshot", "timestamp")}
+    role("root", consistent_snapshot=True, keys={keyid: public}, roles=roles)
+    role("timestamp", meta={"snapshot.json": {"version": 1, "length": 9, "hashes": {"sha256": key}}})
+    role("snapshot", meta={"targets.json": {"version": 1}})
+
+    def target(size, **custom):
+        return {"length": size, "hashes": {"sha256": key}} | ({"custom": {"ingle": custom}} if custom else {})
+
+    smoke = {"text": "t", "perplexity_max_milli": 9, "prompts": [{"prompt": "a", "expect": "b"}], "ram_bytes_max": 7}
+    terms = {"open": "m", "percent": 50, "salt": "s", "minimum_version": 1, "smoke": smoke}
+    targets = {f"c/{n}/{name}": target(3) for n in (1, 6) for name in "mt"}
+    targets |= {f"c/{n}/model.sig": target(5, **terms) for n in (1, 6)}
+    targets["revoked.json"] = target(1, revoked=[{"model": "c", "version": 5, "why": "w"}, {"model": "c", "digest": key, "why": "v"}])
+    role("targets", targets=targets)
+    role("targets-huge", targets={"c/1/m": target((1 << 64) - 1), "c/1/model.sig": target(5, **terms | {"smoke": {}})})
+    slot = {"version": 2, "digest": key, "folder": "2-0", "open": "m", "minimum_version": 1, "standing": "good"}
+    watched = slot | {"standing": {"probation": {"tries_left": 3, "uses_left": 5}}, "open": "."}
+    model = {"active": watched, "other": slot, "floor": 1, "blocked": [{"version": 4, "why": "w"}]}
+    source = {"publisher": "p", "policy": {"consent": "ask", "grace_days": 3, "when_stale": "warn"}, "trusted": {"root": "r", "others": {}},
+              "fresh_at": 1, "revoked": [], "models": {"c": model}}
+    put("release", "state", json.dumps({"sequence": 1, "device": "d", "sources": {"https://e.example/": source}}, **COMPACT))
+
+
 gguf()
 split()
 hub()
@@ -320,3 +387,5 @@ config()
 tokenizers()
 byte_level()
 llama2c()
+bundle()
+release()

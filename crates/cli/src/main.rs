@@ -7,6 +7,8 @@ mod accounts;
 mod at_rest;
 mod beside;
 mod chat;
+mod confine;
+mod credentials;
 mod descriptors;
 mod dirs;
 mod elsewhere;
@@ -33,7 +35,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use env::{Env, say_error};
+use confine::{Limits, confine};
+use env::{Env, say, say_error};
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -59,9 +62,13 @@ fn run() -> Result<Exit, Failure> {
             });
         }
     };
+    let limits = matches.get_one::<Limits>(verbs::CONFINED).cloned();
     let (name, matches) = matches.subcommand().expect("clap asks for a verb");
     let verb = verbs::VERBS.iter().find(|v| v.name == name).expect("clap knows only listed verbs");
     let mut env = Env::from_process(matches)?;
+    if let Some(limits) = limits {
+        confine(&limits)?.iter().for_each(|lacking| say(format_args!("{}{lacking}", updating::LACKING)));
+    }
     let ended = (verb.run)(matches, &mut env);
     // A release on probation is judged by how uses end: whatever else was wrong, the model was not.
     if !matches!(&ended, Err(f) if [Exit::FAILED, Exit::INVALID, Exit::MEMORY].contains(&f.exit)) {

@@ -226,7 +226,7 @@ impl Metering {
             rested: Instant::now(),
             held_back: Vec::new(),
             ledger: is_kept.then(|| LedgerFile::new(ledger_path(env))),
-            book: book(env)?,
+            book: if is_kept { book(env)? } else { Book::default() },
             model: if is_kept { fingerprint(loaded) } else { String::new() },
             governed,
         })

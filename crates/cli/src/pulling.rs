@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ingle_net::Client;
+use ingle_store::Error;
 use ingle_store::cache::Cache;
 use ingle_store::fetch::{Event, Retry};
 use ingle_store::library::{Library, Meaning};
@@ -12,7 +13,8 @@ use ingle_store::plan::bytes_to_fetch;
 use ingle_store::pull::Puller;
 use ingle_store::reference::{FileRef, HubRef, Reference, Want};
 use ingle_store::registry::image::ImageRef;
-use ingle_store::registry::pull::ImagePuller;
+use ingle_store::registry::login::Kept;
+use ingle_store::registry::pull::{ImageJob, ImagePuller};
 use ingle_store::short_names;
 use serde::Serialize;
 
@@ -20,9 +22,9 @@ use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
 use crate::fit::{self, Fit};
 use crate::model_ref;
-use crate::network;
 use crate::rate::{Rate, clock};
 use crate::verbs::human_bytes;
+use crate::{credentials, network};
 
 /// How often the line is drawn anew.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -105,9 +107,20 @@ pub fn pull(reference: &Reference, env: &Env) -> Result<Pulled, Failure> {
         Reference::Hub(asked) => pull_hub(&puller, asked, &mut display, env)?,
         Reference::Url(file) => pull_url(&puller, &library, file, &mut display)?,
         Reference::Image(image) => {
-            let (logins, images) = (&network::logins(env)?, &library.images);
-            let puller = ImagePuller { client: &client, registry: &registry, logins, images, retry, parts };
-            pull_image(&puller, image, &mut display, env)?
+            let (logins, images) = (network::logins(env)?, &library.images);
+            let mut known = logins.clone();
+            let (client, registry) = (&client, &registry);
+            let with = |logins| ImagePuller { client, registry, logins, images, retry, parts };
+            // What everybody is given starts no program of the user's.
+            let planned = match (with(&logins).plan(image, &mut |e| display.show(&e)), logins.of(named)) {
+                (Err(Error::NotFound { .. }), Some(Kept::Program(helper))) => {
+                    display.progress.clear();
+                    known.note(named, credentials::ask(&helper, env)?);
+                    with(&known).plan(image, &mut |e| display.show(&e))
+                }
+                (planned, _) => planned,
+            };
+            pull_image(&with(&known), image, &planned?, &mut display, env)?
         }
     };
     display.progress.clear();
@@ -175,20 +188,20 @@ fn say_size(what: &str, missing: u64, bytes: u64, license: &str) {
 fn pull_image(
     puller: &ImagePuller<'_>,
     image: &ImageRef,
+    job: &ImageJob,
     display: &mut Display,
     env: &Env,
 ) -> Result<Pulled, Failure> {
-    let job = puller.plan(image, &mut |e| display.show(&e))?;
     let bytes = job.files.iter().map(|f| f.size).sum();
     let missing = bytes_to_fetch(&job.files, &job.steps);
     say_size(&image.to_string(), missing, bytes, "");
-    puller.check_room(&job)?;
+    puller.check_room(job)?;
     let is_one = job.files.iter().filter(|f| f.path.ends_with(".gguf")).count() == 1;
     let memory = match missing {
         0 => None,
-        _ => Some(fit::before(bytes, is_one, &|until| puller.begin(&job, until), env)?),
+        _ => Some(fit::before(bytes, is_one, &|until| puller.begin(job, until), env)?),
     };
-    let path = puller.perform(&job, &mut |e| display.show(&e))?;
+    let path = puller.perform(job, &mut |e| display.show(&e))?;
     let files = job.files.iter().map(|f| PulledFile {
         path: f.path.clone(),
         bytes: f.size,

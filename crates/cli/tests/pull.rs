@@ -419,6 +419,68 @@ fn images_of_registries_run_by_name() {
     with(&["pull", "ollama:.."]).fails(2, &["ollama:NAME"]);
 }
 
+/// A program that keeps logins is asked where a registry wants one, and never before.
+#[cfg(unix)]
+#[test]
+fn a_program_that_keeps_logins_is_asked_for_what_not_everybody_is_given() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, hub) = (Dir::new(), Hub::start());
+    let model = fs::read(tiny()).unwrap();
+    let digest = hub.add_blob("library/tiny", &model);
+    let layer = serde_json::json!({ "mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": model.len() });
+    hub.add_manifest("library/tiny", "1b", &serde_json::json!({ "layers": [layer] }));
+    let host = hub.url.strip_prefix("http://").unwrap().to_owned();
+    let config = |json: serde_json::Value| drop(dir.file("home/.docker/config.json", json.to_string()));
+    let helper = |name: &str, script: &str| {
+        let path = dir.file(&format!("bin/docker-credential-{name}"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let asked = dir.path("asked");
+    let good = format!(
+        r#"[ "$1" = get ] || exit 9
+server=$(cat)
+echo "$server" >> {}
+[ "$server" = {host} ] || {{ echo "credentials not found in native keychain"; exit 1; }}
+echo '{{"ServerURL": "x", "Username": "name", "Secret": "secret"}}'"#,
+        asked.display()
+    );
+    helper("good", &good);
+    helper("empty", "cat > /dev/null; echo 'credentials not found in native keychain'; exit 1");
+    helper("locked", "echo 'the keychain is locked'; exit 1");
+    helper("odd", "echo hidden");
+    let path = format!("{}:{}", dir.path("bin").display(), std::env::var("PATH").unwrap());
+    let image = format!("oci:{}/library/tiny:1b", hub.url);
+    let pull = || ingle(&dir, &hub, &["pull", &image]).env("PATH", &path);
+
+    // Everybody is given it: nobody is asked.
+    config(serde_json::json!({ "credHelpers": { host.as_str(): "good" } }));
+    pull().ok();
+    assert!(!asked.exists());
+    ingle(&dir, &hub, &["rm", &image, "--yes"]).ok();
+
+    hub.require_login("bmFtZTpzZWNyZXQ=", "Basic");
+    for (name, code, said) in [
+        ("empty", 3, "does not give it to everybody"),
+        ("locked", 2, "the keychain is locked"),
+        ("odd", 2, "its answer is none"),
+        ("absent", 2, "no such program is installed"),
+    ] {
+        config(serde_json::json!({ "credsStore": name }));
+        let out = pull().run();
+        assert!(out.code == code && out.stderr.contains(said), "{name}: {out:?}");
+        assert!(!out.stderr.contains("hidden"), "{out:?}");
+    }
+    for kept in [
+        serde_json::json!({ "credHelpers": { host.as_str(): "good" } }),
+        serde_json::json!({ "auths": { host.as_str(): {} }, "credsStore": "good" }),
+    ] {
+        config(kept);
+        pull().ok();
+        ingle(&dir, &hub, &["rm", &image, "--yes"]).ok();
+    }
+    assert_eq!(fs::read_to_string(&asked).unwrap(), format!("{host}\n{host}\n"));
+}
+
 #[test]
 fn memory_and_disk_are_looked_at_before_a_download() {
     let (dir, hub) = (Dir::new(), Hub::start());

@@ -153,6 +153,94 @@ fn uses_are_counted() {
     assert_eq!(state(), "good");
 }
 
+/// A release that takes more than a program may that looks at it is refused, and says which limit it was.
+#[test]
+fn a_release_that_takes_too_much_to_look_at_is_refused() {
+    let world = World::new();
+    let endless = format!("{SMOKE}perplexity_max = 1e6");
+    world.dir.file("plan/v1/m.gguf", fs::read(tiny()).unwrap());
+    world.dir.file("plan/v1/probe.txt", "abcdefghijklmno".repeat(400_000));
+    world.make(&format!("[models.chat]\nversion = 1\nfolder = \"v1\"\n{endless}\n"));
+    world.follow();
+    let start = Instant::now();
+    let update = ["update", "chat", "--yes", "--check-time", "1"];
+    world.ingle(&update).fails(5, &["version 1 is not installed", "it took longer than 1 s"]);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(world.version(), None);
+    if cfg!(target_os = "linux") {
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/demo.gguf");
+        let asks = "[models.chat.smoke]\nprompts = [{ prompt = \"ab\", expect = \"\" }]";
+        world.publish(2, demo.to_str().unwrap(), asks);
+        let update = ["update", "chat", "--yes", "--check-memory", "16MiB"];
+        world
+            .ingle(&update)
+            .fails(5, &["version 2 is not installed", "it took more than 16.0 MiB of memory"]);
+        assert_eq!(world.version(), None);
+    }
+    world.publish(3, &tiny(), "");
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    assert_eq!(world.version(), Some(3));
+}
+
+/// `list`, `du`, `verify` and `rm` know models that came as releases; what was learnt of them stays.
+#[test]
+fn releases_are_listed_verified_removed_and_followed_no_more() {
+    let world = World::new();
+    world.publish(1, &tiny(), "minimum_version = 1");
+    world.follow();
+    world.ingle(&["list"]).ok();
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    world.publish(2, &tiny(), "minimum_version = 2");
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    let row = || world.ingle(&["list", "--json"]).json()[0].clone();
+    let release = &row()["release"];
+    assert_eq!((&release["version"], &release["before"]), (&2.into(), &1.into()));
+    assert_eq!(row()["family"], "llama");
+    let listed = world.ingle(&["list"]).ok();
+    assert!(listed.contains("RELEASE") && listed.contains("version 2, on probation"), "{listed}");
+    (0..5).for_each(|_| drop(world.answer()));
+    assert_eq!(row()["release"]["state"], "good");
+    assert!(world.ingle(&["du"]).ok().contains("signed releases"));
+    assert!(world.ingle(&["verify", "chat"]).ok().contains("good     chat  m.gguf"));
+
+    let out = world.ingle(&["update", "chat", "--unfollow"]).run();
+    assert!(out.code == 0 && out.stderr.contains("`ingle update chat` follows it again"), "{out:?}");
+    world.publish(3, &tiny(), "");
+    world.ingle(&["update", "--yes"]).ok();
+    assert_eq!(
+        (row()["release"]["version"].as_u64(), row()["release"]["is_followed"].as_bool()),
+        (Some(2), Some(false))
+    );
+    world.answer();
+    let out = world.ingle(&["update", "chat", "--yes"]).run();
+    assert!(out.code == 0 && out.stderr.contains("chat is followed again"), "{out:?}");
+    assert_eq!(row()["release"]["version"], 3);
+    world.ingle(&["update", "nothing", "--unfollow"]).fails(3, &["no such model or repository is followed"]);
+
+    world.ingle(&["rm", "chat"]).fails(2, &["Remove chat, versions 3 and 2", "--yes"]);
+    let out = world.ingle(&["rm", "chat", "--yes"]).run();
+    assert!(out.code == 0 && out.stdout.contains("removed chat"), "{out:?}");
+    for said in ["is kept", "nothing below version 2", "`ingle update chat`"] {
+        assert!(out.stderr.contains(said), "{said}: {out:?}");
+    }
+    world.ingle(&["rm", "chat", "--yes"]).fails(3, &["no such model here"]);
+    world.ingle(&["run", "chat", "ab"]).fails(6, &["nothing is installed", "ingle update chat"]);
+    assert_eq!(world.ingle(&["list", "--json"]).json(), serde_json::json!([]));
+    // The name may be another model's now.
+    world.ingle(&["pull", &tiny(), "--as", "chat"]).ok();
+    world.answer();
+    world.ingle(&["rm", "chat"]).ok();
+    // Nothing comes back by itself.
+    world.ingle(&["update", "--yes"]).ok();
+    assert_eq!(world.version(), None);
+    let url = format!("{}/fleet", world.hub.url);
+    world.ingle(&["update", &url, "--unfollow"]).ok();
+    world.ingle(&["update", "chat", "--yes"]).fails(6, &["followed no more", "--follow"]);
+    world.follow();
+    world.ingle(&["update", "chat", "--yes"]).ok();
+    assert_eq!(world.version(), Some(3));
+}
+
 #[test]
 fn a_folder_is_signed_and_verified() {
     let world = World::new();

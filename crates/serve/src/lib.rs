@@ -46,6 +46,6 @@ pub use guard::ApiKey;
 pub use listen::Limits;
 pub use ollama::installed::{Installed, Library, Progress};
 pub use ollama::keep_alive::parse as keep_alive;
-pub use residence::{Known, Stock, Terms};
+pub use residence::{Known, PATIENCE, Stock, Terms};
 pub use served::{Model, Serving};
 pub use server::{Options, serve};

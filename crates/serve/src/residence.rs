@@ -3,8 +3,8 @@
 //! What to do is planned by [`ingle_engine::residency`]; here it is done. A request takes its model from the list of those that are
 //! hot, which costs a lock. Where it is not hot, one request at a time has the plan made and performed: models leave the list
 //! before anything is done to them, and only those that nobody holds leave it. A model is held by who has it in hand (the `Arc`)
-//! and by every answer under way ([`crate::served::Served::pins`]). While a request waits for busy models, others wait behind it,
-//! so that it is not passed by for ever.
+//! and by every answer under way ([`crate::served::Served::pins`]). While a request waits for busy models, those whose model is hot
+//! pass it by, but not for ever: after [`Terms::patience`] they wait behind it, unless their model is pinned and so never makes room.
 //!
 //! Left out: models never leave in parts, and a model that is asked for is brought for whoever asks, in the order they come.
 
@@ -34,6 +34,8 @@ const WAITING_MAX: usize = 12;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long a request waits for busy models.
 const WAIT_MAX: Duration = Duration::from_secs(120);
+/// Half of that: what [`Terms::patience`] is where nobody has a reason for another.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long who only looks at a list may keep a model that has left it.
 const LOOKERS_GO: Duration = Duration::from_millis(200);
 /// Swaps whose times are remembered.
@@ -85,6 +87,8 @@ pub struct Terms {
     pub shared: u64,
     /// How long a model stays that is not asked for; `None` until room is needed.
     pub keep_alive: Option<Duration>,
+    /// How long a request that waits for busy models is passed by.
+    pub patience: Duration,
     /// Where the system tells about itself.
     pub tree: Tree,
     /// The models.
@@ -100,8 +104,8 @@ pub struct Residence {
     performing: Mutex<()>,
     /// Requests on their way to models that are not hot.
     n_waiting: AtomicUsize,
-    /// Whether one of them waits for busy models.
-    waits: AtomicBool,
+    /// Whether one of them waits for busy models and was passed by for long enough.
+    holds: AtomicBool,
     /// What was done.
     pub counts: Counts,
     start: Instant,
@@ -168,13 +172,13 @@ impl Residence {
         let state = State { budget: u64::MAX, fixed, now: Duration::ZERO, models };
         let (guests, swaps) = (vec![None; known.len()], VecDeque::with_capacity(SWAPS_MAX));
         let book = Mutex::new(Book { state, known, guests, stalls: None, swaps });
-        let (performing, n_waiting, waits) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let (performing, n_waiting, holds) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
         let new = Self {
             terms,
             book,
             performing,
             n_waiting,
-            waits,
+            holds,
             counts: Counts::default(),
             start: Instant::now(),
         };
@@ -278,14 +282,15 @@ impl Residence {
             let mut book = self.book();
             let now = book.state.now;
             book.state.models[i].uses.note(now);
-            if book.is_hot(i) && !self.waits.load(Relaxed) {
+            let passes = !self.holds.load(Relaxed) || book.state.models[i].is_pinned;
+            if book.is_hot(i) && passes {
                 self.counts.n_hits.fetch_add(1, Relaxed);
                 return get();
             }
         }
         let _one = Waiting::new(&self.n_waiting)?;
         let _performing = self.performing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _waits = Raised(&self.waits);
+        let _holds = Raised(&self.holds);
         let (from, since) = (self.book().state.models[i].tier, Instant::now());
         let mut performed = Duration::ZERO;
         loop {
@@ -307,7 +312,7 @@ impl Residence {
                     return Err(Refusal::Memory(refusal.told(&self.name(i))));
                 }
                 Some(Action::Wait) => {
-                    self.waits.store(true, Relaxed);
+                    self.holds.store(since.elapsed() >= self.terms.patience, Relaxed);
                     if *phase.borrow() >= Phase::Closing {
                         return Err(Refusal::Stopping);
                     }
@@ -366,9 +371,13 @@ impl Residence {
             book.count_busy();
             !book.state.models[i].is_idle()
         };
-        // Before it waits for somebody who waits for this very model.
-        if stays() {
-            return false;
+        // Before it waits for somebody who waits for this very model. Who was just answered may hold it for a moment more.
+        let since = Instant::now();
+        while stays() {
+            if since.elapsed() >= LOOKERS_GO {
+                return false;
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
         let _performing = self.performing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_loaded = self.book().state.models[i].is_loaded();

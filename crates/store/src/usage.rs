@@ -40,6 +40,12 @@ pub fn usage(library: &Library) -> Result<Vec<Usage>> {
     Ok(parts)
 }
 
+/// What lies in `dir`, as one part; all of it of use.
+pub fn folder(what: &str, dir: &Path) -> Usage {
+    let (path, bytes) = (dir.display().to_string(), bytes_below(dir));
+    Usage { what: what.to_owned(), path, bytes, leftover_bytes: 0 }
+}
+
 /// Bytes of the files that were adopted where they lie.
 pub fn adopted_bytes(library: &Library) -> Result<u64> {
     let names = library.names.read()?;

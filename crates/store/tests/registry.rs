@@ -180,7 +180,10 @@ fn a_login_that_is_refused_or_kept_elsewhere_is_said_without_it() {
         world.logins = Logins::default();
         said(world.pull_image(&library, "ollama:tiny"), &["`docker login`"]);
         world.logins = Logins::parse(br#"{"credsStore": "desktop"}"#).unwrap();
-        said(world.pull_image(&library, "ollama:tiny"), &["kept by a program (credsStore)"]);
+        said(
+            world.pull_image(&library, "ollama:tiny"),
+            &["kept by docker-credential-desktop, which was not asked"],
+        );
     }
 }
 

@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use hub::{Fault, Hub};
 use ingle_store::error::Error;
 use ingle_store::release::Releases;
+use ingle_store::release::disk::Disk;
 use ingle_store::release::make::{Contents, Expires, Maker};
 use ingle_store::release::offer::Revocation;
 use ingle_store::release::roles::KeyFolder;
+use ingle_store::release::state::State;
 use ingle_store::release::update::{Outcome, Pace};
+use ingle_store::verify::{Verified, verify};
 use publisher::{Device, MODEL, Publisher, now};
 use serde_json::{Value, json};
 use world::{World, said};
@@ -454,4 +457,73 @@ fn another_repository_can_not_take_over_a_model() {
     second.refresh().unwrap();
     said(second.install(), &["a model of this name"]);
     assert_eq!(device.content().as_deref(), Some("one"));
+}
+
+/// Both slots go and what was learnt stays: neither older metadata nor a release below the floor comes in behind it.
+#[test]
+fn a_model_that_was_removed_comes_back_no_older() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let old = publisher.metadata("timestamp.json");
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let raise = |state: &mut State| {
+        let model = state.sources.get_mut(&device.url).unwrap().models.get_mut(MODEL).unwrap();
+        model.floor = 2;
+        Ok(())
+    };
+    device.releases.file().edit(&Disk::default(), raise).unwrap();
+
+    // Whoever has it open keeps it.
+    let opened = device.releases.open(MODEL, device.now, false).unwrap().unwrap();
+    let user = fs::File::open(&opened.path).unwrap();
+    user.lock_shared().unwrap();
+    let said = device.releases.removal(MODEL).unwrap_err().to_string();
+    assert!(said.contains("in use"), "{said}");
+    drop(user);
+    let removal = device.releases.removal(MODEL).unwrap().unwrap();
+    assert_eq!((removal.versions.clone(), removal.floor), (vec![2, 1], 2));
+    // Nobody updates it meanwhile.
+    assert!(matches!(device.releases.removal(MODEL), Err(Error::Locked { .. })));
+    device.releases.remove(removal).unwrap();
+    assert!(device.releases.list().unwrap().is_empty());
+    assert!(!world.dir.join("releases/slots").join(MODEL).exists());
+    assert!(device.releases.removal(MODEL).unwrap().is_none());
+    said_of_opening(&device, "nothing is installed");
+
+    publisher.serve_metadata("timestamp.json", &old);
+    let error = device.refresh().unwrap_err();
+    assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    publisher.serve();
+    assert_eq!(device.releases.state().unwrap().sources[&device.url].models[MODEL].floor, 2);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+    assert_eq!(device.content().as_deref(), Some("two"));
+}
+
+fn said_of_opening(device: &Device<'_>, expected: &str) {
+    let said = device.releases.open(MODEL, device.now, false).unwrap_err().to_string();
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn what_is_followed_no_more_stays_and_is_asked_for_only_by_name() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    device.releases.unfollow(MODEL).unwrap();
+    assert!(!device.releases.list().unwrap()[0].is_followed);
+    assert_eq!(device.content().as_deref(), Some("one"));
+    assert!(device.releases.follow_again(MODEL).unwrap());
+    assert!(!device.releases.follow_again(MODEL).unwrap());
+    device.releases.unfollow(&device.url).unwrap();
+    assert!(!device.releases.list().unwrap()[0].is_followed);
+    let again = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
+    assert!(again.releases.list().unwrap()[0].is_followed);
+    assert!(matches!(device.releases.unfollow("nothing"), Err(Error::NotFound { .. })));
+
+    // What its publisher signed is what it is verified by.
+    let checks = again.releases.checks(MODEL).unwrap().unwrap();
+    assert_eq!(checks.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["m.gguf", "notes.txt"]);
+    assert!(checks.iter().all(|c| verify(c, &|| false, &mut |_| {}).unwrap() == Some(Verified::Good)));
+    fs::write(&checks[0].path, "onE").unwrap();
+    assert!(matches!(verify(&checks[0], &|| false, &mut |_| {}).unwrap(), Some(Verified::Wrong(_))));
 }

@@ -4,13 +4,13 @@ use std::io::Write;
 
 use clap::{ArgMatches, Command};
 use ingle_store::space;
-use ingle_store::usage::{adopted_bytes, usage};
+use ingle_store::usage::{adopted_bytes, folder, usage};
 use serde_json::json;
 
 use super::{Verb, human_bytes, json_arg, print_json};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::pulling;
+use crate::{pulling, updating};
 
 pub static VERB: Verb = Verb {
     name: "du",
@@ -22,7 +22,9 @@ pub static VERB: Verb = Verb {
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let library = pulling::library(env);
-    let parts = usage(&library)?;
+    let mut parts = usage(&library)?;
+    parts.push(folder("signed releases", updating::releases(env).file().folder()));
+    parts.retain(|part| part.bytes > 0);
     let total: u64 = parts.iter().map(|p| p.bytes).sum();
     let leftover: u64 = parts.iter().map(|p| p.leftover_bytes).sum();
     let (adopted, free) = (adopted_bytes(&library)?, space::free_bytes(library.cache.root()));

@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use clap::{ArgMatches, Command};
 use ingle_engine::model_file::ModelFile;
 use ingle_store::library::Installed;
+use ingle_store::release::here::Here;
 use serde::Serialize;
 
 use super::{Verb, human_bytes, json_arg, print_json};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::pulling;
+use crate::{pulling, updating};
 
 /// `config.json` of a folder is read up to this size.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -35,10 +36,28 @@ struct Row {
     modified: Option<u64>,
     path: String,
     repo: Option<String>,
+    /// For a model that came as a signed release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<Release>,
+}
+
+#[derive(Serialize)]
+struct Release {
+    repository: String,
+    /// The one that is used.
+    version: u64,
+    state: String,
+    /// The one to fall back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    /// Whether newer ones are asked for.
+    is_followed: bool,
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
-    let rows: Vec<Row> = pulling::library(env).list()?.into_iter().map(row).collect();
+    let mut rows: Vec<Row> = pulling::library(env).list()?.into_iter().map(row).collect();
+    rows.extend(updating::releases(env).list()?.into_iter().map(row_of_release));
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
     if matches.get_flag("json") {
         print_json(&rows)?;
         return Ok(Exit::OK);
@@ -55,12 +74,14 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             row.format.clone(),
             row.family.clone().unwrap_or_else(|| "?".to_owned()),
             row.modified.map_or_else(|| "?".to_owned(), |at| ago(now.saturating_sub(at))),
+            row.release.as_ref().map(told).unwrap_or_default(),
         ]
     });
-    let head = ["NAME", "SIZE", "FORMAT", "FAMILY", "WHEN"].map(str::to_owned);
-    let lines: Vec<[String; 5]> = std::iter::once(head).chain(lines).collect();
+    let release = if rows.iter().any(|row| row.release.is_some()) { "RELEASE" } else { "" };
+    let head = ["NAME", "SIZE", "FORMAT", "FAMILY", "WHEN", release].map(str::to_owned);
+    let lines: Vec<[String; 6]> = std::iter::once(head).chain(lines).collect();
     let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let widths: [usize; 6] = std::array::from_fn(width);
     let mut out = std::io::stdout().lock();
     for line in &lines {
         let cells: Vec<String> =
@@ -80,7 +101,27 @@ fn row(model: Installed) -> Row {
         path: model.path.display().to_string(),
         repo: model.repo.map(|r| r.to_string()),
         name: model.name,
+        release: None,
     }
+}
+
+fn row_of_release(here: Here) -> Row {
+    let release = Release {
+        version: here.active.version,
+        state: updating::standing(&here.active),
+        before: here.model.other.map(|slot| slot.version),
+        repository: here.url,
+        is_followed: here.is_followed,
+    };
+    Row { release: Some(release), ..row(here.installed) }
+}
+
+/// A release in the last column.
+fn told(release: &Release) -> String {
+    let Release { version, state, before, is_followed, .. } = release;
+    let before = before.map(|version| format!("; before {version}")).unwrap_or_default();
+    let left = if *is_followed { "" } else { "; followed no more" };
+    format!("version {version}, {state}{before}{left}")
 }
 
 /// What a GGUF file says it is; a file that can't be read says nothing.

@@ -32,6 +32,7 @@ mod verify;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::confine::Limits;
 use crate::env::Env;
 use crate::exit::{Exit, Failure};
 use crate::settings;
@@ -83,6 +84,9 @@ pub static VERBS: &[&Verb] = &[
     &completions::VERB,
 ];
 
+/// The argument by which this program limits its own children; no user's.
+pub const CONFINED: &str = "confined";
+
 /// The whole command line.
 pub fn command() -> Command {
     let codes: Vec<String> = Exit::ALL.iter().map(|e| format!("  {:3}  {}", e.0, e.1)).collect();
@@ -92,6 +96,7 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .arg(Arg::new(CONFINED).long(CONFINED).hide(true).value_parser(Limits::parse))
         .after_help(format!("Exit codes:\n{}", codes.join("\n")));
     VERBS.iter().fold(head, |command, verb| {
         let examples: Vec<String> = verb.examples.iter().map(|e| format!("  {e}")).collect();
@@ -138,6 +143,28 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Bytes, with a unit or without.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 10] = [
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("k", 1 << 10),
+        ("m", 1 << 20),
+        ("g", 1 << 30),
+    ];
+    let lower = text.trim().to_lowercase();
+    let unit = UNITS.iter().find(|(name, _)| lower.ends_with(name));
+    let number = unit.map_or(&*lower, |(name, _)| &lower[..lower.len() - name.len()]);
+    let bytes = number.trim().parse::<f64>().ok().map(|n| n * unit.map_or(1.0, |(_, bytes)| *bytes as f64));
+    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes));
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "expected a size such as 6GiB or 800MiB".to_owned())
 }
 
 /// Bytes for people.

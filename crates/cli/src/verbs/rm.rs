@@ -1,7 +1,8 @@
 //! `ingle rm NAME`: removes a model that was fetched, or forgets a name.
 //!
 //! A file that was here before it got its name stays where it is. Of a hub model those bytes go that no other name in the
-//! shared cache uses. What a running program uses or fetches is not removed.
+//! shared cache uses. Of a signed release both slots go, and what was learnt of it stays. What a running program uses or fetches is
+//! not removed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use super::{Verb, human_bytes, json_arg, print_json, text};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::model_ref::DEMO;
-use crate::{guessing, pulling};
+use crate::{guessing, pulling, updating};
 
 pub static VERB: Verb = Verb {
     name: "rm",
@@ -55,7 +56,12 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     let name = text(matches, "name").expect("clap asks for it");
     let asker = Asker { env, is_sure: matches.get_flag("yes") };
-    let Some(bytes) = remove(name, &pulling::library(env), &|what| asker.agrees(what))? else {
+    let agrees = |what: &str| asker.agrees(what);
+    let removed = match remove_release(name, env, &agrees)? {
+        Some(removed) => removed,
+        None => remove(name, &pulling::library(env), &agrees)?,
+    };
+    let Some(bytes) = removed else {
         say("nothing was removed");
         return Ok(Exit::FAILED);
     };
@@ -76,6 +82,28 @@ fn remove_words(env: &Env) -> Result<Exit, Failure> {
     }
     writeln!(std::io::stdout(), "removed the words that answers left")?;
     Ok(Exit::OK)
+}
+
+/// Removes the releases of the model `name`, where somebody `agrees`; `None` where it is none that came so.
+fn remove_release(name: &str, env: &Env, agrees: Agrees<'_>) -> Result<Option<Option<u64>>, Failure> {
+    let releases = updating::releases(env);
+    let Some(removal) = releases.removal(name)? else { return Ok(None) };
+    let (bytes, floor) = (removal.bytes, removal.floor);
+    let versions: Vec<String> = removal.versions.iter().map(u64::to_string).collect();
+    let what = format!("Remove {name}, versions {} ({})", versions.join(" and "), human_bytes(bytes));
+    if !agrees(&what)? {
+        return Ok(Some(None));
+    }
+    releases.remove(removal)?;
+    let floor = if floor > 1 {
+        format!(", and nothing below version {floor} is installed again")
+    } else {
+        String::new()
+    };
+    say(format_args!(
+        "what was learnt of its releases is kept, so that nobody can offer older ones as new{floor}; `ingle update {name}` installs it again"
+    ));
+    Ok(Some(Some(bytes)))
 }
 
 /// Removes what `name` means, where somebody `agrees` to what that is. Gives the bytes freed, or `None` when nobody does.

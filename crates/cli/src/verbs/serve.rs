@@ -14,9 +14,9 @@ use ingle_engine::residency::need::May;
 use ingle_engine::sysfs::Tree;
 use ingle_kernel::par::Pool;
 use ingle_route::policy::Wish;
-use ingle_serve::{ApiKey, Library, Limits, Options, Terms, keep_alive, serve};
+use ingle_serve::{ApiKey, Library, Limits, Options, PATIENCE, Terms, keep_alive, serve};
 
-use super::{Verb, model_arg, text, text_arg};
+use super::{Verb, model_arg, size, text, text_arg};
 use crate::accounts::Accounts;
 use crate::at_rest;
 use crate::elsewhere::Elsewhere;
@@ -248,7 +248,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     options.accounts = Some(accounts);
     options.library = managed.map(|managed| managed as Arc<dyn Library>);
     let keep_alive = matches.get_one::<Option<Duration>>("keep-alive").copied().flatten();
-    options.residence = Some(Terms { budget, fixed: None, shared, keep_alive, tree, stock: stock.clone() });
+    let (patience, fixed) = (PATIENCE, None);
+    options.residence =
+        Some(Terms { budget, fixed, shared, keep_alive, patience, tree, stock: stock.clone() });
     let about = || format!("{}, {n_lanes} answers at a time", stock.about());
     let ready =
         |address: SocketAddr| say(format_args!("serving {}: http://{address} (Ctrl-C stops)", about()));
@@ -260,28 +262,6 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         }
     })?;
     Ok(Exit::OK)
-}
-
-/// Bytes, with a unit or without.
-fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 10] = [
-        ("kib", 1 << 10),
-        ("mib", 1 << 20),
-        ("gib", 1 << 30),
-        ("tib", 1 << 40),
-        ("kb", 1_000),
-        ("mb", 1_000_000),
-        ("gb", 1_000_000_000),
-        ("k", 1 << 10),
-        ("m", 1 << 20),
-        ("g", 1 << 30),
-    ];
-    let lower = text.trim().to_lowercase();
-    let unit = UNITS.iter().find(|(name, _)| lower.ends_with(name));
-    let number = unit.map_or(&*lower, |(name, _)| &lower[..lower.len() - name.len()]);
-    let bytes = number.trim().parse::<f64>().ok().map(|n| n * unit.map_or(1.0, |(_, bytes)| *bytes as f64));
-    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes));
-    bytes.map(|bytes| bytes as u64).ok_or_else(|| "expected a size such as 6GiB or 800MiB".to_owned())
 }
 
 /// A time, or none where it has no end.

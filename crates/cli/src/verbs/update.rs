@@ -3,7 +3,6 @@
 //! Nothing here happens by itself: a repository is followed when the user says so, and asked when the user types the verb.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -11,17 +10,16 @@ use ingle_net::Url;
 use ingle_store::Error;
 use ingle_store::fetch::Retry;
 use ingle_store::parts::Parts;
-use ingle_store::release::offer::Offer;
 use ingle_store::release::plan::Asked;
-use ingle_store::release::state::{Consent, Model, Policy, Slot, Standing, State, WhenStale};
+use ingle_store::release::state::{Consent, Model, Policy, Source, State, WhenStale};
 use ingle_store::release::update::{Outcome, Pace, Told, Work};
 use serde::Serialize;
 
-use super::{Verb, human_bytes, json_arg, print_json, text, text_arg};
+use super::{Verb, human_bytes, json_arg, print_json, size, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::pulling::Display;
-use crate::updating::{now, releases};
+use crate::updating::{Checks, now, releases};
 use crate::{network, updating};
 
 pub static VERB: Verb = Verb {
@@ -33,6 +31,7 @@ pub static VERB: Verb = Verb {
         "ingle update",
         "ingle update --check",
         "ingle update chat --rollback",
+        "ingle update chat --unfollow",
     ],
     args,
     run,
@@ -49,7 +48,11 @@ fn args(command: Command) -> Command {
         Arg::new(name).long(name).value_name("WHAT").value_parser(values).default_value(values[0]).help(help)
     };
     command
-        .arg(Arg::new("name").value_name("NAME").help("A model; all that are here where none is given"))
+        .arg(
+            Arg::new("name").value_name("NAME").help(
+                "A model; all that are here and followed where none is given. Asked for by name it is followed again",
+            ),
+        )
         .arg(
             text_arg("follow", "URL", "Follow this repository from now on; again changes what is allowed")
                 .requires_all(["root", "key"])
@@ -79,9 +82,31 @@ fn args(command: Command) -> Command {
         .arg(flag("now", "Install although a release goes to other devices first"))
         .arg(
             flag("check", "Ask what is new and install nothing")
-                .conflicts_with_all(["yes", "now", "rollback"]),
+                .conflicts_with_all(["yes", "now", "rollback", "unfollow"]),
         )
-        .arg(flag("rollback", "Use the version before again").requires("name"))
+        .arg(
+            text_arg("check-time", "SECONDS", "Time for each program that looks at a release before it is used")
+                .default_value("900")
+                .value_parser(value_parser!(u64).range(1..=86_400)),
+        )
+        .arg(
+            text_arg(
+                "check-memory",
+                "SIZE",
+                "Memory for it, such as 2GiB, of which a chat template alone may take 256MiB; default: 2GiB to open a release, twice its bytes and \
+                 4GiB to use it",
+            )
+            .value_parser(size),
+        )
+        .arg(flag("rollback", "Use the version before again").requires("name").conflicts_with("unfollow"))
+        .arg(
+            flag(
+                "unfollow",
+                "Keep the model as it is and ask for nothing newer; NAME may be a repository's address",
+            )
+            .requires("name")
+            .conflicts_with_all(["yes", "now"]),
+        )
         .arg(json_arg())
 }
 
@@ -103,6 +128,8 @@ struct Row {
     offered: Option<u64>,
     /// Failed here, with the reason.
     blocked: Vec<(u64, String)>,
+    /// Whether newer ones are asked for.
+    is_followed: bool,
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
@@ -111,7 +138,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return follow(url, matches, env);
     }
     let name = text(matches, "name");
-    if matches.get_flag("rollback") {
+    if matches.get_flag("unfollow") {
+        unfollow(name.expect("clap asks for it"), env)?;
+    } else if matches.get_flag("rollback") {
         let name = name.expect("clap asks for it");
         let start = Instant::now();
         releases(env).roll_back(name, &mut tell(env))?;
@@ -139,30 +168,55 @@ fn follow(url: &str, matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
+fn unfollow(what: &str, env: &Env) -> Result<(), Failure> {
+    let releases = releases(env);
+    // A repository is known by its address as it was understood.
+    let url = Url::parse(what).map_or_else(|_| what.to_owned(), |url| url.to_string());
+    let is_source = releases.state()?.sources.contains_key(&url);
+    releases.unfollow(if is_source { &url } else { what })?;
+    let again = match is_source {
+        true => "--follow with its root and key follows it again".to_owned(),
+        false => format!("`ingle update {what}` follows it again"),
+    };
+    say(format_args!("{what} is followed no more; what is here stays and is used; {again}"));
+    Ok(())
+}
+
 fn update_all(name: Option<&str>, matches: &ArgMatches, env: &Env) -> Result<(), Failure> {
     let releases = releases(env);
     let state = releases.state()?;
     if state.sources.is_empty() {
         return Err(Failure::not_found("no repository is followed; ingle update --follow URL begins to"));
     }
+    let owner = name.and_then(|name| state.sources.iter().find(|(_, s)| s.models.contains_key(name)));
+    if let (Some(name), Some((url, Source { is_unfollowed: true, .. }))) = (name, owner) {
+        let again = format!("ingle update --follow {url} with its root and key follows it again");
+        return Err(Failure::blocked(format!("{name}: its repository is followed no more; {again}")));
+    }
+    if let Some(name) = name.filter(|_| !matches.get_flag("check"))
+        && releases.follow_again(name)?
+    {
+        say(format_args!("{name} is followed again"));
+    }
+    let seconds = *matches.get_one::<u64>("check-time").expect("it has a default");
+    let checks = Checks::new(env, seconds, matches.get_one::<u64>("check-memory").copied());
     let mut failed = None;
     let mut is_found = false;
-    for (url, source) in &state.sources {
-        let owner = name.and_then(|name| state.sources.iter().find(|(_, s)| s.models.contains_key(name)));
+    for (url, source) in state.sources.iter().filter(|(_, source)| !source.is_unfollowed) {
         if owner.is_some_and(|(of, _)| of != url) {
             continue;
         }
-        match with_work(url, env, |work| releases.refresh(url, work)) {
+        match with_work(url, &checks, env, |work| releases.refresh(url, work)) {
             Ok(offered) => {
                 let is_offered = name.is_some_and(|name| offered.offers.iter().any(|o| o.model == name));
                 let names: Vec<&str> = match name {
                     Some(name) if is_offered || source.models.contains_key(name) => vec![name],
                     Some(_) => continue,
-                    None => source.models.keys().map(String::as_str).collect(),
+                    None => followed(source).collect(),
                 };
                 is_found = true;
                 for name in names.into_iter().filter(|_| !matches.get_flag("check")) {
-                    if let Err(failure) = update_one(url, name, matches, env) {
+                    if let Err(failure) = update_one(url, name, &checks, matches, env) {
                         keep(&mut failed, failure);
                     }
                 }
@@ -179,6 +233,12 @@ fn update_all(name: Option<&str>, matches: &ArgMatches, env: &Env) -> Result<(),
     }
 }
 
+/// Models that are brought up to date without being named: those that are here and were not left alone.
+fn followed(source: &Source) -> impl Iterator<Item = &str> {
+    let models = source.models.iter().filter(|(_, model)| model.active.is_some() && !model.is_unfollowed);
+    models.map(|(name, _)| name.as_str())
+}
+
 /// The first failure is what the program ends with; the others are said.
 fn keep(first: &mut Option<Failure>, failure: Failure) {
     match first {
@@ -187,14 +247,21 @@ fn keep(first: &mut Option<Failure>, failure: Failure) {
     }
 }
 
-fn update_one(url: &str, name: &str, matches: &ArgMatches, env: &Env) -> Result<(), Failure> {
+fn update_one(
+    url: &str,
+    name: &str,
+    checks: &Checks<'_>,
+    matches: &ArgMatches,
+    env: &Env,
+) -> Result<(), Failure> {
     let asked = match (matches.get_flag("yes"), matches.get_flag("now")) {
         (_, true) => Asked::YesNow,
         (true, _) => Asked::Yes,
         _ => Asked::Nothing,
     };
     let releases = releases(env);
-    let update = |asked| with_work(url, env, |work| releases.update(url, name, asked, work, &mut tell(env)));
+    let update =
+        |asked| with_work(url, checks, env, |work| releases.update(url, name, asked, work, &mut tell(env)));
     let outcome = match update(asked)? {
         Outcome::Ask(offer) => {
             let said = format!("{name}: version {} is there, {}", offer.version, human_bytes(offer.size()));
@@ -215,17 +282,18 @@ fn update_one(url: &str, name: &str, matches: &ArgMatches, env: &Env) -> Result<
 }
 
 /// What an update works with, for the repository at `url`.
-fn with_work<T>(url: &str, env: &Env, run: impl FnOnce(&Work<'_>) -> Result<T, Error>) -> Result<T, Failure> {
+fn with_work<T>(
+    url: &str,
+    checks: &Checks<'_>,
+    env: &Env,
+    run: impl FnOnce(&Work<'_>) -> Result<T, Error>,
+) -> Result<T, Failure> {
     let parsed = Url::parse(url).map_err(|expected| Failure::usage(format!("{url}: {expected}")))?;
     // The user named this address; plain http is allowed to it alone.
     let client = network::client_to(&[&parsed], network::STALL_TIMEOUT, env)?;
     let start = Instant::now();
     let said =
         |failure: Failure| Error::Refused { what: "the check of a release".into(), why: failure.message };
-    let folder_of = |path: &Path, offer: &Offer| match offer.terms.open.as_str() {
-        "." => path.to_owned(),
-        open => path.ancestors().nth(open.split('/').count()).unwrap_or(path).to_owned(),
-    };
     let result = run(&Work {
         client: &client,
         retry: Retry::default(),
@@ -234,10 +302,8 @@ fn with_work<T>(url: &str, env: &Env, run: impl FnOnce(&Work<'_>) -> Result<T, E
         metadata_time_max: std::time::Duration::from_secs(METADATA_SECONDS),
         now: now(),
         clock: &|| start.elapsed(),
-        structure: &|path, _| updating::structure(path, env).map_err(said),
-        smoke: &|path, offer| {
-            updating::smoke(path, &folder_of(path, offer), &offer.terms.smoke, env).map_err(said)
-        },
+        structure: &|path, offer| checks.structure(path, offer).map_err(said),
+        smoke: &|path, offer| checks.smoke(path, offer).map_err(said),
     });
     Ok(result?)
 }
@@ -265,11 +331,15 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
     for (url, source) in &state.sources {
         let offered = releases.offered(url)?;
         let newest = |name: &str| offered.offers.iter().filter(|o| o.model == name).map(|o| o.version).max();
-        rows.extend(source.models.iter().map(|(name, model)| Row::of(name, url, model, newest(name))));
+        let row = |name: &str, model: &Model| Row {
+            is_followed: !source.is_unfollowed && !model.is_unfollowed,
+            ..Row::of(name, url, model, newest(name))
+        };
+        rows.extend(source.models.iter().map(|(name, model)| row(name, model)));
         let mut absent: Vec<&str> = offered.offers.iter().map(|o| o.model.as_str()).collect();
         absent.retain(|name| !is_here(&state, name));
         absent.dedup();
-        rows.extend(absent.into_iter().map(|name| Row::of(name, url, &Model::default(), newest(name))));
+        rows.extend(absent.into_iter().map(|name| row(name, &Model::default())));
     }
     if matches.get_flag("json") {
         print_json(&rows)?;
@@ -282,10 +352,11 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
         let state = state.as_deref().unwrap_or("not installed");
         writeln!(
             out,
-            "{model}  version {} ({state})  before {}  offered {}  {repository}",
+            "{model}  version {} ({state})  before {}  offered {}  {repository}{}",
             number(*version),
             number(*before),
-            number(*offered)
+            number(*offered),
+            if row.is_followed { "" } else { "  followed no more" }
         )?;
         for (version, why) in &row.blocked {
             writeln!(out, "  version {version} failed here: {why}")?;
@@ -300,20 +371,15 @@ fn is_here(state: &State, name: &str) -> bool {
 
 impl Row {
     fn of(name: &str, url: &str, model: &Model, offered: Option<u64>) -> Self {
-        let state = |slot: &Slot| match slot.standing {
-            Standing::Good => "good".to_owned(),
-            Standing::Probation { tries_left, uses_left } => {
-                format!("on probation, {uses_left} good uses to go, {tries_left} tries left")
-            }
-        };
         Self {
             model: name.to_owned(),
             repository: url.to_owned(),
             version: model.active.as_ref().map(|slot| slot.version),
-            state: model.active.as_ref().map(state),
+            state: model.active.as_ref().map(updating::standing),
             before: model.other.as_ref().map(|slot| slot.version),
             offered,
             blocked: model.blocked.iter().map(|b| (b.version, b.why.clone())).collect(),
+            is_followed: true,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{Verb, human_bytes, json_arg, print_json, text};
 use crate::env::{Env, Progress, say};
 use crate::exit::{Exit, Failure};
 use crate::model_ref::DEMO;
-use crate::pulling;
+use crate::{pulling, updating};
 
 pub static VERB: Verb = Verb {
     name: "verify",
@@ -48,8 +48,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let library = pulling::library(env);
     let checks = match text(matches, "name") {
         Some(DEMO) => return Err(Failure::usage("demo is built in; it is as good as the program")),
-        Some(name) => vec![(name.to_owned(), checks_of(name, &library)?)],
-        None => all_checks(&library)?,
+        Some(name) => vec![(name.to_owned(), checks_of(name, &library, env)?)],
+        None => all_checks(&library, env)?,
     };
     let rows = look(&checks, env)?;
     let n_wrong = rows.iter().filter(|r| r.state == "wrong").count();
@@ -68,19 +68,28 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-fn checks_of(name: &str, library: &Library) -> Result<Vec<Check>, Failure> {
+fn checks_of(name: &str, library: &Library, env: &Env) -> Result<Vec<Check>, Failure> {
+    if let Some(checks) = updating::releases(env).checks(name)? {
+        return Ok(checks);
+    }
     let gone = || Failure::not_found(format!("{name}: no such model here; ingle list shows them"));
     library.checks(name)?.filter(|checks| !checks.is_empty()).ok_or_else(gone)
 }
 
 /// The files of every model, each once however many models have it.
-fn all_checks(library: &Library) -> Result<Vec<(String, Vec<Check>)>, Failure> {
+fn all_checks(library: &Library, env: &Env) -> Result<Vec<(String, Vec<Check>)>, Failure> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     for model in library.list()? {
         let mut checks = library.checks(&model.name)?.unwrap_or_default();
         checks.retain(|check| seen.insert(check.path.clone()));
         all.push((model.name, checks));
+    }
+    let releases = updating::releases(env);
+    for here in releases.list()? {
+        let name = here.installed.name;
+        let checks = releases.checks(&name)?.unwrap_or_default();
+        all.push((name, checks));
     }
     Ok(all)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ingle_engine::sysfs::Tree;
-use ingle_serve::Terms;
+use ingle_serve::{PATIENCE, Terms};
 use serde_json::{Value as Json, json};
 
 use crate::served::Server;
@@ -23,6 +23,7 @@ fn terms(stock: &Arc<Files>, budget: u64) -> Terms {
         fixed: Some(FIXED),
         shared: 0,
         keep_alive: None,
+        patience: PATIENCE,
         tree,
         stock: stock.clone(),
     }
@@ -153,6 +154,41 @@ fn an_answer_under_way_keeps_its_model_and_who_needs_the_room_waits() {
     drop(stream);
     other.join().unwrap();
     assert!(names(&running(&server)).contains(&"b"));
+}
+
+/// Two models, room for one: the first answers without end, somebody asks for the second, and others go on to ask for the first.
+#[test]
+fn a_hot_model_answers_while_another_request_waits_for_room_but_not_for_ever() {
+    let folder = Folder::new("passing");
+    let models = [("a", folder.model("a", 3, 2048)), ("b", folder.model("b", 3, 2048))];
+    let stock = Arc::new(Files::new(&models, &[], None));
+    let begin = |patience: Duration| {
+        let terms = Terms { patience, ..terms(&stock, stock.total("a") * 11 / 10) };
+        let server = Arc::new(Server::keeping(terms));
+        let endless = server.endless().to_string();
+        let mut stream = server.open("POST", "/v1/chat/completions", "", endless.as_bytes());
+        assert!(stream.read(&mut [0; 256]).unwrap() > 0);
+        let asks = |model: &'static str| {
+            let server = server.clone();
+            std::thread::spawn(move || answer(&server, model))
+        };
+        let other = asks("b");
+        std::thread::sleep(Duration::from_millis(300));
+        let first = asks("a");
+        (stream, other, first)
+    };
+    let (stream, other, first) = begin(PATIENCE);
+    assert!(!first.join().unwrap().is_empty());
+    assert!(!other.is_finished(), "the first model still answers");
+    drop(stream);
+    other.join().unwrap();
+
+    let (stream, other, first) = begin(Duration::ZERO);
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(!first.is_finished() && !other.is_finished(), "it was passed by for long enough");
+    drop(stream);
+    other.join().unwrap();
+    first.join().unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ingle_engine::memory::{forget_peak_resident, peak_resident_bytes, resident_bytes};
 use ingle_engine::mmap::give_back_large;
 use ingle_engine::sysfs::Tree;
-use ingle_serve::Terms;
+use ingle_serve::{PATIENCE, Terms};
 use serde_json::json;
 
 use crate::served::Server;
@@ -82,6 +82,7 @@ fn a_random_trace_stays_within_the_budget() {
         fixed: Some(fixed),
         shared: 0,
         keep_alive: None,
+        patience: PATIENCE,
         tree,
         stock: stock.clone(),
     };

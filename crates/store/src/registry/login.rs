@@ -1,12 +1,15 @@
 //! Names and passwords for registries, as `docker login` and `podman login` keep them.
 //!
 //! Their file has `{"auths": {"ghcr.io": {"auth": "BASE64 OF NAME:PASSWORD"}}}`. What is there is shown to that registry, and to the
-//! address where it says that passes are to be had; nothing else sees it, and no message repeats it. Left out: programs that keep
-//! logins (`credHelpers`, `credsStore`), which are not run, and identity tokens; whoever needs them is told so.
+//! address where it says that passes are to be had; nothing else sees it, and no message repeats it. Programs that keep logins
+//! (`credHelpers`, `credsStore`) are named here and their answers read; who pulls runs them ([`Helper`]). Left out: identity tokens;
+//! whoever needs them is told so.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ingle_net::Url;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -17,6 +20,10 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 const LOGIN_BYTES_MAX: usize = 16 << 10;
 /// What docker's own registry is listed under, and where it is.
 const DOCKER: (&str, [&str; 2]) = ("index.docker.io", ["registry-1.docker.io", "docker.io"]);
+/// What programs that keep logins know it by.
+const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
+/// The name that stands before a token that is no password.
+const TOKEN_NAME: &str = "<token>";
 
 /// A name and a password, as they are sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,14 +47,25 @@ impl fmt::Debug for Login {
 pub enum Kept {
     /// A login.
     Login(Login),
+    /// A program has it.
+    Program(Helper),
     /// Something that can't be used, and what.
     Elsewhere(String),
 }
 
-/// The logins of a user, by host.
+/// A program that keeps logins: asked by its only argument `get`, with the registry's name on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Helper {
+    /// What it is called behind `docker-credential-`: no path.
+    pub name: String,
+    /// The registry, as the program knows it.
+    pub server: String,
+}
+
+/// The logins of a user, by host; `None` where a program had none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logins {
-    by_host: BTreeMap<String, Kept>,
+    by_host: BTreeMap<String, Option<Kept>>,
     /// A program that keeps all others.
     store: Option<String>,
 }
@@ -58,8 +76,8 @@ struct Content {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
     #[serde(default)]
-    cred_helpers: BTreeMap<String, IgnoredAny>,
-    creds_store: Option<IgnoredAny>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,8 +95,14 @@ impl Logins {
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let content: Content = serde_json::from_slice(text)
             .map_err(|e| format!("no JSON of logins (line {}, column {})", e.line(), e.column()))?;
-        let mut logins =
-            Self { store: content.creds_store.map(|_| "a program (credsStore)".into()), ..Self::default() };
+        let store = content.creds_store.filter(|name| !name.is_empty());
+        if let Some(wrong) = store.iter().chain(content.cred_helpers.values()).find(|name| !is_program(name))
+        {
+            return Err(format!(
+                "a program that keeps logins called {wrong:?}, expected letters, digits, - and _"
+            ));
+        }
+        let mut logins = Self { store, ..Self::default() };
         for (host, entry) in content.auths {
             let kept = match entry {
                 Entry { identitytoken: Some(_), .. } => Kept::Elsewhere("an identity token".into()),
@@ -89,21 +113,67 @@ impl Logins {
                 // What a program keeps is listed here empty.
                 _ => continue,
             };
-            logins.by_host.insert(host_of(&host), kept);
+            logins.by_host.insert(host_of(&host), Some(kept));
         }
-        for host in content.cred_helpers.into_keys() {
-            logins.by_host.insert(host_of(&host), Kept::Elsewhere("a program (credHelpers)".into()));
+        for (server, name) in content.cred_helpers {
+            let host = host_of(&server);
+            logins.by_host.insert(host, Some(Kept::Program(Helper { name, server })));
         }
         Ok(logins)
     }
 
     /// What is known of the registry at `url`.
     pub fn of(&self, url: &Url) -> Option<Kept> {
-        let origin = url.origin.to_string();
-        let host = host_of(&origin);
-        let host = if DOCKER.1.contains(&host.as_str()) { DOCKER.0.to_owned() } else { host };
-        self.by_host.get(&host).cloned().or_else(|| self.store.clone().map(Kept::Elsewhere))
+        let host = host_at(url);
+        if let Some(kept) = self.by_host.get(&host) {
+            return kept.clone();
+        }
+        let server = if host == DOCKER.0 { DOCKER_SERVER.to_owned() } else { host };
+        self.store.clone().map(|name| Kept::Program(Helper { name, server }))
     }
+
+    /// Notes what a program had for the registry at `url`.
+    pub fn note(&mut self, url: &Url, kept: Option<Kept>) {
+        self.by_host.insert(host_at(url), kept);
+    }
+}
+
+impl Helper {
+    /// Reads what the program wrote when it ended well.
+    ///
+    /// # Errors
+    /// That it is no login; never what is in it.
+    pub fn read(answer: &[u8]) -> Result<Kept, String> {
+        let wrong = || "expected a name and a secret".to_owned();
+        let Answer { username, secret } = serde_json::from_slice(answer).map_err(|_| wrong())?;
+        if username.as_str() == TOKEN_NAME {
+            return Ok(Kept::Elsewhere("an identity token".into()));
+        }
+        let both = Zeroizing::new(format!("{}:{}", *username, *secret));
+        if username.contains(':') || both.len() > LOGIN_BYTES_MAX / 2 {
+            return Err(wrong());
+        }
+        Ok(Kept::Login(Login(Zeroizing::new(STANDARD.encode(both.as_bytes())))))
+    }
+}
+
+/// What a program that keeps logins writes.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: Zeroizing<String>,
+    secret: Zeroizing<String>,
+}
+
+/// Letters that lead to no other folder.
+fn is_program(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+/// What the registry at `url` is listed under.
+fn host_at(url: &Url) -> String {
+    let host = host_of(&url.origin.to_string());
+    if DOCKER.1.contains(&host.as_str()) { DOCKER.0.to_owned() } else { host }
 }
 
 /// Host and port of an entry's name, which may be an address.
@@ -154,10 +224,36 @@ mod tests {
         {
             assert_eq!(basic(url), "None", "{url}");
         }
-        assert!(basic("https://gcr.io").contains("credHelpers"));
+        let helper = |name: &str, server: &str| {
+            Some(Kept::Program(Helper { name: name.into(), server: server.into() }))
+        };
+        assert_eq!(of(&logins, "https://gcr.io"), helper("gcloud", "gcr.io"));
         assert!(basic("https://token.example").contains("identity token"));
         let store = Logins::parse(br#"{"auths": {"a.example": {}}, "credsStore": "desktop"}"#).unwrap();
-        assert!(matches!(of(&store, "https://a.example"), Some(Kept::Elsewhere(_))));
+        assert_eq!(of(&store, "https://a.example"), helper("desktop", "a.example"));
+        assert_eq!(of(&store, "https://docker.io"), helper("desktop", "https://index.docker.io/v1/"));
+        let mut asked = store.clone();
+        let a = Url::parse("https://a.example").unwrap();
+        asked.note(&a, None);
+        assert_eq!(asked.of(&a), None);
+        for path in ["../x", "a/b", "a b", "/bin/sh"] {
+            let file = format!(r#"{{"credsStore": "{path}"}}"#);
+            assert!(Logins::parse(file.as_bytes()).unwrap_err().contains("expected letters"), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_says_is_a_login_or_refused_without_repeating_it() {
+        let read = |text: &str| Helper::read(text.as_bytes());
+        let login = read(r#"{"ServerURL": "s", "Username": "name", "Secret": "secret"}"#).unwrap();
+        assert!(matches!(login, Kept::Login(login) if login.basic() == "bmFtZTpzZWNyZXQ="));
+        let token = read(r#"{"Username": "<token>", "Secret": "secret"}"#).unwrap();
+        assert_eq!(token, Kept::Elsewhere("an identity token".into()));
+        for wrong in ["", "secret", r#"{"Username": "a:b", "Secret": "secret"}"#, r#"{"Username": "secret"}"#]
+        {
+            let said = read(wrong).unwrap_err();
+            assert!(!said.contains("secret:") && said.ends_with("a name and a secret"), "{said}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! folder of ours ([`images`]), named by their hash, and an image is a folder of links to them, as in the hub's cache.
 //! A registry that wants to see a pass hands one out to everybody who asks, or to those with a login ([`pass`], [`login`]). [`pull`] performs.
 //!
-//! Left out: programs that keep logins, pushing, archives that are compressed.
+//! Left out: pushing, archives that are compressed.
 
 pub mod image;
 pub mod images;

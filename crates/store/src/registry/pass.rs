@@ -100,6 +100,7 @@ impl Passes {
         match &self.kept {
             None => "the registry has no such model, or does not give it to everybody: `docker login` or `podman login` keeps a name and password for it".into(),
             Some(Kept::Login(_)) => "the registry has no such model, or does not give it to the login that is kept for it".into(),
+            Some(Kept::Program(helper)) => format!("the registry does not give it to everybody, and its login is kept by docker-credential-{}, which was not asked", helper.name),
             Some(Kept::Elsewhere(what)) => format!("the registry does not give it to everybody, and its login is kept by {what}, which is not asked; a plain login in docker's file is"),
         }
     }

@@ -174,6 +174,10 @@ pub fn read(targets: &Value, is_consistent: bool) -> Result<Offered> {
         if let Some(missing) = needed.into_iter().flatten().find(|name| !has(name)) {
             return Err(mismatch(&format!("{model}/{version}"), missing, "nothing", "a file of the release"));
         }
+        if files.iter().try_fold(0, |sum: u64, f| sum.checked_add(f.size)).is_none() {
+            let expected = "sizes that a disk could have";
+            return Err(mismatch(&format!("{model}/{version}"), "files", "more than 2^64 bytes", expected));
+        }
         if files.len() > FILES_MAX {
             let (found, expected) = (files.len().to_string(), format!("at most {FILES_MAX} files"));
             return Err(mismatch(&format!("{model}/{version}"), "files", &found, &expected));
@@ -269,6 +273,15 @@ mod tests {
         assert_eq!((offer.model.as_str(), offer.version, offer.size()), ("chat", 2, 6));
         assert_eq!(offer.files[0].target, format!("chat/2/{}.m.gguf", "0".repeat(64)));
         assert!(offered.revoked[0].is_of("chat", 1, "") && !offered.revoked[0].is_of("chat", 2, ""));
+    }
+
+    #[test]
+    fn sizes_that_do_not_add_up_are_refused() {
+        let mut huge = target(None);
+        huge["length"] = json!(u64::MAX);
+        let targets = json!({ "chat/2/m.gguf": huge, "chat/2/model.sig": target(Some(terms())) });
+        let said = read(&json!({ "targets": targets }), true).unwrap_err().to_string();
+        assert!(said.contains("chat/2: files: more than 2^64 bytes"), "{said}");
     }
 
     #[test]

@@ -168,6 +168,10 @@ fn standing(model: &mut Model) -> Option<&mut Standing> {
 }
 
 impl Known<'_> {
+    fn is_followed(&self) -> bool {
+        !self.source.is_unfollowed && !self.model.is_unfollowed
+    }
+
     fn revocation(&self, slot: &Slot) -> Option<&Revocation> {
         self.source.revoked.iter().find(|r| r.is_of(self.name, slot.version, &slot.digest))
     }
@@ -261,7 +265,8 @@ fn obstacle(known: &Known<'_>, offer: &Offer, asked: Asked) -> Option<String> {
 
 fn take(known: &Known<'_>, offer: &Offer, asked: Asked) -> Vec<Action> {
     // A policy speaks for models that the user once chose.
-    let is_automatic = known.source.policy.consent == Consent::Auto && known.model.active.is_some();
+    let is_chosen = known.model.active.is_some() && known.is_followed();
+    let is_automatic = known.source.policy.consent == Consent::Auto && is_chosen;
     if asked == Asked::Nothing && !is_automatic {
         return vec![Action::Ask(offer.clone())];
     }
@@ -304,7 +309,8 @@ fn opening(known: &Known<'_>, now: u64) -> Vec<Action> {
     }
     let mut actions = Vec::new();
     let days = now.saturating_sub(known.source.fresh_at) / DAY_SECONDS;
-    if days > u64::from(policy.grace_days) {
+    // No word is awaited of what is not followed.
+    if days > u64::from(policy.grace_days) && known.is_followed() {
         let said = format!(
             "{name}: no fresh word from its publisher for {days} days ({} are allowed); `ingle update` asks for it",
             policy.grace_days

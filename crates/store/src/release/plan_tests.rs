@@ -27,6 +27,7 @@ fn source(consent: Consent, when_stale: WhenStale) -> Source {
         fresh_at: 1_000_000_000,
         revoked: Vec::new(),
         models: Default::default(),
+        is_unfollowed: false,
     }
 }
 
@@ -195,6 +196,24 @@ fn without_fresh_word_the_grace_ends_as_the_user_chose() {
         // A clock that was set back does not end the grace.
         assert_eq!(ask(&source, &with_two(), Input::Opening(0)), [Action::CountTry, Action::Open]);
     }
+}
+
+#[test]
+fn what_is_followed_no_more_is_opened_without_fresh_word_and_asks_before_it_is_followed_again() {
+    let stays = |source: &Source, model: &Model| {
+        let opened = ask(source, model, Input::Opening(source.fresh_at + 400 * 86_400));
+        let offered = ask(source, model, Input::Offered(&[offer(4, 100)], Asked::Nothing));
+        (opened.contains(&Action::Open), matches!(offered[..], [Action::Ask(_)]))
+    };
+    let followed = source(Consent::Auto, WhenStale::Refuse);
+    assert_eq!(stays(&followed, &with_two()), (false, false));
+    assert_eq!(stays(&followed, &Model { is_unfollowed: true, ..with_two() }), (true, true));
+    let mut left = Source { is_unfollowed: true, ..followed };
+    assert_eq!(stays(&left, &with_two()), (true, true));
+    // What is known to be harmful stays so.
+    revoke(&mut left, 3);
+    revoke(&mut left, 2);
+    assert!(!stays(&left, &with_two()).0);
 }
 
 #[test]

@@ -13,12 +13,12 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
-use super::offer::{Offer, Revocation};
+use super::offer::{Offer, Revocation, is_model_name};
 use crate::cache::{Lock, lock_file};
 use crate::error::{Error, Result, at};
 use crate::signing::keys::random;
 use crate::signing::mismatch;
-use crate::signing::statement::hex;
+use crate::signing::statement::{hex, stays_inside};
 
 /// Bytes of a copy that are read: metadata of some sources, of at most some MiB each.
 const BYTES_MAX: u64 = 256 << 20;
@@ -54,6 +54,9 @@ pub struct Source {
     pub revoked: Vec<Revocation>,
     /// Models of this repository that are or were here.
     pub models: BTreeMap<String, Model>,
+    /// The user follows it no more: it is not asked.
+    #[serde(default)]
+    pub is_unfollowed: bool,
 }
 
 /// What the user allows.
@@ -107,6 +110,9 @@ pub struct Model {
     pub floor: u64,
     /// Releases that failed here, which are not tried again.
     pub blocked: Vec<Blocked>,
+    /// The user follows it no more: what is here is used, and nothing newer asked for.
+    #[serde(default)]
+    pub is_unfollowed: bool,
 }
 
 /// One slot's content.
@@ -148,6 +154,17 @@ pub struct Blocked {
     pub version: u64,
     /// What failed, for people.
     pub why: String,
+}
+
+impl Model {
+    /// Whether its slots name nothing out of their folders, whoever wrote the state.
+    fn stays_inside(&self) -> bool {
+        let mut slots = [&self.active, &self.other].into_iter().flatten();
+        slots.all(|slot| {
+            let is_folder = stays_inside(&slot.folder) && !slot.folder.contains('/');
+            is_folder && (slot.open == "." || stays_inside(&slot.open))
+        })
+    }
 }
 
 impl Slot {
@@ -302,7 +319,9 @@ fn parse(copy: &[u8]) -> Option<State> {
     let (hash, document) = copy.split_at_checked(64)?;
     let document = document.strip_prefix(b"\n")?;
     let is_whole = hash == hex(digest(&SHA256, document).as_ref()).as_bytes();
-    is_whole.then(|| serde_json::from_slice(document).ok()).flatten()
+    let state: State = is_whole.then(|| serde_json::from_slice(document).ok()).flatten()?;
+    let mut models = state.sources.values().flat_map(|source| &source.models);
+    models.all(|(name, model)| is_model_name(name) && model.stays_inside()).then_some(state)
 }
 
 #[cfg(test)]
@@ -319,8 +338,41 @@ mod tests {
 
     fn source() -> Source {
         let policy = Policy { consent: Consent::Ask, grace_days: 30, when_stale: WhenStale::Warn };
-        let (publisher, trusted) = (String::new(), Trusted::default());
-        Source { publisher, policy, trusted, fresh_at: 0, revoked: Vec::new(), models: BTreeMap::new() }
+        Source {
+            publisher: String::new(),
+            policy,
+            trusted: Trusted::default(),
+            fresh_at: 0,
+            revoked: Vec::new(),
+            models: BTreeMap::new(),
+            is_unfollowed: false,
+        }
+    }
+
+    /// Whoever can write the state has no folder opened or removed beside it.
+    #[test]
+    fn a_slot_that_leads_out_of_its_folder_is_not_read() {
+        let slot = Slot {
+            version: 1,
+            digest: String::new(),
+            folder: "1-0".into(),
+            open: "m".into(),
+            minimum_version: 1,
+            standing: Standing::Good,
+        };
+        let with = |name: &str, slot: Slot| {
+            let model = Model { active: Some(slot), ..Model::default() };
+            let models = BTreeMap::from([(name.to_owned(), model)]);
+            let sources = BTreeMap::from([("a".to_owned(), Source { models, ..source() })]);
+            parse(&unparse(&State { sources, ..State::default() }))
+        };
+        assert!(with("m", slot.clone()).is_some());
+        assert!(with("m", Slot { open: ".".into(), ..slot.clone() }).is_some());
+        for folder in ["..", "../other", "a/b", "/a", ""] {
+            assert_eq!(with("m", Slot { folder: folder.into(), ..slot.clone() }), None, "{folder}");
+        }
+        assert_eq!(with("m", Slot { open: "../../x".into(), ..slot.clone() }), None);
+        assert_eq!(with("..", slot), None);
     }
 
     /// The newest copy is cut at every length and flipped at every byte: the older one is what is read.

@@ -133,6 +133,14 @@ impl Releases {
         &self.file
     }
 
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(super) fn edit<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        self.file.edit(&self.disk, change)
+    }
+
     /// Follows the repository at `url` from now on, beginning with metadata of a `root` and the `publisher`'s public key, both of
     /// which the user trusts; or changes the policy for one that is followed.
     ///
@@ -141,7 +149,7 @@ impl Releases {
     pub fn follow(&self, url: &Url, root: &str, publisher: &str, policy: Policy, now: u64) -> Result<()> {
         check_root("root", root)?;
         PublicKey::from_pem("the publisher's key", publisher)?;
-        self.file.edit(&self.disk, |state| {
+        self.edit(|state| {
             let new = || Source {
                 publisher: publisher.to_owned(),
                 policy,
@@ -149,6 +157,7 @@ impl Releases {
                 fresh_at: now,
                 revoked: Vec::new(),
                 models: Default::default(),
+                is_unfollowed: false,
             };
             // What was learnt of a repository is never unlearnt by following it again.
             let source = state.sources.entry(url.to_string()).or_insert_with(new);
@@ -160,7 +169,7 @@ impl Releases {
                     "the one it is followed with",
                 ));
             }
-            source.policy = policy;
+            (source.policy, source.is_unfollowed) = (policy, false);
             Ok(())
         })
     }
@@ -179,7 +188,7 @@ impl Releases {
         self.disk.remove_folder(&scratch)?;
         let refreshed = refresh(work.client, &address, &source.trusted, &scratch, work.metadata_time_max)?;
         self.disk.step();
-        self.file.edit(&self.disk, |state| {
+        self.edit(|state| {
             let source = state.sources.get_mut(url).ok_or_else(|| unknown_source(url))?;
             source.trusted = refreshed.trusted;
             if let Ok(offered) = &refreshed.offered {
@@ -337,7 +346,7 @@ impl Releases {
 
     /// Plans and does to the state what the plan says, in one step.
     fn react(&self, url: &str, name: &str, input: Input<'_>) -> Result<Vec<Action>> {
-        self.file.edit(&self.disk, |state| {
+        self.edit(|state| {
             let actions = self.plan(state, url, name, input)?;
             if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
                 actions.iter().for_each(|action| apply(model, action));
@@ -347,7 +356,7 @@ impl Releases {
     }
 
     fn change(&self, url: &str, name: &str, actions: &[Action]) -> Result<()> {
-        self.file.edit(&self.disk, |state| {
+        self.edit(|state| {
             let source = state.sources.get_mut(url).ok_or_else(|| unknown_source(url))?;
             let model = source.models.entry(name.to_owned()).or_default();
             actions.iter().for_each(|action| apply(model, action));
@@ -543,7 +552,7 @@ impl Releases {
             let files: Vec<PathBuf> =
                 crate::cache::files_below(&folder).iter().map(|f| folder.join(f)).collect();
             let claim = claim(name, files.iter().map(PathBuf::as_path))?;
-            self.file.edit(&self.disk, |state| {
+            self.edit(|state| {
                 if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
                     model.other = None;
                 }
@@ -556,7 +565,7 @@ impl Releases {
         let folder = self.file.slot_dir(name, &slot);
         self.disk.make_folder(&self.file.slots_dir(name))?;
         self.disk.rename(&self.staged(offer), &folder)?;
-        self.file.edit(&self.disk, |state| {
+        self.edit(|state| {
             let source = state.sources.get_mut(url).ok_or_else(|| unknown_source(url))?;
             switch(source.models.entry(name.clone()).or_default(), slot);
             Ok(())
@@ -565,7 +574,7 @@ impl Releases {
 }
 
 /// The repository whose model `name` is.
-fn source_of<'a>(state: &'a State, name: &str) -> Option<(&'a str, &'a Model)> {
+pub(super) fn source_of<'a>(state: &'a State, name: &str) -> Option<(&'a str, &'a Model)> {
     state.sources.iter().find_map(|(url, source)| Some((url.as_str(), source.models.get(name)?)))
 }
 
@@ -579,7 +588,7 @@ fn step_of(error: &Error) -> Step {
     if matches!(error, Error::Mismatch { .. }) { Step::Hash } else { Step::Fetch }
 }
 
-fn unknown_source(url: &str) -> Error {
+pub(super) fn unknown_source(url: &str) -> Error {
     let why = "this repository is not followed; ingle update --follow begins to".to_owned();
     Error::NotFound { what: url.to_owned(), why }
 }

@@ -63,20 +63,31 @@ def write_keys(folder, curve):
 
 
 def signatures(folder):
-    """A model signed by them is verified by us, one signed by us by them, and a changed one by nobody."""
+    """A model signed by them is verified by us, one signed by us by them; what was changed, added or signed by another key by nobody."""
     for curve in (ec.SECP256R1(), ec.SECP384R1()):
         private, public = write_keys(folder, curve)
+        (folder / "other").mkdir(exist_ok=True)
+        _, other = write_keys(folder / "other", curve)
         for ours in (False, True):
             model = folder / f"{curve.name}-{ours}"
-            (model / "part").mkdir(parents=True)
+            (model / "part/deep").mkdir(parents=True)
             # Their order of paths, part by part, is not that of the texts.
-            for name, text in (("weights.gguf", "w"), ("part/b", "b"), ("part.txt", "p"), (".gitignore", "x")):
+            files = {"weights.gguf": "w", "part/b": "b", "part.txt": "p", "part/deep/é ü": "", ".gitignore": "x"}
+            for name, text in files.items():
                 (model / name).write_text(text)
             bundle = model / "model.sig"
 
-            def theirs():
-                config = model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public)
+            def theirs(key=public):
+                config = model_signing.verifying.Config().use_elliptic_key_verifier(public_key=key)
                 config.verify(model, bundle)
+
+            def both(what, expected=0, key=public):
+                if expected:
+                    fails(f"{curve.name}: {what}", lambda: theirs(key))
+                else:
+                    theirs(key)
+                ingle("release", "verify", model, "--key", key, expected=expected)
+                holds(f"{curve.name}: {what}", True)
 
             if ours:
                 ingle("release", "sign", model, "--key", private, "--name", "m")
@@ -85,12 +96,23 @@ def signatures(folder):
                 config.set_hashing_config(
                     model_signing.hashing.Config().set_ignored_paths(paths=[bundle], ignore_git_paths=True)
                 ).sign(model, bundle)
-            theirs()
-            ingle("release", "verify", model, "--key", public)
-            holds(f"{curve.name}: both verify", True)
+            both("what was signed")
+            both("another key", 5, other)
+            (model / ".gitignore").write_text("y")
+            both("files of git are not signed")
+            (model / "more.txt").write_text("m")
+            both("a file more", 5)
+            (model / "more.txt").unlink()
             (model / "weights.gguf").write_text("W")
-            ingle("release", "verify", model, "--key", public, expected=5)
-            fails(f"{curve.name}: a changed file", theirs)
+            both("a changed file", 5)
+            (model / "weights.gguf").unlink()
+            both("a file less", 5)
+            (model / "weights.gguf").write_text("w")
+            both("as it was")
+            signed = json.loads(bundle.read_text())
+            signed["dsseEnvelope"]["signatures"][0]["sig"] = signed["dsseEnvelope"]["signatures"][0]["sig"][::-1]
+            bundle.write_text(json.dumps(signed))
+            both("another signature", 5)
 
 
 def serve(folder):
