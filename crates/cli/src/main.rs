@@ -13,6 +13,7 @@ mod elsewhere;
 mod env;
 mod evaluating;
 mod exit;
+mod feedback;
 mod fit;
 mod guessing;
 mod load;

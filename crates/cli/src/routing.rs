@@ -22,7 +22,7 @@ use ingle_route::policy::{Endpoint, Key, Network, Policy, Situation, Wish};
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::{book, ledger_path, now_ms};
-use crate::network;
+use crate::{feedback, network};
 
 /// How long an endpoint may be silent: it may have a long prompt to read first.
 pub const SILENCE: Duration = Duration::from_secs(120);
@@ -96,6 +96,7 @@ pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
         ledger: LedgerFile::new(ledger_path(env)),
         keeps_rows: env.settings.is_on("ledger"),
         log: egress_log(env),
+        confidence: feedback::learned_or_built_in(env).confidence,
         resting: Mutex::default(),
     }))
 }

@@ -42,6 +42,8 @@ pub struct Desk {
     pub keeps_rows: bool,
     /// What left.
     pub log: EgressLog,
+    /// How surely chosen tokens become the probability that an answer is right.
+    pub confidence: Confidence,
     /// Until when endpoints rest, by their names.
     pub resting: Mutex<BTreeMap<String, u64>>,
 }
@@ -155,11 +157,6 @@ impl Desk {
     }
 }
 
-/// The probability that a local answer is right, by how surely its tokens were chosen.
-pub fn confidence(margins: &Margins, ending: Ending) -> f64 {
-    Confidence::built_in().probability(&margins.features(ending))
-}
-
 impl Router {
     /// The policy that lets it out.
     pub fn policy(&self) -> &Policy {
@@ -177,7 +174,12 @@ impl Router {
         Ok(decide::before(&self.needs, &local, cloud.as_ref(), gain, &stakes))
     }
 
-    /// What becomes of a local answer that is right with the probability `right`, as [`confidence`] has it.
+    /// The probability that a local answer is right, by how surely its tokens were chosen.
+    pub fn confidence(&self, margins: &Margins, ending: Ending) -> f64 {
+        self.desk.confidence.probability(&margins.features(ending))
+    }
+
+    /// What becomes of a local answer that is right with the probability `right`, as [`Self::confidence`] has it.
     ///
     /// # Errors
     /// As [`Self::before`].

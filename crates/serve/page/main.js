@@ -28,7 +28,7 @@ const api = new Api((message) => ask({
   title: 'This server asks for a key', text: `${message} It is kept until this tab is closed.`, field: 'password', action: 'Use key',
 }));
 const models = new ModelPicker(api, (model) => { chat.model = model; });
-const view = new ConversationView({ edit, regenerate, turn, spoken: announce });
+const view = new ConversationView({ edit, regenerate, rate, turn, spoken: announce });
 const list = new ChatList({ rename, remove });
 const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user')) });
 const answers = new Answers(api, { grew, ended, save });
@@ -122,6 +122,7 @@ function edit(message) {
   view.edit(message, (text) => {
     composer.focus();
     if (text === null) return;
+    if (text !== message.content) hint(conversation.path(chat).find((shown) => shown.parent === message.id), 'edited');
     answer(conversation.append(chat, message.parent, { id: makeId(), role: 'user', content: text, created: Date.now() }));
   });
 }
@@ -129,7 +130,29 @@ function edit(message) {
 function regenerate(message) {
   if (!message || answers.of(chat.id)) return;
   const question = conversation.find(chat, message.parent);
-  if (question) answer(question);
+  if (!question) return;
+  hint(message, 'regenerated');
+  answer(question);
+}
+
+/** Says of an answer what the person said of it; whether the server has heard it. */
+async function rate(message, signal) {
+  const rated = chat;
+  try {
+    await api.feedback(message.origin.id, signal);
+  } catch (error) {
+    notify(error.message);
+    return false;
+  }
+  announce({ up: 'Noted as good.', down: 'Noted as bad.', withdrawn: 'Taken back.' }[signal]);
+  save(rated);
+  return true;
+}
+
+/** Tells the server, where the person lets it learn from that, that an answer was not what was wanted. */
+function hint(message, signal) {
+  if (!message?.origin?.id || message.rated || !api.server.feedback || !preferences.get('feedback', true)) return;
+  api.feedback(message.origin.id, signal).catch(() => {}); // it may have been forgotten meanwhile, which is no matter
 }
 
 /** Has the model answer a message of the open chat. */
@@ -262,9 +285,10 @@ async function importFile(file) {
 
 async function settings() {
   const changedChat = chat;
-  const given = await askSettings(changedChat);
+  const given = await askSettings(changedChat, api.server.feedback ? preferences.get('feedback', true) : null);
   if (!given) return;
-  const { system, sampling, asDefaults } = given;
+  const { system, sampling, asDefaults, feedback } = given;
+  if (feedback !== null) preferences.set('feedback', feedback);
   Object.assign(changedChat, { system, sampling });
   if (asDefaults) preferences.set('defaults', { system, sampling });
   if (changedChat.messages.length) await save(changedChat);

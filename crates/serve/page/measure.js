@@ -18,10 +18,11 @@ function numbers(object, keys) {
 const ROUTES = ['here', 'there', 'redacted'];
 const NAME_CHARS_MAX = 80;
 
-/** Where an answer is from and what it took, as the server says it, or null: {route, by, joules, money, replaced}. */
+/** Where an answer is from and what it took, as the server says it, or null: {route, by, joules, money, replaced, id}. */
 export function readOrigin(ingle) {
   if (!ROUTES.includes(ingle?.route)) return null;
   const origin = { route: ingle.route };
+  if (typeof ingle.id === 'string' && ingle.id.length <= NAME_CHARS_MAX) origin.id = ingle.id;
   if (typeof ingle.by === 'string') origin.by = ingle.by.slice(0, NAME_CHARS_MAX);
   const joules = readAmount(ingle.joules);
   if (joules && typeof ingle.joules.method === 'string') origin.joules = { ...joules, method: ingle.joules.method.slice(0, 20) };

@@ -17,7 +17,7 @@ export class MessageView {
   #foot = el('div', { class: 'foot' });
   #clock = null;
 
-  /** `place`: {at, of}, which of its siblings this is. `actions`: {edit, regenerate, turn, spoken}. */
+  /** `place`: {at, of}, which of its siblings this is. `actions`: {edit, regenerate, rate, turn, spoken}. */
   constructor(message, place, running, actions) {
     this.#message = message;
     this.#actions = actions;
@@ -162,7 +162,26 @@ export class MessageView {
     const other = user
       ? iconButton('edit', 'Edit message', () => this.#actions.edit(this.#message))
       : iconButton('again', 'Make this answer again', () => this.#actions.regenerate(this.#message));
-    return el('span', { class: 'tools' }, copy, other);
+    return el('span', { class: 'tools' }, copy, other, ...this.#thumbs());
+  }
+
+  /** Good or bad, of an answer that the server keeps feedback on; pressed again, a thumb is taken back. */
+  #thumbs() {
+    if (!this.#message.origin?.id) return [];
+    const thumbs = [['up', 'good', 'Good answer'], ['down', 'bad', 'Bad answer']].map(([signal, name, label]) => [signal,
+      iconButton(name, label, () => press(signal), { class: 'icon-button thumb' })]);
+    const show = () => {
+      for (const [signal, button] of thumbs) button.setAttribute('aria-pressed', String(this.#message.rated === signal));
+    };
+    const press = async (signal) => {
+      const before = this.#message.rated ?? null;
+      this.#message.rated = before === signal ? null : signal;
+      show();
+      if (!(await this.#actions.rate(this.#message, this.#message.rated ?? 'withdrawn'))) this.#message.rated = before;
+      show();
+    };
+    show();
+    return thumbs.map(([, button]) => button);
   }
 
   #versions({ at, of }) {

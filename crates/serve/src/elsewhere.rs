@@ -14,7 +14,7 @@ use ingle_engine::generate::{Finish, Outcome, Overflow};
 use ingle_route::cloud::{CloudError, Piece};
 use ingle_route::confidence::{Ending, Margins};
 use ingle_route::decide::Route;
-use ingle_route::desk::{Answered, Desk, Router, Way, confidence};
+use ingle_route::desk::{Answered, Desk, Router, Way};
 use ingle_route::gate::{Message, Role, Wanted};
 use ingle_route::policy::{Situation, Wish};
 use serde_json::Value as Json;
@@ -233,6 +233,11 @@ async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>,
     let _ = start.spawn(move || decide(&app, &handle, router, to, so_far, outcome));
 }
 
+/// How an answer ended, as confidence asks.
+pub fn ending(finish: Finish) -> Ending {
+    if finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut }
+}
+
 impl Local {
     fn hear(&mut self, said: &[Said]) {
         for said in said {
@@ -252,9 +257,8 @@ fn decide(
     local: Local,
     (outcome, n_tokens): (Outcome, usize),
 ) {
-    let ending = if outcome.finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut };
     let now_ms = app.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.now_ms());
-    let right = confidence(&local.margins, ending);
+    let right = router.confidence(&local.margins, ending(outcome.finish));
     let decided = router.after(right, now_ms);
     let is_worth_it = decided.is_ok_and(|decision| decision.route == Route::Cloud);
     let wants = is_worth_it && outcome.finish != Finish::Cancelled;
@@ -270,6 +274,7 @@ fn decide(
             Err(_) => {}
         }
     }
+    let _ = to.blocking_send(Telling::Sure(Box::new(local.margins)));
     if let Some(mut took) = local.took {
         took.confidence = Some(right);
         let _ = to.blocking_send(Telling::Took(took));

@@ -7,7 +7,7 @@ use ingle_engine::constrain::Grammar;
 use ingle_engine::sample::LOGPROBS_MAX;
 use ingle_route::cloud::Piece;
 use ingle_route::decide::Route;
-use ingle_route::desk::{Router, confidence};
+use ingle_route::desk::Router;
 use ingle_route::gate::Wanted;
 use ingle_route::ledger::Place;
 use ingle_route::policy::Wish;
@@ -20,6 +20,7 @@ use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
+use crate::feedback::Keeper;
 use crate::guessing::Guesser;
 use crate::metering::{Governed, Metering, now_ms};
 use crate::routing::{self, Way};
@@ -145,7 +146,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
-    options.margins = router.is_some();
+    let feedback = if prompt.is_none() { Keeper::new(env) } else { None };
+    options.margins = router.is_some() || feedback.is_some();
     if governed.may_guess() {
         Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
     }
@@ -155,7 +157,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let stats = matches.get_flag("stats");
     let Some(prompt) = prompt else {
         let last = None;
-        let chat = Chat { prompter: &prompter, conversation, options, stats, session, metering, last };
+        let chat =
+            Chat { prompter: &prompter, conversation, options, stats, session, metering, feedback, last };
         return terminal::run(chat, env);
     };
 
@@ -179,8 +182,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         out.flush()
     })?;
     if let Some(router) = router.filter(|_| !answer.interrupted()) {
-        let decision =
-            router.after(confidence(&answer.margins, answer.ending()), now_ms()).map_err(Failure::failed)?;
+        let decision = router
+            .after(router.confidence(&answer.margins, answer.ending()), now_ms())
+            .map_err(Failure::failed)?;
         if decision.route == Route::Cloud {
             if !json && !held {
                 writeln!(out)?;
