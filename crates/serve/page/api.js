@@ -10,9 +10,11 @@ import { SseParser } from './sse.js';
 const KEY_NAME = 'ingle-key';
 
 export class ApiError extends Error {
-  constructor(message, status) {
+  /** `origin`: where an answer was from that broke off, if it was from elsewhere. */
+  constructor(message, status, origin = null) {
     super(message);
     this.status = status;
+    this.origin = origin;
   }
 }
 
@@ -134,7 +136,7 @@ async function* events(response) {
 }
 
 function take(chunk, end, onDelta) {
-  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0);
+  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0, readOrigin(chunk.ingle));
   const choice = chunk.choices?.[0];
   const content = choice?.delta?.content;
   const reasoning = choice?.delta?.reasoning_content;

@@ -16,6 +16,7 @@ import { ask, watchMenus } from './dialogs.js';
 import { byId, copyText, el, saveFile } from './dom.js';
 import { costOf } from './measure.js';
 import { ModelPicker } from './model_picker.js';
+import { RoutePicker } from './route_picker.js';
 import { requestFields } from './sampling.js';
 import { askSettings } from './settings_form.js';
 import { listen, showShortcuts } from './shortcuts.js';
@@ -27,7 +28,8 @@ const store = await openStore();
 const api = new Api((message) => ask({
   title: 'This server asks for a key', text: `${message} It is kept until this tab is closed.`, field: 'password', action: 'Use key',
 }));
-const models = new ModelPicker(api, (model) => { chat.model = model; });
+const route = new RoutePicker((wanted) => { chat.route = wanted; if (chat.messages.length) save(chat); });
+const models = new ModelPicker(api, (model) => { chat.model = model; }, () => route.offer(api.server.endpoints));
 const view = new ConversationView({ edit, regenerate, rate, turn, spoken: announce });
 const list = new ChatList({ rename, remove });
 const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user')) });
@@ -58,6 +60,7 @@ async function openNamed() {
   }
   draw();
   models.show(chat.model);
+  route.show(chat.route);
   if (!list.isDrawer || !byId('side').contains(document.activeElement)) composer.focus();
 }
 
@@ -67,6 +70,7 @@ function newChat() {
   if (list.isDrawer) list.toggle(false);
   draw();
   models.show('');
+  route.show('');
   composer.focus();
 }
 
@@ -158,8 +162,9 @@ function hint(message, signal) {
 /** Has the model answer a message of the open chat. */
 function answer(question) {
   const asked = chat;
-  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling) };
+  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling), ...route.field };
   asked.model = models.current;
+  asked.route = route.wanted;
   const message = conversation.append(asked, question.id, { id: makeId(), role: 'assistant', content: '', model: asked.model, created: Date.now() });
   answers.start(asked, message, async () => {
     if (!models.current) await models.refresh(); // the server may be back
@@ -341,6 +346,9 @@ listen({
   copyLast: async () => { if (await copyText(lastOf('assistant')?.content ?? '')) notify('Answer copied.'); },
   thinking: () => { const last = [...document.querySelectorAll('.thinking')].at(-1); if (last) last.open = !last.open; },
   model: () => byId('model').focus(),
+  route: () => byId('route').focus(),
+  good: () => view.press(lastOf('assistant'), 'up'),
+  bad: () => view.press(lastOf('assistant'), 'down'),
   rename: () => rename(chat.id),
   remove: () => remove(chat.id),
   theme: () => switchTheme(),

@@ -56,6 +56,21 @@ export class MessageView {
     this.#drawFoot(this.#versionsPlace);
   }
 
+  /** Presses a thumb; one that is pressed already is taken back. */
+  async press(signal) {
+    const message = this.#message;
+    if (!message.origin?.id || this.running) return;
+    const show = () => {
+      for (const thumb of this.node.querySelectorAll('.thumb')) thumb.setAttribute('aria-pressed', String(message.rated === thumb.dataset.signal));
+    };
+    const before = message.rated ?? null;
+    message.rated = before === signal ? null : signal;
+    show();
+    if (await this.#actions.rate(message, message.rated ?? 'withdrawn')) return;
+    message.rated = before;
+    show();
+  }
+
   /** Puts a field in the place of what was said; `done(text)` or, with null, nothing changes. */
   edit(done) {
     const said = this.node.querySelector('.said');
@@ -169,18 +184,8 @@ export class MessageView {
   #thumbs() {
     if (!this.#message.origin?.id) return [];
     const thumbs = [['up', 'good', 'Good answer'], ['down', 'bad', 'Bad answer']].map(([signal, name, label]) => [signal,
-      iconButton(name, label, () => press(signal), { class: 'icon-button thumb' })]);
-    const show = () => {
-      for (const [signal, button] of thumbs) button.setAttribute('aria-pressed', String(this.#message.rated === signal));
-    };
-    const press = async (signal) => {
-      const before = this.#message.rated ?? null;
-      this.#message.rated = before === signal ? null : signal;
-      show();
-      if (!(await this.#actions.rate(this.#message, this.#message.rated ?? 'withdrawn'))) this.#message.rated = before;
-      show();
-    };
-    show();
+      iconButton(name, label, () => this.press(signal), { class: 'icon-button thumb', 'data-signal': signal })]);
+    for (const [signal, button] of thumbs) button.setAttribute('aria-pressed', String(this.#message.rated === signal));
     return thumbs.map(([, button]) => button);
   }
 
