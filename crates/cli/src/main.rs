@@ -29,6 +29,7 @@ mod settings;
 mod stocking;
 mod updating;
 mod verbs;
+mod zone;
 
 use std::process::ExitCode;
 

@@ -308,7 +308,7 @@ mod tests {
             assert_eq!((of_it, found.contains(&row(1))), (counts, true), "{said:?}");
         }
         assert!(Signal::ALL.iter().all(|&signal| Signal::parse(signal.name()) == Some(signal)));
-        assert_eq!(serde_json::to_string(&Signal::Withdrawn).unwrap(), "\"withdrawn\"");
+        assert_eq!(serde_json::to_string(&Withdrawn).unwrap(), "\"withdrawn\"");
     }
 
     #[test]
