@@ -55,7 +55,7 @@ fn answers_that_were_called_bad_are_believed_less_after_a_restart() {
     let lesson = dir.ingle(&["route", "feedback", "--json"]).json();
     assert_eq!((&lesson["n"], &lesson["is_enough"]), (&11.into(), &false.into()), "{lesson}");
     assert!(
-        dir.ingle(&["route", "feedback"]).ok().contains("it stands until there is feedback of weight 20")
+        dir.ingle(&["route", "feedback"]).ok().contains("it stands until there is feedback of weight 40")
     );
     let taught = {
         let server = Server::start(&dir, &["demo"]);

@@ -93,7 +93,7 @@ fn what_is_private_stays_or_is_taken_out() {
 #[test]
 fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
     let dir = Dir::new();
-    let server = Server::start(&dir, &["demo"]);
+    let server = Server::start(&Dir::new(), &["demo"]);
     let tiny = tiny();
     // Random weights are sure of nothing, and a right answer is worth a lot.
     policy(&dir, &server.address, "[worth]\nright = 10.0\n");

@@ -1,7 +1,7 @@
 //! What feedback makes of the built-in confidence, and what it changed.
 //!
 //! Every row of one's own counts against the 300 that the starting point is worth, so no single one moves much. Below [`ENOUGH`] the
-//! built-in confidence stays as it is: so few rows are as likely to be chance as news.
+//! built-in confidence stays as it is: so few rows are as likely to be chance as news (`tests/feedback.rs`).
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::feedback::{Feedback, settled};
 use super::model::{Confidence, Row};
 
 /// The weight of rows below which nothing is learned.
-pub const ENOUGH: f64 = 20.0;
+pub const ENOUGH: f64 = 40.0;
 
 /// A confidence that has learned, and from what.
 #[derive(Debug, Clone, PartialEq)]
