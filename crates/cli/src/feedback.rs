@@ -26,8 +26,11 @@ pub fn learned(env: &Env) -> Result<(Learned, usize), Failure> {
     Ok((Learned::from_rows(&rows), n_skipped))
 }
 
-/// The same, or the built-in confidence with a note where the file can't be read.
+/// The same, or the built-in confidence: where the settings want no feedback, and with a note where the file can't be read.
 pub fn learned_or_built_in(env: &Env) -> Learned {
+    if !env.settings.is_on("feedback") {
+        return Learned::from_rows(&[]);
+    }
     learned(env).map_or_else(
         |failure| {
             say(format_args!("note: {}; nothing is learned from feedback", failure.message));

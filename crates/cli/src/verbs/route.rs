@@ -19,7 +19,7 @@ use crate::settings;
 
 pub static VERB: Verb = Verb {
     name: "route",
-    about: "Say whether a prompt could leave the device, and which rule decides; or what feedback taught",
+    about: "Say whether a prompt could leave, and why; or what feedback taught",
     examples: &[
         "ingle route explain \"Why is the sky blue?\"",
         "ingle route explain \"Write to anna@example.org\" --app mail",

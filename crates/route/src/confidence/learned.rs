@@ -1,7 +1,9 @@
 //! What feedback makes of the built-in confidence, and what it changed.
 //!
 //! Every row of one's own counts against the 300 that the starting point is worth, so no single one moves much. Below [`ENOUGH`] the
-//! built-in confidence stays as it is: so few rows are as likely to be chance as news (`tests/feedback.rs`).
+//! built-in confidence stays as it is: so few rows are as likely to be chance as news. Measured with users of whose words one in twenty is a mistake (`tests/feedback.rs`): on a
+//! model that the built-in confidence does not fit, 20 words leave its calibration error at 0.068 on average and at 0.135 for one user in
+//! forty, where it was 0.066; 80 words make that 0.059 and 0.082.
 
 use serde::Serialize;
 
@@ -9,7 +11,7 @@ use super::feedback::{Feedback, settled};
 use super::model::{Confidence, Row};
 
 /// The weight of rows below which nothing is learned.
-pub const ENOUGH: f64 = 40.0;
+pub const ENOUGH: f64 = 80.0;
 
 /// A confidence that has learned, and from what.
 #[derive(Debug, Clone, PartialEq)]
