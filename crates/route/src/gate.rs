@@ -8,7 +8,7 @@
 //! ([`Gate::rehydrator`]). A class whose rule says `local` never leaves, redacted or not: detectors miss things, and what is marked private
 //! is not left to them.
 
-use crate::policy::{Action, Policy, Situation, Verdict};
+use crate::policy::{Action, Policy, Rule, Situation, Verdict};
 use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all};
 
 /// One message of a conversation.
@@ -198,9 +198,9 @@ impl Gate {
     fn keeps(&self, situation: &Situation, action: Action) -> Vec<Class> {
         let alone = |class: &Class| Situation { classes: vec![*class], ..situation.clone() };
         let by_rule = |class: &Class| {
-            let held = self.policy.rules.iter().filter(|rule| rule.when.holds(&alone(class)));
-            let mut of_class = held.filter(|rule| !rule.when.class.is_empty() || rule.then == Action::Redact);
-            of_class.any(|rule| rule.then <= action)
+            let held = self.policy.held(&alone(class));
+            let of_class = |rule: &&Rule| !rule.when.class.is_empty() || rule.then == Action::Redact;
+            held.into_iter().filter(of_class).any(|rule| rule.then <= action)
         };
         situation.classes.iter().filter(|class| by_rule(class)).copied().collect()
     }
