@@ -9,6 +9,7 @@ mod beside;
 mod chat;
 mod descriptors;
 mod dirs;
+mod documents;
 mod elsewhere;
 mod env;
 mod evaluating;

@@ -206,6 +206,14 @@ impl Gate {
     }
 }
 
+/// Whether `policy` keeps a text of its own accord, in the same `situation` in which it may let others out: by what the detectors find in it.
+/// Who puts a message together of many texts asks this of each, so that one of them does not keep all. The gate still reads what comes of it.
+pub fn stays(policy: &Policy, text: &str, situation: &Situation) -> bool {
+    let mut situation = situation.clone();
+    situation.classes.extend(find_all(text).iter().map(|finding| finding.kind.class));
+    policy.decide(&situation).action == Action::Local
+}
+
 /// Names of the kinds of `findings` of these classes, each once.
 fn kinds<'a>(findings: impl Iterator<Item = &'a Finding>, classes: &[Class]) -> Vec<&'static str> {
     let mut names: Vec<&str> =
@@ -296,6 +304,17 @@ mod tests {
         let wanted = Wanted { stop: vec!["anna.berg@example.org".into()], ..Wanted::default() };
         let release = gate("").release(&messages, &wanted, &Situation::default());
         assert!(matches!(release, Release::Kept(_)), "{release:?}");
+    }
+
+    #[test]
+    fn a_text_among_many_is_judged_alone() {
+        let policy = gate("").policy().clone();
+        let facts = Situation { sources: vec![crate::policy::FACTS.into()], ..Situation::default() };
+        assert!(!stays(&policy, "the bridge opened in 1932", &facts));
+        assert!(!stays(&policy, "ask anna.berg@example.org", &facts), "it would be replaced");
+        assert!(stays(&policy, "paid with 4111 1111 1111 1111", &facts));
+        let file = Situation { sources: vec!["file".into()], ..Situation::default() };
+        assert!(stays(&policy, "the bridge opened in 1932", &file));
     }
 
     #[test]
