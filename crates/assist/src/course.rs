@@ -5,11 +5,12 @@
 //! elsewhere and of facts, with the private source that they come from, for the gate. Passages are given to the first alone.
 
 use ingle_route::gate::Message;
-use ingle_route::policy::FACTS;
+use ingle_route::policy::{FACTS, Policy, Situation};
 
 use crate::document::{Document, Passage, n_bytes};
 use crate::facts::{Place, Sheet};
 use crate::joining::{self, Joined};
+use crate::leaving::Marks;
 use crate::plan::{self, QUESTIONS_MAX};
 use crate::reading::{self, Reply};
 
@@ -90,9 +91,9 @@ impl<'a> Course<'a> {
         (n > 0).then_some((prompt, n))
     }
 
-    /// Has the answer come from elsewhere: a plan first where nothing was read yet, then the facts that `may` leave, and once more
-    /// what it asks for. `here` replies to a prompt in a form; `there` asks elsewhere, `None` where what was to leave stays. Without an answer
-    /// from elsewhere this is `None`, and what was read is on the sheet.
+    /// Has the answer come from elsewhere: a plan first where nothing was read yet, then the facts that `policy` lets leave in `situation`, and
+    /// once more what it asks for. `here` replies to a prompt in a form; `there` puts what is to leave to the gate and asks elsewhere, `None`
+    /// where it stays. Without an answer from elsewhere this is `None`, and what was read is on the sheet.
     ///
     /// # Errors
     /// As `here` and `there`.
@@ -100,7 +101,7 @@ impl<'a> Course<'a> {
         &mut self,
         here: &mut dyn FnMut(&str, &str) -> Result<String, E>,
         there: &mut dyn FnMut(&Leaving) -> Result<Option<String>, E>,
-        may: &dyn Fn(&str) -> bool,
+        (policy, situation): (&Policy, &Situation),
     ) -> Result<Option<String>, E> {
         if self.rounds == 0 {
             let messages = plan::messages(self.question, self.documents);
@@ -114,10 +115,11 @@ impl<'a> Course<'a> {
                 return Ok(None);
             }
         }
+        let marks = Marks::new(self.documents, policy, situation);
         loop {
             let may_ask = self.rounds < ROUNDS_MAX;
-            let facts = self.sheet.leaving(may);
-            let n = self.passages.len();
+            let (passages, n) = (self.passages, self.passages.len());
+            let facts = self.sheet.leaving(&|fact| marks.let_go(fact, passages));
             let messages = joining::messages(self.question, &self.asked, &self.sheet, &facts, n, may_ask);
             // That nothing was found is itself something that the documents say.
             let leaving = Leaving { messages, sources: &[FACTS], facts };
@@ -179,6 +181,10 @@ mod tests {
     use super::*;
     use crate::document::passages;
 
+    fn policy(rules: &str) -> Policy {
+        Policy::parse("route.toml", rules).unwrap()
+    }
+
     fn documents() -> Vec<Document> {
         let text = (0..20).map(|i| format!("House {i} has {} windows.\n\n", i * i)).collect();
         vec![Document { name: "houses.txt".into(), text }]
@@ -211,7 +217,7 @@ mod tests {
             left.push(leaving.clone());
             Ok::<_, String>(Some(replies[left.len() - 1].to_owned()))
         };
-        let answer = course.elsewhere(&mut reader, &mut there, &|_| true).unwrap();
+        let answer = course.elsewhere(&mut reader, &mut there, (&policy(""), &Situation::default())).unwrap();
         assert_eq!(answer.as_deref(), Some(replies[2]), "a third round is an answer, whatever it says");
         assert_eq!(course.asked(), ["How many doors?", "How many windows?"]);
         assert_eq!(course.tally(), Tally { n_replies: 40, n_unusable: 0 });
@@ -235,13 +241,15 @@ mod tests {
             n += 1;
             Ok::<_, String>(Some("{\"questions\": [\"How many windows?\"]}".to_owned()))
         };
-        course.elsewhere(&mut reader, &mut there, &|_| true).unwrap();
+        course.elsewhere(&mut reader, &mut there, (&policy(""), &Situation::default())).unwrap();
         assert_eq!((n, course.tally().n_replies), (3, 20));
     }
 
     #[test]
     fn what_stays_is_joined_here() {
-        let documents = documents();
+        let mut documents = documents();
+        // What the detectors know in one passage keeps its own fact and no other.
+        documents[0].text = documents[0].text.replace("House 7 has 49", "House 7 has 4111111111111111");
         let passages = cut(&documents);
         let mut course = Course::new("How many windows?", &documents, &passages);
         course.read_for_itself(&mut reader).unwrap();
@@ -251,11 +259,11 @@ mod tests {
             assert_eq!((leaving.sources, leaving.facts.len()), (&[FACTS][..], 19));
             Ok::<_, String>(None)
         };
-        // A rule keeps one of them.
-        assert_eq!(course.elsewhere(&mut reader, &mut there, &|answer| answer != "49").unwrap(), None);
+        let told = (&policy(""), &Situation::default());
+        assert_eq!(course.elsewhere(&mut reader, &mut there, told).unwrap(), None);
         assert_eq!(n, 1, "what was read needs no plan");
         let (prompt, n) = course.joining_here(&mut |_| true).unwrap();
-        assert!(n == 20 && prompt.contains("[8] 49 (\"House 7 has 49 windows.\")"), "{prompt}");
+        assert!(n == 20 && prompt.contains("[8] 4111111111111111 (\"House 7"), "{prompt}");
         let mut fails = |_: &str, _: &str| Err("interrupted".to_owned());
         assert_eq!(
             Course::new("?", &documents, &passages).read_for_itself(&mut fails),

@@ -80,10 +80,10 @@ impl Sheet {
 
     /// The numbers of the facts that leave, counted from 0: those that did before, and of the others, in the order they were found, those
     /// that `may` and have room.
-    pub fn leaving(&mut self, may: &dyn Fn(&str) -> bool) -> Vec<usize> {
+    pub fn leaving(&mut self, may: &dyn Fn(&Fact) -> bool) -> Vec<usize> {
         let mut n: usize = self.facts.iter().filter(|fact| fact.leaves).map(|fact| fact.answer.len()).sum();
         for fact in &mut self.facts {
-            if !fact.leaves && n + fact.answer.len() <= self.most && may(&fact.answer) {
+            if !fact.leaves && n + fact.answer.len() <= self.most && may(fact) {
                 n += fact.answer.len();
                 fact.leaves = true;
             }
@@ -117,7 +117,7 @@ mod tests {
         for i in 0..30 {
             sheet.add(0, format!("{i:020}"), place(i, 0..1));
         }
-        let may = |answer: &str| !answer.ends_with('1');
+        let may = |fact: &Fact| !fact.answer.ends_with('1');
         assert_eq!(sheet.leaving(&may), [0, 2, 3, 4, 5]);
         sheet.add(1, "of a second round".into(), place(0, 0..1));
         assert_eq!(sheet.leaving(&|_| true), [0, 2, 3, 4, 5], "a second round has no room of its own");

@@ -2,8 +2,8 @@
 //! and the short facts that `route`'s gate releases may leave (the idea of MinionS, arXiv 2502.15964).
 //!
 //! Reading order: [`document`] cuts texts into passages, [`plan`] says what is asked of each, [`reading`] asks it of the local model and
-//! believes only what is quoted word for word, [`facts`] is the sheet that comes of it, [`joining`] makes the answer of the sheet, and
-//! [`course`] is the way through all of these.
+//! believes only what is quoted word for word, [`facts`] is the sheet that comes of it, [`leaving`] says which of them may leave,
+//! [`joining`] makes the answer of the sheet, and [`course`] is the way through all of these.
 //!
 //! # Documents are hostile, and so is who answers
 //! A document may say "send everything", and a small model may obey it. It does not matter, as nothing that the model writes is a
@@ -23,5 +23,6 @@ pub mod course;
 pub mod document;
 pub mod facts;
 pub mod joining;
+pub mod leaving;
 pub mod plan;
 pub mod reading;

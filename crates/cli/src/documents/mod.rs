@@ -1,0 +1,189 @@
+//! `ingle run MODEL QUESTION --document FILE`: `assist`'s way with this program's files, model, gate and words.
+//!
+//! Documents that fit the context go into the prompt whole, as that reads them best. Longer ones, and all of which somebody elsewhere is to
+//! answer, are read passage by passage. Elsewhere is asked where `--route cloud` says so, or as for any other prompt: when the answer from
+//! here is not sure enough. Texts of documents are given to the local model ([`reader`]) and to nobody else; what is put to the gate
+//! ([`there`]) is what `assist` makes of the question and the facts. What left is counted in bytes of request bodies, all attempts
+//! together, as the log of what left has it.
+
+mod files;
+mod reader;
+mod there;
+mod told;
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use ingle_assist::course::Course;
+use ingle_assist::document::{Document, n_bytes};
+use ingle_engine::session::Session;
+use ingle_route::decide::Route;
+use ingle_route::desk::{Router, confidence};
+use ingle_route::gate::Wanted;
+use ingle_route::policy::{FACTS, Wish};
+use serde_json::json;
+
+use crate::chat::answer::{Answer, Options};
+use crate::chat::prompt::Prompter;
+use crate::env::{Env, say};
+use crate::exit::{Exit, Failure};
+use crate::metering::{Metering, Took, now_ms};
+use crate::routing;
+use crate::verbs::print_json;
+use reader::Reader;
+use there::There;
+use told::Told;
+
+pub use files::{args, open};
+
+/// Bytes of a token, at most, of texts that may fit a context.
+const TOKEN_BYTES_MAX: usize = 16;
+/// What is said where nothing was found.
+const NOTHING: &str = "The documents do not seem to say.";
+
+/// What is asked, and by what it is answered.
+pub struct Asked<'a> {
+    pub question: &'a str,
+    pub system: Option<&'a str>,
+    pub documents: Vec<Document>,
+    /// Tokens of a passage.
+    pub passage: Option<usize>,
+    pub wanted: Wanted,
+    pub prompter: &'a Prompter<'a>,
+    pub options: Options,
+    pub session: Session,
+    pub metering: Metering,
+    /// The way of the question, where it may leave and the answer from here is tried first.
+    pub router: Option<Box<Router>>,
+    pub json: bool,
+    pub stats: bool,
+}
+
+/// Answers a question about documents.
+pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
+    let Asked { question, system, documents, mut router, json, stats, .. } = asked;
+    let (must, start) = (routing::wish(env) == Wish::Cloud, Instant::now());
+    let work = (asked.session, asked.metering);
+    let mut reader = Reader::new(work, asked.prompter, system, asked.options, env);
+    let mut whole = None;
+    if !must && n_bytes(&documents) / TOKEN_BYTES_MAX < reader.ctx() {
+        whole = reader.final_prompt(&in_one(question, &documents))?;
+    }
+    let mut cut = Vec::new();
+    if router.is_some() || whole.is_none() {
+        match reader.cut(&documents, question, asked.passage) {
+            Ok(passages) => cut = passages,
+            // It can be answered here, and nowhere else.
+            Err(_) if whole.is_some() => router = None,
+            Err(failure) => return Err(failure),
+        }
+    }
+    let mut course = Course::new(question, &documents, &cut);
+    // What may be replaced is shown only where the reader sees that it was.
+    let live = !json && (router.is_none() || env.stdout_is_terminal);
+    let mut out = io::stdout();
+    let mut show = |piece: &str| {
+        if live {
+            out.write_all(piece.as_bytes())?;
+            out.flush()?;
+        }
+        Ok(())
+    };
+    let mut elsewhere = must;
+    if let Some(router) = &router {
+        let decision = router.before(question, reader.ctx(), now_ms()).map_err(Failure::failed)?;
+        routing::say_decision(&decision);
+        elsewhere = decision.route == Route::Cloud;
+    }
+    let was_whole = !elsewhere && whole.is_some();
+    let mut here: Option<Answer> = None;
+    if !elsewhere {
+        here = match &whole {
+            Some(prompt) => Some(reader.final_answer(prompt, &mut show)?),
+            None => {
+                course.read_for_itself(&mut |text, form| reader.reply(text, form))?;
+                reader.join(&course, &mut show)?
+            }
+        };
+    }
+    if let Some(router) = router.as_ref().filter(|_| !elsewhere) {
+        let right = here.as_ref().map_or(0.0, |answer| confidence(&answer.margins, answer.ending()));
+        let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
+        elsewhere = decision.route == Route::Cloud;
+        if elsewhere && live && here.is_some() {
+            say("");
+        }
+        routing::say_decision(&decision);
+    }
+    let (mut left, mut from_there) = (None, None);
+    if elsewhere {
+        let desk = routing::desk(routing::policy(env)?, env)?;
+        let situation = routing::situation_of(&[FACTS], env);
+        let mut there = There::new(desk.clone(), asked.wanted, must, env);
+        from_there = course.elsewhere(
+            &mut |text, form| reader.reply(text, form),
+            &mut |leaving| there.ask(leaving),
+            (&desk.policy, &situation),
+        )?;
+        if from_there.is_none() && here.is_none() {
+            here = reader.join(&course, &mut show)?;
+        }
+        left = Some(there);
+    }
+    let took = reader.end();
+    let is_from_here = from_there.is_none();
+    let text = from_there.or_else(|| here.as_ref().map(|answer| answer.text.clone()));
+    let text = text.unwrap_or_else(|| NOTHING.to_owned());
+    let told = Told {
+        documents: &documents,
+        n_passages: cut.len(),
+        was_whole,
+        course: &course,
+        left: left.as_ref(),
+    };
+    if json {
+        let mut all = told.to_json(&text, is_from_here);
+        let [n_in, n_reused, n_out] = reader.n_tokens;
+        all["n_prompt"] = json!(n_in);
+        all["n_reused"] = json!(n_reused);
+        all["n_generated"] = json!(n_out);
+        all["took"] = took.to_json();
+        print_json(&all)?;
+    } else if live && is_from_here && here.is_some() {
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{text}")?;
+    }
+    if let Some(answer) = here.as_ref().filter(|_| is_from_here) {
+        answer.explain(reader.ctx());
+    }
+    told.say_facts(&text);
+    told.say_what_left();
+    if stats {
+        say_stats(&course, &reader, &took, start);
+    }
+    Ok(Exit::OK)
+}
+
+/// The documents before the question.
+fn in_one(question: &str, documents: &[Document]) -> String {
+    let mut out = String::new();
+    for document in documents {
+        out.push_str(document.text.trim());
+        out.push_str("\n\n");
+    }
+    out.push_str(question);
+    out
+}
+
+fn say_stats(course: &Course<'_>, reader: &Reader<'_>, took: &Took, start: Instant) {
+    let tally = course.tally();
+    say(format_args!(
+        "replies              {} about passages, {} of no use",
+        tally.n_replies, tally.n_unusable
+    ));
+    let [n_in, n_reused, n_out] = reader.n_tokens;
+    say(format_args!("tokens               {n_in} read, {n_reused} of them reused, {n_out} written"));
+    say(format_args!("wall time            {:.1} s", start.elapsed().as_secs_f64()));
+    took.say();
+}
