@@ -161,7 +161,7 @@ fn elsewhere_plans_asks_once_more_and_joins_and_sees_only_facts() {
         "{told}"
     );
     assert!(
-        bodies[0].contains("about 3 KB in all") && bodies[0].contains("Documents: 1 (Markdown)"),
+        bodies[0].contains("about 2 KB in all") && bodies[0].contains("Documents: 1 (Markdown)"),
         "{}",
         bodies[0]
     );
