@@ -9,7 +9,7 @@ use ingle_route::policy::{FACTS, Policy, Situation};
 
 use crate::document::{Document, Passage, n_bytes};
 use crate::facts::{Place, Sheet};
-use crate::joining::{self, Joined};
+use crate::joining::{self, Joined, Round};
 use crate::leaving::Marks;
 use crate::plan::{self, QUESTIONS_MAX};
 use crate::reading::{self, Reply};
@@ -117,14 +117,14 @@ impl<'a> Course<'a> {
         }
         let marks = Marks::new(self.documents, policy, situation);
         loop {
-            let may_ask = self.rounds < ROUNDS_MAX;
+            let round = if self.rounds < ROUNDS_MAX { Round::Open } else { Round::Last };
             let (passages, n) = (self.passages, self.passages.len());
             let facts = self.sheet.leaving(&|fact| marks.let_go(fact, passages));
-            let messages = joining::messages(self.question, &self.asked, &self.sheet, &facts, n, may_ask);
+            let messages = joining::messages(self.question, &self.asked, &self.sheet, &facts, n, round);
             // That nothing was found is itself something that the documents say.
             let leaving = Leaving { messages, sources: &[FACTS], facts };
             let Some(reply) = there(&leaving)? else { return Ok(None) };
-            match joining::parse(&reply, may_ask) {
+            match joining::parse(&reply, round) {
                 Joined::Answer(answer) => return Ok(Some(answer)),
                 Joined::More(questions) => {
                     self.ask(questions);

@@ -27,14 +27,23 @@ pub enum Joined {
     More(Vec<String>),
 }
 
-/// What is said elsewhere of the facts `leaving` by number; `may_ask` while there is another round.
+/// Whether who joins elsewhere may ask further questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// It may.
+    Open,
+    /// Whatever it says is the answer.
+    Last,
+}
+
+/// What is said elsewhere of the facts `leaving`, by number.
 pub fn messages(
     question: &str,
     asked: &[String],
     sheet: &Sheet,
     leaving: &[usize],
     n_passages: usize,
-    may_ask: bool,
+    round: Round,
 ) -> Vec<Message> {
     let facts = leaving.iter().filter_map(|&at| Some((at, sheet.facts().get(at)?)));
     let line = |at: usize, fact: &Fact| {
@@ -43,7 +52,7 @@ pub fn messages(
     };
     let listed = by_question(asked, question, facts, line);
     let text = format!("Question: {question}\n\nFacts:\n{listed}");
-    let system = if may_ask { format!("{JOINER}{MAY_ASK}") } else { JOINER.to_owned() };
+    let system = format!("{JOINER}{}", if round == Round::Open { MAY_ASK } else { "" });
     vec![Message { role: Role::System, text: system }, Message { role: Role::User, text }]
 }
 
@@ -101,9 +110,9 @@ fn by_question<'a>(
 }
 
 /// What a reply from elsewhere is.
-pub fn parse(reply: &str, may_ask: bool) -> Joined {
+pub fn parse(reply: &str, round: Round) -> Joined {
     let value = json(reply);
-    if may_ask && value.as_ref().is_some_and(|value| value.get("questions").is_some()) {
+    if round == Round::Open && value.as_ref().is_some_and(|value| value.get("questions").is_some()) {
         let more = questions(reply);
         if !more.is_empty() {
             return Joined::More(more);
@@ -134,7 +143,8 @@ mod tests {
     #[test]
     fn elsewhere_is_told_answers_and_no_quotation() {
         let asked = ["When?".to_owned(), "How long?".to_owned()];
-        let told = |leaving: &[usize]| messages("When?", &asked, &sheet(), leaving, 7, true)[1].text.clone();
+        let told =
+            |leaving: &[usize]| messages("When?", &asked, &sheet(), leaving, 7, Round::Open)[1].text.clone();
         assert_eq!(
             told(&[0, 1]),
             "Question: When?\n\nFacts:\n[1] passage 1, 5 of 7: in 1932\nTo \"How long?\":\n[2] passage 4 of 7: 503 m\n"
@@ -158,10 +168,10 @@ mod tests {
     #[test]
     fn a_reply_asks_only_while_it_may() {
         let asks = "```json\n{\"questions\": [\"Who?\"]}\n```";
-        assert_eq!(parse(asks, true), Joined::More(vec!["Who?".into()]));
-        assert_eq!(parse(asks, false), Joined::Answer(asks.into()));
-        assert_eq!(parse("{\"questions\": []}", true), Joined::Answer("{\"questions\": []}".into()));
-        assert_eq!(parse(" {\"answer\": \"1932 [1]\"} ", true), Joined::Answer("1932 [1]".into()));
-        assert_eq!(parse("In 1932 [1].\n", true), Joined::Answer("In 1932 [1].".into()));
+        assert_eq!(parse(asks, Round::Open), Joined::More(vec!["Who?".into()]));
+        assert_eq!(parse(asks, Round::Last), Joined::Answer(asks.into()));
+        assert_eq!(parse("{\"questions\": []}", Round::Open), Joined::Answer("{\"questions\": []}".into()));
+        assert_eq!(parse(" {\"answer\": \"1932 [1]\"} ", Round::Open), Joined::Answer("1932 [1]".into()));
+        assert_eq!(parse("In 1932 [1].\n", Round::Open), Joined::Answer("In 1932 [1].".into()));
     }
 }

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use ingle_assist::course::Course;
 use ingle_assist::document::{Document, n_bytes};
+use ingle_engine::chat::Prompt;
 use ingle_engine::session::Session;
 use ingle_route::decide::Route;
 use ingle_route::desk::{Router, confidence};
@@ -61,10 +62,10 @@ pub struct Asked<'a> {
 
 /// Answers a question about documents.
 pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
-    let Asked { question, system, documents, mut router, json, stats, .. } = asked;
+    let Asked { question, documents, mut router, json, stats, .. } = asked;
     let (must, start) = (routing::wish(env) == Wish::Cloud, Instant::now());
     let work = (asked.session, asked.metering);
-    let mut reader = Reader::new(work, asked.prompter, system, asked.options, env);
+    let mut reader = Reader::new(work, asked.prompter, asked.system, asked.options, env);
     let mut whole = None;
     if !must && n_bytes(&documents) / TOKEN_BYTES_MAX < reader.ctx() {
         whole = reader.final_prompt(&in_one(question, &documents))?;
@@ -81,65 +82,17 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
     let mut course = Course::new(question, &documents, &cut);
     // What may be replaced is shown only where the reader sees that it was.
     let live = !json && (router.is_none() || env.stdout_is_terminal);
-    let mut out = io::stdout();
-    let mut show = |piece: &str| {
-        if live {
-            out.write_all(piece.as_bytes())?;
-            out.flush()?;
-        }
-        Ok(())
-    };
-    let mut elsewhere = must;
-    if let Some(router) = &router {
-        let decision = router.before(question, reader.ctx(), now_ms()).map_err(Failure::failed)?;
-        routing::say_decision(&decision);
-        elsewhere = decision.route == Route::Cloud;
-    }
-    let was_whole = !elsewhere && whole.is_some();
-    let mut here: Option<Answer> = None;
-    if !elsewhere {
-        here = match &whole {
-            Some(prompt) => Some(reader.final_answer(prompt, &mut show)?),
-            None => {
-                course.read_for_itself(&mut |text, form| reader.reply(text, form))?;
-                reader.join(&course, &mut show)?
-            }
-        };
-    }
-    if let Some(router) = router.as_ref().filter(|_| !elsewhere) {
-        let right = here.as_ref().map_or(0.0, |answer| confidence(&answer.margins, answer.ending()));
-        let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
-        elsewhere = decision.route == Route::Cloud;
-        if elsewhere && live && here.is_some() {
-            say("");
-        }
-        routing::say_decision(&decision);
-    }
-    let (mut left, mut from_there) = (None, None);
-    if elsewhere {
-        let desk = routing::desk(routing::policy(env)?, env)?;
-        let situation = routing::situation_of(&[FACTS], env);
-        let mut there = There::new(desk.clone(), asked.wanted, must, env);
-        from_there = course.elsewhere(
-            &mut |text, form| reader.reply(text, form),
-            &mut |leaving| there.ask(leaving),
-            (&desk.policy, &situation),
-        )?;
-        if from_there.is_none() && here.is_none() {
-            here = reader.join(&course, &mut show)?;
-        }
-        left = Some(there);
-    }
+    let ways = Ways { whole, router, wanted: asked.wanted, must, live, env };
+    let answered = ways.answer(question, &mut course, &mut reader)?;
     let took = reader.end();
-    let is_from_here = from_there.is_none();
-    let text = from_there.or_else(|| here.as_ref().map(|answer| answer.text.clone()));
-    let text = text.unwrap_or_else(|| NOTHING.to_owned());
+    let text = answered.text().to_owned();
+    let is_from_here = answered.from_there.is_none();
     let told = Told {
         documents: &documents,
         n_passages: cut.len(),
-        was_whole,
+        was_whole: answered.was_whole,
         course: &course,
-        left: left.as_ref(),
+        left: answered.left.as_ref(),
     };
     if json {
         let mut all = told.to_json(&text, is_from_here);
@@ -149,12 +102,12 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
         all["n_generated"] = json!(n_out);
         all["took"] = took.to_json();
         print_json(&all)?;
-    } else if live && is_from_here && here.is_some() {
-        writeln!(out)?;
+    } else if live && is_from_here && answered.here.is_some() {
+        writeln!(io::stdout())?;
     } else {
-        writeln!(out, "{text}")?;
+        writeln!(io::stdout(), "{text}")?;
     }
-    if let Some(answer) = here.as_ref().filter(|_| is_from_here) {
+    if let Some(answer) = answered.here.as_ref().filter(|_| is_from_here) {
         answer.explain(reader.ctx());
     }
     told.say_facts(&text);
@@ -163,6 +116,98 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
         say_stats(&course, &reader, &took, start);
     }
     Ok(Exit::OK)
+}
+
+/// The ways that an answer may come.
+struct Ways<'a> {
+    /// The prompt with the documents in it, where that fits.
+    whole: Option<Prompt>,
+    router: Option<Box<Router>>,
+    wanted: Wanted,
+    /// Elsewhere was asked for.
+    must: bool,
+    /// The answer from here is shown as it comes.
+    live: bool,
+    env: &'a Env,
+}
+
+/// An answer, and which way it came.
+struct Answered<'a> {
+    here: Option<Answer>,
+    /// What stands in its place.
+    from_there: Option<String>,
+    left: Option<There<'a>>,
+    was_whole: bool,
+}
+
+impl Answered<'_> {
+    fn text(&self) -> &str {
+        let here = self.here.as_ref().map_or(NOTHING, |answer| &answer.text);
+        self.from_there.as_deref().unwrap_or(here)
+    }
+}
+
+impl<'a> Ways<'a> {
+    /// The answer from here first, where elsewhere is not asked for; from elsewhere, where that is worth it.
+    fn answer(
+        self,
+        question: &str,
+        course: &mut Course<'_>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Answered<'a>, Failure> {
+        let live = self.live;
+        let mut out = io::stdout();
+        let mut show = |piece: &str| {
+            if live { out.write_all(piece.as_bytes()).and_then(|()| out.flush()) } else { Ok(()) }
+        };
+        let mut elsewhere = self.must;
+        if let Some(router) = &self.router {
+            let decision = router.before(question, reader.ctx(), now_ms()).map_err(Failure::failed)?;
+            routing::say_decision(&decision);
+            elsewhere = decision.route == Route::Cloud;
+        }
+        let was_whole = !elsewhere && self.whole.is_some();
+        let mut here = None;
+        if !elsewhere {
+            here = match &self.whole {
+                Some(prompt) => Some(reader.final_answer(prompt, &mut show)?),
+                None => {
+                    course.read_for_itself(&mut |text, form| reader.reply(text, form))?;
+                    reader.join(course, &mut show)?
+                }
+            };
+            elsewhere = self.is_unsure(here.as_ref())?;
+        }
+        let (mut left, mut from_there) = (None, None);
+        if elsewhere {
+            let desk = routing::desk(routing::policy(self.env)?, self.env)?;
+            let situation = routing::situation_of(&[FACTS], self.env);
+            let mut there = There::new(desk.clone(), self.wanted, self.env);
+            from_there = course.elsewhere(
+                &mut |text, form| reader.reply(text, form),
+                &mut |leaving| there.ask(leaving),
+                (&desk.policy, &situation),
+            )?;
+            if from_there.is_none() && here.is_none() {
+                here = reader.join(course, &mut show)?;
+            }
+            left = Some(there);
+        }
+        Ok(Answered { here, from_there, left, was_whole })
+    }
+
+    /// Whether somebody else is to answer in place of the answer from here.
+    fn is_unsure(&self, here: Option<&Answer>) -> Result<bool, Failure> {
+        let Some(router) = &self.router else { return Ok(false) };
+        let right = here.map_or(0.0, |answer| confidence(&answer.margins, answer.ending()));
+        let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
+        let is_unsure = decision.route == Route::Cloud;
+        if is_unsure && self.live && here.is_some() {
+            say("");
+        }
+        routing::say_decision(&decision);
+        Ok(is_unsure)
+    }
 }
 
 /// The documents before the question.
@@ -184,6 +229,10 @@ fn say_stats(course: &Course<'_>, reader: &Reader<'_>, took: &Took, start: Insta
     ));
     let [n_in, n_reused, n_out] = reader.n_tokens;
     say(format_args!("tokens               {n_in} read, {n_reused} of them reused, {n_out} written"));
+    let n_left_out = course.sheet().n_left_out;
+    if n_left_out > 0 {
+        say(format_args!("facts                {n_left_out} had no room on the sheet"));
+    }
     say(format_args!("wall time            {:.1} s", start.elapsed().as_secs_f64()));
     took.say();
 }

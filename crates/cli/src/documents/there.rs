@@ -7,6 +7,7 @@ use ingle_route::cloud::CloudError;
 use ingle_route::desk::Desk;
 use ingle_route::gate::Wanted;
 use ingle_route::ledger::Place;
+use ingle_route::policy::Wish;
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
@@ -30,8 +31,9 @@ pub struct There<'a> {
 }
 
 impl<'a> There<'a> {
-    /// By `desk`; a failure where nothing came of the first message if it `must`.
-    pub fn new(desk: Arc<Desk>, wanted: Wanted, must: bool, env: &'a Env) -> Self {
+    /// By `desk`, as the user wants it.
+    pub fn new(desk: Arc<Desk>, wanted: Wanted, env: &'a Env) -> Self {
+        let must = routing::wish(env) == Wish::Cloud;
         let (n_bytes, facts, answered_by, is_redacted) = (0, Vec::new(), None, false);
         Self { desk, wanted, must, env, n_bytes, facts, answered_by, is_redacted }
     }

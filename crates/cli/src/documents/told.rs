@@ -52,6 +52,7 @@ impl Told<'_> {
             Some(there) => {
                 let what = match there.facts.len() {
                     0 => "question".to_owned(),
+                    n if n < n_facts => format!("question and {n} of {n_facts} facts"),
                     1 => "question and 1 fact".to_owned(),
                     n => format!("question and {n} facts"),
                 };
