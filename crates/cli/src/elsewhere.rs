@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use ingle_net::{Client, Options};
 use ingle_route::cloud::{Bytes, CloudError, Piece};
 use ingle_route::desk::{Answered, Desk, Router};
+use ingle_route::ledger::Instead;
 use ingle_route::policy::{Situation, Wish};
 
 use crate::accounts::SERVER;
@@ -55,13 +56,14 @@ impl ingle_serve::Elsewhere for Elsewhere {
     fn ask(
         &self,
         router: &Router,
+        instead: Option<Instead>,
         interrupted: &Arc<AtomicBool>,
         on: &mut dyn FnMut(Piece<'_>),
     ) -> Result<Answered, CloudError> {
         let options = Options { interrupted: interrupted.clone(), ..self.client.clone() };
         let client =
             Client::new(options).map_err(|e| CloudError::NoAnswer(vec![e.to_string()], Bytes::default()))?;
-        let answered = router.ask(&client, &Here { interrupted }, on)?;
+        let answered = router.ask(&client, &Here { interrupted }, instead, on)?;
         if let Some(error) = &answered.unkept {
             say(format_args!("note: {error}; what answers take is not kept"));
         }

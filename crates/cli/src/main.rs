@@ -14,6 +14,7 @@ mod elsewhere;
 mod env;
 mod evaluating;
 mod exit;
+mod feedback;
 mod fit;
 mod guessing;
 mod load;
@@ -29,6 +30,7 @@ mod settings;
 mod stocking;
 mod updating;
 mod verbs;
+mod zone;
 
 use std::process::ExitCode;
 

@@ -16,13 +16,13 @@ use ingle_route::decide::{Decision, Route};
 use ingle_route::desk::{self, Answered, Desk, Router};
 use ingle_route::egress::{EgressError, EgressLog};
 use ingle_route::gate::{Message, Outgoing, Role, Wanted};
-use ingle_route::ledger::LedgerFile;
+use ingle_route::ledger::{Instead, LedgerFile, wall_ms};
 use ingle_route::policy::{Endpoint, Key, Network, Policy, Situation, Wish};
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::{book, ledger_path, now_ms};
-use crate::network;
+use crate::{feedback, network, zone};
 
 /// How long an endpoint may be silent: it may have a long prompt to read first.
 pub const SILENCE: Duration = Duration::from_secs(120);
@@ -73,7 +73,7 @@ pub fn now(app: Option<&str>, is_offline: bool) -> Situation {
         battery: senses.battery.map(|battery| f64::from(battery.percent) / 100.0),
         charging: senses.battery.map(|battery| !battery.is_discharging),
         temperature: senses.heat.map(|heat| heat.milli_c as f64 / 1000.0),
-        minute: Some((now_ms() / 60_000 % 1440) as u16),
+        minute: Some((wall_ms(now_ms(), zone::ahead_ms) / 60_000 % 1440) as u16),
         ..Situation::default()
     }
 }
@@ -96,6 +96,8 @@ pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
         ledger: LedgerFile::new(ledger_path(env)),
         keeps_rows: env.settings.is_on("ledger"),
         log: egress_log(env),
+        confidence: feedback::learned_or_built_in(env).confidence,
+        zone: zone::ahead_ms,
         resting: Mutex::default(),
     }))
 }
@@ -118,16 +120,22 @@ impl Way {
         let user = Message { role: Role::User, text: prompt.to_owned() };
         let messages: Vec<Message> = system.into_iter().chain([user]).collect();
         let situation = Situation { wish, ..situation(Some(APP), env) };
-        let router = match desk(policy, env)?.way(&messages, wanted, &situation) {
+        let desk = desk(policy, env)?;
+        let blocked = |why: String| {
+            if let Err(error) = desk.refused(Some(APP), now_ms()) {
+                say(format_args!("note: {error}; what is refused is not kept"));
+            }
+            Err(Failure::blocked(why))
+        };
+        let router = match desk.way(&messages, wanted, &situation) {
             desk::Way::Open(router) => router,
-            desk::Way::Kept(kept) if wish == Wish::Cloud => return Err(Failure::blocked(kept)),
+            desk::Way::Kept(kept) if wish == Wish::Cloud => return blocked(kept.to_string()),
             desk::Way::Here | desk::Way::Kept(_) => return Ok(Self::Here),
             desk::Way::Ask(asking) => match agreed(asking.question().would_leave(), env)? {
                 true => asking.agreed(),
                 false if wish == Wish::Cloud => {
-                    return Err(Failure::blocked(
-                        "this request stays on the device: a rule asks, and nobody agreed",
-                    ));
+                    let why = "this request stays on the device: a rule asks, and nobody agreed";
+                    return blocked(why.to_owned());
                 }
                 false => return Ok(Self::Here),
             },
@@ -189,12 +197,17 @@ fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-/// Asks elsewhere; `show` gets the answer as it comes, or that what it got is void.
+/// Asks elsewhere; `show` gets the answer as it comes, or that what it got is void. `instead` says whether an answer from here stood before.
 ///
 /// # Errors
 /// [`Failure::network`] when nobody answered.
-pub fn ask(router: &Router, env: &Env, show: &mut dyn FnMut(Piece<'_>)) -> Result<Answered, Failure> {
-    try_ask(router, env, show)?.map_err(failure)
+pub fn ask(
+    router: &Router,
+    instead: Option<Instead>,
+    env: &Env,
+    show: &mut dyn FnMut(Piece<'_>),
+) -> Result<Answered, Failure> {
+    try_ask(router, instead, env, show)?.map_err(failure)
 }
 
 /// How the program ends without an answer from elsewhere.
@@ -210,13 +223,14 @@ pub fn failure(error: CloudError) -> Failure {
 /// The same for who wants to know what an attempt without an answer took.
 pub fn try_ask(
     router: &Router,
+    instead: Option<Instead>,
     env: &Env,
     show: &mut dyn FnMut(Piece<'_>),
 ) -> Result<Result<Answered, CloudError>, Failure> {
     let policy = router.policy();
     let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
     let client = network::client_to(&named, SILENCE, env)?;
-    let answered = router.ask(&client, &Here { interrupted: &env.interrupted }, show);
+    let answered = router.ask(&client, &Here { interrupted: &env.interrupted }, instead, show);
     if let Ok(Answered { unkept: Some(error), .. }) = &answered {
         say(format_args!("note: {error}; what answers take is not kept"));
     }

@@ -84,3 +84,20 @@ fn a_power_limit_is_seen_and_changes_no_answer() {
     let json = dir.ingle(&answer(&tiny, &["--threads", "4", "--power-limit", "2W", "--json"])).json();
     assert_eq!(json["took"]["plan"]["threads"], 1);
 }
+
+#[test]
+fn days_are_those_of_the_users_clocks() {
+    let dir = Dir::new();
+    // The 1st of November 2026, 20:00 UTC.
+    dir.file("state/ingle/ledger.jsonl", "{\"at_ms\":1793563200000,\"place\":\"here\"}\n");
+    let days = |zone: &str, since: &str| {
+        let report = dir.ingle(&["ledger", "--json", "--since", since]).env("TZ", zone).json();
+        report["dates"][0].as_str().map(str::to_owned)
+    };
+    assert_eq!(days("UTC0", "2026-11-01").as_deref(), Some("2026-11-01"));
+    assert_eq!(days("XXX-6", "2026-11-01").as_deref(), Some("2026-11-02"));
+    assert_eq!(days("XXX-6", "2026-11-02").as_deref(), Some("2026-11-02"));
+    assert_eq!(days("UTC0", "2026-11-02"), None);
+    // A zone that nobody knows is UTC.
+    assert_eq!(days("Nowhere/Land", "2026-11-01").as_deref(), Some("2026-11-01"));
+}

@@ -78,6 +78,11 @@ fn what_is_private_stays_or_is_taken_out() {
     let said = dir.ingle(&["route", "explain", card]).ok();
     assert!(said.starts_with("local: rule \"secrets, money and identities stay\""), "{said}");
     assert!(said.contains("found: 1 CREDIT_CARD (financial)") && !said.contains("4111"), "{said}");
+    let ledger = dir.ingle(&["ledger"]).ok();
+    assert!(
+        ledger.contains("refused              1 request, to be answered elsewhere, and kept"),
+        "{ledger}"
+    );
     dir.ingle(&run("demo", "Write to anna.berg@example.org", &["--route", "cloud"])).ok();
     let log = dir.ingle(&["privacy", "log", "--json"]).json();
     assert_eq!((&log["n"], &log["entries"][0]["redacted"][0]), (&1.into(), &"EMAIL_ADDRESS".into()), "{log}");
@@ -88,12 +93,15 @@ fn what_is_private_stays_or_is_taken_out() {
 #[test]
 fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
     let dir = Dir::new();
-    let server = Server::start(&dir, &["demo"]);
+    let server = Server::start(&Dir::new(), &["demo"]);
     let tiny = tiny();
     // Random weights are sure of nothing, and a right answer is worth a lot.
     policy(&dir, &server.address, "[worth]\nright = 10.0\n");
     let replaced = dir.ingle(&run(&tiny, "abc", &["--json"])).json();
     assert_eq!(replaced["answered_by"], "workstation", "{replaced}");
+    let ledger = dir.ingle(&["ledger"]).ok();
+    assert!(ledger.contains("answered here        0 of 1 (0.0 %)"), "{ledger}");
+    assert!(ledger.contains("here                 1 answer (1 replaced)"), "{ledger}");
     // Worth nothing, nobody is asked.
     policy(&dir, &server.address, "[worth]\nright = 0.0\n");
     let stays = dir.ingle(&run(&tiny, "abc", &["--json"])).json();
@@ -107,4 +115,22 @@ fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
     assert!(stands.code == 0 && stands.stderr.contains("the answer from this device stands"), "{stands:?}");
     dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud"]))
         .fails(7, &["no answer from elsewhere", "workstation"]);
+}
+
+#[test]
+fn hours_of_rules_are_those_of_the_users_clocks() {
+    let dir = Dir::new();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 60;
+    // Half an hour around what clocks show six hours east of Greenwich.
+    let at = |minute: u64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
+    let there = now + 6 * 60;
+    let rule = format!(
+        "[[rule]]\nname = \"now\"\nwhen = {{ hours = \"{}-{}\" }}\nthen = \"local\"\n",
+        at(there - 15),
+        at(there + 15)
+    );
+    policy(&dir, "http://127.0.0.1:9", &rule);
+    let said = |zone: &str| dir.ingle(&["route", "explain", "Why is the sky blue?"]).env("TZ", zone).ok();
+    assert!(said("XXX-6").starts_with("local: rule \"now\""), "{}", said("XXX-6"));
+    assert!(said("UTC0").starts_with("allow"), "{}", said("UTC0"));
 }

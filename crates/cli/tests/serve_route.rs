@@ -57,21 +57,29 @@ fn every_api_is_answered_from_elsewhere_when_it_asks_for_that() {
     let stream = events(&stream.body);
     assert_eq!(streamed(&stream), said(&here));
     assert_eq!(stream.last().unwrap()["ingle"]["by"], "workstation");
+    // A story of 16 tokens was cut there, and every API that is asked says so.
+    assert_eq!(ingle["finish"], "length");
+    assert_eq!(there["choices"][0]["finish_reason"], "length");
+    let finish = stream.iter().find_map(|event| event["choices"][0]["finish_reason"].as_str());
+    assert_eq!(finish, Some("length"));
     let header = "X-Ingle-Route: cloud\r\n";
     let anthropic = server.ask("POST", "/v1/messages", header, &chat(STORY, &json!({})).to_string()).json();
     assert_eq!(
         (&anthropic["content"][0]["text"], &anthropic["ingle"]["route"]),
         (&said(&here).into(), &"there".into())
     );
+    assert_eq!(anthropic["stop_reason"], "max_tokens");
     let body = json!({ "model": "demo", "prompt": STORY, "options": { "num_predict": 16, "temperature": 0 }, "route": "cloud" });
     let ollama = server.post("/api/generate", &body);
     let lines: Vec<Json> = ollama.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let text: String = lines.iter().filter_map(|line| line["response"].as_str()).collect();
     assert_eq!((text.as_str(), &lines.last().unwrap()["ingle"]["route"]), (said(&here), &"there".into()));
+    assert_eq!(lines.last().unwrap()["done_reason"], "length");
     let body = json!({ "input": STORY, "max_output_tokens": 16, "temperature": 0, "route": "cloud" });
     let responses = server.post("/v1/responses", &body).json();
     assert_eq!(responses["output"][0]["content"][0]["text"], said(&here), "{responses}");
     assert_eq!(responses["ingle"]["route"], "there");
+    assert_eq!(responses["incomplete_details"]["reason"], "max_output_tokens");
     // Each has its row, its line in the log, and nothing else was sent.
     let rows = rows(&dir, 6);
     let there: Vec<&Json> = rows.iter().filter(|row| row["place"] == "there").collect();
@@ -112,6 +120,12 @@ fn what_a_rule_keeps_is_refused_in_each_apis_words_or_answered_here() {
     assert!(tools.status == 400 && tools.json()["error"]["param"] == "route", "{tools:?}");
     let wrong = server.post(CHAT, &chat(STORY, &json!({ "route": "moon" })));
     assert!(wrong.status == 400 && wrong.body.contains("expected \\\"auto\\\""), "{wrong:?}");
+    // Four were refused, and nothing else that was asked.
+    let ledger = dir.ingle(&["ledger"]).ok();
+    assert!(
+        ledger.contains("refused              4 requests, to be answered elsewhere, and kept"),
+        "{ledger}"
+    );
     let alone = Server::start(&Dir::new(), &["demo"]);
     let refused = alone.post(CHAT, &chat(STORY, &json!({ "route": "cloud" })));
     assert!(refused.status == 403 && refused.body.contains("no endpoint is configured"), "{refused:?}");
@@ -142,8 +156,11 @@ fn the_strictest_of_server_key_and_request_holds() {
     assert_eq!(ask(&server, "sk-mail", "cloud"), (403, None));
     let local = Server::start(&dir, &["demo", "--api-key-file", &keys, "--route", "local"]);
     assert_eq!(ask(&local, "sk-away", "cloud"), told(200, "here"));
-    let names: Vec<Json> = rows(&dir, 4).iter().map(|row| row["by"].clone()).collect();
-    assert_eq!(names, ["home", "away", "away", "away"].map(Json::from));
+    let mut told: Vec<String> =
+        rows(&dir, 5).iter().map(|row| format!("{} {}", row["by"], row["place"])).collect();
+    told.sort();
+    let expected = ["away here", "away here", "away there", "home here", "mail refused"];
+    assert_eq!(told, expected.map(|row| format!("\"{}\"", row.replace(' ', "\" \""))));
 }
 
 #[test]
@@ -171,6 +188,19 @@ fn an_unsure_answer_is_replaced_and_the_stream_says_by_whom() {
     // Either attempt has its row.
     let places: Vec<Json> = rows(&dir, 6).iter().map(|row| row["place"].clone()).collect();
     assert_eq!(places.iter().filter(|place| **place == "here").count(), 3);
+    // The attempts are in the sums, and no answers.
+    let report = dir.ingle(&["ledger", "--json"]).json();
+    let here = &report["places"][0];
+    assert_eq!(
+        (&here["n"], &here["n_void"], &report["energy"][0]["uj"]["n"]),
+        (&3.into(), &3.into(), &3.into()),
+        "{report}"
+    );
+    let ledger = dir.ingle(&["ledger"]).ok();
+    assert!(
+        ledger.starts_with("3 requests from ") && ledger.contains("answered here        0 of 3 (0.0 %)"),
+        "{ledger}"
+    );
     // Nobody there: what is here stands.
     policy(&dir, &[("workstation", "http://127.0.0.1:9")], "[worth]\nright = 10.0\n");
     let server = Server::start(&dir, &[&tiny, "--model-name", "tiny"]);
@@ -212,6 +242,83 @@ fn an_answer_that_breaks_off_elsewhere_is_void_and_another_comes() {
     assert_eq!(by.last(), Some(&&"workstation".into()), "{stream:?}");
     let whole = server.post(CHAT, &chat(STORY, &json!({ "route": "cloud" }))).json();
     assert_eq!(said(&whole), said(&direct));
+    // Nobody else: what came is no answer, and the stream's last word says whose it was.
+    let lonely = Dir::new();
+    policy(&lonely, &[("cutter", &address)], "");
+    let server = Server::start(&lonely, &["demo"]);
+    let stream = events(&server.post(CHAT, &chat(STORY, &json!({ "route": "cloud", "stream": true }))).body);
+    let last = stream.last().unwrap();
+    assert!(
+        last["error"]["message"].as_str().unwrap().contains("no answer from elsewhere: cutter: "),
+        "{last}"
+    );
+    assert_eq!(last["ingle"], json!({ "route": "there", "by": "cutter", "finish": "cut" }));
+    assert!(stream.iter().all(|event| event["choices"][0]["finish_reason"].is_null()), "{stream:?}");
+    let ledger = lonely.ingle(&["ledger"]).ok();
+    assert!(
+        ledger.starts_with("0 requests")
+            && ledger.contains("there                1 answer (1 that never came)"),
+        "{ledger}"
+    );
     // An answer is charged once, however many attempts it took.
     assert_eq!(rows(&dir, 2).iter().filter(|row| row["tokens_out"] == 16).count(), 2);
+}
+
+#[test]
+fn why_an_answer_ended_elsewhere_is_told_as_it_was() {
+    let dir = Dir::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    // It speaks Anthropic's words, and ends in the way that the question names.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut asked, mut part) = (String::new(), [0; 8192]);
+            // A body is a JSON document, and comes behind its head.
+            while !asked.ends_with('}') {
+                let n = stream.read(&mut part).unwrap();
+                asked += &String::from_utf8_lossy(&part[..n]);
+            }
+            let reason = ["refusal", "max_tokens", "stop_sequence", "model_context_window_exceeded"]
+                .into_iter()
+                .find(|reason| asked.contains(&format!("Say {reason}")))
+                .unwrap_or("end_turn");
+            let delta = json!({ "stop_reason": reason, "stop_sequence": (reason == "stop_sequence").then_some("END") });
+            let events = [
+                json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": "Said." } }),
+                json!({ "type": "message_delta", "delta": delta, "usage": { "output_tokens": 2 } }),
+                json!({ "type": "message_stop" }),
+            ];
+            let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n";
+            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"other\"\nurl = \"{address}/v1\"\napi = \"anthropic\"\nmodel = \"m\"\n"
+    );
+    dir.file("config/ingle/route.toml", endpoint);
+    let server = Server::start(&dir, &["demo"]);
+    for (reason, openai, anthropic, told) in [
+        ("end_turn", "stop", "end_turn", "stop"),
+        ("max_tokens", "length", "max_tokens", "length"),
+        ("stop_sequence", "stop", "stop_sequence", "stop"),
+        ("model_context_window_exceeded", "length", "model_context_window_exceeded", "context"),
+        ("refusal", "length", "max_tokens", "refusal"),
+    ] {
+        let more = json!({ "route": "cloud", "stop": ["NO", "END"] });
+        let answer = server.post(CHAT, &chat(&format!("Say {reason}"), &more)).json();
+        assert_eq!(answer["choices"][0]["finish_reason"], openai, "{reason}: {answer}");
+        assert_eq!(answer["ingle"]["finish"], told, "{reason}: {answer}");
+        let more = json!({ "route": "cloud", "stop_sequences": ["NO", "END"] });
+        let answer = server.post("/v1/messages", &chat(&format!("Say {reason}"), &more)).json();
+        assert_eq!(answer["stop_reason"], anthropic, "{reason}: {answer}");
+        let stop = if reason == "stop_sequence" { "END".into() } else { Json::Null };
+        assert_eq!(answer["stop_sequence"], stop, "{reason}: {answer}");
+    }
+    // At the terminal.
+    let cut = dir.ingle(&["run", "demo", "Say refusal", "--route", "cloud"]).run();
+    assert!(cut.code == 0 && cut.stderr.contains("other says that it is not complete: refusal"), "{cut:?}");
+    let json = dir.ingle(&["run", "demo", "Say max_tokens", "--route", "cloud", "--json"]).json();
+    assert_eq!(json["finish"], "length");
 }

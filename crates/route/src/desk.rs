@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ingle_net::Client;
 
 use crate::cloud::plan::{Health, Limits};
+use crate::cloud::wire::Finish;
 use crate::cloud::{self, Bytes, Cloud, CloudError, Piece, Surroundings};
 use crate::confidence::{Confidence, Ending, Margins};
 use crate::decide::{self, Abilities, Decision, Needs, Stakes};
 use crate::egress::EgressLog;
 use crate::gate::{Gate, Kept, Message, Outgoing, Question, Release, Wanted};
-use crate::ledger::{Book, LedgerError, LedgerFile, Place, Row};
+use crate::ledger::{Book, Instead, LedgerError, LedgerFile, Place, Row, Zone, day_began, wall_ms};
 use crate::policy::{Endpoint, Policy, Situation, Wish};
 use crate::score::{ROUTELLM, Scorer};
 
@@ -27,7 +28,6 @@ const DEADLINE_MS: u64 = 180_000;
 const TOKEN_BYTES: usize = 4;
 /// Tokens of an answer, where nobody says, for what it would cost.
 const ANSWER_TOKENS: usize = 512;
-const DAY_MS: u64 = 86_400_000;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub struct Desk {
     pub keeps_rows: bool,
     /// What left.
     pub log: EgressLog,
+    /// How surely chosen tokens become the probability that an answer is right.
+    pub confidence: Confidence,
+    /// By how much clocks are ahead of UTC, for the days of budgets.
+    pub zone: Zone,
     /// Until when endpoints rest, by their names.
     pub resting: Mutex<BTreeMap<String, u64>>,
 }
@@ -82,6 +86,8 @@ pub struct Answered {
     pub text: String,
     /// Who gave it.
     pub endpoint: String,
+    /// Why it ended.
+    pub finish: Finish,
     /// What it took, as the ledger has it.
     pub row: Row,
     /// Why that is not in the ledger, where it should be.
@@ -122,13 +128,25 @@ impl Desk {
         }
     }
 
-    /// Money and tokens of answers from elsewhere since midnight, UTC.
+    /// Writes down that a request of `by` was to be answered elsewhere, and was kept and refused.
+    ///
+    /// # Errors
+    /// That the ledger can't be written.
+    pub fn refused(&self, by: Option<&str>, now_ms: u64) -> Result<(), LedgerError> {
+        self.keep(&Row { by: by.map(str::to_owned), ..Row::new(now_ms, Place::Refused) })
+    }
+
+    fn keep(&self, row: &Row) -> Result<(), LedgerError> {
+        if self.keeps_rows { self.ledger.append(row) } else { Ok(()) }
+    }
+
+    /// Money and tokens of answers from elsewhere since midnight.
     fn spent_today(&self, now_ms: u64) -> Result<(f64, u64), LedgerError> {
         let budget = self.policy.budget;
         if budget.money.is_none() && budget.tokens.is_none() {
             return Ok((0.0, 0));
         }
-        let today = now_ms / DAY_MS * DAY_MS;
+        let today = day_began(wall_ms(now_ms, self.zone), self.zone);
         let (mut nano, mut tokens) = (0, 0);
         self.ledger.read(|row: Row| {
             if row.at_ms >= today && matches!(row.place, Place::There | Place::Redacted) {
@@ -155,12 +173,17 @@ impl Desk {
     }
 }
 
-/// The probability that a local answer is right, by how surely its tokens were chosen.
-pub fn confidence(margins: &Margins, ending: Ending) -> f64 {
-    Confidence::built_in().probability(&margins.features(ending))
-}
-
 impl Router {
+    /// Whether something is taken out of what is asked.
+    pub fn is_redacted(&self) -> bool {
+        !self.outgoing.redacted().is_empty()
+    }
+
+    /// Which of the texts that are to end an answer this is.
+    pub fn place_of_stop(&self, stop: &str) -> Option<usize> {
+        self.outgoing.wanted().stop.iter().position(|wanted| wanted == stop)
+    }
+
     /// The policy that lets it out.
     pub fn policy(&self) -> &Policy {
         &self.desk.policy
@@ -177,7 +200,12 @@ impl Router {
         Ok(decide::before(&self.needs, &local, cloud.as_ref(), gain, &stakes))
     }
 
-    /// What becomes of a local answer that is right with the probability `right`, as [`confidence`] has it.
+    /// The probability that a local answer is right, by how surely its tokens were chosen.
+    pub fn confidence(&self, margins: &Margins, ending: Ending) -> f64 {
+        self.desk.confidence.probability(&margins.features(ending))
+    }
+
+    /// What becomes of a local answer that is right with the probability `right`, as [`Self::confidence`] has it.
     ///
     /// # Errors
     /// As [`Self::before`].
@@ -222,8 +250,9 @@ impl Router {
         money.map_or(0.0, |money| money.nano.value as f64 / 1e9)
     }
 
-    /// Asks elsewhere by `client`; `show` gets the answer as it comes, or that what it got is void. The bytes of an attempt have their row
-    /// even where there is no answer.
+    /// Asks elsewhere by `client`; `show` gets the answer as it comes, or that what it got is void. Where an answer was begun here, which has
+    /// its row already, `instead` says that this one comes in its place. The bytes of an attempt have their row even where there is no
+    /// answer.
     ///
     /// # Errors
     /// When nobody answered, or nobody may be asked as the log can't be written.
@@ -231,6 +260,7 @@ impl Router {
         &self,
         client: &Client,
         surroundings: &dyn Surroundings,
+        instead: Option<Instead>,
         show: &mut dyn FnMut(Piece<'_>),
     ) -> Result<Answered, CloudError> {
         let endpoints = self.endpoints();
@@ -265,15 +295,17 @@ impl Router {
                 text.push_str(&rest);
                 let endpoint = endpoints[answer.endpoint];
                 let row = self.row(Some((endpoint, &answer)), answer.bytes, [end_ms, wall_ms]);
-                let unkept = self.keep(&row).err();
-                Ok(Answered { text, endpoint: endpoint.name.clone(), row, unkept })
+                let row = Row { instead, ..row };
+                let unkept = self.desk.keep(&row).err();
+                Ok(Answered { text, endpoint: endpoint.name.clone(), finish: answer.finish, row, unkept })
             }
             Err(error) => {
                 if let CloudError::NoAnswer(_, bytes) | CloudError::Interrupted(bytes) = &error
                     && bytes.out > 0
                 {
+                    let row = self.row(None, *bytes, [end_ms, wall_ms]);
                     // Whoever asked is told that there is no answer, which is worse.
-                    let _ = self.keep(&self.row(None, *bytes, [end_ms, wall_ms]));
+                    let _ = self.desk.keep(&Row { instead: Some(Instead::NoAnswer), ..row });
                 }
                 Err(error)
             }
@@ -287,7 +319,7 @@ impl Router {
         bytes: Bytes,
         [at_ms, wall_ms]: [u64; 2],
     ) -> Row {
-        let place = if self.outgoing.redacted().is_empty() { Place::There } else { Place::Redacted };
+        let place = if self.is_redacted() { Place::Redacted } else { Place::There };
         let mut row = Row {
             by: self.by.clone(),
             wall_ms,
@@ -310,10 +342,6 @@ impl Router {
             row.energy = Some(energy);
         }
         row
-    }
-
-    fn keep(&self, row: &Row) -> Result<(), LedgerError> {
-        if self.desk.keeps_rows { self.desk.ledger.append(row) } else { Ok(()) }
     }
 }
 

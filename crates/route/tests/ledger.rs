@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use ingle_route::ledger::{
-    Book, Carbon, Energy, Faults, Interval, LINE_BYTES_MAX, LedgerFile, Method, Money, Place, Report, Row,
-    Scope, Tally, Verdict, page, words,
+    Book, Carbon, Energy, Faults, Instead, Interval, LINE_BYTES_MAX, LedgerFile, Method, Money, Place,
+    Report, Row, Scope, Tally, Verdict, page, utc, words,
 };
 
 /// A folder that goes with the test.
@@ -54,7 +54,7 @@ fn here(at_ms: u64, joules: [u64; 3]) -> Row {
 }
 
 fn report(rows: &[Row], book: &Book) -> Report {
-    let mut tally = Tally::new(book, None);
+    let mut tally = Tally::new(book, None, utc);
     rows.iter().for_each(|row| tally.add(row));
     tally.finish(&Faults::default())
 }
@@ -81,6 +81,7 @@ fn rows_come_back_as_they_were_written() {
         }),
         bytes_out: 4000,
         bytes_in: 9000,
+        instead: Some(Instead::OfHere),
         ..here(7, [1, 2, 3])
     };
     let rows = [full, here(8, [1, 1, 1]), Row::new(9, Place::Refused)];
@@ -325,7 +326,7 @@ fn rows_before_the_asked_time_do_not_count_and_days_do() {
     let rows = [here(DAY, [1, 1, 1]), here(2 * DAY, [1, 1, 1]), Row::new(2 * DAY + 5, Place::Refused)];
     let sent = Row { bytes_out: 100, bytes_in: 50, ..Row::new(3 * DAY, Place::Redacted) };
     let book = Book::default();
-    let mut tally = Tally::new(&book, Some(2 * DAY));
+    let mut tally = Tally::new(&book, Some(2 * DAY), utc);
     rows.iter().chain([&sent]).for_each(|row| tally.add(row));
     let faults = Faults { n_lines: 2, first: Some("ledger.jsonl line 9: what".into()), is_torn: true };
     let report = tally.finish(&faults);
@@ -338,6 +339,61 @@ fn rows_before_the_asked_time_do_not_count_and_days_do() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["places"][2]["place"], "redacted");
     assert_eq!(json["energy_compared"][0]["verdict"], "less");
+}
+
+#[test]
+fn what_did_not_stand_is_spent_and_is_no_answer() {
+    let there = |at_ms: u64, instead: Option<Instead>| Row {
+        tokens_out: 5,
+        bytes_out: 100,
+        instead,
+        ..Row::new(at_ms, Place::There)
+    };
+    // Two answers from here, one of them replaced; one that was asked for elsewhere; one that nobody gave; a refused one.
+    let rows = [
+        here(DAY, [1, 2, 3]),
+        here(DAY + 1, [10, 20, 30]),
+        there(DAY + 2, Some(Instead::OfHere)),
+        there(DAY + 3, None),
+        Row { tokens_out: 0, ..there(DAY + 4, Some(Instead::NoAnswer)) },
+        Row::new(DAY + 5, Place::Refused),
+    ];
+    let report = report(&rows, &Book::default());
+    assert_eq!((report.share_here(), report.n_requests()), ([1, 3], 4));
+    assert_eq!((report.place(Place::Here).n, report.place(Place::Here).n_void), (2, 1));
+    assert_eq!((report.place(Place::There).n, report.place(Place::There).n_void), (3, 1));
+    assert_eq!(report.days[0].n, [1, 2, 0, 1]);
+    // What was spent is spent.
+    assert_eq!((report.energy[0].uj.n, report.bytes()[0]), (2, 300));
+    let said = words(&report);
+    for line in [
+        "4 requests from 1970-01-02 to 1970-01-02\n",
+        "answered here        1 of 3 (33.3 %)\n",
+        "here                 2 answers (1 replaced), ",
+        "there                3 answers (1 that never came), ",
+        "refused              1 request, to be answered elsewhere, and kept\n",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in {said}");
+    }
+    assert!(page(&report).contains("<td>2 (1 replaced)</td>"), "{}", page(&report));
+}
+
+#[test]
+fn days_are_those_of_the_users_clocks() {
+    fn east(_: u64) -> i64 {
+        5 * 3_600_000
+    }
+    let book = Book::default();
+    let mut tally = Tally::new(&book, None, east);
+    for at_ms in [19 * 3_600_000 - 1, 19 * 3_600_000] {
+        tally.add(&here(at_ms, [1, 1, 1]));
+    }
+    let report = tally.finish(&Faults::default());
+    let days: Vec<&str> = report.days.iter().map(|day| day.date.as_str()).collect();
+    assert_eq!(
+        (days, report.dates),
+        (vec!["1970-01-01", "1970-01-02"], Some(["1970-01-01", "1970-01-02"].map(str::to_owned)))
+    );
 }
 
 #[test]
@@ -404,7 +460,7 @@ fn rows_and_books_that_are_nearly_right_are_refused_in_a_sentence_or_add_up() {
     let is_sentence = |said: &str| assert!(!said.is_empty() && !said.contains('\n'), "{said:?}");
     let (mut n_good, mut n_bad) = (0, 0);
     let book = Book::default();
-    let mut tally = Tally::new(&book, None);
+    let mut tally = Tally::new(&book, None, utc);
     nearly(full.to_line().unwrap().trim(), |bytes| match Row::parse(bytes) {
         Ok(row) => {
             n_good += 1;

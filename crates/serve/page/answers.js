@@ -60,7 +60,7 @@ export class Answers {
       if (dropped) message.dropped = dropped;
     } catch (error) {
       if (error.name === 'AbortError') message.finish = 'stopped';
-      else Object.assign(message, { finish: 'error', error: error.message });
+      else Object.assign(message, { finish: 'error', error: error.message }, error.origin ? { origin: error.origin } : {});
     }
     cancelAnimationFrame(frame);
     this.#running.delete(chat.id);

@@ -10,13 +10,17 @@ import { SseParser } from './sse.js';
 const KEY_NAME = 'ingle-key';
 
 export class ApiError extends Error {
-  constructor(message, status) {
+  /** `origin`: where an answer was from that broke off, if it was from elsewhere. */
+  constructor(message, status, origin = null) {
     super(message);
     this.status = status;
+    this.origin = origin;
   }
 }
 
 export class Api {
+  /** What the server says of itself beside its models: {endpoints, feedback}. */
+  server = { endpoints: [], feedback: false };
   #key = '';
   #onKeyNeeded;
   #asking = null;
@@ -33,14 +37,23 @@ export class Api {
 
   async models(signal) {
     const response = await this.#fetch('/v1/models', { signal });
-    const list = (await json(response))?.data;
+    const told = await json(response);
+    const list = told?.data;
     if (!Array.isArray(list)) throw new ApiError('The server\'s list of models has no "data".', response.status);
+    const names = Array.isArray(told.ingle?.endpoints) ? told.ingle.endpoints : [];
+    this.server = { endpoints: names.filter((name) => typeof name === 'string'), feedback: told.ingle?.feedback === true };
     const writes = ({ capabilities: can }) => !Array.isArray(can) || can.includes('completion');
     return list.filter((model) => model && writes(model)).map((model) => model.id).filter((id) => typeof id === 'string');
   }
 
   get hasKey() {
     return this.#key !== '';
+  }
+
+  /** Says of an answer that it was good, or not; see the server's route for the words. */
+  async feedback(id, signal) {
+    const headers = { 'Content-Type': 'application/json' };
+    await this.#fetch('/v1/ingle/feedback', { method: 'POST', headers, body: JSON.stringify({ id, signal }) });
   }
 
   /** The ledger, a page of its own. */
@@ -123,7 +136,7 @@ async function* events(response) {
 }
 
 function take(chunk, end, onDelta) {
-  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0);
+  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0, readOrigin(chunk.ingle));
   const choice = chunk.choices?.[0];
   const content = choice?.delta?.content;
   const reasoning = choice?.delta?.reasoning_content;

@@ -58,6 +58,11 @@ export class ConversationView {
     this.#views.get(message.id)?.finish();
   }
 
+  /** Presses a thumb of an answer, if it has any. */
+  press(message, signal) {
+    this.#views.get(message?.id)?.press(signal);
+  }
+
   edit(message, done) {
     this.#views.get(message.id)?.edit(done);
   }

@@ -16,6 +16,7 @@ import { ask, watchMenus } from './dialogs.js';
 import { byId, copyText, el, saveFile } from './dom.js';
 import { costOf } from './measure.js';
 import { ModelPicker } from './model_picker.js';
+import { RoutePicker } from './route_picker.js';
 import { requestFields } from './sampling.js';
 import { askSettings } from './settings_form.js';
 import { listen, showShortcuts } from './shortcuts.js';
@@ -27,8 +28,9 @@ const store = await openStore();
 const api = new Api((message) => ask({
   title: 'This server asks for a key', text: `${message} It is kept until this tab is closed.`, field: 'password', action: 'Use key',
 }));
-const models = new ModelPicker(api, (model) => { chat.model = model; });
-const view = new ConversationView({ edit, regenerate, turn, spoken: announce });
+const route = new RoutePicker((wanted) => { chat.route = wanted; if (chat.messages.length) save(chat); });
+const models = new ModelPicker(api, (model) => { chat.model = model; }, () => route.offer(api.server.endpoints));
+const view = new ConversationView({ edit, regenerate, rate, turn, spoken: announce });
 const list = new ChatList({ rename, remove });
 const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user')) });
 const answers = new Answers(api, { grew, ended, save });
@@ -58,6 +60,7 @@ async function openNamed() {
   }
   draw();
   models.show(chat.model);
+  route.show(chat.route);
   if (!list.isDrawer || !byId('side').contains(document.activeElement)) composer.focus();
 }
 
@@ -67,6 +70,7 @@ function newChat() {
   if (list.isDrawer) list.toggle(false);
   draw();
   models.show('');
+  route.show('');
   composer.focus();
 }
 
@@ -122,6 +126,7 @@ function edit(message) {
   view.edit(message, (text) => {
     composer.focus();
     if (text === null) return;
+    if (text !== message.content) hint(conversation.path(chat).find((shown) => shown.parent === message.id), 'edited');
     answer(conversation.append(chat, message.parent, { id: makeId(), role: 'user', content: text, created: Date.now() }));
   });
 }
@@ -129,14 +134,37 @@ function edit(message) {
 function regenerate(message) {
   if (!message || answers.of(chat.id)) return;
   const question = conversation.find(chat, message.parent);
-  if (question) answer(question);
+  if (!question) return;
+  hint(message, 'regenerated');
+  answer(question);
+}
+
+/** Says of an answer what the person said of it; whether the server has heard it. */
+async function rate(message, signal) {
+  const rated = chat;
+  try {
+    await api.feedback(message.origin.id, signal);
+  } catch (error) {
+    notify(error.message);
+    return false;
+  }
+  announce({ up: 'Noted as good.', down: 'Noted as bad.', withdrawn: 'Taken back.' }[signal]);
+  save(rated);
+  return true;
+}
+
+/** Tells the server, where the person lets it learn from that, that an answer was not what was wanted. */
+function hint(message, signal) {
+  if (!message?.origin?.id || message.rated || !api.server.feedback || !preferences.get('feedback', true)) return;
+  api.feedback(message.origin.id, signal).catch(() => {}); // it may have been forgotten meanwhile, which is no matter
 }
 
 /** Has the model answer a message of the open chat. */
 function answer(question) {
   const asked = chat;
-  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling) };
+  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling), ...route.field };
   asked.model = models.current;
+  asked.route = route.wanted;
   const message = conversation.append(asked, question.id, { id: makeId(), role: 'assistant', content: '', model: asked.model, created: Date.now() });
   answers.start(asked, message, async () => {
     if (!models.current) await models.refresh(); // the server may be back
@@ -262,9 +290,10 @@ async function importFile(file) {
 
 async function settings() {
   const changedChat = chat;
-  const given = await askSettings(changedChat);
+  const given = await askSettings(changedChat, api.server.feedback ? preferences.get('feedback', true) : null);
   if (!given) return;
-  const { system, sampling, asDefaults } = given;
+  const { system, sampling, asDefaults, feedback } = given;
+  if (feedback !== null) preferences.set('feedback', feedback);
   Object.assign(changedChat, { system, sampling });
   if (asDefaults) preferences.set('defaults', { system, sampling });
   if (changedChat.messages.length) await save(changedChat);
@@ -317,6 +346,9 @@ listen({
   copyLast: async () => { if (await copyText(lastOf('assistant')?.content ?? '')) notify('Answer copied.'); },
   thinking: () => { const last = [...document.querySelectorAll('.thinking')].at(-1); if (last) last.open = !last.open; },
   model: () => byId('model').focus(),
+  route: () => byId('route').focus(),
+  good: () => view.press(lastOf('assistant'), 'up'),
+  bad: () => view.press(lastOf('assistant'), 'down'),
   rename: () => rename(chat.id),
   remove: () => remove(chat.id),
   theme: () => switchTheme(),

@@ -18,11 +18,13 @@ function numbers(object, keys) {
 const ROUTES = ['here', 'there', 'redacted'];
 const NAME_CHARS_MAX = 80;
 
-/** Where an answer is from and what it took, as the server says it, or null: {route, by, joules, money, replaced}. */
+/** Where an answer is from and what it took, as the server says it, or null: {route, by, finish, joules, money, replaced, id}. */
 export function readOrigin(ingle) {
   if (!ROUTES.includes(ingle?.route)) return null;
   const origin = { route: ingle.route };
+  if (typeof ingle.id === 'string' && ingle.id.length <= NAME_CHARS_MAX) origin.id = ingle.id;
   if (typeof ingle.by === 'string') origin.by = ingle.by.slice(0, NAME_CHARS_MAX);
+  if (typeof ingle.finish === 'string' && /^[a-z_]{1,40}$/.test(ingle.finish)) origin.finish = ingle.finish;
   const joules = readAmount(ingle.joules);
   if (joules && typeof ingle.joules.method === 'string') origin.joules = { ...joules, method: ingle.joules.method.slice(0, 20) };
   const money = readAmount(ingle.money);
@@ -38,14 +40,26 @@ function readAmount(amount) {
   return found && found.low <= found.value && found.value <= found.high ? found : null;
 }
 
+const END_SENTENCES = {
+  stop: 'It ended by itself', length: 'It ended at the limit of tokens', context: 'It ended as there was no more room', cut: 'It broke off',
+};
+
+/** How an answer from elsewhere ended, where it did not end by itself. */
+function endOf(finish) {
+  if (finish === undefined || finish === 'stop') return null;
+  return { length: 'at its limit', context: 'out of room', cut: 'broke off' }[finish] ?? finish.replaceAll('_', ' ');
+}
+
 /** The badge of an answer: {word, energy, cost, title}; what is not known is null. */
 export function badgeOf(origin) {
   if (!origin) return null;
-  const { route, by, joules, money, replaced } = origin;
-  const word = { here: 'here', there: 'there', redacted: 'there, redacted' }[route];
+  const { route, by, finish, joules, money, replaced } = origin;
+  const end = endOf(finish);
+  const word = { here: 'here', there: 'there', redacted: 'there, redacted' }[route] + (end ? `, ${end}` : '');
   const from = route === 'here' ? 'Answered on this device' : `Answered by ${by ?? 'another machine'}`;
   const title = [
     from + (route === 'redacted' ? ', without what is private' : ''),
+    ...(finish === undefined ? [] : [END_SENTENCES[finish] ?? `It ended for a reason of its own: ${finish.replaceAll('_', ' ')}`]),
     ...(replaced ? ['An answer from this device was begun and replaced'] : []),
     ...(joules ? [`Energy: ${energy(joules)}`] : []),
     ...(money ? [`Cost: ${price(money.value)} ${money.currency}, between ${price(money.low)} and ${price(money.high)}`] : []),

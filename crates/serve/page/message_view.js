@@ -17,7 +17,7 @@ export class MessageView {
   #foot = el('div', { class: 'foot' });
   #clock = null;
 
-  /** `place`: {at, of}, which of its siblings this is. `actions`: {edit, regenerate, turn, spoken}. */
+  /** `place`: {at, of}, which of its siblings this is. `actions`: {edit, regenerate, rate, turn, spoken}. */
   constructor(message, place, running, actions) {
     this.#message = message;
     this.#actions = actions;
@@ -54,6 +54,21 @@ export class MessageView {
     this.running = false;
     this.#drawThinking();
     this.#drawFoot(this.#versionsPlace);
+  }
+
+  /** Presses a thumb; one that is pressed already is taken back. */
+  async press(signal) {
+    const message = this.#message;
+    if (!message.origin?.id || this.running) return;
+    const show = () => {
+      for (const thumb of this.node.querySelectorAll('.thumb')) thumb.setAttribute('aria-pressed', String(message.rated === thumb.dataset.signal));
+    };
+    const before = message.rated ?? null;
+    message.rated = before === signal ? null : signal;
+    show();
+    if (await this.#actions.rate(message, message.rated ?? 'withdrawn')) return;
+    message.rated = before;
+    show();
   }
 
   /** Puts a field in the place of what was said; `done(text)` or, with null, nothing changes. */
@@ -162,7 +177,16 @@ export class MessageView {
     const other = user
       ? iconButton('edit', 'Edit message', () => this.#actions.edit(this.#message))
       : iconButton('again', 'Make this answer again', () => this.#actions.regenerate(this.#message));
-    return el('span', { class: 'tools' }, copy, other);
+    return el('span', { class: 'tools' }, copy, other, ...this.#thumbs());
+  }
+
+  /** Good or bad, of an answer that the server keeps feedback on; pressed again, a thumb is taken back. */
+  #thumbs() {
+    if (!this.#message.origin?.id) return [];
+    const thumbs = [['up', 'good', 'Good answer'], ['down', 'bad', 'Bad answer']].map(([signal, name, label]) => [signal,
+      iconButton(name, label, () => this.press(signal), { class: 'icon-button thumb', 'data-signal': signal })]);
+    for (const [signal, button] of thumbs) button.setAttribute('aria-pressed', String(this.#message.rated === signal));
+    return thumbs.map(([, button]) => button);
   }
 
   #versions({ at, of }) {

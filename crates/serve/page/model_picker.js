@@ -11,10 +11,12 @@ export class ModelPicker {
   #select = byId('model');
   #names = [];
   #wanted = '';
+  #told;
 
-  /** `chosen(model)` hears what the person picks. */
-  constructor(api, chosen) {
+  /** `chosen(model)` hears what the person picks, `told()` that the server has said what it is. */
+  constructor(api, chosen, told) {
     this.#api = api;
+    this.#told = told;
     this.#select.addEventListener('change', () => {
       this.#wanted = this.#select.value;
       preferences.set('model', this.#wanted);
@@ -41,6 +43,7 @@ export class ModelPicker {
     try {
       this.#names = await this.#api.models();
       this.#fill(this.#names.length ? null : 'no model');
+      this.#told();
     } catch {
       this.#names = [];
       this.#fill('no server');

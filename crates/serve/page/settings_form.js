@@ -6,13 +6,16 @@ import { byId, el } from './dom.js';
 import { open } from './dialogs.js';
 import { SETTINGS, shown } from './sampling.js';
 
-/** Asks for the settings of a chat; resolves to {system, sampling, asDefaults} or null. */
-export function askSettings({ system, sampling }) {
+/** Asks for the settings of a chat, and, unless `feedback` is null, whether the server may learn; resolves to
+ *  {system, sampling, asDefaults, feedback} or null. */
+export function askSettings({ system, sampling }, feedback) {
   const dialog = byId('settings');
   const rows = SETTINGS.map((setting) => row(setting, sampling[setting.key]));
   byId('settings-rows').replaceChildren(...rows.map(({ node }) => node));
   byId('system').value = system;
   byId('as-defaults').checked = false;
+  byId('feedback-row').hidden = feedback === null;
+  byId('feedback').checked = feedback ?? false;
   dialog.querySelector('[data-reset]').onclick = () => {
     byId('system').value = '';
     for (const { input } of rows) input.value = '';
@@ -56,5 +59,6 @@ function read(rows) {
     if (mistake) wrong ??= input;
   }
   wrong?.focus();
-  return wrong ? undefined : { system: byId('system').value, sampling, asDefaults: byId('as-defaults').checked };
+  const feedback = byId('feedback-row').hidden ? null : byId('feedback').checked;
+  return wrong ? undefined : { system: byId('system').value, sampling, asDefaults: byId('as-defaults').checked, feedback };
 }

@@ -78,7 +78,10 @@ function readMessage(message, id, parent, now) {
   read.usage = readUsage(message.usage);
   read.timings = readTimings(message.timings);
   const origin = readOrigin(message.origin);
-  if (origin) read.origin = origin;
+  if (origin) {
+    delete origin.id; // by which this server's own answers are spoken of
+    read.origin = origin;
+  }
   return read;
 }
 

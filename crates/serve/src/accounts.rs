@@ -106,6 +106,8 @@ pub struct Took {
     pub row: Row,
     /// Who answered, if it was not this device.
     pub endpoint: Option<String>,
+    /// Why it ended, in the word of who answered elsewhere.
+    pub ended: Option<String>,
     /// Of an answer that was begun here and replaced: what that took.
     pub replaced: Option<Box<Row>>,
     /// What held the work back.
@@ -122,7 +124,7 @@ impl Took {
 
     /// An answer of which nothing is known but its row.
     pub fn there(row: Row) -> Self {
-        Self { row, endpoint: None, replaced: None, held_back: Vec::new(), confidence: None }
+        Self { row, endpoint: None, ended: None, replaced: None, held_back: Vec::new(), confidence: None }
     }
 
     /// Where the answer is from, in a word.
@@ -140,6 +142,9 @@ impl Took {
         let mut told = json!({ "route": self.route(), "wall_ms": self.row.wall_ms });
         if let Some(endpoint) = &self.endpoint {
             told["by"] = endpoint.as_str().into();
+        }
+        if let Some(ended) = &self.ended {
+            told["finish"] = ended.as_str().into();
         }
         put_amounts(&self.row, &mut told);
         if let Some(confidence) = self.confidence {

@@ -23,6 +23,7 @@ use tokio::time::{Interval, interval_at};
 use crate::app::App;
 use crate::ask::{Question, Said, Telling, What, ask};
 use crate::elsewhere::{self, Course, course, take_wish};
+use crate::feedback::Named;
 use crate::fields::Fields;
 use crate::guard::Caller;
 use crate::payload::{Payload, aside};
@@ -152,7 +153,11 @@ pub async fn route<D: Dialect>(
         }
     };
     let (Asked { served, mut question, stream, mut dialect }, course) = aside(reading).await?;
-    let mut so_far = SoFar::new(question.n, start);
+    // Only of an answer that others could have given it matters how it was.
+    let recent = app.recent.clone().filter(|_| question.words.is_some());
+    question.margins = recent.is_some();
+    let named = recent.map(|recent| Named { recent, by: caller });
+    let mut so_far = SoFar::new(question.n, start, named);
     let by = app.name_of(caller);
     let mut said = match course {
         Course::Here => ask(&app, &served, question, by)?,
@@ -173,7 +178,7 @@ pub async fn route<D: Dialect>(
             Telling::Said(said) => said.iter().try_for_each(|said| so_far.take(said))?,
             Telling::Took(took) => so_far.took = Some(took),
             Telling::Replaced(_) => so_far.void(),
-            Telling::Sure(_) => {}
+            Telling::Sure(margins) => so_far.margins = Some(margins),
         }
     }
     let mut response = AsJson(dialect.whole(&so_far)).into_response();
@@ -265,7 +270,7 @@ impl<D: Dialect> Stream for Spoken<D> {
                         Telling::Said(said) => said.iter().for_each(|said| self.tell(said, &mut told)),
                         Telling::Took(took) => self.so_far.took = Some(took),
                         Telling::Replaced(by) => self.replace(&by, &mut told),
-                        Telling::Sure(_) => {}
+                        Telling::Sure(margins) => self.so_far.margins = Some(margins),
                     }
                 }
             }

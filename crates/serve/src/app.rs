@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::accounts::Accounts;
 use crate::elsewhere::{AT_A_TIME, Elsewhere};
+use crate::feedback::Recent;
 use crate::guard::{ApiKey, Caller};
 use crate::listen::{Limits, Phase};
 use crate::ollama::installed::Library;
@@ -47,6 +48,8 @@ pub struct App {
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Room for requests that are answered elsewhere.
     pub elsewhere_room: Arc<Semaphore>,
+    /// Answers that can be spoken of, where somebody keeps what is said.
+    pub recent: Option<Arc<Recent>>,
     /// Who may ask, in the order of [`crate::guard::Caller`].
     pub keys: Vec<ApiKey>,
     /// Nanoseconds in which connections were served: requests read and answers written.
@@ -98,6 +101,7 @@ impl App {
             accounts: options.accounts.clone(),
             elsewhere: options.elsewhere.clone(),
             elsewhere_room: Arc::new(Semaphore::new(AT_A_TIME)),
+            recent: options.feedback.clone().map(Recent::new).map(Arc::new),
             keys: options.api_keys.clone(),
             http_ns: Arc::default(),
             pulling: Arc::default(),

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_engine::generate::{Finish, Outcome, Overflow};
-use ingle_route::cloud::{CloudError, Piece};
+use ingle_route::cloud::{CloudError, Piece, wire};
 use ingle_route::confidence::{Ending, Margins};
 use ingle_route::decide::Route;
-use ingle_route::desk::{Answered, Desk, Router, Way, confidence};
+use ingle_route::desk::{Answered, Desk, Router, Way};
 use ingle_route::gate::{Message, Role, Wanted};
+use ingle_route::ledger::Instead;
 use ingle_route::policy::{Situation, Wish};
 use serde_json::Value as Json;
 use tokio::runtime::Handle;
@@ -26,7 +27,7 @@ use crate::accounts::Took;
 use crate::app::App;
 use crate::ask::{Question, Said, Telling, What, end_in_time};
 use crate::guard::Caller;
-use crate::refusal::Refusal;
+use crate::refusal::{Begun, Refusal};
 use crate::served::Served;
 
 /// Requests that are answered elsewhere at the same time.
@@ -48,13 +49,14 @@ pub trait Elsewhere: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;
 
-    /// Has `router` ask, until `interrupted` is raised. Waits for the answer.
+    /// Has `router` ask, until `interrupted` is raised; `instead` says whether an answer from here stood before. Waits for the answer.
     ///
     /// # Errors
     /// When nobody answered.
     fn ask(
         &self,
         router: &Router,
+        instead: Option<Instead>,
         interrupted: &Arc<AtomicBool>,
         on: &mut dyn FnMut(Piece<'_>),
     ) -> Result<Answered, CloudError>;
@@ -134,12 +136,13 @@ pub fn course(
     let situation = Situation { wish, ..elsewhere.situation(app.name_of(caller)) };
     let router = match elsewhere.desk().way(messages, &wanted, &situation) {
         Way::Open(router) => router,
-        Way::Kept(kept) if wish == Wish::Cloud => return Err(Refusal::Forbidden(kept.to_string())),
+        Way::Kept(kept) if wish == Wish::Cloud => {
+            return Err(refused(elsewhere, &situation, kept.to_string()));
+        }
         Way::Ask(asking) if wish == Wish::Cloud => {
             let why = &asking.question().would_leave().verdict().why;
-            return Err(Refusal::Forbidden(format!(
-                "this request stays on the device: {why}, and a server has nobody to ask"
-            )));
+            let why = format!("this request stays on the device: {why}, and a server has nobody to ask");
+            return Err(refused(elsewhere, &situation, why));
         }
         Way::Here | Way::Kept(_) | Way::Ask(_) => return Ok(Course::Here),
     };
@@ -160,20 +163,30 @@ pub fn course(
     })
 }
 
+/// What is told of a request that is kept, which has its row.
+fn refused(elsewhere: &Arc<dyn Elsewhere>, situation: &Situation, why: String) -> Refusal {
+    // Who is refused need not hear of the ledger.
+    let _ = elsewhere.desk().refused(situation.app.as_deref(), elsewhere.now_ms());
+    Refusal::Forbidden(why)
+}
+
 /// What is told of an answer from elsewhere.
 ///
 /// # Errors
 /// [`Refusal::Busy`] when too many wait for others.
 pub fn there(app: &Arc<App>, router: Box<Router>) -> Result<Receiver<Telling>, Refusal> {
     let (to, told) = channel(TELLINGS_MAX);
-    let leg = Leg::new(app, &Handle::current(), router, &to, false);
+    let leg = Leg::new(app, &Handle::current(), router, &to, None);
     let Some(mut leg) = leg else { return Err(Refusal::Busy) };
     let start = std::thread::Builder::new().name("ingle-elsewhere".into());
     let started = start.spawn(move || {
         let last = match leg.ask() {
             Ok(answered) => return leg.end(answered, None),
             Err(CloudError::Interrupted(_)) => Refusal::Stopping,
-            Err(error @ CloudError::NoAnswer(..)) => Refusal::Unanswered(error.to_string()),
+            Err(error @ CloudError::NoAnswer(..)) => {
+                let begun = leg.was_shown.then(|| Begun { route: leg.route(), by: leg.by.clone() });
+                Refusal::Unanswered { message: error.to_string(), begun }
+            }
             Err(error) => Refusal::Failed(error.to_string()),
         };
         leg.say(What::End(Err(last)), 0);
@@ -233,6 +246,11 @@ async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>,
     let _ = start.spawn(move || decide(&app, &handle, router, to, so_far, outcome));
 }
 
+/// How an answer ended, as confidence asks.
+pub fn ending(finish: Finish) -> Ending {
+    if finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut }
+}
+
 impl Local {
     fn hear(&mut self, said: &[Said]) {
         for said in said {
@@ -252,13 +270,12 @@ fn decide(
     local: Local,
     (outcome, n_tokens): (Outcome, usize),
 ) {
-    let ending = if outcome.finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut };
     let now_ms = app.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.now_ms());
-    let right = confidence(&local.margins, ending);
+    let right = router.confidence(&local.margins, ending(outcome.finish));
     let decided = router.after(right, now_ms);
     let is_worth_it = decided.is_ok_and(|decision| decision.route == Route::Cloud);
     let wants = is_worth_it && outcome.finish != Finish::Cancelled;
-    let leg = wants.then(|| Leg::new(app, handle, router, &to, !local.text.is_empty())).flatten();
+    let leg = wants.then(|| Leg::new(app, handle, router, &to, Some(&local))).flatten();
     if let Some(mut leg) = leg {
         match leg.ask() {
             Ok(answered) => return leg.end(answered, local.took.map(|took| took.row)),
@@ -270,6 +287,7 @@ fn decide(
             Err(_) => {}
         }
     }
+    let _ = to.blocking_send(Telling::Sure(Box::new(local.margins)));
     if let Some(mut took) = local.took {
         took.confidence = Some(right);
         let _ = to.blocking_send(Telling::Took(took));
@@ -284,22 +302,26 @@ struct Leg {
     router: Box<Router>,
     to: Sender<Telling>,
     interrupted: Arc<AtomicBool>,
+    /// Whether an answer from here stood before.
+    instead: Option<Instead>,
     /// Whether something is shown that is not of the attempt under way.
     is_stale: bool,
     /// Whether something of an answer from elsewhere was shown.
     was_shown: bool,
+    /// Who answered last.
+    by: String,
     _alive: Sender<std::convert::Infallible>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Leg {
-    /// `None` when there is no room for it. `is_stale` where an answer from here was shown before.
+    /// `None` when there is no room for it. `local` is the answer from here that stood before, if there was one.
     fn new(
         app: &Arc<App>,
         handle: &Handle,
         router: Box<Router>,
         to: &Sender<Telling>,
-        is_stale: bool,
+        local: Option<&Local>,
     ) -> Option<Self> {
         let room = app.elsewhere_room.clone().try_acquire_owned().ok()?;
         let interrupted = Arc::<AtomicBool>::default();
@@ -312,8 +334,10 @@ impl Leg {
             router,
             to: to.clone(),
             interrupted,
-            is_stale,
+            instead: local.map(|_| Instead::OfHere),
+            is_stale: local.is_some_and(|local| !local.text.is_empty()),
             was_shown: false,
+            by: String::new(),
             _alive: alive,
             _room: room,
         })
@@ -322,16 +346,15 @@ impl Leg {
     /// Asks and tells what is said.
     fn ask(&mut self) -> Result<Answered, CloudError> {
         let (to, interrupted) = (self.to.clone(), self.interrupted.clone());
-        let (is_stale, was_shown) = (&mut self.is_stale, &mut self.was_shown);
-        let mut by = String::new();
-        self.elsewhere.ask(&self.router, &self.interrupted, &mut |piece| {
+        let (is_stale, was_shown, by) = (&mut self.is_stale, &mut self.was_shown, &mut self.by);
+        self.elsewhere.ask(&self.router, self.instead, &self.interrupted, &mut |piece| {
             let tell = |telling| {
                 if to.blocking_send(telling).is_err() {
                     interrupted.store(true, Relaxed);
                 }
             };
             match piece {
-                Piece::From(endpoint) => by = endpoint.to_owned(),
+                Piece::From(endpoint) => *by = endpoint.to_owned(),
                 Piece::Void => *is_stale = true,
                 Piece::Text("") => {}
                 Piece::Text(text) => {
@@ -348,16 +371,35 @@ impl Leg {
 
     /// Tells the end of an answer from elsewhere, in place of one from here that took `replaced`.
     fn end(&self, answered: Answered, replaced: Option<ingle_route::ledger::Row>) {
-        let Answered { endpoint, row, .. } = answered;
+        let Answered { endpoint, row, finish, .. } = answered;
         let outcome = Outcome {
-            finish: Finish::EndOfText,
+            finish: self.finish(&finish),
             n_prompt: row.tokens_in as usize,
             n_generated: row.tokens_out as usize,
             ..Outcome::default()
         };
         let replaced = replaced.map(Box::new);
-        self.tell(Telling::Took(Box::new(Took { endpoint: Some(endpoint), replaced, ..Took::there(row) })));
+        let ended = Some(finish.name().to_owned());
+        let took = Took { endpoint: Some(endpoint), ended, replaced, ..Took::there(row) };
+        self.tell(Telling::Took(Box::new(took)));
         self.say(What::End(Ok(outcome)), outcome.n_generated);
+    }
+
+    /// Why it ended, as an answer from here would have. What ended for a reason that only the endpoint knows is not complete.
+    fn finish(&self, finish: &wire::Finish) -> Finish {
+        match finish {
+            wire::Finish::Itself => Finish::EndOfText,
+            wire::Finish::Stop(text) => {
+                self.router.place_of_stop(text).map_or(Finish::EndOfText, Finish::Stop)
+            }
+            wire::Finish::Length | wire::Finish::Other(_) => Finish::Length,
+            wire::Finish::Context => Finish::Context,
+        }
+    }
+
+    /// Where its answers are from, in a word.
+    fn route(&self) -> &'static str {
+        if self.router.is_redacted() { "redacted" } else { "there" }
     }
 
     fn say(&self, what: What, n_tokens: usize) {

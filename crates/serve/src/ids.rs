@@ -20,6 +20,11 @@ pub fn of_call(len: Option<usize>) -> String {
     len.map_or_else(|| fresh("call_"), letters)
 }
 
+/// A number that stands for a thing in a file, and nowhere else.
+pub fn number() -> u64 {
+    random()
+}
+
 /// A seed for who gives none, short enough to be typed.
 pub fn seed() -> u64 {
     random() >> 32

@@ -4,7 +4,7 @@
 //! ask; `fields` takes a request's body apart and refuses what it does not know. `dialogue` makes a question of a conversation for a
 //! model that is `served`, `ask` brings it to the engine and back what is said, `reply` gathers that, and `answering` is the road
 //! from request to response for every API; the APIs are its dialects: `openai`, `anthropic`, `ollama`, and `infill` with the prompts
-//! of `fim`; `accounts` are told what each took, and some are answered `elsewhere`. A `residence` keeps models within a budget
+//! of `fim`; `accounts` are told what each took, some are answered `elsewhere`, and `feedback` hears what people make of them. A `residence` keeps models within a budget
 //! of memory. A `reader` makes vectors and scores, and `embeddings` is the road there. `llama` has the routes that answer by themselves.
 //! This crate knows wire forms and clocks; it computes nothing.
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ mod ask;
 mod dialogue;
 mod elsewhere;
 mod embeddings;
+mod feedback;
 mod fields;
 mod fim;
 mod form;
@@ -42,6 +43,7 @@ mod wire;
 
 pub use accounts::{Accounts, Then, Work};
 pub use elsewhere::Elsewhere;
+pub use feedback::Feedback;
 pub use guard::ApiKey;
 pub use listen::Limits;
 pub use ollama::installed::{Installed, Library, Progress};

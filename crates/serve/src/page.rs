@@ -43,6 +43,7 @@ static FILES: &[File] = files![
     "measure.js",
     "message_view.js",
     "model_picker.js",
+    "route_picker.js",
     "sampling.js",
     "settings_form.js",
     "shortcuts.js",

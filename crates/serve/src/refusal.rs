@@ -50,8 +50,13 @@ pub enum Refusal {
     #[error("the answer was not complete within {} s, which is this server's limit", .0.as_secs_f64())]
     Late(Duration),
     /// It was to be answered elsewhere, and nobody did.
-    #[error("{0}")]
-    Unanswered(String),
+    #[error("{message}")]
+    Unanswered {
+        /// What was tried.
+        message: String,
+        /// Whose answer was begun and broke off, where something of it was shown.
+        begun: Option<Begun>,
+    },
     /// The server is about to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -61,6 +66,15 @@ pub enum Refusal {
     /// The model or the program failed.
     #[error("{0}")]
     Failed(String),
+}
+
+/// An answer from elsewhere that broke off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// `there` or `redacted`.
+    pub route: &'static str,
+    /// The endpoint.
+    pub by: String,
 }
 
 impl Refusal {
@@ -87,7 +101,7 @@ impl Refusal {
             Self::Busy | Self::Crowded | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Memory(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Unanswered(_) => StatusCode::BAD_GATEWAY,
+            Self::Unanswered { .. } => StatusCode::BAD_GATEWAY,
             Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -103,22 +117,26 @@ impl Refusal {
             Self::NotFound(_) => "not_found_error",
             Self::Busy | Self::Crowded | Self::Stopping => "overloaded_error",
             Self::Late(_) => "timeout_error",
-            Self::Memory(_) | Self::Failed(_) | Self::Unanswered(_) => "server_error",
+            Self::Memory(_) | Self::Failed(_) | Self::Unanswered { .. } => "server_error",
         }
     }
 
     /// The body in OpenAI's words.
     pub fn json(&self) -> Json {
         let param = if let Self::Invalid { param, .. } = self { param.as_deref() } else { None };
-        json!({ "error": {
+        let mut body = json!({ "error": {
             "message": self.to_string(), "type": self.kind(), "param": param, "code": self.status().as_u16(),
-        } })
+        } });
+        if let Self::Unanswered { begun: Some(Begun { route, by }), .. } = self {
+            body["ingle"] = json!({ "route": route, "by": by, "finish": "cut" });
+        }
+        body
     }
 
     /// The body in Anthropic's words.
     pub fn anthropic(&self) -> Json {
         let kind = match self {
-            Self::Memory(_) | Self::Failed(_) | Self::Unanswered(_) => "api_error",
+            Self::Memory(_) | Self::Failed(_) | Self::Unanswered { .. } => "api_error",
             Self::TooLarge(_) => "request_too_large",
             _ => self.kind(),
         };

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use ingle_engine::generate::{Finish, Outcome};
 use ingle_engine::spec::Tally;
+use ingle_route::confidence::Margins;
 use serde_json::{Map, Value as Json, json};
 
 use crate::accounts::Took;
 use crate::ask::{Said, TokenLogprobs, What};
+use crate::feedback::Named;
 use crate::refusal::Refusal;
 
 /// What an answer is made of, in its order.
@@ -124,14 +126,21 @@ pub struct SoFar {
     pub replies: Vec<Reply>,
     /// Where they are from and what they took, once that is known.
     pub took: Option<Box<Took>>,
+    /// How surely the tokens of the only answer were chosen, where that is known.
+    pub margins: Option<Box<Margins>>,
+    /// Whether the only answer gets a name by which it can be spoken of.
+    named: Option<Named>,
+    /// That name, once the answer is over.
+    id: Option<String>,
     start: Instant,
     first: Option<Instant>,
 }
 
 impl SoFar {
     /// Nothing yet of `n` answers to a request that came at `start`.
-    pub fn new(n: usize, start: Instant) -> Self {
-        Self { replies: (0..n).map(|_| Reply::default()).collect(), took: None, start, first: None }
+    pub fn new(n: usize, start: Instant, named: Option<Named>) -> Self {
+        let replies = (0..n).map(|_| Reply::default()).collect();
+        Self { replies, took: None, margins: None, named, id: None, start, first: None }
     }
 
     /// # Errors
@@ -140,7 +149,13 @@ impl SoFar {
         if !matches!(said.what, What::Dropped(_) | What::End(_)) {
             self.first.get_or_insert_with(Instant::now);
         }
-        self.replies[said.index].take(said)
+        self.replies[said.index].take(said)?;
+        if let (What::End(Ok(outcome)), Some(margins), Some(Named { recent, by })) =
+            (&said.what, &self.margins, &self.named)
+        {
+            self.id = Some(recent.remember(*by, margins, outcome.finish));
+        }
+        Ok(())
     }
 
     /// Forgets what was said: another answer comes in its place.
@@ -178,11 +193,14 @@ impl SoFar {
         (first - self.start, now - first)
     }
 
-    /// Says in `last`, the document that tells of the end, where the answers are from and what they took: the only field that is no
-    /// API's but this server's.
+    /// Says in `last`, the document that tells of the end, where the answers are from, what they took, and by which name to speak of
+    /// them: the only field that is no API's but this server's.
     pub fn sign(&self, last: &mut Json) {
         if let Some(took) = &self.took {
             last["ingle"] = took.json();
+        }
+        if let Some(id) = &self.id {
+            last["ingle"]["id"] = id.as_str().into();
         }
     }
 

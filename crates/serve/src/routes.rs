@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::embeddings::rerank::Rerank;
 use crate::ollama::{answer::Answer, chat::Chat, generate::Generate, installed};
 use crate::openai::responses;
-use crate::{answering, anthropic, embeddings, infill, llama, ollama, openai, page};
+use crate::{answering, anthropic, embeddings, feedback, infill, llama, ollama, openai, page};
 
 /// A route.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub static ROUTES: &[Route] = &[
     route("/v1/responses/{id}", "GET DELETE", || get(responses::kept::one).delete(responses::kept::delete)),
     route("/v1/responses/{id}/cancel", "POST", || post(responses::kept::cancel)),
     route("/v1/responses/{id}/input_items", "GET", || get(responses::kept::input_items)),
+    route("/v1/ingle/feedback", "POST", || post(feedback::feedback)),
     route("/infill", "POST", || post(answering::route::<infill::Infill>)),
     route("/v1/embeddings", "POST", || post(embeddings::route::<embeddings::openai::Vectors>)),
     route("/api/embed", "POST", || post(embeddings::route::<ollama::embed::Embed>)),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::accounts::Accounts;
 use crate::app::App;
 use crate::elsewhere::Elsewhere;
+use crate::feedback::Feedback;
 use crate::guard::{ApiKey, Guard, guard};
 use crate::listen::{Limits, Phase, bind, listen};
 use crate::ollama::installed::Library;
@@ -53,6 +54,8 @@ pub struct Options {
     pub accounts: Option<Arc<dyn Accounts>>,
     /// Who knows where else answers may come from, if anybody.
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// Who keeps what is said of answers, if anybody.
+    pub feedback: Option<Arc<dyn Feedback>>,
 }
 
 /// Serves until `stop` is raised; tells `ready` where.

@@ -1,7 +1,8 @@
 //! The ledger's rows, the user's book of prices and recordings of sensors. What is accepted is gone through: rows are written again and
-//! added up by the book, recordings are metered and governed. Nothing is below its lower bound or above its upper one.
+//! added up by the book, recordings are metered and governed. Nothing is below its lower bound or above its upper one. Rows of feedback,
+//! which lie in the same folder, are learned from: what comes of them is a probability.
 //!
-//! An input is a book, rows and a recording, with a zero byte between each two of them.
+//! An input is a book, rows, a recording and feedback, with a zero byte between each two of them.
 // libFuzzer: -max_len=1200
 #![no_main]
 
@@ -9,14 +10,15 @@ use ingle_engine::governor::{PowerLimit, Senses, Situation, plan};
 use ingle_engine::meter::{LoadModel, Meter, Moment};
 use ingle_engine::sysfs::parse_recording;
 use ingle_fuzz::assert_sentence;
-use ingle_route::ledger::{Book, Faults, Row, Tally, page, parse_since, words};
+use ingle_route::confidence::{Learned, feedback};
+use ingle_route::ledger::{Book, Faults, Row, Tally, page, parse_since, utc, words};
 use libfuzzer_sys::fuzz_target;
 
 /// Frames of a recording that are gone through; more would be slow and no different.
 const FRAMES_MAX: usize = 16;
 
 fn rows(book: &Book, lines: &str) {
-    let mut tally = Tally::new(book, parse_since(lines.lines().next().unwrap_or_default(), 1 << 41).ok());
+    let mut tally = Tally::new(book, parse_since(lines.lines().next().unwrap_or_default(), 1 << 41, utc).ok(), utc);
     for line in lines.lines() {
         let read = Row::parse(line.as_bytes());
         if let Ok(row) = &read {
@@ -30,6 +32,16 @@ fn rows(book: &Book, lines: &str) {
     assert!(report.energy.iter().all(|sum| sum.uj.low <= sum.uj.value && sum.uj.value <= sum.uj.high));
     let page = page(&report);
     assert!(!page.contains("NaN") && !page.contains("<script") && !words(&report).is_empty());
+}
+
+fn learn(lines: &str) {
+    let (rows, _) = feedback::parse(lines.as_bytes());
+    let learned = Learned::from_rows(&rows);
+    for row in &rows {
+        let p = learned.confidence.probability(&row.features);
+        assert!((0.0..=1.0).contains(&p), "{p}");
+    }
+    assert!(learned.lesson.n <= rows.len() && (0.0..=1.0).contains(&learned.lesson.after));
 }
 
 fn record(text: &str) -> Result<(), String> {
@@ -63,10 +75,11 @@ fn record(text: &str) -> Result<(), String> {
 
 fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
-    let mut parts = text.splitn(3, '\0');
+    let mut parts = text.splitn(4, '\0');
     let mut part = || parts.next().unwrap_or_default();
     let book = Book::parse(part());
     rows(book.as_ref().unwrap_or(&Book::default()), part());
     assert_sentence(book.map(drop));
     assert_sentence(record(part()));
+    learn(part());
 });

@@ -23,6 +23,7 @@ use self::shares::{Piece, Taken};
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::{EVERY, Governed, book, energy, fingerprint, ledger_path, millis, now_ms, open_meter};
+use crate::zone;
 
 /// What the ledger calls who asks the server without a key that has a name.
 pub const SERVER: &str = "ingle serve";
@@ -180,8 +181,8 @@ impl ingle_serve::Accounts for Accounts {
     }
 
     fn page(&self, since: Option<&str>) -> Result<String, String> {
-        let since = since.map(|since| parse_since(since, now_ms())).transpose()?;
-        let mut tally = Tally::new(&self.book, since);
+        let since = since.map(|since| parse_since(since, now_ms(), zone::ahead_ms)).transpose()?;
+        let mut tally = Tally::new(&self.book, since, zone::ahead_ms);
         let faults = self.file.read(|row| tally.add(&row)).map_err(|e| e.to_string())?;
         Ok(page(&tally.finish(&faults)))
     }

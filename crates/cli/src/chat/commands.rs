@@ -28,6 +28,10 @@ pub enum Action {
     System,
     /// Show the last answer's figures.
     Stats,
+    /// Say that the last answer is good.
+    Good,
+    /// Say that it is not.
+    Bad,
     /// Leave.
     Exit,
 }
@@ -55,6 +59,13 @@ pub static COMMANDS: &[Command] = &[
         about: "speed and memory of the last answer",
         action: Action::Stats,
     },
+    Command {
+        name: "/good",
+        value: "",
+        about: "the last answer is good: ten numbers of it are kept, no words",
+        action: Action::Good,
+    },
+    Command { name: "/bad", value: "", about: "the last answer is not good", action: Action::Bad },
     Command { name: "/exit", value: "", about: "leave (also Ctrl-D)", action: Action::Exit },
 ];
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ingle_engine::generate::Overflow;
 use ingle_engine::session::Session;
+use ingle_route::confidence::Signal;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
 
@@ -17,6 +18,7 @@ use super::prompt::Prompter;
 use crate::at_rest::{self, Chosen, HISTORY_LABEL};
 use crate::env::{Env, say, say_error};
 use crate::exit::{Exit, Failure};
+use crate::feedback::{self, Keeper};
 use crate::metering::Metering;
 
 const HISTORY_MAX: usize = 1000;
@@ -36,8 +38,10 @@ pub struct Chat<'a> {
     pub session: Session,
     /// What answers take.
     pub metering: Metering,
-    /// The last answer.
-    pub last: Option<Answer>,
+    /// Who keeps what is said of answers, if anybody.
+    pub feedback: Option<Keeper>,
+    /// The last answer, and the number by which its feedback is kept.
+    pub last: Option<(Answer, u64)>,
 }
 
 /// Reads messages and answers them until the reader leaves.
@@ -122,8 +126,23 @@ impl Chat<'_> {
         if self.stats {
             answer.say_stats();
         }
-        self.last = Some(answer);
+        self.last = Some((answer, feedback::fresh()));
         Ok(())
+    }
+
+    /// Keeps what is said of the last answer.
+    fn judge(&self, signal: Signal) {
+        let (Some(keeper), Some((answer, number))) = (&self.feedback, &self.last) else {
+            return say(if self.last.is_some() {
+                "no feedback is kept: --feedback=false"
+            } else {
+                "no answer yet"
+            });
+        };
+        match keeper.keep(*number, (&answer.margins, answer.ending()), signal) {
+            Ok(()) => say("kept: numbers of this answer, no words"),
+            Err(why) => say_error(why),
+        }
     }
 
     /// Does what a command asks for; `true` to leave.
@@ -151,9 +170,11 @@ impl Chat<'_> {
                 say(if value.is_empty() { "no system message" } else { "system message set" });
             }
             Action::Stats => match &self.last {
-                Some(answer) => answer.say_stats(),
+                Some((answer, _)) => answer.say_stats(),
                 None => say("no answer yet"),
             },
+            Action::Good => self.judge(Signal::Up),
+            Action::Bad => self.judge(Signal::Down),
             Action::Save => {
                 let text = format!("{:#}\n", self.conversation.to_json());
                 match std::fs::write(value, text) {

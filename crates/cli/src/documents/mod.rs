@@ -19,7 +19,7 @@ use ingle_assist::document::{Document, n_bytes};
 use ingle_engine::chat::Prompt;
 use ingle_engine::session::Session;
 use ingle_route::decide::Route;
-use ingle_route::desk::{Router, confidence};
+use ingle_route::desk::Router;
 use ingle_route::gate::Wanted;
 use ingle_route::policy::{FACTS, Wish};
 use serde_json::json;
@@ -199,7 +199,7 @@ impl<'a> Ways<'a> {
     /// Whether somebody else is to answer in place of the answer from here.
     fn is_unsure(&self, here: Option<&Answer>) -> Result<bool, Failure> {
         let Some(router) = &self.router else { return Ok(false) };
-        let right = here.map_or(0.0, |answer| confidence(&answer.margins, answer.ending()));
+        let right = here.map_or(0.0, |answer| router.confidence(&answer.margins, answer.ending()));
         let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
         let is_unsure = decision.route == Route::Cloud;
         if is_unsure && self.live && here.is_some() {

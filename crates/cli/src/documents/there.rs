@@ -6,12 +6,13 @@ use ingle_assist::course::Leaving;
 use ingle_route::cloud::CloudError;
 use ingle_route::desk::Desk;
 use ingle_route::gate::Wanted;
-use ingle_route::ledger::Place;
+use ingle_route::ledger::{Instead, Place};
 use ingle_route::policy::Wish;
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
-use crate::routing::{self, Release};
+use crate::metering::now_ms;
+use crate::routing::{self, APP, Release};
 
 /// The way elsewhere, and what left by it.
 pub struct There<'a> {
@@ -50,13 +51,20 @@ impl<'a> There<'a> {
         let release = routing::release(&self.desk, &leaving.messages, leaving.sources, &wanted, self.env)?;
         let router = match release {
             Release::Open(router) => router,
-            Release::Stays(why) if must => return Err(Failure::blocked(why)),
+            Release::Stays(why) if must => {
+                if let Err(error) = self.desk.refused(Some(APP), now_ms()) {
+                    say(format_args!("note: {error}; what is refused is not kept"));
+                }
+                return Err(Failure::blocked(why));
+            }
             Release::Stays(why) => {
                 say(format_args!("note: {why}; what is known here answers"));
                 return Ok(None);
             }
         };
-        let error = match routing::try_ask(&router, self.env, &mut |_| {})? {
+        // What is read here has a row, in whose place the answer from elsewhere comes; a plan is no answer.
+        let instead = if is_plan { Instead::NoAnswer } else { Instead::OfHere };
+        let error = match routing::try_ask(&router, Some(instead), self.env, &mut |_| {})? {
             Ok(answered) => {
                 self.count(answered.row.bytes_out, leaving);
                 self.answered_by = Some(answered.endpoint);

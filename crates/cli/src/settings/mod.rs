@@ -141,6 +141,12 @@ fn own() -> Vec<Setting> {
             "Keep a row of what each answer took, in tokens, time, energy and bytes, never its text; see ingle ledger",
         ),
         setting(
+            "feedback",
+            Kind::Switch,
+            Some("true"),
+            "Keep ten numbers about an answer that somebody calls good or bad, never its text, and learn from them; see ingle route feedback",
+        ),
+        setting(
             "rated-power",
             Kind::Text("WATTS", check_watts),
             None,
@@ -187,7 +193,7 @@ pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
 pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
 
 /// Flags of what an answer may take, and of the account of it.
-pub const METERING: &[&str] = &["route", "ledger", "rated-power", "power-limit", "governor"];
+pub const METERING: &[&str] = &["route", "ledger", "feedback", "rated-power", "power-limit", "governor"];
 
 /// The flag of what private files lie like.
 pub const AT_REST: &[&str] = &["at-rest"];

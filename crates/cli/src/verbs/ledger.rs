@@ -9,6 +9,7 @@ use super::{Verb, json_arg, print_json, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::metering::{book, ledger_path, now_ms};
+use crate::zone;
 
 pub static VERB: Verb = Verb {
     name: "ledger",
@@ -34,11 +35,11 @@ fn args(command: Command) -> Command {
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
-    let since = text(matches, "since").map(|since| parse_since(since, now_ms())).transpose();
+    let since = text(matches, "since").map(|since| parse_since(since, now_ms(), zone::ahead_ms)).transpose();
     let since = since.map_err(|said| Failure::usage(format!("--since {said}")))?;
     let book = book(env)?;
     let ledger = LedgerFile::new(ledger_path(env));
-    let mut tally = Tally::new(&book, since);
+    let mut tally = Tally::new(&book, since, zone::ahead_ms);
     let faults = ledger.read(|row| tally.add(&row)).map_err(failed)?;
     let report = tally.finish(&faults);
     if matches.get_flag("json") {

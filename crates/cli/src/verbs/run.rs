@@ -6,10 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::constrain::Grammar;
 use ingle_engine::sample::LOGPROBS_MAX;
 use ingle_route::cloud::Piece;
+use ingle_route::cloud::wire::Finish;
 use ingle_route::decide::Route;
-use ingle_route::desk::{Router, confidence};
+use ingle_route::desk::Router;
 use ingle_route::gate::Wanted;
-use ingle_route::ledger::Place;
+use ingle_route::ledger::{Instead, Place};
 use ingle_route::policy::Wish;
 use serde_json::json;
 
@@ -21,6 +22,7 @@ use crate::chat::terminal::{self, Chat};
 use crate::documents::{self, Asked};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
+use crate::feedback::Keeper;
 use crate::guessing::Guesser;
 use crate::metering::{Governed, Metering, now_ms};
 use crate::routing::{self, Way};
@@ -124,7 +126,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if must_leave && about.is_empty() {
         env.catch_ctrl_c();
         return match way(env)? {
-            Way::There(router) => elsewhere(&router, json, env),
+            Way::There(router) => elsewhere(&router, None, json, env),
             _ => Err(Failure::usage("--route cloud: a chat, --schema and --logprobs are for this device")),
         };
     }
@@ -154,7 +156,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         return Err(Failure::usage("--system: this model has no chat template; put it into the prompt"));
     }
     let mut session = load::session(&loaded, matches, env, env.settings.count("ctx"))?;
-    options.margins = router.is_some();
+    let feedback = if prompt.is_none() { Keeper::new(env) } else { None };
+    options.margins = router.is_some() || feedback.is_some();
     if governed.may_guess() {
         Guesser::new(env, loaded.pool())?.guess(&mut session, load::session_options(env, None))?;
     }
@@ -183,7 +186,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let mut conversation = Conversation::new(system);
     let Some(prompt) = prompt else {
         let last = None;
-        let chat = Chat { prompter: &prompter, conversation, options, stats, session, metering, last };
+        let chat =
+            Chat { prompter: &prompter, conversation, options, stats, session, metering, feedback, last };
         return terminal::run(chat, env);
     };
 
@@ -191,7 +195,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         let decision = router.before(&prompt, session.ctx(), now_ms()).map_err(Failure::failed)?;
         routing::say_decision(&decision);
         if decision.route == Route::Cloud {
-            return elsewhere(router, json, env);
+            return elsewhere(router, None, json, env);
         }
     }
     // What may be replaced is shown only where the reader sees that it was.
@@ -207,14 +211,15 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         out.flush()
     })?;
     if let Some(router) = router.filter(|_| !answer.interrupted()) {
-        let decision =
-            router.after(confidence(&answer.margins, answer.ending()), now_ms()).map_err(Failure::failed)?;
+        let decision = router
+            .after(router.confidence(&answer.margins, answer.ending()), now_ms())
+            .map_err(Failure::failed)?;
         if decision.route == Route::Cloud {
             if !json && !held {
                 writeln!(out)?;
             }
             routing::say_decision(&decision);
-            match elsewhere(&router, json, env) {
+            match elsewhere(&router, Some(Instead::OfHere), json, env) {
                 Err(failure) if failure.exit == Exit::INTERRUPTED => return Err(failure),
                 Err(failure) => {
                     say(format_args!("note: {}; the answer from this device stands", failure.message));
@@ -247,11 +252,11 @@ fn wanted(matches: &ArgMatches, env: &Env) -> Wanted {
     }
 }
 
-/// Has the answer come from elsewhere.
-fn elsewhere(router: &Router, json: bool, env: &Env) -> Result<Exit, Failure> {
+/// Has the answer come from elsewhere, as the first or in place of one from here.
+fn elsewhere(router: &Router, instead: Option<Instead>, json: bool, env: &Env) -> Result<Exit, Failure> {
     let (mut out, live) = (io::stdout(), !json && env.stdout_is_terminal);
     let mut written = Ok(());
-    let answered = routing::ask(router, env, &mut |piece| match piece {
+    let answered = routing::ask(router, instead, env, &mut |piece| match piece {
         Piece::Text(text) if live => {
             written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
@@ -263,6 +268,7 @@ fn elsewhere(router: &Router, json: bool, env: &Env) -> Result<Exit, Failure> {
     if json {
         print_json(&json!({
             "text": answered.text, "answered_by": answered.endpoint, "redacted": is_redacted,
+            "finish": answered.finish.name(),
         }))?;
         return Ok(Exit::OK);
     }
@@ -273,6 +279,13 @@ fn elsewhere(router: &Router, json: bool, env: &Env) -> Result<Exit, Failure> {
     }
     let redacted = if is_redacted { ", without what is private" } else { "" };
     say(format_args!("answered by {}{redacted}", answered.endpoint));
+    if !matches!(answered.finish, Finish::Itself | Finish::Stop(_)) {
+        say(format_args!(
+            "note: {} says that it is not complete: {}",
+            answered.endpoint,
+            answered.finish.name()
+        ));
+    }
     Ok(Exit::OK)
 }
 

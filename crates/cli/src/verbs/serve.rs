@@ -14,7 +14,7 @@ use ingle_engine::residency::need::May;
 use ingle_engine::sysfs::Tree;
 use ingle_kernel::par::Pool;
 use ingle_route::policy::Wish;
-use ingle_serve::{ApiKey, Library, Limits, Options, Terms, keep_alive, serve};
+use ingle_serve::{ApiKey, Feedback, Library, Limits, Options, Terms, keep_alive, serve};
 
 use super::{Verb, model_arg, text, text_arg};
 use crate::accounts::Accounts;
@@ -22,6 +22,7 @@ use crate::at_rest;
 use crate::elsewhere::Elsewhere;
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
+use crate::feedback::Keeper;
 use crate::guessing::Guesser;
 use crate::loading::Loader;
 use crate::managing::Managed;
@@ -170,6 +171,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         residence: None,
         accounts: None,
         elsewhere: Some(Arc::new(Elsewhere::new(env)?)),
+        feedback: Keeper::new(env).map(|keeper| Arc::new(keeper) as Arc<dyn Feedback>),
         limits: Limits {
             connections_max: descriptors::allow(CONNECTIONS_MAX + DESCRIPTORS_BESIDE) - DESCRIPTORS_BESIDE,
             answer: matches.get_one("request-timeout").map(|&s: &u32| Duration::from_secs(s.into())),

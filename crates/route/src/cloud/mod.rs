@@ -19,7 +19,7 @@ use crate::egress::{EgressError, EgressLog, Entry, sha256_of};
 use crate::gate::Outgoing;
 use crate::policy::Endpoint;
 use plan::{Attempt, Health, Limits, Step, Trouble};
-use wire::Incoming;
+use wire::{Finish, Incoming};
 
 /// What the caller lends: time, keys and patience.
 pub trait Surroundings {
@@ -52,6 +52,8 @@ pub struct Answer {
     pub endpoint: usize,
     /// Its text, placeholders and all.
     pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
     /// Tokens of the prompt, if the endpoint says.
     pub tokens_in: Option<u64>,
     /// Tokens of the answer, if the endpoint says.
@@ -139,8 +141,8 @@ impl Cloud<'_> {
             let (trouble, words) = match ended {
                 Ended::Answered(text, incoming) => {
                     health.answered(at);
-                    let (tokens_in, tokens_out) = (incoming.tokens_in, incoming.tokens_out);
-                    return Ok(Answer { endpoint: at, text, tokens_in, tokens_out, bytes });
+                    let Incoming { tokens_in, tokens_out, finish, .. } = incoming;
+                    return Ok(Answer { endpoint: at, text, finish, tokens_in, tokens_out, bytes });
                 }
                 Ended::Interrupted => return Err(CloudError::Interrupted(bytes)),
                 Ended::Failed(trouble, words) => (trouble, words),

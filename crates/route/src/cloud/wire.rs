@@ -1,7 +1,7 @@
 //! What is said to an endpoint, and what it says: the two APIs, as far as text goes.
 //!
 //! Answers are asked for as server-sent events. An endpoint that sends one document instead is understood too. A stream is whole when it
-//! has said why it ended; one that stops before that was cut, whatever came.
+//! has said that it ended, and mostly why ([`Finish`]); one that stops before that was cut, whatever came.
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,52 @@ pub const LINE_BYTES_MAX: usize = 1 << 20;
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 /// Tokens of an answer where nobody says, for the API that wants to know.
 const MAX_TOKENS: u32 = 4096;
+/// The longest word for why an answer ended, and the longest text that ended one, in characters.
+const REASON_CHARS_MAX: usize = 40;
+const STOP_CHARS_MAX: usize = 1024;
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Finish {
+    /// It was done; also where the endpoint does not say.
+    #[default]
+    Itself,
+    /// This text would have come, which was to end it.
+    Stop(String),
+    /// As many tokens as were wanted.
+    Length,
+    /// There was no room for more.
+    Context,
+    /// For a reason of the endpoint's own, in its word: a filter, for one. The answer is not complete.
+    Other(String),
+}
+
+impl Finish {
+    /// From the endpoint's word, and the text that ended the answer where it says which.
+    fn of(word: &str, stop: Option<&str>) -> Self {
+        match (word, stop) {
+            ("stop" | "end_turn" | "stop_sequence", Some(stop)) => {
+                Self::Stop(stop.chars().take(STOP_CHARS_MAX).collect())
+            }
+            ("stop" | "end_turn" | "stop_sequence", None) => Self::Itself,
+            ("length" | "max_tokens", _) => Self::Length,
+            ("model_context_window_exceeded", _) => Self::Context,
+            (word, _) => {
+                Self::Other(word.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect())
+            }
+        }
+    }
+
+    /// In a word.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Itself | Self::Stop(_) => "stop",
+            Self::Length => "length",
+            Self::Context => "context",
+            Self::Other(word) => word,
+        }
+    }
+}
 
 /// The path that is added to the endpoint's address.
 pub fn path(api: Wire) -> &'static str {
@@ -77,8 +123,10 @@ pub fn body(outgoing: &Outgoing, endpoint: &Endpoint) -> Vec<u8> {
 /// An answer as it comes in.
 #[derive(Debug, Default)]
 pub struct Incoming {
-    /// Whether it has said why it ended.
+    /// Whether it has said that it ended.
     pub ended: bool,
+    /// Why, as far as it has said.
+    pub finish: Finish,
     /// Tokens of the prompt, as the endpoint counts them.
     pub tokens_in: Option<u64>,
     /// Tokens of the answer, as the endpoint counts them.
@@ -164,6 +212,8 @@ impl Incoming {
         let choice = &value["choices"][0];
         text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
         self.ended |= choice["finish_reason"].is_string() || value["type"] == "message_stop";
+        self.reason(&choice["finish_reason"], &Value::Null);
+        self.reason(&value["delta"]["stop_reason"], &value["delta"]["stop_sequence"]);
         if value["type"] == "content_block_delta" {
             text.push_str(value["delta"]["text"].as_str().unwrap_or_default());
         }
@@ -182,8 +232,16 @@ impl Incoming {
             text.push_str(part["text"].as_str().unwrap_or_default());
         }
         self.ended |= choice["finish_reason"].is_string() || value["stop_reason"].is_string();
+        self.reason(&choice["finish_reason"], &Value::Null);
+        self.reason(&value["stop_reason"], &value["stop_sequence"]);
         self.usage(&value["usage"]);
         Ok(())
+    }
+
+    fn reason(&mut self, word: &Value, stop: &Value) {
+        if let Some(word) = word.as_str() {
+            self.finish = Finish::of(word, stop.as_str());
+        }
     }
 
     fn usage(&mut self, usage: &Value) {
@@ -238,6 +296,43 @@ mod tests {
                 assert!(incoming.ended);
                 assert_eq!((incoming.tokens_in, incoming.tokens_out), (Some(7), Some(2)));
             }
+        }
+    }
+
+    #[test]
+    fn why_it_ended_is_what_the_endpoint_says() {
+        let events = |reason: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"finish_reason\":\"{reason}\"}}]}}\n\ndata: [DONE]\n\n"
+            )
+        };
+        let blocks = |reason: &str| {
+            format!(
+                "data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":{reason}}}}}\n\ndata: {{\"type\":\"message_stop\"}}\n\n"
+            )
+        };
+        let document = "{\"content\": [{\"text\": \"a\"}], \"stop_reason\": \"max_tokens\"}\n".to_owned();
+        let other = |word: &str| Finish::Other(word.to_owned());
+        for (text, finish, name) in [
+            (events("stop"), Finish::Itself, "stop"),
+            (events("length"), Finish::Length, "length"),
+            (events("content_filter"), other("content_filter"), "content_filter"),
+            (events(&"x".repeat(99)), other(&"x".repeat(40)), &"x".repeat(40)),
+            (blocks("\"end_turn\""), Finish::Itself, "stop"),
+            (blocks("\"stop_sequence\",\"stop_sequence\":\"END\""), Finish::Stop("END".into()), "stop"),
+            (blocks("\"max_tokens\",\"stop_sequence\":null"), Finish::Length, "length"),
+            (blocks("\"model_context_window_exceeded\""), Finish::Context, "context"),
+            (blocks("\"refusal\""), other("refusal"), "refusal"),
+            (document, Finish::Length, "length"),
+            (
+                "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n".into(),
+                Finish::Itself,
+                "stop",
+            ),
+        ] {
+            let (said, incoming) = read(&text, 7);
+            assert!(said.is_ok() && incoming.ended, "{text}");
+            assert_eq!((incoming.finish.name(), &incoming.finish), (name, &finish), "{text}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! What users made of answers, as rows in a file: numbers and a verdict, never a word of text.
 //!
-//! A line of JSON is a row: what the user did, and the answer's numbers by [`FEATURES`](super::FEATURES)' order. The file has [`ROWS_MAX`]
-//! rows at most: when it is full, the older half goes, by a new file under a temporary name and a rename, so that it is never half
-//! written. A line that is damaged, or of other features, is skipped and counted; the rest still teaches. Two programs may append at
-//! once: each holds the file's lock meanwhile.
+//! A line of JSON is a row: which answer (a number drawn for the row alone), what the user did, and the answer's numbers by
+//! [`FEATURES`](super::FEATURES)' order. Of an answer's rows the last one counts, but a thumb outranks what is only guessed from asking
+//! again ([`settled`]). The file has [`ROWS_MAX`] rows at most: when it is full, the older half goes, by a new file under a temporary name
+//! and a rename, so that it is never half written. A line that is damaged, or of other features, is skipped and counted; the rest still
+//! teaches. Two programs may append at once: each holds the file's lock meanwhile. Only its owner may read it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -25,27 +27,55 @@ const FILE_BYTES_MAX: u64 = (2 * ROWS_MAX * LINE_BYTES_MAX) as u64;
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
     /// Said that it is good.
-    ThumbUp,
+    Up,
     /// Said that it is not.
-    ThumbDown,
+    Down,
     /// Asked for another answer.
     Regenerated,
-    /// Changed the answer.
+    /// Changed the answer, or what it answers.
     Edited,
+    /// Takes back what was said.
+    Withdrawn,
 }
 
 impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Up, Self::Down, Self::Regenerated, Self::Edited, Self::Withdrawn];
+
+    /// As files and requests have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Regenerated => "regenerated",
+            Self::Edited => "edited",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// From its name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|signal| signal.name() == name)
+    }
+
     /// Whether the answer counts as right.
     pub fn is_right(self) -> bool {
-        self == Signal::ThumbUp
+        self == Self::Up
     }
 
     /// How much it counts: whoever asks again or edits may only want it otherwise.
     pub fn weight(self) -> f32 {
         match self {
-            Signal::ThumbUp | Signal::ThumbDown => 1.0,
-            Signal::Regenerated | Signal::Edited => 0.5,
+            Self::Up | Self::Down => 1.0,
+            Self::Regenerated | Self::Edited => 0.5,
+            Self::Withdrawn => 0.0,
         }
+    }
+
+    /// What counts of an answer that had `before` and now this.
+    fn after(self, before: Self) -> Self {
+        let is_guessed = matches!(self, Self::Regenerated | Self::Edited);
+        if is_guessed && matches!(before, Self::Up | Self::Down) { before } else { self }
     }
 }
 
@@ -53,6 +83,8 @@ impl Signal {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feedback {
+    /// Which answer: a number that stands nowhere else.
+    pub answer: u64,
     /// What the user did.
     pub signal: Signal,
     /// The answer's numbers.
@@ -64,6 +96,21 @@ impl Feedback {
     pub fn row(&self) -> Row {
         Row { features: self.features, right: self.signal.is_right(), weight: self.signal.weight() }
     }
+}
+
+/// One row for each answer, in the order in which they were first spoken of; none for those of which all was taken back.
+pub fn settled(rows: &[Feedback]) -> Vec<Feedback> {
+    let mut places = BTreeMap::new();
+    let mut out: Vec<Feedback> = Vec::new();
+    for row in rows {
+        let place = *places.entry(row.answer).or_insert(out.len());
+        match out.get_mut(place) {
+            Some(before) => before.signal = row.signal.after(before.signal),
+            None => out.push(*row),
+        }
+    }
+    out.retain(|row| row.signal != Signal::Withdrawn);
+    out
 }
 
 /// The rows of a file's bytes, oldest first and the newest [`ROWS_MAX`] at most, and how many lines were skipped.
@@ -122,14 +169,36 @@ pub fn append(path: &Path, row: &Feedback) -> io::Result<()> {
     }
     bytes.extend(line.as_bytes());
     let fresh = path.with_extension("new");
-    fs::write(&fresh, &bytes)?;
+    // Only who has the lock writes it, so what is there was left by a crash.
+    private().write(true).truncate(true).open(&fresh)?.write_all(&bytes)?;
     fs::rename(&fresh, path)
+}
+
+/// Removes `path`; whether it was there.
+///
+/// # Errors
+/// When it can't be removed.
+pub fn forget(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How files are made that their owner alone may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// The file, ours alone until it is closed. Another program may have put a new file in its place while we waited.
 fn locked(path: &Path) -> io::Result<File> {
     loop {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let file = private().read(true).append(true).open(path)?;
         file.lock()?;
         if is_still(path, &file)? {
             return Ok(file);
@@ -171,8 +240,11 @@ mod tests {
     use super::*;
 
     fn row(i: usize) -> Feedback {
-        let signal = [Signal::ThumbUp, Signal::ThumbDown, Signal::Regenerated, Signal::Edited][i % 4];
-        Feedback { signal, features: [i as f32 * 0.37; N_FEATURES] }
+        Feedback {
+            answer: u64::MAX - i as u64,
+            signal: Signal::ALL[i % 4],
+            features: [i as f32 * 0.37; N_FEATURES],
+        }
     }
 
     /// A path of this test's own in the system's folder for temporary files.
@@ -215,6 +287,39 @@ mod tests {
         fs::write(&path, vec![b' '; FILE_BYTES_MAX as usize + 1]).unwrap();
         assert!(open(&path).unwrap_err().to_string().contains("expected"));
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn the_last_word_counts_and_a_thumb_outranks_a_guess() {
+        use Signal::*;
+        for (said, counts) in [
+            (&[Up, Down][..], Some(Down)),
+            (&[Down, Regenerated], Some(Down)),
+            (&[Regenerated, Edited], Some(Edited)),
+            (&[Edited, Up], Some(Up)),
+            (&[Up, Withdrawn], None),
+            (&[Down, Withdrawn, Regenerated], Some(Regenerated)),
+        ] {
+            let of = |(at, &signal): (usize, &Signal)| Feedback { answer: 7, signal, ..row(at) };
+            let mut rows: Vec<Feedback> = said.iter().enumerate().map(of).collect();
+            rows.insert(1, row(1));
+            let found = settled(&rows);
+            let of_it = found.iter().find(|row| row.answer == 7).map(|row| row.signal);
+            assert_eq!((of_it, found.contains(&row(1))), (counts, true), "{said:?}");
+        }
+        assert!(Signal::ALL.iter().all(|&signal| Signal::parse(signal.name()) == Some(signal)));
+        assert_eq!(serde_json::to_string(&Withdrawn).unwrap(), "\"withdrawn\"");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_its_owner_may_read_it_and_it_can_be_forgotten() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = path("owner");
+        assert!(!forget(&path).unwrap());
+        append(&path, &row(1)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(forget(&path).unwrap() && !path.exists());
     }
 
     #[test]

@@ -6,17 +6,19 @@
 //! (`isotonic`) a probability that means what it says (UCCI, arXiv 2605.18796; quantiles rather than means, arXiv 2404.10136).
 //! [`Running`] watches the low margins while the answer still comes, so that a hopeless one can be given up early.
 //!
-//! [`feedback`] is a file of rows, numbers without text, from what users did with answers; [`Confidence::refit`] learns from them on the
-//! device, beginning from the defaults. Nothing here knows a model, a token or a text.
+//! [`feedback`] is a file of rows, numbers without text, from what users did with answers; [`Learned`] is what they make of the
+//! defaults, on the device ([`Confidence::refit`]). Nothing here knows a model, a token or a text.
 
 pub mod feedback;
 mod isotonic;
+mod learned;
 mod logistic;
 mod margins;
 mod model;
 mod running;
 
 pub use feedback::{Feedback, Signal};
+pub use learned::{ENOUGH, Learned, Lesson};
 pub use margins::{Ending, FEATURES, Feature, Margins, N_FEATURES};
 pub use model::{Confidence, ConfidenceError, Row};
 pub use running::{Rule, Running, Verdict};

@@ -22,6 +22,6 @@ pub use book::{Book, Bounds, Cloud, Grid, Price, Tariff};
 pub use file::{Faults, LedgerError, LedgerFile};
 pub use page::page;
 pub use report::{Comparison, Day, EnergySum, PlaceSum, Report, Sum, Tally};
-pub use row::{LINE_BYTES_MAX, Place, Row};
-pub use time::{date_of, parse_since};
+pub use row::{Instead, LINE_BYTES_MAX, Place, Row};
+pub use time::{DAY_MS, Zone, date_of, day_began, parse_since, utc, wall_ms};
 pub use words::{joules, money, words};

@@ -7,7 +7,7 @@
 use super::amount::Total;
 use super::report::Report;
 use super::row::Place;
-use super::words::{NOT_THE_SAME, add, grams, joules, money, verdict};
+use super::words::{NOT_THE_SAME, add, grams, joules, money, verdict, void};
 
 /// Of a drawing.
 const WIDTH: f64 = 840.0;
@@ -37,7 +37,7 @@ pub fn page(report: &Report) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>Ledger</title>\n<style>{STYLE}</style>\n\
          <h1>Ledger</h1>\n<p>Answered here: {here} of {answered}. Left the device: {left} bytes.</p>\n"
     );
-    if let [Some(first), Some(last)] = [report.first_ms, report.last_ms].map(|at| at.map(super::date_of)) {
+    if let Some([first, last]) = &report.dates {
         add(&mut page, format_args!("<p>From {first} to {last}.</p>\n"));
     }
     page.push_str("<h2>Energy</h2>\n");
@@ -217,7 +217,7 @@ fn energy_table(report: &Report, page: &mut String) {
 
 fn places_table(report: &Report, page: &mut String) {
     page.push_str(
-        "<div class=\"wide\"><table>\n<tr><th>where</th><th>requests</th><th>tokens in</th><th>tokens out</th><th>seconds</th>\
+        "<div class=\"wide\"><table>\n<tr><th>where</th><th>answers</th><th>tokens in</th><th>tokens out</th><th>seconds</th>\
          <th>CPU seconds</th><th>bytes out</th><th>bytes in</th></tr>\n",
     );
     for p in report.places.iter().filter(|place| place.n > 0) {
@@ -225,10 +225,11 @@ fn places_table(report: &Report, page: &mut String) {
         add(
             page,
             format_args!(
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{wall:.1}</td><td>{cpu:.1}</td><td>{}</td>\
+                "<tr><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td><td>{wall:.1}</td><td>{cpu:.1}</td><td>{}</td>\
                  <td>{}</td></tr>\n",
                 p.place.name(),
                 p.n,
+                void(p),
                 p.tokens_in,
                 p.tokens_out,
                 p.bytes_out,

@@ -4,7 +4,8 @@
 //! Every sum is over one place and one kind of thing: energies of different scopes, and of one scope with and without idle power, stand
 //! side by side and are never added, and neither are currencies. What was used here is held against the estimate for the same
 //! rows elsewhere, both with their bounds; where these overlap the verdict is that the two can't be distinguished, and
-//! a percentage exists only inside a [`Comparison`], beside both its operands.
+//! a percentage exists only inside a [`Comparison`], beside both its operands. What was spent on answers that did not stand is in every
+//! sum; they are no answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +14,15 @@ use serde::Serialize;
 use super::amount::{EnergyKey, Method, Total, Verdict, compare};
 use super::book::Book;
 use super::file::Faults;
-use super::row::{Place, Row};
-use super::time::{DAY_MS, date_of};
+use super::row::{Instead, Place, Row};
+use super::time::{DAY_MS, Zone, date_of, wall_ms};
 
 /// Adds up rows.
 #[derive(Debug)]
 pub struct Tally<'a> {
     book: &'a Book,
     since_ms: Option<u64>,
+    zone: Zone,
     report: Report,
     energy: BTreeMap<(Place, EnergyKey), EnergySum>,
     elsewhere: BTreeMap<EnergyKey, [Total; 2]>,
@@ -38,6 +40,8 @@ pub struct Report {
     pub first_ms: Option<u64>,
     /// When the last row ended.
     pub last_ms: Option<u64>,
+    /// The days of these.
+    pub dates: Option<[String; 2]>,
     /// Requests, tokens and bytes by place.
     pub places: Vec<PlaceSum>,
     /// Energy by place and kind.
@@ -65,8 +69,10 @@ pub struct Report {
 pub struct PlaceSum {
     /// Which.
     pub place: Place,
-    /// Requests.
+    /// Rows: of answers, and of what was spent on none.
     pub n: u64,
+    /// Of these, those whose answer did not stand: from here, and replaced; from elsewhere, and none came.
+    pub n_void: u64,
     /// Tokens of prompts.
     pub tokens_in: u64,
     /// Tokens of answers.
@@ -83,8 +89,14 @@ pub struct PlaceSum {
 
 impl PlaceSum {
     fn none(place: Place) -> Self {
-        let (n, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in) = (0, 0, 0, 0, 0, 0, 0);
-        Self { place, n, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in }
+        let (n, n_void, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in) =
+            (0, 0, 0, 0, 0, 0, 0, 0);
+        Self { place, n, n_void, tokens_in, tokens_out, wall_ms, cpu_ms, bytes_out, bytes_in }
+    }
+
+    /// Requests that ended so.
+    pub fn n_requests(&self) -> u64 {
+        self.n.saturating_sub(self.n_void)
     }
 }
 
@@ -129,12 +141,12 @@ pub struct Comparison {
     pub verdict: Verdict,
 }
 
-/// One day, as UTC has it.
+/// One day, as clocks have it where the user is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Day {
     /// `YYYY-MM-DD`.
     pub date: String,
-    /// Requests by place, in the order of [`Place::ALL`].
+    /// Requests by where they were answered, in the order of [`Place::ALL`].
     pub n: [u64; 4],
     /// Bytes that left the device.
     pub bytes_out: u64,
@@ -146,12 +158,13 @@ const DAYS_MAX: usize = 92;
 const SOURCES_MAX: usize = 16;
 
 impl<'a> Tally<'a> {
-    /// Of rows from `since_ms` on, by the figures of `book`.
-    pub fn new(book: &'a Book, since_ms: Option<u64>) -> Self {
+    /// Of rows from `since_ms` on, by the figures of `book` and the days of `zone`.
+    pub fn new(book: &'a Book, since_ms: Option<u64>, zone: Zone) -> Self {
         let report = Report { places: Place::ALL.map(PlaceSum::none).to_vec(), ..Report::default() };
         Self {
             book,
             since_ms,
+            zone,
             report,
             energy: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
@@ -171,8 +184,12 @@ impl<'a> Tally<'a> {
         let report = &mut self.report;
         report.first_ms = Some(report.first_ms.map_or(row.at_ms, |first| first.min(row.at_ms)));
         report.last_ms = Some(report.last_ms.map_or(row.at_ms, |last| last.max(row.at_ms)));
+        if row.instead == Some(Instead::OfHere) {
+            report.places[Place::Here as usize].n_void += 1;
+        }
         let sum = &mut report.places[row.place as usize];
         sum.n += 1;
+        sum.n_void += u64::from(row.instead == Some(Instead::NoAnswer));
         let parts: [(&mut u64, u64); 6] = [
             (&mut sum.tokens_in, row.tokens_in),
             (&mut sum.tokens_out, row.tokens_out),
@@ -189,12 +206,18 @@ impl<'a> Tally<'a> {
             self.carbon.entry(row.place).or_insert_with(unit).total.add(carbon.ug);
             self.name_source(format!("CO2e: {}, {}", carbon.source, carbon.date));
         }
-        let day = self.days.entry(row.at_ms / DAY_MS).or_insert_with(|| Day {
-            date: date_of(row.at_ms),
+        let wall_ms = wall_ms(row.at_ms, self.zone);
+        let day = self.days.entry(wall_ms / DAY_MS).or_insert_with(|| Day {
+            date: date_of(wall_ms),
             n: [0; 4],
             bytes_out: 0,
         });
-        day.n[row.place as usize] += 1;
+        day.n[row.place as usize] += u64::from(row.instead != Some(Instead::NoAnswer));
+        if row.instead == Some(Instead::OfHere) {
+            // Its row is right before, but for midnight.
+            let here = &mut day.n[Place::Here as usize];
+            *here = here.saturating_sub(1);
+        }
         day.bytes_out = day.bytes_out.saturating_add(row.bytes_out);
         if self.days.len() > DAYS_MAX {
             self.days.pop_first();
@@ -203,7 +226,8 @@ impl<'a> Tally<'a> {
 
     fn add_energy(&mut self, row: &Row) {
         let Some(energy) = &row.energy else {
-            self.report.n_without_energy += u64::from(row.place != Place::Refused);
+            let has_answer = row.place != Place::Refused && row.instead != Some(Instead::NoAnswer);
+            self.report.n_without_energy += u64::from(has_answer);
             return;
         };
         let (place, key) = (row.place, energy.key());
@@ -248,6 +272,8 @@ impl<'a> Tally<'a> {
     /// The balance, with what was wrong with the files.
     pub fn finish(mut self, faults: &Faults) -> Report {
         let report = &mut self.report;
+        let date = |at_ms: u64| date_of(wall_ms(at_ms, self.zone));
+        report.dates = report.first_ms.zip(report.last_ms).map(|(first, last)| [first, last].map(date));
         report.sources = self.sources.into_iter().collect();
         report.energy = self.energy.into_values().collect();
         let method_of = |key: EnergyKey, sums: &[EnergySum]| {
@@ -295,9 +321,14 @@ impl Report {
         self.places.iter().find(|sum| sum.place == place).copied().unwrap_or(PlaceSum::none(place))
     }
 
+    /// Requests, answered or not.
+    pub fn n_requests(&self) -> u64 {
+        self.places.iter().map(PlaceSum::n_requests).sum()
+    }
+
     /// How many were answered here, and how many were answered at all.
     pub fn share_here(&self) -> [u64; 2] {
-        let n = |place| self.place(place).n;
+        let n = |place| self.place(place).n_requests();
         [n(Place::Here), n(Place::Here) + n(Place::There) + n(Place::Redacted)]
     }
 

@@ -73,6 +73,19 @@ pub struct Row {
     /// Bytes that came.
     #[serde(default)]
     pub bytes_in: u64,
+    /// What became of the request otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
+}
+
+/// What a row says of a request beside its own answer: without it a row is a request with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Instead {
+    /// This answer came in place of one from here, which has a row of its own, before this one.
+    OfHere,
+    /// There is no answer, only what was spent on it. The request may have been answered here all the same.
+    NoAnswer,
 }
 
 /// The most bytes of a line.
@@ -95,6 +108,7 @@ impl Row {
             co2e: None,
             bytes_out: 0,
             bytes_in: 0,
+            instead: None,
         }
     }
 

@@ -1,7 +1,27 @@
-//! Days and pieces of time, as UTC has them.
+//! Days and pieces of time, as clocks on a wall have them where the user is: a [`Zone`] says how far these are ahead of UTC.
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;
+
+/// By how many milliseconds clocks are ahead of UTC at a moment, in milliseconds since 1970; who knows the system lends it.
+pub type Zone = fn(u64) -> i64;
+
+/// The zone of who knows none.
+pub fn utc(_: u64) -> i64 {
+    0
+}
+
+/// What clocks show at a moment, as milliseconds since 1970 would be if they showed UTC.
+pub fn wall_ms(at_ms: u64, zone: Zone) -> u64 {
+    at_ms.saturating_add_signed(zone(at_ms))
+}
+
+/// When the day began on clocks that show `wall_ms`. Where clocks were changed since, by what they were ahead then.
+pub fn day_began(wall_ms: u64, zone: Zone) -> u64 {
+    let midnight = wall_ms / DAY_MS * DAY_MS;
+    let when = |ahead: i64| midnight.saturating_add_signed(-ahead);
+    when(zone(when(zone(midnight))))
+}
 
 /// `YYYY-MM-DD` of milliseconds since 1970.
 pub fn date_of(at_ms: u64) -> String {
@@ -21,11 +41,12 @@ pub fn date_of(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{:02}", days + 1)
 }
 
-/// The moment that `text` means, in milliseconds since 1970: `2026-11-01`, or that long before `now_ms`: `90m`, `24h`, `7d`, `2w`.
+/// The moment that `text` means, in milliseconds since 1970: when `2026-11-01` began in `zone`, or that long before `now_ms`: `90m`,
+/// `24h`, `7d`, `2w`.
 ///
 /// # Errors
 /// What was expected.
-pub fn parse_since(text: &str, now_ms: u64) -> Result<u64, String> {
+pub fn parse_since(text: &str, now_ms: u64, zone: Zone) -> Result<u64, String> {
     let expected = || format!("{text:?}, expected a day as 2026-11-01 or a time as 90m, 24h, 7d, 2w");
     let unit = text.chars().last().and_then(|unit| match unit {
         'm' => Some(60_000),
@@ -47,7 +68,7 @@ pub fn parse_since(text: &str, now_ms: u64) -> Result<u64, String> {
     }
     let years: u64 = (1970..year).map(days_of).sum();
     let months: u64 = (1..month).map(|month| days_in(year, month)).sum();
-    Ok((years + months + day - 1) * DAY_MS)
+    Ok(day_began((years + months + day - 1) * DAY_MS, zone))
 }
 
 fn is_leap(year: u64) -> bool {
@@ -83,18 +104,50 @@ mod tests {
             (47_541, "2100-03-01"),
         ] {
             assert_eq!(date_of(day * DAY_MS + DAY_MS - 1), date);
-            assert_eq!(parse_since(date, 0), Ok(day * DAY_MS));
+            assert_eq!(parse_since(date, 0, utc), Ok(day * DAY_MS));
         }
         assert!(!date_of(u64::MAX).is_empty());
+    }
+
+    const HOUR: u64 = 3_600_000;
+
+    /// An hour ahead, and two from 02:00 on the 100th day to 03:00 on the 200th.
+    fn summer(at_ms: u64) -> i64 {
+        let is_summer = (100 * DAY_MS + HOUR..200 * DAY_MS + HOUR).contains(&at_ms);
+        if is_summer { 2 * HOUR as i64 } else { HOUR as i64 }
+    }
+
+    fn far_west(_: u64) -> i64 {
+        -11 * HOUR as i64
+    }
+
+    #[test]
+    fn a_day_begins_when_clocks_say_so_even_where_they_are_changed() {
+        for (zone, at, began, day) in [
+            (utc as Zone, 7 * DAY_MS + 5, 7 * DAY_MS, 7),
+            (summer, 50 * DAY_MS, 50 * DAY_MS - HOUR, 50),
+            (summer, 50 * DAY_MS - HOUR - 1, 49 * DAY_MS - HOUR, 49),
+            // At noon of the two days on which clocks are changed: they began by the old time.
+            (summer, 100 * DAY_MS + 10 * HOUR, 100 * DAY_MS - HOUR, 100),
+            (summer, 200 * DAY_MS + 10 * HOUR, 200 * DAY_MS - 2 * HOUR, 200),
+            (summer, 150 * DAY_MS, 150 * DAY_MS - 2 * HOUR, 150),
+            (far_west, 9 * DAY_MS, 8 * DAY_MS + 11 * HOUR, 8),
+        ] {
+            let wall = wall_ms(at, zone);
+            assert_eq!((day_began(wall, zone), wall / DAY_MS), (began, day), "{at}");
+        }
+        assert_eq!(wall_ms(5, far_west), 0);
+        assert_eq!(parse_since("1970-04-11", 0, summer), Ok(100 * DAY_MS - HOUR));
+        assert_eq!(parse_since("24h", DAY_MS, far_west), Ok(0));
     }
 
     #[test]
     fn a_time_is_before_now() {
         let now = 100 * DAY_MS;
-        assert_eq!(parse_since("90m", now), Ok(now - 5_400_000));
-        assert_eq!(parse_since("24h", now), Ok(99 * DAY_MS));
-        assert_eq!(parse_since("2w", now), Ok(86 * DAY_MS));
-        assert_eq!(parse_since("999d", now), Ok(0));
+        assert_eq!(parse_since("90m", now, utc), Ok(now - 5_400_000));
+        assert_eq!(parse_since("24h", now, utc), Ok(99 * DAY_MS));
+        assert_eq!(parse_since("2w", now, utc), Ok(86 * DAY_MS));
+        assert_eq!(parse_since("999d", now, utc), Ok(0));
         for wrong in [
             "",
             "d",
@@ -108,7 +161,7 @@ mod tests {
             "2026-01",
             "\u{e9}d",
         ] {
-            assert!(parse_since(wrong, now).unwrap_err().contains("expected a day"), "{wrong}");
+            assert!(parse_since(wrong, now, utc).unwrap_err().contains("expected a day"), "{wrong}");
         }
     }
 }

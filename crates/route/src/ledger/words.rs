@@ -3,32 +3,39 @@
 use std::fmt::Write;
 
 use super::amount::{Total, Verdict};
-use super::report::{Comparison, Report};
+use super::report::{Comparison, PlaceSum, Report};
 use super::row::Place;
-use super::time::date_of;
 
 /// The report in lines.
 pub fn words(report: &Report) -> String {
     let mut out = String::new();
-    let (Some(first), Some(last)) = (report.first_ms, report.last_ms) else {
+    let Some([first, last]) = &report.dates else {
         out.push_str("no requests in this time\n");
         faults(report, &mut out);
         return out;
     };
-    let n: u64 = report.places.iter().map(|place| place.n).sum();
-    add(&mut out, format_args!("{} from {} to {}\n", counted(n, "request"), date_of(first), date_of(last)));
+    add(&mut out, format_args!("{} from {first} to {last}\n", counted(report.n_requests(), "request")));
     let [here, answered] = report.share_here();
     if answered > 0 {
         let percent = here as f64 / answered as f64 * 100.0;
         add(&mut out, format_args!("answered here        {here} of {answered} ({percent:.1} %)\n"));
     }
     for place in report.places.iter().filter(|place| place.n > 0) {
+        if place.place == Place::Refused {
+            let n = counted(place.n, "request");
+            add(
+                &mut out,
+                format_args!("{:<20} {n}, to be answered elsewhere, and kept\n", place.place.name()),
+            );
+            continue;
+        }
         add(
             &mut out,
             format_args!(
-                "{:<20} {}, {} tokens in, {} out, {:.1} s, {:.1} s of CPU time\n",
+                "{:<20} {}{}, {} tokens in, {} out, {:.1} s, {:.1} s of CPU time\n",
                 place.place.name(),
-                counted(place.n, "request"),
+                counted(place.n, "answer"),
+                void(place),
                 place.tokens_in,
                 place.tokens_out,
                 place.wall_ms as f64 / 1e3,
@@ -99,6 +106,12 @@ pub fn words(report: &Report) -> String {
     }
     faults(report, &mut out);
     out
+}
+
+/// How many of the answers of a place did not stand.
+pub(super) fn void(sum: &PlaceSum) -> String {
+    let what = if sum.place == Place::Here { "replaced" } else { "that never came" };
+    if sum.n_void == 0 { String::new() } else { format!(" ({} {what})", sum.n_void) }
 }
 
 fn faults(report: &Report, out: &mut String) {

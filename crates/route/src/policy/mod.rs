@@ -116,7 +116,7 @@ pub struct Situation {
     pub charging: Option<bool>,
     /// Degrees Celsius of the hottest part.
     pub temperature: Option<f64>,
-    /// Minutes since midnight, UTC.
+    /// Minutes since midnight, as clocks have it where the user is.
     pub minute: Option<u16>,
 }
 
@@ -155,7 +155,7 @@ pub struct When {
     pub battery_below: Option<f64>,
     /// A part is hotter than this, in degrees Celsius.
     pub hotter_than: Option<f64>,
-    /// The time of day, `22:00-06:30`, UTC.
+    /// The time of day, `22:00-06:30`, as clocks have it where the user is.
     pub hours: Option<file::Hours>,
 }
 

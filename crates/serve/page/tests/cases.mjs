@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { article, ask, chunks, count, importChats, open, played, text } from './hand.mjs';
+import { article, ask, chunks, count, importChats, open, played, text, told } from './hand.mjs';
 
 const STORY = 'Write a story about a fox and a lantern.';
 
@@ -74,6 +74,118 @@ export const CASES = [
       assert.equal((await text(page, '.assistant .answer')).trim(), 'Right words.');
       assert.match(await text(page, '.assistant .badge'), /^there900 J/);
       assert.match(await page.getAttribute('.assistant .badge', 'title'), /Answered by workstation\. An answer from this device was begun and replaced/);
+    },
+  },
+  {
+    name: 'an answer is called good or bad, with the mouse and with keys', async run(context, origin) {
+      const page = await open(context, origin);
+      const said = [];
+      await context.route('**/v1/ingle/feedback', async (route) => { said.push(route.request().postDataJSON()); return route.continue(); });
+      const pressed = () => page.locator('.thumb').evaluateAll((all) => all.map((thumb) => thumb.getAttribute('aria-pressed')).join());
+      const becomes = (state) => page.waitForFunction((wanted) => [...document.querySelectorAll('.thumb')].map((thumb) => thumb.getAttribute('aria-pressed')).join() === wanted, state);
+      const heard = (n) => page.waitForFunction((count) => document.querySelectorAll('#announcements p').length >= count, n);
+      await ask(page, 'Hello');
+      assert.equal(await pressed(), 'false,false');
+      const before = await count(page, '#announcements p');
+      await page.click('[aria-label="Good answer"]');
+      await becomes('true,false');
+      await heard(before + 1);
+      await page.focus('[aria-label="Bad answer"]');
+      await page.keyboard.press('Space');
+      await becomes('false,true');
+      await heard(before + 2);
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.equal(await pressed(), 'false,true', 'what was said is kept with the chat');
+      await page.keyboard.press('Alt+KeyJ');
+      await becomes('false,false');
+      await page.keyboard.press('Alt+KeyG');
+      await becomes('true,false');
+      await page.waitForTimeout(200);
+      assert.deepEqual(said.map(({ signal }) => signal), ['up', 'down', 'withdrawn', 'up']);
+      assert.equal(new Set(said.map(({ id }) => id)).size, 1);
+      assert.ok(said.every((body) => Object.keys(body).join() === 'id,signal'), 'only a name and a signal are sent');
+      // An answer that was rated needs no guess; one that was not is spoken of when it is made again or asked otherwise.
+      await page.click('[aria-label="Make this answer again"]');
+      await page.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2' && document.querySelector('.assistant .cost'));
+      assert.equal(said.length, 4);
+      await page.click('[aria-label="Make this answer again"]');
+      await page.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '3 / 3' && document.querySelector('.assistant .cost'));
+      await page.focus('#prompt');
+      await page.keyboard.press('ArrowUp');
+      await page.keyboard.type(' there');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.querySelector('.user .versions')?.textContent === '2 / 2' && document.querySelector('.assistant .cost'));
+      assert.deepEqual(said.slice(4).map(({ signal }) => signal), ['regenerated', 'edited']);
+      assert.equal(new Set(said.slice(3).map(({ id }) => id)).size, 3);
+      // The person may not want that.
+      await page.click('#settings-open');
+      assert.match(await text(page, '#feedback-row'), /ten numbers about the answer on its own device, and no words/);
+      await page.uncheck('#feedback');
+      await page.click('#settings .primary');
+      await page.click('[aria-label="Make this answer again"]');
+      await page.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2' && document.querySelector('.assistant .cost'));
+      assert.equal(said.length, 6);
+      // An answer that the server has forgotten.
+      await context.route('**/v1/ingle/feedback', (route) => route.fulfill({ status: 404, json: { error: { message: 'No such answer is remembered.' } } }));
+      await page.click('[aria-label="Good answer"]');
+      await page.waitForFunction(() => /remembered/.test(document.querySelector('#notes').textContent));
+      assert.equal(await pressed(), 'false,false');
+    },
+  },
+  {
+    name: 'where nothing is kept of answers there are no thumbs', async run(context, origin) {
+      await told(context, { endpoints: [], feedback: false });
+      await played(context, chunks('Hello.', 3));
+      const page = await open(context, origin);
+      await ask(page, 'Hello');
+      assert.equal(await count(page, '.thumb'), 0);
+      await page.click('#settings-open');
+      assert.ok(await page.isHidden('#feedback-row'));
+      assert.ok(await page.isHidden('#route'));
+    },
+  },
+  {
+    name: 'where answers come from is chosen, kept and sent', async run(context, origin) {
+      const sent = [];
+      const ingle = { route: 'there', by: 'workstation', finish: 'length', joules: { value: 900, low: 100, high: 3600, method: 'ESTIMATED' } };
+      await told(context, { endpoints: ['workstation'], feedback: true });
+      await played(context, [...chunks('Words.', 3), { choices: [{ index: 0, delta: {}, finish_reason: 'length' }], ingle }], { sent });
+      const page = await open(context, origin);
+      assert.match(await page.getAttribute('#route', 'title'), /workstation/);
+      await ask(page, 'One');
+      assert.equal(sent[0].route, undefined, 'the server is left to choose');
+      await page.keyboard.press('Alt+KeyP');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'route');
+      await page.keyboard.press('ArrowDown');
+      assert.equal(await page.inputValue('#route'), 'local');
+      await ask(page, 'Two');
+      assert.equal(sent[1].route, 'local');
+      await page.selectOption('#route', 'cloud');
+      await ask(page, 'Three');
+      assert.equal(sent[2].route, 'cloud');
+      const badge = page.locator('.assistant .badge').last();
+      assert.match(await badge.textContent(), /^there, at its limit900 J/);
+      assert.match(await badge.getAttribute('title'), /Answered by workstation\. It ended at the limit of tokens/);
+      await page.keyboard.press('Alt+KeyN');
+      await page.selectOption('#route', 'local');
+      await page.click('#chats a');
+      await page.waitForSelector('.assistant .cost');
+      assert.equal(await page.inputValue('#route'), 'cloud', 'a chat keeps its own');
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.equal(await page.inputValue('#route'), 'cloud');
+      await page.keyboard.press('Alt+KeyN');
+      assert.equal(await page.inputValue('#route'), 'local', 'a new chat has what was picked last');
+      // One that broke off, and nobody else answered.
+      const cut = { error: { message: 'no answer from elsewhere: workstation: the answer broke off' }, ingle: { route: 'there', by: 'workstation', finish: 'cut' } };
+      await context.unroute('**/v1/chat/completions');
+      await played(context, [...chunks('Half of', 3), cut]);
+      await page.fill('#prompt', 'Four');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('.failed');
+      assert.equal(await text(page, '.answer'), 'Half of');
+      assert.match(await text(page, '.assistant .badge'), /^there, broke off/);
     },
   },
   {
@@ -386,7 +498,7 @@ export const CASES = [
           return `${node.id || node.getAttribute('aria-label') || node.tagName}${seen ? '' : ' (focus not visible)'}`;
         }));
       }
-      for (const id of ['new-chat', 'find', 'theme', 'keys', 'All chats', 'model', 'settings-open', 'This chat', 'prompt', 'Copy answer', 'Edit message', 'Make this answer again']) {
+      for (const id of ['new-chat', 'find', 'theme', 'keys', 'All chats', 'model', 'settings-open', 'This chat', 'prompt', 'Copy answer', 'Edit message', 'Make this answer again', 'Good answer', 'Bad answer']) {
         assert.ok(reached.has(id), `Tab does not reach ${id}, only ${[...reached].join(', ')}`);
       }
     },

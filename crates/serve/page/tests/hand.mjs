@@ -37,6 +37,14 @@ export function chunks(whole, size, field = 'content') {
   return found;
 }
 
+/** Has the server's list of models say this of the server. */
+export async function told(context, ingle) {
+  await context.route('**/v1/models', async (route) => {
+    const list = await (await route.fetch()).json();
+    return route.fulfill({ json: { ...list, ingle } });
+  });
+}
+
 /** Puts a written response in the place of the server's answers: a stream of events, or a refusal with a status. */
 export async function played(context, events, { status = 200, headers = {}, error = '', times, sent = [] } = {}) {
   const end = [{ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }, { choices: [], usage: { prompt_tokens: 3, completion_tokens: 4 }, timings: { prompt_per_second: 5, predicted_per_second: 6 } }];

@@ -63,7 +63,15 @@ for (const [name, viewport, colorScheme] of SHOTS) {
   await page.evaluate(() => { document.querySelector('#scroll').scrollTop = 620; });
   await page.waitForTimeout(300);
   await shot('middle');
+  await page.fill('#prompt', 'And what burns best?');
+  await page.click('#send');
+  await page.waitForFunction(() => [...document.querySelectorAll('.assistant')].at(-1).querySelector('.cost'));
+  const thumb = page.locator('.thumb').first();
+  if (await thumb.count()) await thumb.click();
+  await page.waitForTimeout(300);
+  await shot('answered');
   await page.click('#settings-open');
+  await page.evaluate(() => { const form = document.querySelector('#settings'); form.scrollTop = form.scrollHeight; });
   await page.waitForTimeout(150);
   await shot('settings');
   await page.keyboard.press('Escape');

@@ -36,7 +36,8 @@ async function answer(request, response, key) {
   const { pathname } = new URL(request.url, 'http://here');
   if (pathname === '/' || /^\/page\/[a-z_]+\.[a-z]+$/.test(pathname)) return file(response, pathname === '/' ? 'index.html' : pathname.slice(6));
   if (key && request.headers.authorization !== `Bearer ${key}`) return refuse(response, 401, 'This server needs an API key.');
-  if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: [...MODELS.map((id) => ({ id, object: 'model' })), READS_ONLY] });
+  if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: [...MODELS.map((id) => ({ id, object: 'model' })), READS_ONLY], ingle: { endpoints: ['workstation'], feedback: true } });
+  if (pathname === '/v1/ingle/feedback' && request.method === 'POST') return json(response, 200, {});
   if (pathname === '/v1/chat/completions' && request.method === 'POST') return complete(request, response);
   return refuse(response, 404, `There is no ${pathname} here.`);
 }
@@ -57,7 +58,7 @@ async function complete(request, response) {
     text += piece;
     if (text.length > BODY_BYTES_MAX) return refuse(response, 413, 'The request is too large.');
   }
-  const { model, messages, max_tokens: most = Infinity } = JSON.parse(text);
+  const { model, messages, route, max_tokens: most = Infinity } = JSON.parse(text);
   if (!MODELS.includes(model)) return refuse(response, 404, `There is no model ${model}.`);
   const asked = messages.at(-1).content;
   const has = (word) => asked.toLowerCase().includes(word);
@@ -80,8 +81,10 @@ async function complete(request, response) {
   await stream('content', has('rich') ? RICH : has('long') ? 'On and on the words go, one behind the other. '.repeat(250) : `You said: ${asked}\n\nThat was message ${messages.length}.`);
   if (has('break')) return response.end(`data: ${JSON.stringify({ error: { message: 'The model stopped halfway.' } })}\n\n`);
   const usage = { prompt_tokens: text.length >> 2, completion_tokens: n, total_tokens: n + (text.length >> 2) };
-  response.write(`data: ${JSON.stringify({ model, choices: [{ index: 0, delta: {}, finish_reason: n >= most ? 'length' : 'stop' }] })}\n\n`);
-  response.write(`data: ${JSON.stringify({ model, choices: [], usage, timings: { prompt_per_second: 412.5, predicted_per_second: 38.2 }, ingle: ORIGIN })}\n\n`);
+  const finish = n >= most ? 'length' : 'stop';
+  const origin = route === 'cloud' ? { ...ORIGIN, route: 'there', by: 'workstation', finish } : { ...ORIGIN, id: `answer-${Math.random()}` };
+  response.write(`data: ${JSON.stringify({ model, choices: [{ index: 0, delta: {}, finish_reason: finish }] })}\n\n`);
+  response.write(`data: ${JSON.stringify({ model, choices: [], usage, timings: { prompt_per_second: 412.5, predicted_per_second: 38.2 }, ingle: origin })}\n\n`);
   return response.end('data: [DONE]\n\n');
 }
 

@@ -1,20 +1,23 @@
-//! `/v1/models`: what there is, and what each can do.
+//! `/v1/models`: what there is, and what each can do; beside the list, in this server's own `ingle`, where else the one who asks may have
+//! answers from, and whether something is kept of what is said of them.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use ingle_route::policy::Wish;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::fim::Marks;
+use crate::guard::Caller;
 use crate::reader::{Reader, Task};
 use crate::refusal::Refusal;
 use crate::residence::{Residence, Told};
 use crate::served::Served;
 
 /// `GET /v1/models`
-pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+pub async fn list(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Json<Value> {
     let models = app.models();
     let writers = models.writers.iter().map(|served| writer(&app, served));
     let known = app.residence.as_ref().map(Residence::told).unwrap_or_default();
@@ -22,7 +25,16 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Value> {
         known.iter().filter(|known| models.any(Some(&known.name)).is_err()).map(|known| cold(&app, known));
     let data: Value =
         writers.chain(models.readers.iter().map(|one| reader(&app, one))).chain(others).collect();
-    Json(json!({ "object": "list", "data": data }))
+    let ingle = json!({ "endpoints": endpoints(&app, caller), "feedback": app.recent.is_some() });
+    Json(json!({ "object": "list", "data": data, "ingle": ingle }))
+}
+
+/// Who else may answer `caller`; nobody where server or key say that everything stays here.
+fn endpoints(app: &App, caller: Caller) -> Vec<&str> {
+    let by_key = app.keys.get(caller.0).map_or(Wish::Auto, |key| key.route);
+    let open = app.elsewhere.as_ref().filter(|elsewhere| elsewhere.wish().strictest(by_key) != Wish::Local);
+    let all = open.map_or(&[][..], |elsewhere| &elsewhere.desk().policy.endpoints);
+    all.iter().map(|endpoint| endpoint.name.as_str()).collect()
 }
 
 /// `GET /v1/models/{id}`

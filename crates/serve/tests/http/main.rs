@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod described;
+mod feedback;
 mod hostile;
 mod ollama;
 mod residence;

@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,10 +12,22 @@ use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
 use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
-use ingle_serve::{ApiKey, Limits, Model, Options, Serving, Terms, serve};
+use ingle_route::confidence::Feedback as Row;
+use ingle_serve::{ApiKey, Feedback, Limits, Model, Options, Serving, Terms, serve};
 use serde_json::{Value as Json, json};
 
 pub const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
+
+/// What was said of answers.
+#[derive(Debug, Default)]
+pub struct Heard(pub Mutex<Vec<Row>>);
+
+impl Feedback for Heard {
+    fn keep(&self, row: &Row) -> Result<(), String> {
+        self.0.lock().unwrap().push(*row);
+        Ok(())
+    }
+}
 
 /// A server on a thread, stopped when it goes.
 pub struct Server {
@@ -47,11 +59,23 @@ impl Server {
 
     /// A server whose models come and go.
     pub fn keeping(terms: Terms) -> Self {
-        Self::start_with(Vec::new(), &[], Limits::usual(), Some(terms))
+        Self::start_with(Vec::new(), &[], Limits::usual(), Some(terms), None)
+    }
+
+    /// A server with the built-in model that hands what is said of answers to `heard`.
+    pub fn hearing(heard: Arc<Heard>) -> Self {
+        Self::hearing_with_keys(heard, &[])
+    }
+
+    pub fn hearing_with_keys(heard: Arc<Heard>, api_keys: &[&str]) -> Self {
+        let file = ModelFile::from_bytes("demo", Bytes::new(ingle_demo::GGUF)).unwrap();
+        let loaded = Arc::new(Loaded::load(file, &LOAD).unwrap());
+        let serving = vec![writer("demo", loaded, 4, 64)];
+        Self::start_with(serving, api_keys, Limits::usual(), None, Some(heard))
     }
 
     fn run(serving: Vec<Serving>, api_keys: &[&str], limits: Limits) -> Self {
-        Self::start_with(serving, api_keys, limits, None)
+        Self::start_with(serving, api_keys, limits, None, None)
     }
 
     fn start_with(
@@ -59,6 +83,7 @@ impl Server {
         api_keys: &[&str],
         limits: Limits,
         residence: Option<Terms>,
+        heard: Option<Arc<Heard>>,
     ) -> Self {
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
@@ -69,6 +94,7 @@ impl Server {
             residence,
             accounts: None,
             elsewhere: None,
+            feedback: heard.map(|heard| heard as Arc<dyn Feedback>),
             limits,
         };
         let stop = Arc::new(AtomicBool::new(false));

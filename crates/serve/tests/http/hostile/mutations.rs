@@ -4,11 +4,12 @@
 
 use std::fmt::Write;
 use std::io::{Read, Write as _};
+use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{connect, is_well};
-use crate::served::{CHAT, Server};
+use crate::served::{CHAT, Server, chat};
 
 /// Routes that take a body, and bodies that they take.
 pub static ROUTES: &[(&str, &[&str])] = &[
@@ -82,6 +83,8 @@ pub static ROUTES: &[(&str, &[&str])] = &[
         "/api/embed",
         &[r#"{"model": "demo", "input": ["a", "b"], "truncate": true, "options": {"num_ctx": 64}}"#],
     ),
+    // The name of an answer that the server gave is put in.
+    ("/v1/ingle/feedback", &[r#"{"id": "ANSWER", "signal": "down"}"#]),
     ("/detokenize", &[r#"{"tokens": [1, 2, 3, 40, 500]}"#]),
     (
         "/apply-template",
@@ -291,14 +294,14 @@ fn well_formed(answer: &[u8]) -> Result<u16, String> {
 }
 
 /// Sends `n` mutations of every route's bodies, drawn from `seed`; what went wrong.
-fn attack(server: &Server, seed: u64, n: usize) -> (Vec<String>, [usize; 6]) {
+fn attack(server: &Server, answer: &str, seed: u64, n: usize) -> (Vec<String>, [usize; 6]) {
     let (mut wrong, mut statuses) = (Vec::new(), [0; 6]);
     let mut chance = Chance(seed);
     for i in 0..n {
         let (path, bodies) = ROUTES[i % ROUTES.len()];
         let (_, others) = chance.one(ROUTES);
         let (body, other) = (chance.one(bodies), chance.one(others));
-        let body = mutated(&mut chance, body, other);
+        let body = mutated(&mut chance, &body.replace("ANSWER", answer), other);
         let mut request = String::new();
         let _ = write!(request, "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         let _ = write!(request, "Content-Length: {}\r\n\r\n", body.len());
@@ -320,17 +323,19 @@ fn attack(server: &Server, seed: u64, n: usize) -> (Vec<String>, [usize; 6]) {
 #[test]
 fn broken_requests_are_answered_and_break_nothing() {
     let n = std::env::var("INGLE_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000_usize);
-    let server = Server::start(4, 64, &[]);
+    let server = Server::hearing(Arc::default());
+    let answer = server.fine(CHAT, &chat("x", json!({})))["ingle"]["id"].as_str().unwrap().to_owned();
     for (path, bodies) in ROUTES {
         for body in *bodies {
+            let body = body.replace("ANSWER", &answer);
             let (status, _, text) = server.ask("POST", path, "", body.as_bytes());
             assert_eq!(status, 200, "{path}: {text}");
         }
     }
     let found = std::thread::scope(|scope| {
-        let server = &server;
-        let threads =
-            (1..=4).map(|seed: u64| scope.spawn(move || attack(server, seed << 40 | 0x9e37_79b9, n / 4)));
+        let (server, answer) = (&server, &answer);
+        let threads = (1..=4)
+            .map(|seed: u64| scope.spawn(move || attack(server, answer, seed << 40 | 0x9e37_79b9, n / 4)));
         let threads: Vec<_> = threads.collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
