@@ -290,7 +290,7 @@ impl Metering {
         let readings = self.meter.since(begun, &self.governed.tree, now);
         let cpu = self.meter.cpu_since(begun);
         let energy = readings.first().map(|reading| energy(&reading.joules));
-        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.in_parts) {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.in_parts && n_in > 0) {
             let row = Row {
                 model: Some(self.model.clone()),
                 tokens_in: n_in as u64,

@@ -83,8 +83,10 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
     // What may be replaced is shown only where the reader sees that it was.
     let live = !json && (router.is_none() || env.stdout_is_terminal);
     let ways = Ways { whole, router, wanted: asked.wanted, must, live, env };
-    let answered = ways.answer(question, &mut course, &mut reader)?;
+    let answered = ways.answer(question, &mut course, &mut reader);
+    // What was read took what it took, also where nothing came of it.
     let took = reader.end();
+    let answered = answered?;
     let text = answered.text().to_owned();
     let is_from_here = answered.from_there.is_none();
     let told = Told {

@@ -9,6 +9,8 @@ use crate::env::say;
 
 /// Facts that are listed where the answer names none.
 const LISTED_MAX: usize = 20;
+/// Places of a fact that are listed.
+const PLACES_MAX: usize = 5;
 
 /// What the user is told of how an answer came about.
 pub struct Told<'a> {
@@ -28,11 +30,17 @@ impl Told<'_> {
             (0..facts.len()).filter(|at| text.contains(&format!("[{}]", at + 1))).collect();
         let all: Vec<usize> = if named.is_empty() { (0..facts.len()).collect() } else { named };
         for &at in all.iter().take(LISTED_MAX) {
-            let places = facts[at].places.iter().map(|place| {
+            let all = &facts[at].places;
+            let places = all.iter().take(PLACES_MAX).map(|place| {
                 let document = &self.documents[place.document];
                 format!("{}:{}", document.name, document.line_of(place.quote.start))
             });
-            say(format_args!("[{}] {}  {}", at + 1, facts[at].answer, places.collect::<Vec<_>>().join(", ")));
+            let more = match all.len().saturating_sub(PLACES_MAX) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let places = places.collect::<Vec<_>>().join(", ");
+            say(format_args!("[{}] {}  {places}{more}", at + 1, facts[at].answer));
         }
         if all.len() > LISTED_MAX {
             say(format_args!("and {} more facts", all.len() - LISTED_MAX));
