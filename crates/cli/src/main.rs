@@ -11,6 +11,7 @@ mod confine;
 mod credentials;
 mod descriptors;
 mod dirs;
+mod documents;
 mod elsewhere;
 mod env;
 mod evaluating;

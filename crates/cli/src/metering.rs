@@ -206,6 +206,8 @@ pub struct Metering {
     held_back: Vec<&'static str>,
     /// Until it can't be written.
     ledger: Option<LedgerFile>,
+    /// What is answered now is part of a larger answer.
+    in_parts: bool,
     book: Book,
     model: String,
 }
@@ -226,6 +228,7 @@ impl Metering {
             rested: Instant::now(),
             held_back: Vec::new(),
             ledger: is_kept.then(|| LedgerFile::new(ledger_path(env))),
+            in_parts: false,
             book: if is_kept { book(env)? } else { Book::default() },
             model: if is_kept { fingerprint(loaded) } else { String::new() },
             governed,
@@ -240,6 +243,18 @@ impl Metering {
         self.planned = self.meter.mark(&self.governed.tree, now);
         self.read_at = now.awake + EVERY;
         self.planned.clone()
+    }
+
+    /// An answer of many parts begins: until [`Self::end_parts`] none of them has a row of its own.
+    pub fn begin_parts(&mut self) -> Mark {
+        self.in_parts = true;
+        self.begin()
+    }
+
+    /// All parts are there: what they took together, which is one row.
+    pub fn end_parts(&mut self, begun: &Mark, wall: Duration, tokens: [usize; 2]) -> Took {
+        self.in_parts = false;
+        self.end(begun, wall, tokens)
     }
 
     /// A step of the model is done: reads sensors when it is time, and rests as the plan says.
@@ -275,7 +290,7 @@ impl Metering {
         let readings = self.meter.since(begun, &self.governed.tree, now);
         let cpu = self.meter.cpu_since(begun);
         let energy = readings.first().map(|reading| energy(&reading.joules));
-        if let Some(ledger) = &self.ledger {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !self.in_parts && n_in > 0) {
             let row = Row {
                 model: Some(self.model.clone()),
                 tokens_in: n_in as u64,

@@ -144,12 +144,50 @@ impl Way {
     }
 }
 
+/// What becomes of messages that some of the device's own work goes into.
+pub enum Release {
+    /// They may leave.
+    Open(Box<Router>),
+    /// They stay, and why.
+    Stays(String),
+}
+
+/// Puts `messages`, whose words come from `sources`, to the gate, and to the user where a rule says so.
+pub fn release(
+    desk: &Arc<Desk>,
+    messages: &[Message],
+    sources: &[&str],
+    wanted: &Wanted,
+    env: &Env,
+) -> Result<Release, Failure> {
+    let situation = situation_of(sources, env);
+    Ok(match desk.way(messages, wanted, &situation) {
+        desk::Way::Open(router) => Release::Open(router),
+        desk::Way::Here => Release::Stays("nobody else may be asked".to_owned()),
+        desk::Way::Kept(kept) => Release::Stays(kept.to_string()),
+        desk::Way::Ask(asking) => match agreed(asking.question().would_leave(), env)? {
+            true => Release::Open(asking.agreed()),
+            false => {
+                let why = asking.question().would_leave().verdict().why.to_string();
+                Release::Stays(format!("this request stays on the device: {why} asks, and nobody agreed"))
+            }
+        },
+    })
+}
+
+/// What is known of a request whose words come from `sources`.
+pub fn situation_of(sources: &[&str], env: &Env) -> Situation {
+    let sources = sources.iter().map(|&source| source.to_owned()).collect();
+    Situation { wish: wish(env), sources, ..situation(Some(APP), env) }
+}
+
 /// Shows what would leave and asks.
 fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
     if !(env.stdin_is_terminal && env.stderr_is_terminal) {
         return Ok(false);
     }
-    say(format_args!("This would leave the device ({}):", outgoing.verdict().why));
+    let n_bytes: usize = outgoing.messages().iter().map(|message| message.text.len()).sum();
+    say(format_args!("This would leave the device ({}), {n_bytes} bytes of text:", outgoing.verdict().why));
     for message in outgoing.messages() {
         say(format_args!("  {}: {}", message.role.name(), message.text));
     }
@@ -169,17 +207,31 @@ pub fn ask(
     env: &Env,
     show: &mut dyn FnMut(Piece<'_>),
 ) -> Result<Answered, Failure> {
-    let policy = router.policy();
-    let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
-    let client = network::client_to(&named, SILENCE, env)?;
-    let answered = router.ask(&client, &Here { interrupted: &env.interrupted }, instead, show);
-    let answered = answered.map_err(|error| match error {
+    try_ask(router, instead, env, show)?.map_err(failure)
+}
+
+/// How the program ends without an answer from elsewhere.
+pub fn failure(error: CloudError) -> Failure {
+    match error {
         CloudError::Interrupted(_) => Failure::interrupted(),
         CloudError::Log(EgressError::Broken { .. }) => Failure::invalid(error),
         CloudError::Log(_) => Failure::failed(error),
         error => Failure::network(error),
-    })?;
-    if let Some(error) = &answered.unkept {
+    }
+}
+
+/// The same for who wants to know what an attempt without an answer took.
+pub fn try_ask(
+    router: &Router,
+    instead: Option<Instead>,
+    env: &Env,
+    show: &mut dyn FnMut(Piece<'_>),
+) -> Result<Result<Answered, CloudError>, Failure> {
+    let policy = router.policy();
+    let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
+    let client = network::client_to(&named, SILENCE, env)?;
+    let answered = router.ask(&client, &Here { interrupted: &env.interrupted }, instead, show);
+    if let Ok(Answered { unkept: Some(error), .. }) = &answered {
         say(format_args!("note: {error}; what answers take is not kept"));
     }
     Ok(answered)

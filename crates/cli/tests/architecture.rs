@@ -48,6 +48,7 @@ const DEMO: &str = "demo/src";
 const NET: &str = "crates/net/src";
 const STORE: &str = "crates/store/src";
 const ROUTE: &str = "crates/route/src";
+const ASSIST: &str = "crates/assist/src";
 const SERVE: &str = "crates/serve/src";
 const CLI: &str = "crates/cli/src";
 
@@ -55,7 +56,7 @@ const CLI: &str = "crates/cli/src";
 fn nothing_but_net_opens_a_connection() {
     let words =
         ["std::net", "TcpStream", "TcpListener", "UdpSocket", "UnixStream", "reqwest", "ureq", "rustls"];
-    refuse(&[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, STORE, ROUTE], &words, &[]);
+    refuse(&[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, STORE, ROUTE, ASSIST], &words, &[]);
     // The server listens, and the program tells it where.
     refuse(&[CLI], &words, &["verbs/serve.rs"]);
     refuse(
@@ -107,9 +108,9 @@ fn text_leaves_only_as_the_gate_made_it() {
     assert!(refuses < local.find("Client::new(").unwrap() && local.matches("Client::new(").count() == 1);
     refuse(&[NET], &["Post {", ".post(&"], &["client.rs", "local.rs"]);
     let sends = ["Post {", ".post(&"];
-    refuse(&[ENGINE, STORE, SERVE, CLI, COMPRESS], &sends, &[]);
+    refuse(&[ENGINE, STORE, ASSIST, SERVE, CLI, COMPRESS], &sends, &[]);
     refuse(&[ROUTE], &sends, &["cloud/mod.rs"]);
-    refuse(&[ROUTE, SERVE, CLI], &["Outgoing {"], &["route/src/gate.rs"]);
+    refuse(&[ROUTE, ASSIST, SERVE, CLI], &["Outgoing {"], &["route/src/gate.rs"]);
     let (_, cloud) =
         sources(&root().join(ROUTE)).into_iter().find(|(p, _)| p.ends_with("cloud/mod.rs")).unwrap();
     assert_eq!(cloud.matches("body: &body").count(), 1);
@@ -125,7 +126,7 @@ fn nothing_below_the_program_reads_the_environment_prints_or_exits() {
     let words = ["std::env", "println!", "eprintln!", "print!(", "process::exit"];
     // The demo's code to fill in is text that prints.
     refuse(
-        &[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, NET, STORE, ROUTE, SERVE],
+        &[KERNEL, MODEL, ENGINE, COMPRESS, DEMO, NET, STORE, ROUTE, ASSIST, SERVE],
         &words,
         &["demo/src/kind/fim.rs"],
     );
@@ -137,6 +138,7 @@ fn the_model_does_no_io_and_starts_no_thread() {
     refuse(&[KERNEL], &["std::fs", "std::io", "std::time"], &[]);
     refuse(&[COMPRESS], &["std::time", "std::thread"], &[]);
     refuse(&[ROUTE], &["SystemTime", "Instant::now", "std::thread"], &[]);
+    refuse(&[ASSIST], &["std::fs", "std::io", "std::time", "std::thread", "Desk", "Router"], &[]);
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn the_stores_async_code_is_in_one_module() {
 #[test]
 fn unsafe_code_is_where_the_architecture_says() {
     refuse(
-        &[MODEL, COMPRESS, DEMO, NET, STORE, ROUTE, SERVE, CLI],
+        &[MODEL, COMPRESS, DEMO, NET, STORE, ROUTE, ASSIST, SERVE, CLI],
         &["unsafe {", "unsafe fn", "unsafe impl"],
         &[],
     );
@@ -182,7 +184,7 @@ fn unsafe_code_is_where_the_architecture_says() {
 
 #[test]
 fn crates_depend_only_downwards() {
-    let allowed: [(&str, &[&str]); 9] = [
+    let allowed: [(&str, &[&str]); 10] = [
         ("crates/kernel", &[]),
         ("crates/model", &["ingle-kernel"]),
         ("crates/engine", &["ingle-kernel", "ingle-model"]),
@@ -191,6 +193,7 @@ fn crates_depend_only_downwards() {
         ("crates/net", &[]),
         ("crates/store", &["ingle-net"]),
         ("crates/route", &["ingle-net"]),
+        ("crates/assist", &["ingle-route"]),
         ("crates/serve", &["ingle-engine", "ingle-model", "ingle-route"]),
     ];
     for (dir, allowed) in allowed {

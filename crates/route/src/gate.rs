@@ -8,7 +8,9 @@
 //! ([`Gate::rehydrator`]). A class whose rule says `local` never leaves, redacted or not: detectors miss things, and what is marked private
 //! is not left to them.
 
-use crate::policy::{Action, Policy, Situation, Verdict};
+use std::ops::Range;
+
+use crate::policy::{Action, Policy, Rule, Situation, Verdict};
 use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all};
 
 /// One message of a conversation.
@@ -156,7 +158,7 @@ impl Gate {
         situation.classes.sort();
         situation.classes.dedup();
         let verdict = self.policy.decide(&situation);
-        let strict = |action: Action| self.keeps(&situation, action);
+        let strict = |action: Action| kept(&self.policy, &situation, action);
         if verdict.action == Action::Local {
             let kept = strict(Action::Local);
             return Release::Kept(Kept { found: kinds(all(), &kept), verdict });
@@ -193,17 +195,28 @@ impl Gate {
     pub fn rehydrator(&self) -> Rehydrator {
         self.redactor.rehydrator()
     }
+}
 
-    /// The classes that, each alone, would get an action as strict as `action`. A rule that asks for no class and redacts means all.
-    fn keeps(&self, situation: &Situation, action: Action) -> Vec<Class> {
-        let alone = |class: &Class| Situation { classes: vec![*class], ..situation.clone() };
-        let by_rule = |class: &Class| {
-            let held = self.policy.rules.iter().filter(|rule| rule.when.holds(&alone(class)));
-            let mut of_class = held.filter(|rule| !rule.when.class.is_empty() || rule.then == Action::Redact);
-            of_class.any(|rule| rule.then <= action)
-        };
-        situation.classes.iter().filter(|class| by_rule(class)).copied().collect()
-    }
+/// Where the detectors find something in `text` of classes that rules treat as strictly as `action`. Who takes a part out of a text asks
+/// this of the whole, as a number alone may not show what it is; the gate still reads what comes of it.
+pub fn marked(policy: &Policy, text: &str, situation: &Situation, action: Action) -> Vec<Range<usize>> {
+    let findings = find_all(text);
+    let mut situation = situation.clone();
+    situation.classes = findings.iter().map(|finding| finding.kind.class).collect();
+    let classes = kept(policy, &situation, action);
+    let of_these = findings.into_iter().filter(|finding| classes.contains(&finding.kind.class));
+    of_these.map(|finding| finding.span).collect()
+}
+
+/// The classes that, each alone, would get an action as strict as `action`. A rule that asks for no class and redacts means all.
+fn kept(policy: &Policy, situation: &Situation, action: Action) -> Vec<Class> {
+    let alone = |class: &Class| Situation { classes: vec![*class], ..situation.clone() };
+    let by_rule = |class: &Class| {
+        let held = policy.held(&alone(class));
+        let of_class = |rule: &&Rule| !rule.when.class.is_empty() || rule.then == Action::Redact;
+        held.into_iter().filter(of_class).any(|rule| rule.then <= action)
+    };
+    situation.classes.iter().filter(|class| by_rule(class)).copied().collect()
 }
 
 /// Names of the kinds of `findings` of these classes, each once.
@@ -296,6 +309,19 @@ mod tests {
         let wanted = Wanted { stop: vec!["anna.berg@example.org".into()], ..Wanted::default() };
         let release = gate("").release(&messages, &wanted, &Situation::default());
         assert!(matches!(release, Release::Kept(_)), "{release:?}");
+    }
+
+    #[test]
+    fn what_rules_mark_in_a_text_is_known_to_who_takes_a_part_of_it() {
+        let policy = gate("").policy().clone();
+        let of = |text: &str, action| {
+            let marked = marked(&policy, text, &Situation::default(), action);
+            marked.into_iter().map(|span| text[span].to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        let text = "Anna Berg, SSN 536904399, pays with 4111 1111 1111 1111 from 203.0.113.9";
+        assert_eq!(of(text, Action::Local), "536904399, 4111 1111 1111 1111");
+        assert_eq!(of(text, Action::Redact), "Anna Berg, 536904399, 4111 1111 1111 1111");
+        assert_eq!(of("536904399", Action::Local), "", "alone it does not show what it is");
     }
 
     #[test]

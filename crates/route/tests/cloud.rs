@@ -1,6 +1,7 @@
 //! The cloud leg against endpoints that time out, are busy, stumble and cut their streams: an answer or a clear message, in time,
 //! charged once, and every attempt in the log.
 
+#[expect(dead_code, reason = "the tests of documents use the rest")]
 mod endpoint;
 
 use endpoint::{Clock, Manner, Recorder, client, log, start};

@@ -228,6 +228,11 @@ impl Answer {
         if self.outcome.finish == Finish::EndOfText { Ending::Itself } else { Ending::Cut }
     }
 
+    /// Tokens of the prompt, of those the ones that were there already, and tokens of the answer.
+    pub fn n_tokens(&self) -> [usize; 3] {
+        [self.outcome.n_prompt, self.outcome.n_reused, self.outcome.n_generated]
+    }
+
     /// Whether Ctrl-C ended it.
     pub fn interrupted(&self) -> bool {
         self.outcome.finish == Finish::Cancelled

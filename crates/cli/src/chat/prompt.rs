@@ -34,14 +34,23 @@ impl<'a> Prompter<'a> {
 
     /// The ids of a conversation that the model is to answer.
     pub fn prompt(&self, conversation: &Conversation) -> Result<Prompt, Failure> {
+        self.prompt_with(conversation, serde_json::Map::new())
+    }
+
+    /// The same for an answer without thoughts, where the template lets the model be asked for that.
+    pub fn thoughtless(&self, conversation: &Conversation) -> Result<Prompt, Failure> {
+        let off = |name: &str| (name.to_owned(), false.into());
+        self.prompt_with(conversation, ["enable_thinking", "thinking"].map(off).into_iter().collect())
+    }
+
+    fn prompt_with(
+        &self,
+        conversation: &Conversation,
+        extra: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Prompt, Failure> {
         let messages = conversation.to_json();
-        let conversation = chat::Conversation {
-            messages: &messages,
-            tools: None,
-            extra: serde_json::Map::new(),
-            now: now(),
-            begun: "",
-        };
+        let conversation =
+            chat::Conversation { messages: &messages, tools: None, extra, now: now(), begun: "" };
         Ok(self.prompter.prompt(self.loaded, &conversation)?)
     }
 

@@ -137,7 +137,7 @@ fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
 }
 
 /// Writes one JSON document to stdout.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;

@@ -19,6 +19,7 @@ use crate::chat::Conversation;
 use crate::chat::answer::{Options, answer};
 use crate::chat::prompt::Prompter;
 use crate::chat::terminal::{self, Chat};
+use crate::documents::{self, Asked};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::feedback::Keeper;
@@ -35,6 +36,7 @@ pub static VERB: Verb = Verb {
         "ingle run demo",
         "ingle run demo \"Tell me a story.\" --temperature 0",
         "ingle run demo \"Summarise:\" < notes.txt",
+        "ingle run model.gguf \"When does the contract end?\" --document contract.txt --document letters.md",
         "ingle run demo \"Tell me a story.\" --dry-multiplier 0.8 --samplers \"dry;top-p;temperature\"",
         "ingle run model.gguf \"Name a city and its country.\" --schema city.json",
         "ingle run qwen3:0.6b \"Why is the sky blue?\"",
@@ -86,6 +88,7 @@ fn args(command: Command) -> Command {
                     "With --json: each token's log-probability and those of the N most probable, 20 at most",
                 ),
         )
+        .args(documents::args())
         .arg(json_arg());
     let command = settings::args(settings::args(command, &settings::sampling_names()), settings::GUESSING);
     let command =
@@ -105,6 +108,10 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     if prompt.is_none() && is_background {
         return Err(Failure::usage("--background: somebody waits in a chat; give a PROMPT"));
     }
+    let about = documents::open(matches)?;
+    if prompt.is_none() && !about.is_empty() {
+        return Err(Failure::usage("--document: no PROMPT, expected a question about it"));
+    }
     let schema = text(matches, "schema").map(|file| {
         std::fs::read_to_string(file).map(Grammar::JsonSchema).map_err(|e| Failure::file(file, &e))
     });
@@ -115,7 +122,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         Some(prompt) => Way::of(prompt, text(matches, "system"), &wanted(matches, env), env),
         None => Ok(Way::Here),
     };
-    if routing::wish(env) == Wish::Cloud {
+    let must_leave = routing::wish(env) == Wish::Cloud;
+    if must_leave && about.is_empty() {
         env.catch_ctrl_c();
         return match way(env)? {
             Way::There(router) => elsewhere(&router, None, json, env),
@@ -134,7 +142,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let mut options = Options::from_settings(&env.settings, given.chain(beside.stop).collect())?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
     env.catch_ctrl_c();
-    let router = match way(env)? {
+    // Of documents more is asked elsewhere than the question, which their own way sees to.
+    let router = match if must_leave { Way::Here } else { way(env)? } {
         Way::Open(router) => Some(router),
         _ => None,
     };
@@ -154,8 +163,27 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     }
     let mut metering = Metering::new(env, &loaded, governed)?;
     let system = system.or(beside.system.as_deref().filter(|_| prompter.has_template()));
-    let mut conversation = Conversation::new(system);
     let stats = matches.get_flag("stats");
+    if let Some(question) = prompt.as_deref().filter(|_| !about.is_empty()) {
+        let passage = matches.get_one::<u64>("passage").map(|&n| n as usize);
+        let (documents, wanted, prompter) = (about, wanted(matches, env), &prompter);
+        let asked = Asked {
+            question,
+            system,
+            documents,
+            passage,
+            wanted,
+            prompter,
+            options,
+            session,
+            metering,
+            router,
+            json,
+            stats,
+        };
+        return documents::run(asked, env);
+    }
+    let mut conversation = Conversation::new(system);
     let Some(prompt) = prompt else {
         let last = None;
         let chat =

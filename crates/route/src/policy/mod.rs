@@ -1,8 +1,9 @@
 //! What may leave, and under which rule: the policy as a pure function of what is known of a request.
 //!
 //! Rules stand in a TOML file ([`file`]). Every rule whose conditions hold counts, and the strictest action decides, whatever the order:
-//! so no rule can undo another, and adding one never lets more out. What no rule speaks of is decided by those that are always there
-//! ([`BUILT_IN`]). Without an endpoint nothing leaves at all. [`explain`] says which rule decided and which others held.
+//! so no rule can undo another, and adding one never lets more out, with one exception that says so itself: a rule that `yields`
+//! holds only where no other speaks of its source by name. Of those that are always there ([`BUILT_IN`]) the one about facts does
+//! ([`FACTS`]). Without an endpoint nothing leaves at all. [`explain`] says which rule decided and which others held.
 
 mod explain;
 mod file;
@@ -103,7 +104,7 @@ pub struct Situation {
     pub app: Option<String>,
     /// The tools whose results the request holds.
     pub tools: Vec<String>,
-    /// The private sources (`knowledge`, `file`) that its words come from.
+    /// The private sources (`knowledge`, `file`, [`FACTS`]) that its words come from.
     pub sources: Vec<String>,
     /// Classes of what the detectors found in it.
     pub classes: Vec<Class>,
@@ -130,6 +131,9 @@ pub struct Rule {
     /// Conditions; without any it always holds.
     #[serde(default)]
     pub when: When,
+    /// It does not hold where another that holds names one of its sources: it is what happens when nothing else was said.
+    #[serde(default)]
+    pub yields: bool,
 }
 
 /// Conditions. Lists hold when one of their entries does; a condition that is left out always holds.
@@ -143,7 +147,7 @@ pub struct When {
     pub app: Vec<String>,
     /// A tool whose result the request holds, or `*` for any.
     pub tool: Vec<String>,
-    /// A private source that its words come from, or `*` for any.
+    /// A private source that its words come from, or `*` for any, without those that are named behind a `!`.
     pub source: Vec<String>,
     /// The network.
     pub network: Vec<Network>,
@@ -155,6 +159,9 @@ pub struct When {
     pub hours: Option<file::Hours>,
 }
 
+/// The source of what the local model took out of documents, a sentence at a time: not the documents, but made of them.
+pub const FACTS: &str = "facts";
+
 /// The rules that are always there, in the words of a policy file.
 pub const BUILT_IN: &str = r#"
 [[rule]]
@@ -164,8 +171,14 @@ then = "local"
 
 [[rule]]
 name = "private sources stay"
-when = { source = ["*"] }
+when = { source = ["*", "!facts"] }
 then = "local"
+
+[[rule]]
+name = "facts of private sources are shown first"
+when = { source = ["facts"] }
+then = "ask"
+yields = true
 
 [[rule]]
 name = "people are not named"
@@ -214,9 +227,21 @@ impl fmt::Display for Why {
 }
 
 impl Policy {
+    /// The rules that hold.
+    pub fn held(&self, situation: &Situation) -> Vec<&Rule> {
+        let hold: Vec<&Rule> = self.rules.iter().filter(|rule| rule.when.holds(situation)).collect();
+        let is_named = |source: &String| {
+            hold.iter().any(|other| {
+                !other.yields && other.when.source.iter().any(|named| named.eq_ignore_ascii_case(source))
+            })
+        };
+        let stands = |rule: &&Rule| !rule.yields || !rule.when.source.iter().any(is_named);
+        hold.iter().copied().filter(stands).collect()
+    }
+
     /// What may become of a request.
     pub fn decide(&self, situation: &Situation) -> Verdict {
-        let held: Vec<&Rule> = self.rules.iter().filter(|rule| rule.when.holds(situation)).collect();
+        let held = self.held(situation);
         // The first of the strictest.
         let strictest = held.iter().min_by_key(|rule| rule.then);
         let names = held.iter().map(|rule| rule.name.clone()).collect();
@@ -237,10 +262,13 @@ impl Policy {
 impl When {
     /// Whether all conditions hold.
     pub fn holds(&self, s: &Situation) -> bool {
-        let one_of = |wanted: &[String], are: &[String]| {
-            wanted.is_empty()
-                || are.iter().any(|is| wanted.iter().any(|w| w == "*" || w.eq_ignore_ascii_case(is)))
+        let named = |wanted: &str, is: &str| wanted == "*" || wanted.eq_ignore_ascii_case(is);
+        let meant = |wanted: &[String], is: &str| {
+            let is_out = wanted.iter().filter_map(|w| w.strip_prefix('!')).any(|out| named(out, is));
+            !is_out && wanted.iter().any(|w| named(w, is))
         };
+        let one_of =
+            |wanted: &[String], are: &[String]| wanted.is_empty() || are.iter().any(|is| meant(wanted, is));
         (self.class.is_empty() || s.classes.iter().any(|class| self.class.contains(class)))
             && one_of(&self.app, s.app.as_slice())
             && one_of(&self.tool, &s.tools)
@@ -298,6 +326,46 @@ mod tests {
     }
 
     #[test]
+    fn facts_are_asked_about_unless_a_rule_that_names_them_says_otherwise() {
+        let of = |sources: &[&str]| Situation {
+            sources: sources.iter().map(|&source| source.to_owned()).collect(),
+            ..Situation::default()
+        };
+        let rule = |source: &str, more: &str, then: &str| {
+            policy(&format!(
+                "[[rule]]\nname = \"r\"\nwhen = {{ source = {source}{more} }}\nthen = \"{then}\"\n"
+            ))
+        };
+        let facts = of(&[FACTS]);
+        assert_eq!(policy("").decide(&facts).action, Action::Ask);
+        for (source, then, expected) in [
+            ("[\"facts\"]", "allow", Action::Allow),
+            ("[\"facts\"]", "redact", Action::Redact),
+            ("[\"facts\"]", "local", Action::Local),
+            ("[\"Facts\", \"file\"]", "allow", Action::Allow),
+            // Whoever says "any" has not spoken of facts, but may still be stricter.
+            ("[\"*\"]", "allow", Action::Ask),
+            ("[\"*\"]", "local", Action::Local),
+            ("[\"file\"]", "allow", Action::Ask),
+        ] {
+            assert_eq!(rule(source, "", then).decide(&facts).action, expected, "{source} {then}");
+        }
+        // A rule that does not hold has said nothing.
+        let of_mail = rule("[\"facts\"]", ", app = [\"mail\"]", "allow");
+        assert_eq!(of_mail.decide(&facts).action, Action::Ask);
+        assert_eq!(
+            of_mail.decide(&Situation { app: Some("mail".into()), ..facts.clone() }).action,
+            Action::Allow
+        );
+        // What lets facts out lets nothing else out.
+        let allows = rule("[\"facts\"]", "", "allow");
+        assert_eq!(allows.decide(&of(&["facts", "file"])).action, Action::Local);
+        assert_eq!(allows.decide(&of(&["file"])).action, Action::Local);
+        let secret = Situation { classes: vec![Class::Secret], ..facts };
+        assert_eq!(allows.decide(&secret).action, Action::Local);
+    }
+
+    #[test]
     fn conditions_hold_only_of_what_is_known() {
         let when = |text: &str| toml::from_str::<When>(text).unwrap();
         let known = Situation {
@@ -314,6 +382,8 @@ mod tests {
             ("tool = [\"*\"]", true),
             ("tool = [\"calendar\"]", false),
             ("source = [\"file\", \"knowledge\"]", true),
+            ("source = [\"*\", \"!knowledge\"]", false),
+            ("source = [\"!file\", \"*\"]", true),
             ("network = [\"metered\"]", true),
             ("network = [\"offline\"]", false),
             ("battery_below = 0.2", true),

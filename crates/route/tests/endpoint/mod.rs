@@ -29,6 +29,8 @@ pub enum Manner {
     Hangs,
     /// Something that is no answer.
     Rubbish,
+    /// Answers this.
+    Says(&'static str),
 }
 
 /// A request as it arrived.
@@ -104,6 +106,12 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Seen>>, manner: &dyn Fn(usize) -> Ma
             Manner::Hangs => {
                 std::thread::sleep(Duration::from_secs(30));
                 return;
+            }
+            Manner::Says(text) => {
+                let choice = serde_json::json!({ "delta": { "content": text }, "finish_reason": "stop" });
+                let event = serde_json::json!({ "choices": [choice] });
+                let answer = format!("data: {event}\n\ndata: [DONE]\n\n");
+                format!("{stream_head}Content-Length: {}\r\n\r\n{answer}", answer.len())
             }
             Manner::Rubbish => format!("{stream_head}Content-Length: 8\r\n\r\ndata: x\n"),
         };
