@@ -207,7 +207,7 @@ fn fill_transposed<'a>(
 /// Replaces the rows of `values` `(rows, n)` by what they are divided by `H = R R'`: `values inv(H)`, `r` being what [`factor`] made of
 /// `H`.
 ///
-/// Cost: `rows * n^2` multiplications and additions in f64; memory: two copies of [`ROWS_AT_ONCE`] rows, and one of a block column of
+/// Cost: `rows * n^2` multiplications and additions in f64; memory: two copies of some hundred rows, and one of a block column of
 /// `R`.
 pub fn divide(values: &mut [f64], r: &[f64], n: usize, pool: &Pool) {
     assert!(r.len() == n * n && values.len().is_multiple_of(n), "rows of {n} columns");
