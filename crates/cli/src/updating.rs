@@ -2,7 +2,7 @@
 //!
 //! A release is opened and measured by this very program, started again, with verbs that people type, too: `show` for its
 //! structure, `run`, `perplexity` and `bench` for what it achieves. A child that a hostile file ends takes nothing with it; it
-//! has limits of time and memory, reads the release and writes nothing, and reaches nobody ([`crate::confine`]).
+//! has limits of time and memory, reads the release and writes nothing, and reaches nobody ([`mod@crate::confine`]).
 
 use std::io::Read;
 use std::path::Path;
