@@ -2,7 +2,7 @@
 //!
 //! The parent ([`crate::updating`]) says them in a hidden argument; the child applies them after it has read its settings and before
 //! its verb runs, and nothing that comes later takes them back. The parent also closes what it would inherit, and ends it when its
-//! time is over. How much of it holds is the system's to say: on Linux all of it, from a kernel of 2023 on ([`linux`]); elsewhere
+//! time is over. How much of it holds is the system's to say: on Linux all of it, from kernel 5.13 on ([`linux`]); elsewhere
 //! the parent's clock is all there is, and the child says so.
 
 use std::fmt;
