@@ -123,6 +123,16 @@ fn a_broken_result_is_repaired_or_not_handed_over() {
     assert!(said["evaluation"]["kld"]["mean"]["value"].as_f64().unwrap() <= 0.04);
     assert!(dir.path("out.gguf").exists());
 
+    // A layer that is promoted changes all behind it; what the journal has of the unchanged model is no shortcut then.
+    let layer = format!(
+        "type = \"Q4_K_M\"\nmethod = \"gptq\"\nasymmetric = true\n{SMALL}\n[tensors]\n\"ffn_down\" = \"q2_K\"\n[gate]\nkld = 0.003\n"
+    );
+    let said = ok(&dir, &args("layer.gguf", &dir.file("layer.toml", layer)));
+    assert_eq!(said["promotions"][0]["tensors"], "ffn_down", "{said}");
+    let again = dir.file("again.toml", said["recipe_toml"].as_str().unwrap());
+    ok(&dir, &args("again.gguf", &again));
+    assert!(fs::read(dir.path("layer.gguf")).unwrap() == fs::read(dir.path("again.gguf")).unwrap());
+
     // What can't be reached is said, and nothing has the name.
     let never = format!("type = \"F16\"\nmethod = \"rtn\"\n{SMALL}[gate]\nppl_ratio = 0.5\n");
     let out = run(&dir, &args("never.gguf", &dir.file("never.toml", never)));

@@ -79,14 +79,10 @@ impl Journal {
         })
     }
 
-    /// The stream called `name`, if it was kept.
-    pub fn stream(&self, name: &str, into: &mut [f32]) -> bool {
-        let bytes = self.read(&stream(name)).filter(|bytes| bytes.len() == 4 * into.len());
-        let Some(bytes) = bytes else { return false };
-        for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *value = f32::from_le_bytes(*bytes);
-        }
-        true
+    /// The stream called `name`, if it was kept and has `n` values.
+    pub fn stream(&self, name: &str, n: usize) -> Option<Vec<f32>> {
+        let bytes = self.read(&stream(name)).filter(|bytes| bytes.len() == 4 * n)?;
+        Some(bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
     }
 
     /// Keeps the stream called `name` instead of the one called `last`.
@@ -221,12 +217,10 @@ mod tests {
         let (again, went_on) = Journal::open(&output, "this").unwrap();
         assert!(went_on);
         assert_eq!(again.tensors("layer-0000").unwrap(), tensors);
-        let mut stream = [0.0; 2];
-        assert!(
-            again.stream("1", &mut stream) && stream[1].is_sign_negative() && !again.stream("1", &mut [0.0])
-        );
+        let stream = again.stream("1", 2).unwrap();
+        assert!(stream == [1.0, 0.0] && stream[1].is_sign_negative() && again.stream("1", 1).is_none());
         again.keep_stream("2", &[0.0], "1").unwrap();
-        assert!(!again.stream("1", &mut stream));
+        assert_eq!(again.stream("1", 2), None);
         let (other, went_on) = Journal::open(&output, "that").unwrap();
         assert!(!went_on && other.tensors("layer-0000").is_none());
         other.remove().unwrap();

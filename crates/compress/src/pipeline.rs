@@ -272,11 +272,16 @@ pub(crate) struct Walks<'a> {
 }
 
 impl Walks<'_> {
-    /// Takes up the streams behind the layers before `end`, if the journal has them.
+    /// Takes up the streams behind the layers before `end`, if the journal has them: all of them or none.
     fn take_up(&mut self, job: &Job<'_>, end: usize) -> bool {
-        let unchanged = self.unchanged.as_mut();
-        unchanged.is_none_or(|walk| job.journal.stream(&unchanged_until(end), walk.states_mut()))
-            && job.journal.stream(&job.until(end), self.changed.states_mut())
+        let n = self.changed.states().len();
+        let Some(changed) = job.journal.stream(&job.until(end), n) else { return false };
+        if let Some(walk) = &mut self.unchanged {
+            let Some(unchanged) = job.journal.stream(&unchanged_until(end), n) else { return false };
+            walk.states_mut().copy_from_slice(&unchanged);
+        }
+        self.changed.states_mut().copy_from_slice(&changed);
+        true
     }
 
     /// Sends the sequences through what layer `i` has become, and notes where they are.
