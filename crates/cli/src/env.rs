@@ -71,10 +71,13 @@ impl Env {
         self.stdin_is_terminal && self.stderr_is_terminal
     }
 
-    /// Asks for a yes or no; a bare Enter is `default`, the end of the input is no.
+    /// Asks for a yes or no; a bare Enter is `default`, the end of the input is no. What was typed before the question could be read is
+    /// no answer to it.
     pub fn ask(&self, question: &str, default: bool) -> Result<bool, Failure> {
         let choices = if default { "[Y/n]" } else { "[y/N]" };
         let _ = write!(anstream::stderr(), "{question} {choices} ");
+        #[cfg(unix)]
+        let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
         let mut line = String::new();
         let n = std::io::stdin().read_line(&mut line).map_err(|e| Failure::file("stdin", &e))?;
         Ok(n > 0 && matches!((line.trim().to_lowercase().as_str(), default), ("y" | "yes", _) | ("", true)))

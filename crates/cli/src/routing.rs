@@ -183,18 +183,18 @@ pub fn situation_of(sources: &[&str], env: &Env) -> Situation {
 
 /// Shows what would leave and asks.
 fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
-    if !(env.stdin_is_terminal && env.stderr_is_terminal) {
+    if !env.can_ask() {
         return Ok(false);
     }
+    // Nothing in it may hide the rest from the eye.
+    let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
     let n_bytes: usize = outgoing.messages().iter().map(|message| message.text.len()).sum();
     say(format_args!("This would leave the device ({}), {n_bytes} bytes of text:", outgoing.verdict().why));
     for message in outgoing.messages() {
-        say(format_args!("  {}: {}", message.role.name(), message.text));
+        let text: String = message.text.chars().map(plain).collect();
+        say(format_args!("  {}: {text}", message.role.name()));
     }
-    say("Send it? [y/N]");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).map_err(|e| Failure::file("stdin", &e))?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+    env.ask("Send it?", false)
 }
 
 /// Asks elsewhere; `show` gets the answer as it comes, or that what it got is void. `instead` says whether an answer from here stood before.
