@@ -6,9 +6,10 @@
 //! the new file into being, whole or not at all; [`export`] writes a model as a folder of safetensors.
 //!
 //! The clever way: a [`recipe`] says what is done, [`calibrate`] sums up what a model's matrices are given, [`method`] is the shelf of
-//! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights and [`prune`](mod@prune) sets some to 0 before, [`slim`] takes whole layers, channels and heads away, and [`pipeline`] carries it out layer by layer, with a
-//! [`journal`] from which it goes on when it was stopped.
-//! [`evaluate`] says what the result is worth, [`search`] finds the formats that are worth most under targets. Nothing here edits a file in place, reads a clock or prints.
+//! ways from weights to codes that use it, on the [`linalg`] they need, [`balance`] moves scale from inputs to weights and
+//! [`prune`](mod@prune) sets some to 0 before, [`slim`] takes whole layers, channels and heads away, and [`pipeline`] carries it
+//! out layer by layer, with a [`journal`] from which it goes on when it was stopped. [`evaluate`] says what the result is worth,
+//! [`search`] finds the formats that are worth most under targets. Nothing here edits a file in place, reads a clock or prints.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -36,5 +37,10 @@ pub mod prune;
 pub mod recipe;
 pub mod search;
 pub mod slim;
+
+mod walks;
+
+#[cfg(test)]
+mod noise;
 
 pub use error::{Error, Result};

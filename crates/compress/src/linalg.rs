@@ -365,12 +365,7 @@ fn invert_corner(r: &[f64], n: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Between -1 and 1; a linear congruential generator.
-    fn noise(state: &mut u64) -> f32 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
+    use crate::noise::noise;
 
     /// Tokens whose columns depend on each other.
     fn tokens(n: usize, cols: usize) -> Vec<f32> {

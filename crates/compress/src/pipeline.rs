@@ -26,7 +26,7 @@ use ingle_model::weights::Layer;
 use sha2::{Digest, Sha256};
 
 use crate::balance::{Balance, Balancing};
-use crate::calibrate::{Collector, Recorder, Site, Stats};
+use crate::calibrate::{Site, Stats};
 use crate::error::{Error, Result};
 use crate::journal::{Done, Journal};
 use crate::method::{Encoder, Known, Needs, Task};
@@ -37,6 +37,7 @@ use crate::recipe::Recipe;
 use crate::report::{Loss, Report};
 use crate::role::{kept, layer_of};
 use crate::rows;
+use crate::walks::{Walks, look};
 
 /// Weights of a layer from which on float matrices are read as q8_0 while they are looked at.
 pub(crate) const LARGE_LAYER: usize = 1 << 22;
@@ -86,7 +87,7 @@ impl<'a> Job<'a> {
     }
 
     /// The name of what the formats of all layers before `end` lead to: the stream behind them.
-    fn until(&self, end: usize) -> String {
+    pub(crate) fn until(&self, end: usize) -> String {
         let tensors = self.file.tensors().iter().zip(&self.plan.choices);
         let before = tensors.filter(|(t, _)| layer_of(&t.name).is_some_and(|i| i < end));
         let mut hash = Sha256::new();
@@ -111,7 +112,7 @@ impl<'a> Job<'a> {
     }
 
     /// Layer `i` as it is looked at.
-    fn unchanged_layer(&self, i: usize) -> Result<Layer> {
+    pub(crate) fn unchanged_layer(&self, i: usize) -> Result<Layer> {
         let in_layer = self.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i));
         let is_large = in_layer.map(Tensor::n_values).sum::<usize>() >= LARGE_LAYER;
         let lightly = |t: &Tensor| if is_large { as_q8_0(t, self.pool) } else { t.clone() };
@@ -119,7 +120,7 @@ impl<'a> Job<'a> {
     }
 
     /// Names of the tensors that get another format, or lose weights.
-    fn encoded(&self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = &'a str> {
         let prunes = self.prune.is_some();
         let tensors = self.file.tensors().iter().zip(&self.plan.choices);
         let changes = move |(t, choice): &(&Tensor, &Choice)| {
@@ -176,16 +177,9 @@ pub fn key(
 /// When the family can't be gone through layer by layer, a weight is not finite, or the journal can't be written.
 pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let n_layers = job.config.layers.len();
-    let plain = Runtime::new(job.pool, job.kernels);
     let mut walks = None;
     if job.needs() > Needs::Nothing {
-        let mut begun = Walks {
-            changed: Walk::begin(job.file, job.config, job.sequences, &plain)?,
-            unchanged: job
-                .asymmetric
-                .then(|| Walk::begin(job.file, job.config, job.sequences, &plain))
-                .transpose()?,
-        };
+        let mut begun = Walks::begin(job)?;
         let reached = (1..=n_layers).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
         walks = Some((begun, reached));
     }
@@ -261,86 +255,6 @@ impl Sites {
     pub(crate) fn of(&self, weight: &str) -> Option<&Known> {
         self.known[*self.by_weight.get(weight)?].as_ref()
     }
-}
-
-/// The sequences on their way.
-pub(crate) struct Walks<'a> {
-    /// Through what the layers have become.
-    pub changed: Walk<'a>,
-    /// Through the layers as they were, where that is compared.
-    pub unchanged: Option<Walk<'a>>,
-}
-
-impl Walks<'_> {
-    /// Takes up the streams behind the layers before `end`, if the journal has them: all of them or none.
-    fn take_up(&mut self, job: &Job<'_>, end: usize) -> bool {
-        let n = self.changed.states().len();
-        let Some(changed) = job.journal.stream(&job.until(end), n) else { return false };
-        if let Some(walk) = &mut self.unchanged {
-            let Some(unchanged) = job.journal.stream(&unchanged_until(end), n) else { return false };
-            walk.states_mut().copy_from_slice(&unchanged);
-        }
-        self.changed.states_mut().copy_from_slice(&changed);
-        true
-    }
-
-    /// Sends the sequences through what layer `i` has become, and notes where they are.
-    fn go_on(&mut self, job: &Job<'_>, layer: &Layer, i: usize, watch: Watch<'_>) -> Result<()> {
-        let n_tokens = self.changed.states().len() / job.config.dim;
-        let mut tell = |n| watch(Progress::GoingOn(i, n as f64 / n_tokens as f64));
-        let run = Runtime::new(job.pool, job.kernels);
-        if !self.changed.through(layer, i, true, &run, &mut tell) {
-            return Err(Error::Interrupted);
-        }
-        if let Some(unchanged) = &self.unchanged {
-            // The one behind the layer before has to stay until both streams are here.
-            let last = unchanged_until(i.saturating_sub(1));
-            job.journal.keep_stream(&unchanged_until(i + 1), unchanged.states(), &last)?;
-        }
-        job.journal.keep_stream(&job.until(i + 1), self.changed.states(), &job.until(i))
-    }
-
-    /// Sends the sequences through layer `i` as it was, where that is compared.
-    fn pass_unchanged(&mut self, job: &Job<'_>, i: usize, watch: Watch<'_>) -> Result<()> {
-        let Some(walk) = &mut self.unchanged else { return Ok(()) };
-        let n_tokens = walk.states().len() / job.config.dim;
-        let mut tell = |n| watch(Progress::Looking(i, n as f64 / n_tokens as f64));
-        let run = Runtime::new(job.pool, job.kernels);
-        let goes_on = walk.through(&job.unchanged_layer(i)?, i, true, &run, &mut tell);
-        goes_on.then_some(()).ok_or(Error::Interrupted)
-    }
-}
-
-/// The name of the stream of the unchanged model before layer `end`.
-fn unchanged_until(end: usize) -> String {
-    format!("unchanged-{end:04}")
-}
-
-/// What the matrices of layer `i` are given.
-pub(crate) fn look(job: &Job<'_>, walks: &mut Walks<'_>, i: usize, watch: Watch<'_>) -> Result<Vec<Site>> {
-    let layer = job.unchanged_layer(i)?;
-    let names: Vec<&str> = match job.needs() {
-        Needs::Products => job.encoded().filter(|name| layer_of(name) == Some(i)).collect(),
-        _ => Vec::new(),
-    };
-    let Walks { changed, unchanged } = walks;
-    let (recorder, collector) = (Recorder::default(), Collector::new(job.pool, names));
-    let collector = if unchanged.is_some() { collector.beside(&recorder) } else { collector };
-    let plain = Runtime::new(job.pool, job.kernels);
-    let n_tokens = changed.states().len() / job.config.dim;
-    let mut n_done = 0;
-    for part in 0..changed.n_parts() {
-        if let Some(unchanged) = unchanged {
-            recorder.begin(unchanged.n_tokens(part));
-            unchanged.part_through(part, &layer, i, true, &Runtime { probe: Some(&recorder), ..plain });
-        }
-        n_done += changed.n_tokens(part);
-        changed.part_through(part, &layer, i, false, &Runtime { probe: Some(&collector), ..plain });
-        if !watch(Progress::Looking(i, n_done as f64 / n_tokens as f64)) {
-            return Err(Error::Interrupted);
-        }
-    }
-    Ok(collector.into_sites())
 }
 
 /// What the output matrix is given.

@@ -61,11 +61,7 @@ impl Correction {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn noise(state: &mut u64) -> f32 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
+    use crate::noise::noise;
 
     #[test]
     fn a_corrected_matrix_gives_the_outputs_of_before() {

@@ -170,13 +170,9 @@ fn group_error(before: &[f32], after: &[f32], h: &[f64], cols: usize, first: usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::noise;
 
     const COLS: usize = 64;
-
-    fn noise(state: &mut u64) -> f32 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
 
     /// Rounds to 15 steps from smallest to largest in groups of 32.
     fn rounded(weights: &[f32]) -> Vec<f32> {

@@ -376,17 +376,13 @@ impl Rule for Keep {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-
-    fn noise(state: &mut u64) -> f64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f64 / (1 << 23) as f64 - 1.0
-    }
+    use crate::noise::noise;
 
     /// `X' X` of columns that depend on each other, one of them always 0.
     pub fn hessian(cols: usize) -> Vec<f64> {
         let (mut h, mut state) = (vec![0.0; cols * cols], 5);
         for _ in 0..2 * cols {
-            let mut x: Vec<f64> = (0..cols).map(|_| noise(&mut state)).collect();
+            let mut x: Vec<f64> = (0..cols).map(|_| f64::from(noise(&mut state))).collect();
             for i in 1..cols {
                 x[i] += 0.8 * x[i - 1];
             }
@@ -402,7 +398,7 @@ pub(super) mod tests {
 
     pub fn weights(rows: usize, cols: usize) -> Vec<f32> {
         let mut state = 9;
-        (0..rows * cols).map(|_| noise(&mut state) as f32).collect()
+        (0..rows * cols).map(|_| noise(&mut state)).collect()
     }
 
     /// Multiples of a step that differs by row.

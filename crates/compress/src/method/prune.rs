@@ -194,14 +194,10 @@ mod tests {
     use super::super::feedback::Order;
     use super::*;
     use crate::linalg;
+    use crate::noise::noise;
 
     const COLS: usize = 300;
     const N_ROWS: usize = 130;
-
-    fn noise(state: &mut u64) -> f32 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
 
     fn matrix(pool: &Pool) -> (Vec<f32>, Vec<f64>) {
         let mut state = 1;

@@ -10,7 +10,6 @@
 use ingle_kernel::quant::Format;
 use ingle_model::decoder::Runtime;
 use ingle_model::file::Tensor;
-use ingle_model::walk::Walk;
 use ingle_model::weights::Layer;
 
 use crate::calibrate::Site;
@@ -19,10 +18,11 @@ use crate::method::error::Measure;
 use crate::method::rounding::encode_by_importance;
 use crate::method::{Known, Needs, Task};
 use crate::mixture::named;
-use crate::pipeline::{HEAD, Job, Progress, Sites, Walks, Watch, head_site, look};
+use crate::pipeline::{HEAD, Job, Progress, Sites, Watch, head_site};
 use crate::plan::{Choice, Plan, Why, fitting};
 use crate::role::{kept, kind_of, layer_of};
 use crate::rows;
+use crate::walks::{Walks, look};
 
 /// Formats that tensors may get, beside the one they have.
 pub static CANDIDATES: [&str; 8] = ["q2_K", "q3_K", "iq4_xs", "q4_K", "q4_0", "q5_K", "q6_K", "q8_0"];
@@ -92,8 +92,7 @@ pub fn plan_of_probes(file: &ingle_model::file::Contents) -> Plan {
 /// When the family can't be gone through layer by layer, a weight is not finite, or `watch` asks to stop.
 pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<Vec<Entry>> {
     let run = Runtime::new(job.pool, job.kernels);
-    let mut walks =
-        Walks { changed: Walk::begin(job.file, job.config, job.sequences, &run)?, unchanged: None };
+    let mut walks = Walks::begin(job)?;
     let (n_layers, mut entries) = (job.config.layers.len(), Vec::new());
     for i in 0..n_layers {
         let sites = look(job, &mut walks, i, watch)?;
