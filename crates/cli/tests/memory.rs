@@ -2,55 +2,19 @@
 
 #[expect(dead_code, reason = "the other tests of the command line use the rest")]
 mod harness;
-
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Stdio};
+#[expect(dead_code, reason = "each test uses a part of it")]
+mod server;
 
 use harness::{Dir, tiny};
-
-/// `ingle serve`, and its port; ended when it goes.
-struct Served(Child, String);
-
-impl Served {
-    fn start(dir: &Dir, args: &[&str]) -> Self {
-        let all = [&["serve"], args, &["--port", "0"]].concat();
-        let mut child = dir.ingle(&all).command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.split("http://127.0.0.1:").nth(1).unwrap_or_else(|| panic!("{line}"));
-        let port = port.split(' ').next().unwrap().to_owned();
-        Self(child, port)
-    }
-
-    fn complete(&self, model: &str) -> String {
-        let body = serde_json::json!({ "model": model, "prompt": "ab", "max_tokens": 2 }).to_string();
-        let mut stream = TcpStream::connect(format!("127.0.0.1:{}", self.1)).unwrap();
-        let head = format!(
-            "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            self.1,
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
+use serde_json::json;
+use server::Server;
 
 #[test]
 fn models_of_a_server_are_shown_and_stopped() {
     let (dir, tiny) = (Dir::new(), tiny());
     let server =
-        Served::start(&dir, &["demo", &tiny, "--ctx", "64", "--pin", "base", "--memory-budget", "2GiB"]);
-    let port = &*server.1;
+        Server::start(&dir, &["demo", &tiny, "--ctx", "64", "--pin", "base", "--memory-budget", "2GiB"]);
+    let port = server.address.rsplit(':').next().unwrap();
     let ps = || dir.ingle(&["ps", "--port", port, "--json"]).json();
     let names = |told: &serde_json::Value| {
         let models = told["models"].as_array().unwrap().iter();
@@ -68,7 +32,8 @@ fn models_of_a_server_are_shown_and_stopped() {
     assert!(shown.stderr.contains("of 2.0 GiB taken"), "{shown:?}");
     assert!(dir.ingle(&["stop", "demo", "--port", port]).run().stderr.contains("demo has left memory"));
     assert_eq!(names(&ps()), ["base"]);
-    assert!(server.complete("demo").starts_with("HTTP/1.1 200"), "it comes back when it is asked for");
+    let asked = json!({ "model": "demo", "prompt": "ab", "max_tokens": 2 });
+    assert_eq!(server.post("/v1/completions", &asked).status, 200, "it comes back when it is asked for");
     assert_eq!(names(&ps()), ["demo", "base"]);
     dir.ingle(&["stop", "base", "--port", port]).fails(1, &["stays"]);
     dir.ingle(&["stop", "nobody", "--port", port]).fails(3, &["nobody"]);
