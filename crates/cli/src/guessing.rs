@@ -43,7 +43,8 @@ pub struct Guesser {
     /// The kinds with their arguments, and the model where one is named.
     kinds: Vec<(&'static Kind, String, Option<Arc<Loaded>>)>,
     depth: Option<usize>,
-    experience: PathBuf,
+    /// Where what was measured is kept.
+    experience: Option<PathBuf>,
     words: PathBuf,
     /// How words lie on disk, where somebody guesses by them.
     at_rest: Option<Chosen>,
@@ -71,7 +72,7 @@ impl Guesser {
         };
         let kinds = named(wish).map_err(Failure::usage)?.into_iter().map(load);
         let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
-        let experience = env.dirs.cache.join("speculation");
+        let experience = Some(env.dirs.cache.join("speculation"));
         let at_rest = kinds.iter().any(|(kind, ..)| kind.name == WORDS).then(|| at_rest::chosen(env));
         Ok(Self {
             kinds,
@@ -80,6 +81,17 @@ impl Guesser {
             words: words_dir(env),
             at_rest: at_rest.transpose()?,
         })
+    }
+
+    /// The same, which neither recalls nor keeps what is measured.
+    #[must_use]
+    pub fn without_experience(self) -> Self {
+        Self { experience: None, ..self }
+    }
+
+    /// Whether guesses of all it names cost no pass over any weights.
+    pub fn is_free(&self) -> bool {
+        self.kinds.iter().all(|(kind, ..)| kind.is_free)
     }
 
     /// Bytes of the models that draft, for all others.
@@ -124,8 +136,9 @@ impl Guesser {
                 added => added?,
             }
         }
-        let report = |what: &str| say(format_args!("note: {what}"));
-        let speculation = speculation.kept_in(&self.experience, loaded, report);
+        if let Some(dir) = &self.experience {
+            speculation = speculation.kept_in(dir, loaded, |what| say(format_args!("note: {what}")));
+        }
         Ok(Some(speculation).filter(|speculation| !speculation.is_empty()))
     }
 

@@ -100,6 +100,17 @@ impl Speculation {
         self.names.push(kind.name.to_owned());
     }
 
+    /// The same with each drafter as `wrap` returns it: one that has it guess, and says something else, costs what it costs.
+    #[must_use]
+    pub fn wrapped(
+        mut self,
+        mut wrap: impl FnMut(&'static Kind, Box<dyn Drafter>) -> Box<dyn Drafter>,
+    ) -> Self {
+        let drafters = self.drafters.into_iter();
+        self.drafters = drafters.map(|(kind, drafter)| (kind, wrap(kind, drafter))).collect();
+        self
+    }
+
     /// Whether there is no drafter.
     pub fn is_empty(&self) -> bool {
         self.drafters.is_empty()

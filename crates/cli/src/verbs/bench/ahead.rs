@@ -1,7 +1,8 @@
 //! `ingle bench --spec HOW`: generation with guesses against generation without, turn about in one run.
 //!
 //! The prompt is random tokens, answers are greedy and nothing ends them, so both sides write the same tokens. With `--spec-accept` the
-//! guesses are those tokens, right with the chance that is given: what guesses of that quality would bring on this machine if they cost nothing.
+//! guesses are those tokens, right with the chance that is given: what guesses of that quality would bring on this machine. A drafter that
+//! has weights to read reads them as ever, and only what it says is replaced; guesses in place of any other's cost nothing.
 //! With `--spec-trace` they are right where a file of recorded answers says so, a row for each kind of work in it (`bench/README.md`).
 
 use std::sync::Arc;
@@ -56,7 +57,8 @@ pub struct Row {
 
 /// The flags.
 pub fn args() -> [Arg; 3] {
-    let accept = "With --spec: guesses that cost nothing and are right with this chance, such as 0.8";
+    let accept =
+        "With --spec: guesses that cost what the drafter's cost and are right with this chance, such as 0.8";
     [
         Arg::new("spec")
             .long("spec")
@@ -129,11 +131,20 @@ struct Replay {
     n_prompt: usize,
     right: Right,
     rng: Rng,
+    /// Who guesses first, for what that costs: as many tokens are said as it guessed.
+    behind: Option<Box<dyn Drafter>>,
 }
 
 impl Drafter for Replay {
     fn draft(&mut self, target: &Target<'_>, asks: &mut [Ask<'_>]) -> ingle_engine::Result<()> {
         let vocab = target.loaded.model.config.vocab as u32;
+        if let Some(drafter) = &mut self.behind {
+            drafter.draft(target, asks)?;
+            for ask in &mut *asks {
+                ask.n = ask.drafts.chain().len();
+                ask.drafts.clear();
+            }
+        }
         for ask in asks {
             let (n, n_right, class) = match &self.right {
                 Right::Chance(chance) => {
@@ -192,12 +203,20 @@ pub fn measure(
             let speculation = match right {
                 None => Guesser::of(how, env, loaded.pool())?.speculation(&loaded, options, ctx, 1)?,
                 Some(right) => {
-                    let depth = env.settings.count("draft-tokens");
-                    let mut speculation = Speculation::new(guessing::clock()).with_depth(depth);
-                    let (said, right) = (said.clone(), right.clone());
-                    let replay = Replay { said, n_prompt, right, rng: Rng::new(2) };
-                    speculation.take(spec::kind("lookup")?, Box::new(replay), 0.0);
-                    Some(speculation)
+                    let replay = |behind| {
+                        let (said, right) = (said.clone(), right.clone());
+                        Box::new(Replay { said, n_prompt, right, rng: Rng::new(2), behind })
+                    };
+                    let guesser = Guesser::of(how, env, loaded.pool())?.without_experience();
+                    if guesser.is_free() {
+                        let depth = env.settings.count("draft-tokens");
+                        let mut speculation = Speculation::new(guessing::clock()).with_depth(depth);
+                        speculation.take(spec::kind("lookup")?, replay(None), 0.0);
+                        Some(speculation)
+                    } else {
+                        let speculation = guesser.speculation(&loaded, options, ctx, 1)?;
+                        speculation.map(|all| all.wrapped(|_, drafter| replay(Some(drafter))))
+                    }
                 }
             };
             let speculation = speculation.ok_or_else(|| Failure::usage("--spec off: nothing to measure"))?;
