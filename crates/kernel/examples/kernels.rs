@@ -2,7 +2,7 @@
 //!
 //! One token shows the rate at which weights are read, from memory, as the matrices exceed the caches, or with `cached` from
 //! the second-level cache; more tokens show the rate of multiplications. With `packed` weights are packed for few tokens, and with
-//! `one` they are multiplied with one token only.
+//! `one` they are multiplied with one token only; `fine` ones take a scale per 32 values where the format's is for 256.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ const TOKENS: [usize; 8] = [1, 2, 4, 8, 16, 32, 128, 512];
 
 fn main() {
     let (how, wanted): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|w| ["packed", "cached", "one"].contains(&w.as_str()));
+        std::env::args().skip(1).partition(|w| ["packed", "cached", "fine", "one"].contains(&w.as_str()));
     let (n_threads, wanted): (Vec<String>, Vec<String>) =
         wanted.into_iter().partition(|w| w.parse::<usize>().is_ok());
     let is = |what: &str| how.iter().any(|w| w == what);
@@ -62,7 +62,8 @@ fn main() {
                 let part = if is("packed") { part.packable(1) } else { part };
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
-                acts.set(&pool, mat.kernel().form, &x, COLS, kernels.ops().quantize);
+                let form = if is("fine") { mat.kernel().form.finer() } else { mat.kernel().form };
+                acts.set(&pool, form, &x, COLS, kernels.ops().quantize);
                 let mut out = vec![0.0; n * part.rows()];
                 // The first finds the weights as they are, the second packs them.
                 (0..2).for_each(|_| matmul(&pool, &acts, &part, &mut out));

@@ -23,6 +23,8 @@ pub enum Act {
     Q8x32,
     /// int8 with one f32 scale per 256 values.
     Q8x256,
+    /// int8 with one f32 scale per 32 values, for superblocks of 256 weights: what they take where more is to be kept of the input.
+    Q8x32Of256,
 }
 
 impl Act {
@@ -30,7 +32,7 @@ impl Act {
     pub const fn block(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Q8x32 => 32,
+            Self::Q8x32 | Self::Q8x32Of256 => 32,
             Self::Q8x256 => 256,
         }
     }
@@ -60,6 +62,14 @@ impl Form {
     pub const fn groups(act: Act, most: usize) -> Self {
         Self { act, group: most, group_of_many: most }
     }
+
+    /// The form that keeps more of the input, of kernels that have one; else the same.
+    pub const fn finer(self) -> Self {
+        match self.act {
+            Act::Q8x256 => Self::groups(Act::Q8x32Of256, self.group),
+            Act::F32 | Act::Q8x32 | Act::Q8x32Of256 => self,
+        }
+    }
 }
 
 /// One token's activations, from groups of one. Which slices are filled depends on the [`Act`]: `f` for `F32`, the others
@@ -72,8 +82,17 @@ pub struct ActRow<'a> {
     pub q: &'a [i8],
     /// Scales. `(dim / block)`
     pub d: &'a [f32],
-    /// Of every 32 int8 values their sum; under one scale per 256 the sums of both halves, an i16 each. `(dim / 32)`
+    /// Of every 32 int8 values their sum; for superblocks the sums of both halves, an i16 each. `(dim / 32)`
     pub sums: &'a [i32],
+}
+
+impl<'a> ActRow<'a> {
+    /// What meets each superblock of weights: its values, their sums, and one scale or one per 32 values.
+    pub(crate) fn supers(self) -> impl Iterator<Item = (&'a [i8; 256], &'a [i32; 8], &'a [f32])> {
+        let (q, sums) = (self.q.as_chunks().0, self.sums.as_chunks().0);
+        let d = self.d.chunks_exact(self.d.len() / q.len().max(1));
+        q.iter().zip(sums).zip(d).map(|((q, sums), d)| (q, sums, d))
+    }
 }
 
 /// The quantised activations of some tokens.
@@ -87,6 +106,12 @@ pub(crate) struct Group<'a> {
     pub d: &'a [f32],
     /// `(dim / 32, n)`
     pub sums: &'a [i32],
+}
+
+/// The inverse of [`halves`].
+#[inline(always)]
+fn pair([low, high]: [i32; 2]) -> i32 {
+    low & 0xffff | high << 16
 }
 
 /// Of an entry of [`ActRow::sums`] the sums of the first 16 values and of the other 16.
@@ -182,36 +207,6 @@ impl Acts {
         }
     }
 
-    /// Like [`Acts::set`], and behind these rows as many more: what rounding lost of each. Rows `t` and `n + t` together are
-    /// row `t` of `x` with twice the bits.
-    ///
-    /// # Panics
-    /// When `x` is not whole rows of whole blocks, and when the form rounds nothing.
-    pub fn set_with_rest(
-        &mut self,
-        pool: &Pool,
-        form: Form,
-        x: &[f32],
-        dim: usize,
-        quantize_row: QuantizeRow,
-    ) {
-        assert_ne!(form.act, Act::F32, "floats are not rounded");
-        self.set(pool, Form::rows(form.act), x, dim, quantize_row);
-        let mut both = std::mem::take(&mut self.f);
-        grow(&mut both, 2 * x.len());
-        let (whole, rest) = both[..2 * x.len()].split_at_mut(x.len());
-        whole.copy_from_slice(x);
-        for (t, rest) in rest.chunks_exact_mut(dim).enumerate() {
-            let ActRow { q, d, .. } = self.row(t);
-            let x = &x[t * dim..(t + 1) * dim];
-            for (i, ((rest, x), q)) in rest.iter_mut().zip(x).zip(q).enumerate() {
-                *rest = x - f32::from(*q) * d[i / form.act.block()];
-            }
-        }
-        self.set(pool, form, &both[..2 * x.len()], dim, quantize_row);
-        self.f = both;
-    }
-
     fn groups(&self) -> Groups {
         Groups::new(self.form(), self.n_tokens)
     }
@@ -304,7 +299,8 @@ pub(crate) fn quantize(
     match act {
         Act::F32 => unreachable!("f32 activations are copied, not quantised"),
         Act::Q8x32 => quantize_blocks::<32>(x, place, q, d, sums, |[low, high]| low + high),
-        Act::Q8x256 => quantize_blocks::<256>(x, place, q, d, sums, |[low, high]| low & 0xffff | high << 16),
+        Act::Q8x256 => quantize_blocks::<256>(x, place, q, d, sums, pair),
+        Act::Q8x32Of256 => quantize_blocks::<32>(x, place, q, d, sums, pair),
     }
 }
 
@@ -356,22 +352,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_and_its_rest_have_twice_the_bits() {
+    fn values_lose_at_most_half_a_step_of_their_block_and_sums_are_theirs() {
         let (n_tokens, dim) = (3, 512);
         // Of very different sizes: the cube of a pattern that has no period in a row.
         let x: Vec<f32> = (0..n_tokens * dim).map(|i| (i as f32 * 1.3).sin().powi(3) * 20.0).collect();
-        for act in [Act::Q8x32, Act::Q8x256] {
+        for act in [Act::Q8x32, Act::Q8x256, Act::Q8x32Of256] {
             let mut acts = Acts::default();
-            acts.set_with_rest(&Pool::new(2), Form::rows(act), &x, dim, quantize);
-            assert_eq!((acts.n_tokens(), acts.dim()), (2 * n_tokens, dim));
+            acts.set(&Pool::new(2), Form::rows(act), &x, dim, quantize);
             for (t, x) in x.chunks(dim).enumerate() {
-                for (b, x) in x.chunks(act.block()).enumerate() {
+                let row = acts.row(t);
+                assert_eq!(row.d.len(), dim / act.block());
+                for ((x, q), &d) in x.chunks(act.block()).zip(row.q.chunks(act.block())).zip(row.d) {
                     let step = x.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
-                    for (i, x) in x.iter().enumerate() {
-                        let y = |row: ActRow<'_>| f32::from(row.q[b * act.block() + i]) * row.d[b];
-                        let lost = (x - (y(acts.row(t)) + y(acts.row(n_tokens + t)))).abs();
-                        // Half of a 127th of half a step, and what floats of 20 are rounded by.
-                        assert!(lost < step / 400.0, "{act:?}: {x} lost {lost:e} of steps of {step:e}");
+                    for (x, &q) in x.iter().zip(q) {
+                        let lost = (x - f32::from(q) * d).abs();
+                        assert!(lost <= step * 0.5001, "{act:?}: {x} lost {lost:e} of steps of {step:e}");
+                    }
+                }
+                for (q, &sums) in row.q.as_chunks::<32>().0.iter().zip(row.sums) {
+                    let of = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>();
+                    match act {
+                        Act::Q8x32 => assert_eq!(sums, of(q)),
+                        _ => assert_eq!(halves(sums), [of(&q[..16]), of(&q[16..])]),
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Every tier this CPU has, on every format: integer formats agree with scalar to the bit, float formats within rounding,
 //! and no result depends on what else is in the tile.
 
-use ingle_kernel::acts::{Act, Acts};
+use ingle_kernel::acts::{Act, Acts, Form};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
 use ingle_kernel::mat::Mat;
@@ -81,9 +81,20 @@ fn inputs(cols: usize, noise: &mut Noise) -> Vec<f32> {
     x
 }
 
-fn product(kernels: &Kernels, mat: &Mat, x: &[f32], n_threads: usize) -> Vec<f32> {
+/// Which of the forms of activations that a kernel takes.
+type Take = fn(Form) -> Form;
+
+/// Every format with every form its kernels take.
+fn cases() -> impl Iterator<Item = (&'static Format, Take)> {
+    let own: Take = |form| form;
+    let all = FORMATS.iter().map(move |format| (*format, own));
+    let finer = FORMATS.iter().filter(|format| format.act == Act::Q8x256);
+    all.chain(finer.map(|format| (*format, Form::finer as Take)))
+}
+
+fn product(kernels: &Kernels, mat: &Mat, take: Take, x: &[f32], n_threads: usize) -> Vec<f32> {
     let (pool, mut acts) = (Pool::new(n_threads), Acts::default());
-    acts.set(&pool, mat.kernel().form, x, mat.cols(), kernels.ops().quantize);
+    acts.set(&pool, take(mat.kernel().form), x, mat.cols(), kernels.ops().quantize);
     let mut out = vec![f32::NAN; x.len() / mat.cols() * mat.rows()];
     matmul(&pool, &acts, mat, &mut out);
     out
@@ -96,13 +107,14 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 #[test]
 fn whole_strips_and_packed_weights_give_scalars_bits() {
     let mut noise = Noise(0x1234_5678_9abc_def1);
-    for format in FORMATS.iter().filter(|f| f.block > 1) {
+    for (format, take) in cases().filter(|(format, _)| format.block > 1) {
         let step = format.block.max(format.act.block());
         for (cols, n_rows) in [(step, 1), (3 * step, 40), (11 * step, 300)] {
             let bytes = Bytes::new(weights(format, n_rows * cols, &mut noise));
             let x: Vec<f32> = (0..13 * cols).map(|_| noise.float()).collect();
             let scalar = Kernels::named("scalar").expect("runs everywhere");
-            let truth = product(&scalar, &Mat::new(&scalar, format, n_rows, cols, bytes.clone()), &x, 1);
+            let truth =
+                product(&scalar, &Mat::new(&scalar, format, n_rows, cols, bytes.clone()), take, &x, 1);
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
                 let plain = Mat::new(&kernels, format, n_rows, cols, bytes.clone());
@@ -113,7 +125,7 @@ fn whole_strips_and_packed_weights_give_scalars_bits() {
                     let truth = &truth[..n_tokens * n_rows];
                     // The second of the packed ones packs.
                     for (mat, n_threads) in [(&plain, 1), (&packed, 3)] {
-                        let found = product(&kernels, mat, x, n_threads);
+                        let found = product(&kernels, mat, take, x, n_threads);
                         assert!(same_bits(&found, truth), "{tier} {} {n_rows} x {cols}", format.name);
                     }
                 }
@@ -125,18 +137,19 @@ fn whole_strips_and_packed_weights_give_scalars_bits() {
 #[test]
 fn tiers_agree_and_no_result_depends_on_its_neighbours() {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    for format in FORMATS {
+    for (format, take) in cases() {
         let step = format.block.max(format.act.block());
         for cols in [step, 3 * step, 8 * step, if step == 1 { 77 } else { 11 * step }] {
             let x = inputs(cols, &mut noise);
             let bytes = Bytes::new(weights(format, N_ROWS_MAX * cols, &mut noise));
             let scalar = Kernels::named("scalar").expect("runs everywhere");
-            let truth = product(&scalar, &Mat::new(&scalar, format, N_ROWS_MAX, cols, bytes.clone()), &x, 1);
+            let truth =
+                product(&scalar, &Mat::new(&scalar, format, N_ROWS_MAX, cols, bytes.clone()), take, &x, 1);
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
                 let what = format!("{tier} {} {cols} columns", format.name);
                 let mat = Mat::new(&kernels, format, N_ROWS_MAX, cols, bytes.clone());
-                let all = product(&kernels, &mat, &x, 2);
+                let all = product(&kernels, &mat, take, &x, 2);
                 if format.act == Act::F32 {
                     close(format, &bytes, &x, cols, &truth, &all, &what);
                 } else {
@@ -145,8 +158,13 @@ fn tiers_agree_and_no_result_depends_on_its_neighbours() {
                 for n_tokens in [1, 2, 3, 7, 8, 32, 33, N_TOKENS_MAX] {
                     for rows in [0..1, 0..7, 3..11, 1..10, 2..N_ROWS_MAX] {
                         let first_token = N_TOKENS_MAX - n_tokens;
-                        let out =
-                            product(&kernels, &mat.rows_view(rows.clone()), &x[first_token * cols..], 1);
+                        let out = product(
+                            &kernels,
+                            &mat.rows_view(rows.clone()),
+                            take,
+                            &x[first_token * cols..],
+                            1,
+                        );
                         for (t, out) in out.chunks(rows.len()).enumerate() {
                             let all = &all[(first_token + t) * N_ROWS_MAX..][rows.clone()];
                             assert!(same_bits(out, all), "{what}: rows {rows:?}, {n_tokens} tokens");
@@ -175,7 +193,7 @@ fn close(format: &Format, bytes: &[u8], x: &[f32], cols: usize, truth: &[f32], o
 #[test]
 fn nan_and_infinity_reach_the_result_in_every_tier() {
     let mut noise = Noise(7);
-    for format in FORMATS {
+    for (format, take) in cases() {
         let cols = 512;
         let bytes = Bytes::new(weights(format, 3 * cols, &mut noise));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
@@ -183,7 +201,7 @@ fn nan_and_infinity_reach_the_result_in_every_tier() {
             x[cols + 300] = bad;
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
-                let out = product(&kernels, &Mat::new(&kernels, format, 3, cols, bytes.clone()), &x, 1);
+                let out = product(&kernels, &Mat::new(&kernels, format, 3, cols, bytes.clone()), take, &x, 1);
                 assert!(out[..3].iter().all(|v| v.is_finite()), "{tier} {} {out:?}", format.name);
                 assert!(out[3..].iter().any(|v| !v.is_finite()), "{tier} {} {out:?}", format.name);
             }
@@ -232,7 +250,7 @@ fn small_operations_are_the_same_bits_in_every_tier() {
         (ops.selective_step)(&mut state, &y[..16 * 50], channels, [rows, &y[16..32]], &mut out);
         scans.extend(state.into_iter().chain(out));
         let mut quantized = Vec::new();
-        for act in [Act::Q8x32, Act::Q8x256] {
+        for act in [Act::Q8x32, Act::Q8x256, Act::Q8x32Of256] {
             let (mut q, mut d, mut sums) = (vec![0; 768], vec![0.0; 768 / act.block()], vec![0; 768 / 32]);
             (ops.quantize)(act, &x[..768], (0, 1), &mut q, &mut d, &mut sums);
             quantized.push((q, d, sums));

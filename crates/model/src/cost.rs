@@ -142,7 +142,7 @@ fn products(tensor: &Tensor, kernels: &Kernels) -> Products {
     let n = tensor.n_values() as u64;
     match kernels.row_kernel(tensor.format, cols).form.act {
         Act::F32 => Products { int8: 0, f32: n },
-        Act::Q8x32 | Act::Q8x256 => Products { int8: n, f32: 0 },
+        Act::Q8x32 | Act::Q8x256 | Act::Q8x32Of256 => Products { int8: n, f32: 0 },
     }
 }
 

@@ -194,12 +194,13 @@ impl Model {
     /// Logits of tokens `rows` among those wanted of the last step, at most [`LOGITS_ROWS_MAX`] of them. `(rows.len(), vocab)`
     pub fn logits<'s>(&self, run: &Runtime<'_>, rows: Range<usize>, s: &'s mut Scratch) -> &'s mut [f32] {
         assert!(rows.len() <= LOGITS_ROWS_MAX && rows.end <= s.n_tokens);
-        let n = 2 * rows.len() * self.config.vocab;
+        let n = rows.len() * self.config.vocab;
         if s.logits.len() < n {
             s.logits.resize(n, 0.0);
         }
         let hidden = &s.normed[rows.start * self.config.dim..rows.end * self.config.dim];
-        let logits = project_finely(run, &mut s.inputs, hidden, &self.weights.head, &mut s.logits[..n]);
+        let logits = &mut s.logits[..n];
+        project_finely(run, &mut s.inputs, hidden, &self.weights.head, logits);
         self.config.finish_logits(run, logits);
         logits
     }

@@ -32,7 +32,7 @@ pub struct Scratch {
     pub(crate) angles: Angles,
     /// Matrix inputs on their way.
     pub(crate) inputs: Inputs,
-    /// `(2 * rows, vocab)`, grown to the most rows asked for; the head takes its input in two terms.
+    /// `(rows, vocab)`, grown to the most rows asked for.
     pub(crate) logits: Vec<f32>,
 }
 
@@ -98,7 +98,7 @@ impl Scratch {
             per_layer: rows(config.per_layer_width()),
             angles: Angles::new(&config.ropes, tokens_max),
             inputs: Inputs::with_capacity(tokens_max, need.widest),
-            logits: vec![0.0; 2 * config.vocab],
+            logits: vec![0.0; config.vocab],
         }
     }
 

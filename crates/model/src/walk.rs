@@ -150,13 +150,14 @@ impl<'a> Walk<'a> {
         let (norm, head) = read_ends(&mut Source::new(file, self.config, run.kernels), self.config, None)?;
         let Self { config, states, scratch, .. } = self;
         let (dim, vocab) = (config.dim, config.vocab);
-        let mut logits = vec![0.0; 2 * LOGITS_ROWS_MAX * vocab];
+        let mut logits = vec![0.0; LOGITS_ROWS_MAX * vocab];
         for (i, states) in states.chunks(LOGITS_ROWS_MAX * dim).enumerate() {
             let (values, n) = (states.len(), states.len() / dim);
             scratch.x[..values].copy_from_slice(states);
             scratch.norm(run, n, &norm);
             let (inputs, normed) = (&mut scratch.inputs, &scratch.normed[..values]);
-            let out = project_finely(run, inputs, normed, &head, &mut logits[..2 * n * vocab]);
+            let out = &mut logits[..n * vocab];
+            project_finely(run, inputs, normed, &head, out);
             config.finish_logits(run, out);
             if !rows(i * LOGITS_ROWS_MAX, out) {
                 return Ok(false);

@@ -143,9 +143,9 @@ pub(super) fn dot_offset<const B: usize>(
 #[inline(always)]
 pub(super) fn dot_super<const B: usize>(w: &[u8], a: ActRow<'_>, unpack: impl Fn(&[u8; B]) -> Super) -> f32 {
     let mut acc = 0.0;
-    for ((block, a_q), &a_d) in w.as_chunks().0.iter().zip(a.q.as_chunks::<256>().0).zip(a.d) {
+    for (block, (a_q, _, a_d)) in w.as_chunks().0.iter().zip(a.supers()) {
         let b = unpack(block);
-        acc = add_term(acc, super_products(&b, a_q), b.d, a_d);
+        acc = add_super(acc, super_products(&b, a_q), b.d, a_d);
     }
     acc
 }
@@ -158,21 +158,34 @@ pub(super) fn dot_super_minima<const B: usize>(
     unpack: impl Fn(&[u8; B]) -> Super,
 ) -> f32 {
     let mut acc = 0.0;
-    let a_blocks = a.q.as_chunks::<256>().0.iter().zip(a.sums.as_chunks::<8>().0).zip(a.d);
-    for (block, ((a_q, a_sums), &a_d)) in w.as_chunks().0.iter().zip(a_blocks) {
+    for (block, (a_q, a_sums, a_d)) in w.as_chunks().0.iter().zip(a.supers()) {
         let b = unpack(block);
-        let a_sums = a_sums.iter().flat_map(|&sums| halves(sums));
-        let msum: i32 = b.m.iter().zip(a_sums).map(|(&m, sum)| i32::from(m) * sum).sum();
-        acc = add_term(acc, super_products(&b, a_q), b.d, a_d);
-        acc = add_term(acc, -msum, b.dmin, a_d);
+        acc = add_super(acc, super_products(&b, a_q), b.d, a_d);
+        let mut taken = a_sums.map(halves);
+        for (sums, m) in taken.iter_mut().zip(b.m.as_chunks::<2>().0) {
+            *sums = std::array::from_fn(|i| -i32::from(m[i]) * sums[i]);
+        }
+        acc = add_super(acc, taken.map(|[low, high]| low + high), b.dmin, a_d);
     }
     acc
 }
 
+/// Adds a superblock's sums of 32 products each: the sum of all where one scale is common to them, else each with its own.
 #[inline(always)]
-fn super_products(b: &Super, a_q: &[i8; 256]) -> i32 {
-    let groups = b.q.as_chunks::<16>().0.iter().zip(a_q.as_chunks::<16>().0);
-    groups.zip(b.sc).map(|((q, a_q), sc)| i32::from(sc) * products(q, a_q)).sum()
+fn add_super(acc: f32, isums: [i32; 8], d: f32, a_d: &[f32]) -> f32 {
+    if let [a_d] = *a_d {
+        return add_term(acc, isums.iter().sum(), d, a_d);
+    }
+    let all = isums.iter().zip(a_d).fold(0.0, |all, (&isum, a_d)| (isum as f32).mul_add(*a_d, all));
+    f32::mul_add(all, d, acc)
+}
+
+/// The exact sums of every 32 products, group scales included.
+#[inline(always)]
+fn super_products(b: &Super, a_q: &[i8; 256]) -> [i32; 8] {
+    let (q, a_q) = (b.q.as_chunks::<16>().0, a_q.as_chunks::<16>().0);
+    let group = |j: usize| i32::from(b.sc[j]) * products(&q[j], &a_q[j]);
+    std::array::from_fn(|i| group(2 * i) + group(2 * i + 1))
 }
 
 /// The 32 four-bit numbers of 16 bytes: the low halves, then the high halves.

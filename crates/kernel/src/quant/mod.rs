@@ -17,6 +17,8 @@
 //!   d_a, acc)` runs over the blocks in rising order: the first product is rounded, the second together with the sum. What a format's values have
 //!   in common is part of `d` (an eighth in iq1 and iq2, a half of e2m1), so that the rest are integers of at most 8 bits;
 //!   where a block of weights spans several of activations (q1_0, q2_0), each has its own term.
+//!   Where activations of a superblock have a scale per 32 ([`Act::Q8x32Of256`]), its integers are summed exactly by 32, `all =
+//!   fma(isum as f32, d_a, all)` runs over these from 0 on, and `acc = fma(all, d, acc)` follows; so with minima.
 //!   Where a block has minima, `acc = fma(-msum as f32 * dmin, d_a, acc)` follows with `msum` the exact sum of group minimum times
 //!   group sum of activations; where it has one offset `m` (q4_1, q5_1), `acc = fma(asum as f32 * m, d_a, acc)` with `asum` the sum
 //!   of its activations. Here all tiers agree to the bit;

@@ -16,6 +16,8 @@ pub(crate) trait Lanes: Copy {
     /// How much higher than the weight an eight-bit weight lies in a panel: 128 where bytes are multiplied as unsigned
     /// numbers, 0 where as signed ones.
     const OFFSET8: i32;
+    /// Whether products are added onto what [`Lanes::begin`] is given, as they come; otherwise it counts in [`Lanes::end`] only.
+    const BEGINS: bool;
     /// `N` lanes of 32 bits: an i32, two i16 or four bytes.
     type V: Copy;
     /// `N` floats.

@@ -100,6 +100,13 @@ pub struct RowKernel {
     pub packing: Option<Packing>,
 }
 
+impl RowKernel {
+    /// Whether it takes activations in this form: its own, or the finer one.
+    pub fn takes(&self, form: Form) -> bool {
+        form == self.form || form == self.form.finer()
+    }
+}
+
 /// Weights in an order of their own: as many bytes, a strip of rows where it was before.
 #[derive(Debug, Clone, Copy)]
 pub struct Packing {

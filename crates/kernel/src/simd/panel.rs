@@ -13,7 +13,7 @@ use super::expand::{Expand, Kind, Sink};
 use super::lanes::{Ahead, Lanes, Rows};
 use super::pack::{AHEAD, Packed};
 use super::stream;
-use crate::acts::{Acts, Group};
+use crate::acts::{self, Act, Acts, Group};
 use crate::gemm::TILE_TOKENS;
 use crate::par::Columns;
 
@@ -97,6 +97,8 @@ impl<L: Lanes> Sink<L> for Panel<L> {
 pub(crate) struct Product<'a, L: Lanes> {
     pub panel: &'a Panel<L>,
     pub kind: Kind,
+    /// Whether activations of superblocks have a scale per 32 columns.
+    pub fine: bool,
     /// Blocks of 32 columns that are there.
     pub n_blocks: usize,
     /// Which panel of the row this is.
@@ -145,7 +147,8 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
         many = [zero; TILE_TOKENS];
         &mut many
     };
-    strips::<L, E, PACKED>(l, weights, room, &mut sums[..n_tokens], out, multiply);
+    let fine = acts.form().act == Act::Q8x32Of256;
+    strips::<L, E, PACKED>(l, weights, (room, fine), &mut sums[..n_tokens], out, multiply);
 }
 
 /// Goes through a tile in strips of `N` rows.
@@ -153,7 +156,7 @@ pub(crate) fn tile<L: Lanes, E: Expand, const PACKED: bool>(
 fn strips<L: Lanes, E: Expand, const PACKED: bool>(
     l: L,
     weights: Weights<'_, E>,
-    groups: &[Group<'_>],
+    (groups, fine): (&[Group<'_>], bool),
     sums: &mut [L::F],
     out: &mut Columns<'_, f32>,
     multiply: impl Fn(&Product<'_, L>, &mut [L::F]),
@@ -185,7 +188,8 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
                     whole[..there.len()].copy_from_slice(there);
                     &whole[..]
                 };
-                if let ([group], true) = (groups, len == bytes && sums.len() <= stream::tokens_max::<L>(e)) {
+                let streams = !fine && len == bytes && sums.len() <= stream::tokens_max::<L>(e);
+                if let ([group], true) = (groups, streams) {
                     let weights = Weights { bytes: there, ..weights };
                     if let Some(sums) = sums.as_mut_array() {
                         stream::add::<_, _, 1>(l, weights, group, at, sums);
@@ -213,7 +217,7 @@ fn strips<L: Lanes, E: Expand, const PACKED: bool>(
             }
             let n_blocks = len * 8 / bytes;
             let n_ask = if PACKED { L::N * bytes / 16 / groups.len() } else { 0 };
-            multiply(&Product { panel: &panel, kind, n_blocks, at, groups, ahead, n_ask }, sums);
+            multiply(&Product { panel: &panel, kind, fine, n_blocks, at, groups, ahead, n_ask }, sums);
         }
         let n = L::N.min(n_rows - first);
         for (t, &sums) in sums.iter().enumerate() {
@@ -351,7 +355,33 @@ fn add_dots<L: Lanes, const T: usize, const STEPS: usize, const N: usize>(
     }
 }
 
-/// The same for a superblock; its runs have `4 * RUN` columns.
+/// Adds the products of 32 columns of a superblock with `T` tokens to their sums, with the scales of its runs of `4 * RUN` columns. Where
+/// products are added onto it ([`Lanes::BEGINS`]), the sum of run `r` and token `t` begins with `begins[r][t]`.
+#[inline(always)]
+fn add_runs<L: Lanes, const T: usize, const STEPS: usize, const RUN: usize>(
+    l: L,
+    (w, scales): (&[L::V; 8], &[L::V]),
+    q: &[[i8; 32]; T],
+    begins: &[[i32; T]; 2],
+    isum: &mut [L::V; T],
+) {
+    for (run, ((w, &scale), begins)) in w.as_chunks::<RUN>().0.iter().zip(scales).zip(begins).enumerate() {
+        for step in (0..RUN).step_by(if STEPS == 0 { 1 } else { STEPS }) {
+            let mut p = [l.begin(l.splat(0)); T];
+            if step == 0 {
+                for t in 0..T {
+                    p[t] = l.begin(l.splat(begins[t]));
+                }
+            }
+            add_dots::<L, T, STEPS, RUN>(l, w, q, run * RUN, step, &mut p);
+            for t in 0..T {
+                isum[t] = l.end_scaled(isum[t], p[t], scale);
+            }
+        }
+    }
+}
+
+/// [`blocks`] for a superblock; its runs have `4 * RUN` columns.
 #[inline(always)]
 pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: usize>(
     l: L,
@@ -359,6 +389,9 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     group: &Group<'_>,
     sums: &mut [L::F; T],
 ) {
+    if product.fine {
+        return supers_finely::<L, T, STEPS, RUN>(l, product, group, sums);
+    }
     let Kind::Supers { offset, minima, .. } = product.kind else { unreachable!("a product of superblocks") };
     let panel = product.panel;
     let there = product.at * 8..product.at * 8 + 8;
@@ -368,15 +401,7 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
     let mut isum = [l.splat(0); T];
     for ((w, q), scales) in loop_over(&panel.w).iter().zip(q).zip(panel.scales.chunks_exact(8 / RUN)) {
         product.ahead.ask(l, product.n_ask);
-        for (run, (w, &scale)) in w.as_chunks::<RUN>().0.iter().zip(scales).enumerate() {
-            for step in (0..RUN).step_by(if STEPS == 0 { 1 } else { STEPS }) {
-                let mut p = [l.begin(l.splat(0)); T];
-                add_dots::<L, T, STEPS, RUN>(l, w, q, run * RUN, step, &mut p);
-                for t in 0..T {
-                    isum[t] = l.end_scaled(isum[t], p[t], scale);
-                }
-            }
-        }
+        add_runs::<L, T, STEPS, RUN>(l, (w, scales), q, &[[0; T]; 2], &mut isum);
     }
     let mut second = [l.splat(0); T];
     if minima || offset.is_some() {
@@ -393,6 +418,57 @@ pub(crate) fn supers<L: Lanes, const T: usize, const STEPS: usize, const RUN: us
         if minima {
             let taken = l.to_f32(l.sub(l.splat(0), second[t]));
             sums[t] = l.fma_f32(l.mul_f32(taken, panel.m[0]), d_a, sums[t]);
+        }
+    }
+}
+
+/// The same for activations with a scale per 32 columns.
+#[inline(always)]
+fn supers_finely<L: Lanes, const T: usize, const STEPS: usize, const RUN: usize>(
+    l: L,
+    product: &Product<'_, L>,
+    group: &Group<'_>,
+    sums: &mut [L::F; T],
+) {
+    let Kind::Supers { offset, minima, .. } = product.kind else { unreachable!("a product of superblocks") };
+    let panel = product.panel;
+    let there = product.at * 8..product.at * 8 + 8;
+    let q = &group.q.as_chunks::<32>().0.as_chunks::<T>().0[there.clone()];
+    let sums_a = &group.sums.as_chunks::<T>().0[there.clone()];
+    let d_a = &group.d.as_chunks::<T>().0[there];
+    // What all weights of a run being higher than they are adds to its sums is taken off beforehand, or else by its factors.
+    let (beforehand, behind) = if L::BEGINS { (offset, None) } else { (None, offset) };
+    let mut begins = [[[0; T]; 2]; 8];
+    if let Some(by) = beforehand {
+        for (begins, sums_a) in begins.iter_mut().zip(sums_a) {
+            for t in 0..T {
+                let [first, second] = acts::halves(sums_a[t]).map(|sum| -(sum << by));
+                [begins[0][t], begins[1][t]] = if RUN == 4 { [first, second] } else { [first + second, 0] };
+            }
+        }
+    }
+    let (mut all, mut taken) = ([l.splat_f32(0.0); T], [l.splat_f32(0.0); T]);
+    let w = loop_over(&panel.w).iter().zip(panel.scales.chunks_exact(8 / RUN)).zip(&panel.second);
+    for ((((w, scales), &factors), begins), ((q, sums_a), d_a)) in
+        w.zip(&begins).zip(q.iter().zip(sums_a).zip(d_a))
+    {
+        product.ahead.ask(l, product.n_ask);
+        let mut isum = [l.splat(0); T];
+        add_runs::<L, T, STEPS, RUN>(l, (w, scales), q, begins, &mut isum);
+        for t in 0..T {
+            let d_a = l.splat_f32(d_a[t]);
+            let second = || l.add_pairs(l.splat(0), factors, l.splat(sums_a[t]));
+            let whole = behind.map_or(isum[t], |by| l.sub(isum[t], l.shl(second(), by)));
+            all[t] = l.fma_f32(l.to_f32(whole), d_a, all[t]);
+            if minima {
+                taken[t] = l.fma_f32(l.to_f32(l.sub(l.splat(0), second())), d_a, taken[t]);
+            }
+        }
+    }
+    for t in 0..T {
+        sums[t] = l.fma_f32(all[t], panel.d[0], sums[t]);
+        if minima {
+            sums[t] = l.fma_f32(taken[t], panel.m[0], sums[t]);
         }
     }
 }

@@ -41,6 +41,7 @@ macro_rules! op {
 impl<const VNNI: bool> Lanes for Avx<VNNI> {
     const N: usize = 8;
     const OFFSET8: i32 = if VNNI { 128 } else { 0 };
+    const BEGINS: bool = VNNI;
     type V = __m256i;
     type F = __m256;
     type P = __m256i;

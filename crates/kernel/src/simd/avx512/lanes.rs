@@ -40,6 +40,7 @@ macro_rules! same {
 impl Lanes for Avx512 {
     const N: usize = 32;
     const OFFSET8: i32 = 128;
+    const BEGINS: bool = true;
     type V = [__m512i; 2];
     type F = [__m512; 2];
     type P = [__m512i; 2];

@@ -50,6 +50,7 @@ macro_rules! same {
 impl<const DOT: bool> Lanes for Neon<DOT> {
     const N: usize = 8;
     const OFFSET8: i32 = 0;
+    const BEGINS: bool = true;
     type V = [int32x4_t; 2];
     type F = [float32x4_t; 2];
     type P = [int32x4_t; 2];

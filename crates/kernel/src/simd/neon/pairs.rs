@@ -7,7 +7,7 @@
 //! A panel comes with a row to a lane and four columns to a vector. It is turned once for all tokens of the tile ([`Turned`]),
 //! and what its quants lie too high is taken off on the way. A last token without a second is a pair with itself. Up to
 //! three tokens stay with `sdot`: they would not make up for the turning, and one alone would waste half of each instruction. So do
-//! formats with a scale per 16 columns.
+//! formats with a scale per 16 columns, and superblocks whose activations have one per 32.
 //!
 //! Six tokens are three pairs: 12 registers of products, 12 of floats or of sums with scales, four of quants and one to three
 //! of activations, of 32. At eight the sums alone would fill them. No machine that has the instruction was at hand: what is known
@@ -56,7 +56,7 @@ impl Turned {
 /// The product of a panel with any number of tokens.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 pub(super) fn multiply(product: &Product<'_, Neon<true>>, steps: usize, sums: &mut [[float32x4_t; 2]]) {
-    if sums.len() < FEW || matches!(product.kind, Kind::Halves { .. }) {
+    if sums.len() < FEW || product.fine || matches!(product.kind, Kind::Halves { .. }) {
         return dotprod::multiply(product, steps, sums);
     }
     let zero = [vdupq_n_s32(0); 4];
