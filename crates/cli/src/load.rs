@@ -15,6 +15,7 @@ use crate::at_rest;
 use crate::env::Env;
 use crate::exit::Failure;
 use crate::model_ref;
+use crate::packing;
 use crate::settings::PACK;
 
 /// The model called `reference`, ready to run.
@@ -24,7 +25,10 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
-    let file = model_ref::open(reference, env)?;
+    let mut file = model_ref::open(reference, env)?;
+    if let Some(dir) = packing::dir(env) {
+        file.set_packed_dir(dir);
+    }
     Ok(Arc::new(Loaded::load(file, &options(env, n_threads))?))
 }
 
