@@ -100,6 +100,14 @@ fn adapter_path(text: &str, env: &Env) -> Result<Option<PathBuf>, Failure> {
 
 /// Opens it; a sealed one in memory.
 fn open_adapter(loaded: &Loaded, path: &Path, env: &Env) -> Result<Adapter, Failure> {
+    if let Some([config, weights]) = at_rest::peft_parts(path)
+        && [&config, &weights].iter().any(|part| at_rest::is_sealed_at(part))
+    {
+        let [config, weights] = [at_rest::read_any(&config, env)?, at_rest::read_any(&weights, env)?];
+        let name = path.display().to_string();
+        let file = loaded.file.adapter_from_parts(&name, &config, Bytes::new(weights))?;
+        return Ok(loaded.adapter_of(&file)?);
+    }
     match at_rest::read_sealed(path, env)? {
         None => Ok(loaded.adapter(path)?),
         Some(bytes) => {

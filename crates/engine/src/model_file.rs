@@ -9,6 +9,7 @@ use ingle_kernel::simd::{Kernels, WeightOrder};
 use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::file::Contents;
+use ingle_model::file::folder::peft;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::{Tokenizer, Written};
 
@@ -45,9 +46,25 @@ impl ModelFile {
         container::open_adapter(path, &self.contents).map(|opened| Self::of(path, opened))
     }
 
+    /// The same of such a folder's two files in memory, under the name that errors will use.
+    pub fn adapter_from_parts(&self, name: &str, config: &[u8], weights: Bytes) -> Result<Self> {
+        let contents = peft::import(config, &weights, &self.contents)
+            .map_err(|source| Error::Model { file: name.to_owned(), source })?;
+        let (name, n_bytes, files) = (name.to_owned(), weights.len() as u64, Vec::new());
+        Ok(Self { name, contents, n_bytes, files, texts: None, template: None, packed_dir: None })
+    }
+
     fn of(path: &Path, Opened { contents, files, texts }: Opened) -> Self {
         let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
-        Self { name: path.display().to_string(), contents, n_bytes, files, texts, template: None, packed_dir: None }
+        Self {
+            name: path.display().to_string(),
+            contents,
+            n_bytes,
+            files,
+            texts,
+            template: None,
+            packed_dir: None,
+        }
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
@@ -249,8 +266,9 @@ impl Loaded {
         }
         let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
         let tokenizer = file.read_tokenizer();
-        let is_kept = file.files.iter().all(|part| part.packed().map().is_some());
-        let has_copies = kernels.packs() == WeightOrder::Packed && !(is_kept && !file.files.is_empty());
+        let is_copied = |part: &Mapped| part.packed().map().is_none() && !part.packed().wanted().is_empty();
+        let has_copies = kernels.packs() == WeightOrder::Packed
+            && (file.files.is_empty() || file.files.iter().any(is_copied));
         Ok(Self { file, model, tokenizer, vocabulary: OnceLock::new(), pool, kernels, has_copies })
     }
 
