@@ -215,7 +215,8 @@ fn check_watts(text: &str) -> Result<String, String> {
 }
 
 /// What `pack` can be.
-pub const PACK: &[(&str, Pack)] = &[("auto", Pack::Auto), ("on", Pack::On), ("kept", Pack::Kept), ("off", Pack::Off)];
+pub const PACK: &[(&str, Pack)] =
+    &[("auto", Pack::Auto), ("on", Pack::On), ("kept", Pack::Kept), ("off", Pack::Off)];
 
 impl Setting {
     /// The variable that may hold it.

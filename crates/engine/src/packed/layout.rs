@@ -210,10 +210,7 @@ mod tests {
         };
         let of = |bytes: &[u8]| joined(0, sum(bytes));
         let at = head_bytes(2);
-        let entries = [
-            entry(0, 100, at, 120, of(&[3; 120])),
-            entry(100, 300, at + 128, 320, of(&[5; 320])),
-        ];
+        let entries = [entry(0, 100, at, 120, of(&[3; 120])), entry(100, 300, at + 128, 320, of(&[5; 320]))];
         let mut all = head(&KEY, &entries, at + 448);
         all.resize(at, 0);
         all.extend([3; 120]);
