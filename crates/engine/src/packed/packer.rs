@@ -88,16 +88,21 @@ impl Job {
         // Another program may have been faster.
         if !to.exists() {
             let (entries, n_bytes) = self.entries();
-            if !dir.make_room(n_bytes as u64) {
+            if !goes_on() || !dir.make_room(n_bytes as u64) {
                 return Ok(());
             }
             make_dir(dir).map_err(|source| Error::Io { file: dir.path.display().to_string(), source })?;
-            let part = to.with_extension(format!("{}.{UNFINISHED}", std::process::id()));
+            // Of this writer alone.
+            let writer = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+            let part = to.with_extension(format!("{writer}.{UNFINISHED}"));
             let written = self.write(&part, entries, n_bytes, goes_on);
-            let placed = written.and_then(|is_whole| if is_whole { fs::rename(&part, &to) } else { Ok(()) });
-            if placed.is_err() || part.exists() {
-                let _ = fs::remove_file(&part);
-            }
+            let is_new = |is_whole: bool| is_whole && !to.exists();
+            let placed = written.and_then(|is_whole| match is_new(is_whole) {
+                true => fs::rename(&part, &to),
+                false => Ok(()),
+            });
+            // What was not placed is of no use.
+            let _ = fs::remove_file(&part);
             placed.map_err(|source| Error::Io { file: part.display().to_string(), source })?;
         }
         if let Some(shelf) = self.shelf.as_ref().and_then(Weak::upgrade) {
@@ -136,8 +141,11 @@ impl Job {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(part)?;
-        // So that nobody takes it for left behind.
+        // So that nobody takes it for left behind; who did so before that, has removed it.
         let _ = file.try_lock();
+        if !part.exists() {
+            return Ok(false);
+        }
         let mut out = Pieces { file, buffer: Vec::with_capacity(PIECE), n_done: 0 };
         out.pad(entries.first().map_or(n_bytes, |entry| entry.at))?;
         let (mut rows, mut packed) = (Vec::new(), Vec::new());
