@@ -112,7 +112,7 @@ fn a_sealed_folder_of_peft_gives_the_same_numbers_and_nothing_when_it_was_change
     let dir = Dir::new();
     ingle(&dir, &["key", "new", "--by", "passphrase"]).ok();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests");
-    let model = tests.join("families/llama.gguf").display().to_string();
+    let model = tests.join("folders/llama.gguf").display().to_string();
     let parts = ["adapter_config.json", "adapter_model.safetensors"];
     let from = tests.join("peft/llama-all");
     let put = |folder: &str| {
