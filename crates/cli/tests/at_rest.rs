@@ -133,7 +133,10 @@ fn a_sealed_folder_of_peft_gives_the_same_numbers_and_nothing_when_it_was_change
     assert!(logits(&folder) == expected && logits(&weights) == expected);
     assert!(logits(&format!("{folder}:0")) != expected);
     ingle(&dir, &["key", "seal", &folder]).fails(2, &["sealed already"]);
-    let run = |adapter: &str| dir.ingle(&["run", &model, "a", "--adapter", adapter]);
+    let ids = dir.path("ids.txt").display().to_string();
+    let run = |adapter: &str| {
+        dir.ingle(&["logits", &model, "--tokens-file", &ids, "--out", "y", "--adapter", adapter])
+    };
     run(&folder).fails(6, &["INGLE_PASSPHRASE"]);
 
     let out = dir.path("open").display().to_string();
