@@ -143,6 +143,60 @@ mod tests {
         assert_eq!(std::thread::spawn(|| 2 + 2).join().unwrap(), 4);
     }
 
+    /// Becomes a program that makes a call by a number of the x32 form.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    #[ignore = "the test below runs it, in a program of its own"]
+    fn a_program_that_calls_another_way() {
+        let Some(program) = std::env::var_os(FOLDER) else { return };
+        linux::calls::refuse_x32().unwrap();
+        let error = std::os::unix::process::CommandExt::exec(&mut std::process::Command::new(program));
+        panic!("{error}");
+    }
+
+    /// A program for x86-64 that makes the call of this number and ends with the error's.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn program_that_calls(number: u32) -> Vec<u8> {
+        let mut code = vec![0xb8];
+        code.extend(number.to_le_bytes());
+        // syscall; edi = 0; if eax is less than 0, edi = -eax; eax = 60, which ends it; syscall
+        code.extend([0x0f, 0x05, 0x31, 0xff, 0x85, 0xc0, 0x79, 0x04, 0xf7, 0xd8, 0x89, 0xc7]);
+        code.extend([0xb8, 60, 0, 0, 0, 0x0f, 0x05]);
+        let (at, n_head) = (0x40_0000u64, 64 + 56);
+        let n_bytes = n_head + code.len() as u64;
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(16, 0);
+        elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+        [at + n_head, 64, 0].iter().for_each(|n| elf.extend(n.to_le_bytes()));
+        elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        // One part of memory, to read and to run.
+        elf.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+        [0, at, at, n_bytes, n_bytes, 4096].iter().for_each(|n| elf.extend(n.to_le_bytes()));
+        elf.extend(code);
+        elf
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[test]
+    fn calls_by_numbers_of_the_x32_form_are_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = std::env::temp_dir().join(format!("ingle-x32-{}", std::process::id()));
+        let number = linux::calls::X32_CALLS + 39;
+        std::fs::write(&program, program_that_calls(number)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let plain = std::process::Command::new(&program).status().unwrap();
+        let refused = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "confine::tests::a_program_that_calls_another_way", "--ignored"])
+            .env(FOLDER, &program)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        std::fs::remove_file(&program).unwrap();
+        let kernel_has = [Some(0), Some(libc::ENOSYS)].contains(&plain.code());
+        assert!(kernel_has, "the kernel takes the number or does not know it: {plain:?}");
+        assert_eq!(refused.code(), Some(libc::EPERM), "{refused:?}");
+    }
+
     #[cfg(target_os = "linux")]
     const FOLDER: &str = "INGLE_TEST_FOLDER";
 

@@ -15,6 +15,7 @@ use crate::at_rest;
 use crate::env::Env;
 use crate::exit::Failure;
 use crate::model_ref;
+use crate::packing;
 use crate::settings::PACK;
 
 /// The model called `reference`, ready to run.
@@ -24,7 +25,10 @@ pub fn model(reference: &str, env: &Env) -> Result<Arc<Loaded>, Failure> {
 
 /// The same with a number of threads of its own.
 pub fn with_threads(reference: &str, env: &Env, n_threads: usize) -> Result<Arc<Loaded>, Failure> {
-    let file = model_ref::open(reference, env)?;
+    let mut file = model_ref::open(reference, env)?;
+    if let Some(dir) = packing::dir(env) {
+        file.set_packed_dir(dir);
+    }
     Ok(Arc::new(Loaded::load(file, &options(env, n_threads))?))
 }
 
@@ -96,6 +100,14 @@ fn adapter_path(text: &str, env: &Env) -> Result<Option<PathBuf>, Failure> {
 
 /// Opens it; a sealed one in memory.
 fn open_adapter(loaded: &Loaded, path: &Path, env: &Env) -> Result<Adapter, Failure> {
+    if let Some([config, weights]) = at_rest::peft_parts(path)
+        && [&config, &weights].iter().any(|part| at_rest::is_sealed_at(part))
+    {
+        let [config, weights] = [at_rest::read_any(&config, env)?, at_rest::read_any(&weights, env)?];
+        let name = path.display().to_string();
+        let file = loaded.file.adapter_from_parts(&name, &config, Bytes::new(weights))?;
+        return Ok(loaded.adapter_of(&file)?);
+    }
     match at_rest::read_sealed(path, env)? {
         None => Ok(loaded.adapter(path)?),
         Some(bytes) => {

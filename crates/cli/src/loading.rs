@@ -8,6 +8,7 @@ use ingle_engine::at_rest::Form;
 use ingle_engine::embed::{Embedder, is_encoder};
 use ingle_engine::kv_dir::KvDir;
 use ingle_engine::model_file::{LoadOptions, Loaded, ModelFile, Pack};
+use ingle_engine::packed::PackedDir;
 use ingle_engine::residency::need::{Need, Wish};
 use ingle_engine::run::{Allowance, Engine, EngineOptions};
 use ingle_engine::session::{CTX_DEFAULT, SessionOptions};
@@ -17,6 +18,7 @@ use ingle_serve::Model;
 use crate::env::say;
 use crate::exit::Failure;
 use crate::guessing::{self, Guesser};
+use crate::packing::Writer;
 use crate::verbs::human_bytes;
 
 /// How the server's models are loaded.
@@ -42,6 +44,8 @@ pub struct Loader {
     pub prefix_bytes: Option<u64>,
     /// A folder for more of that, the bytes it may have, and how its files lie there.
     pub kv_dir: Option<(PathBuf, u64, Arc<dyn Form>)>,
+    /// A folder for packed weights, and who writes there.
+    pub packed: Option<(PackedDir, Writer)>,
     /// Who guesses ahead.
     pub guesser: Guesser,
     /// What models that write may do at the moment.
@@ -64,7 +68,7 @@ pub struct Parts<'a> {
     pub kv: &'a str,
     /// Bytes of what answers have been through that are kept.
     pub prefix_bytes: u64,
-    /// Whether weights are packed.
+    /// Whether weights are packed in memory, where no file has them so.
     pub packs: bool,
 }
 
@@ -74,8 +78,8 @@ impl Loader {
         let ctx = self.ctx.or(need.ctx_train().map(|ctx| ctx.min(CTX_DEFAULT))).unwrap_or(CTX_DEFAULT).max(1);
         let packs = match self.pack {
             Pack::On => true,
-            Pack::Off => false,
-            // What is packed can't leave memory but with its model.
+            Pack::Off | Pack::Kept => false,
+            // What is packed in memory can't leave it but with its model; what a file has can, and waits for nobody.
             Pack::Auto => self.is_alone && self.room.is_none_or(|room| need.mapped() <= room / 2),
         };
         let mut wish = Wish {
@@ -95,9 +99,13 @@ impl Loader {
     }
 
     /// The model of `file`, and what there is to say of it.
-    pub fn load(&self, file: ModelFile, parts: &Parts<'_>) -> Result<(Model, String), Failure> {
+    pub fn load(&self, mut file: ModelFile, parts: &Parts<'_>) -> Result<(Model, String), Failure> {
         let n_threads = self.pool.n_threads();
-        let pack = if parts.packs { Pack::On } else { Pack::Off };
+        let pack = match (self.pack, parts.packs) {
+            (Pack::Off, _) => Pack::Off,
+            (_, true) => Pack::On,
+            (_, false) => Pack::Kept,
+        };
         let options = LoadOptions { tier: self.tier.as_deref(), n_threads, pack };
         if is_encoder(&file) {
             let embedder = Embedder::load_on(self.pool.clone(), file, &options)?;
@@ -116,7 +124,13 @@ impl Loader {
             kv_dir: kv_dir.map(|(path, bytes_max, form)| KvDir { path, bytes_max: *bytes_max, form, report }),
             clock: Some(&guessing::clock()),
         };
+        if let Some((dir, _)) = &self.packed {
+            file.set_packed_dir(dir.clone());
+        }
         let loaded = Arc::new(Loaded::load_on(self.pool.clone(), file, &options)?);
+        if let (Some((_, writer)), Some(packer)) = (&self.packed, loaded.packer()?) {
+            writer.write(packer);
+        }
         let guesses = self.guesser.speculation(&loaded, session, parts.ctx, self.n_lanes)?;
         let engine = Engine::guessing(loaded, &engine, guesses)?;
         engine.govern(self.allowance.clone());

@@ -25,6 +25,7 @@ mod managing;
 mod metering;
 mod model_ref;
 mod network;
+mod packing;
 mod pulling;
 mod rate;
 mod routing;

@@ -108,6 +108,65 @@ fn a_sealed_adapter_gives_the_same_numbers_and_nothing_when_it_was_changed() {
 }
 
 #[test]
+fn a_sealed_folder_of_peft_gives_the_same_numbers_and_nothing_when_it_was_changed() {
+    let dir = Dir::new();
+    ingle(&dir, &["key", "new", "--by", "passphrase"]).ok();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests");
+    let model = tests.join("folders/llama.gguf").display().to_string();
+    let parts = ["adapter_config.json", "adapter_model.safetensors"];
+    let from = tests.join("peft/llama-all");
+    let put = |folder: &str| {
+        parts.map(|part| dir.file(&format!("{folder}/{part}"), fs::read(from.join(part)).unwrap()))
+    };
+    let [config, weights] = put("mine");
+    let folder = dir.path("mine").display().to_string();
+    let logits = |adapter: &str| {
+        let (ids, out) = (dir.file("ids.txt", "1 2 3 60 5"), dir.path("out.f32").display().to_string());
+        ingle(&dir, &["logits", &model, "--tokens-file", &ids, "--out", &out, "--adapter", adapter]).ok();
+        fs::read(out).unwrap()
+    };
+    let expected = logits(&folder);
+    ingle(&dir, &["key", "seal", &folder]).ok();
+    for part in [&config, &weights] {
+        assert!(fs::read(part).unwrap().starts_with(MAGIC), "{part}");
+    }
+    assert!(logits(&folder) == expected && logits(&weights) == expected);
+    assert!(logits(&format!("{folder}:0")) != expected);
+    ingle(&dir, &["key", "seal", &folder]).fails(2, &["sealed already"]);
+    let ids = dir.path("ids.txt").display().to_string();
+    let run = |adapter: &str| {
+        dir.ingle(&["logits", &model, "--tokens-file", &ids, "--out", "y", "--adapter", adapter])
+    };
+    run(&folder).fails(6, &["INGLE_PASSPHRASE"]);
+
+    let out = dir.path("open").display().to_string();
+    ingle(&dir, &["key", "unseal", &folder, "-o", &out]).ok();
+    for part in parts {
+        assert!(fs::read(dir.path("open").join(part)).unwrap() == fs::read(from.join(part)).unwrap());
+    }
+    // One that was sealed in part is used, sealed and unsealed like a whole one.
+    let [config, _] = put("half");
+    let half = dir.path("half").display().to_string();
+    ingle(&dir, &["key", "seal", &config]).ok();
+    assert!(logits(&half) == expected);
+    ingle(&dir, &["key", "seal", &half]).ok();
+    assert!(logits(&half) == expected);
+    ingle(&dir, &["key", "unseal", &half]).ok();
+    assert!(logits(&half) == expected && !fs::read(&config).unwrap().starts_with(MAGIC));
+    ingle(&dir, &["key", "unseal", &half]).fails(5, &["nothing in it is sealed"]);
+
+    let mut changed = fs::read(&weights).unwrap();
+    changed[500] ^= 1;
+    fs::write(&weights, changed).unwrap();
+    run(&folder)
+        .env("INGLE_PASSPHRASE", WORD)
+        .fails(5, &["adapter_model.safetensors: frame 0 is not what was sealed there"]);
+    fs::create_dir(dir.path("empty")).unwrap();
+    let empty = dir.path("empty").display().to_string();
+    ingle(&dir, &["key", "seal", &empty]).fails(3, &["adapter_config.json: no such file"]);
+}
+
+#[test]
 fn an_adapter_is_found_by_the_name_it_was_given() {
     let dir = Dir::new();
     let expected = logits(&dir, &adapter().display().to_string());

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 #[cfg(target_os = "linux")]
 use ingle_kernel::bytes::Room;
-use ingle_kernel::bytes::{Bytes, Owner};
+use ingle_kernel::bytes::{Bytes, Order, Owner};
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
@@ -23,6 +23,7 @@ use memmap2::UncheckedAdvice;
 use memmap2::{Advice, MmapMut};
 
 use crate::error::{Error, Result};
+use crate::packed::Shelf;
 
 /// An open, mapped file.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Mapped {
     bytes: Bytes,
     /// The same bytes, to give advice about; `None` for an empty file.
     map: Option<Arc<Mmap>>,
+    packed: Arc<Shelf>,
 }
 
 impl Mapped {
@@ -52,6 +54,7 @@ impl Mapped {
         // A courtesy to writers that ask; file systems without locks refuse, which costs only the courtesy.
         let _ = file.try_lock_shared();
         let len = meta.len();
+        let packed = Arc::new(Shelf::default());
         let (bytes, map) = if len == 0 {
             (Bytes::new(Vec::new()), None)
         } else {
@@ -63,12 +66,13 @@ impl Mapped {
             let map = Arc::new(map);
             let pages = Pages {
                 map: map.clone(),
+                packed: packed.clone(),
                 #[cfg(target_os = "linux")]
                 copies: Copies::default(),
             };
             (Bytes::owned_by(pages), Some(map))
         };
-        Ok(Self { name, file, len, bytes, map })
+        Ok(Self { name, file, len, bytes, map, packed })
     }
 
     /// The path as it was given.
@@ -81,9 +85,30 @@ impl Mapped {
         &self.bytes
     }
 
-    /// Has all pages leave the process; the system may keep them cached, and they come back when touched.
+    /// What is known of its weights in the order of kernels.
+    pub(crate) fn packed(&self) -> &Arc<Shelf> {
+        &self.packed
+    }
+
+    /// What tells this file from others and from what it may become: which it is, how large, and when it was last changed.
+    pub(crate) fn stamp(&self) -> std::io::Result<String> {
+        stamp_of(&self.file)
+    }
+
+    /// Has the system read it in large pages, and map it so, where it can.
+    pub(crate) fn use_large_pages(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(map) = &self.map {
+            let _ = map.advise(Advice::HugePage);
+        }
+    }
+
+    /// Has all pages leave the process, those of packed weights too; the system may keep them cached, and they come back when touched.
     pub fn drop_pages(&self) {
         self.bytes.release();
+        if let Some(kept) = self.packed.map() {
+            kept.bytes.release();
+        }
     }
 
     /// Brings the pages of `range` into the process at once: those that the system has cached cost what their tables cost, others are
@@ -110,9 +135,23 @@ impl Mapped {
     }
 }
 
+/// The same of an open file.
+pub(crate) fn stamp_of(file: &File) -> std::io::Result<String> {
+    let meta = file.metadata()?;
+    #[cfg(unix)]
+    let times = {
+        use std::os::unix::fs::MetadataExt as _;
+        [meta.ino() as i64, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()]
+    };
+    #[cfg(not(unix))]
+    let times = [meta.created(), meta.modified()];
+    Ok(format!("{} {times:?}", meta.len()))
+}
+
 /// A mapped file's pages.
 struct Pages {
     map: Arc<Mmap>,
+    packed: Arc<Shelf>,
     #[cfg(target_os = "linux")]
     copies: Copies,
 }
@@ -134,6 +173,14 @@ impl Owner for Pages {
             // SAFETY: the map is shared and read-only, so its pages hold nothing that the file does not. The advice may fail.
             let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
         }
+    }
+
+    fn kept(&self, range: Range<usize>, order: &Order) -> Option<Bytes> {
+        self.packed.kept(&range, order)
+    }
+
+    fn want(&self, range: Range<usize>, order: Order) {
+        self.packed.want(range, order);
     }
 
     #[cfg(target_os = "linux")]

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::{Pool, Turn};
-use ingle_kernel::simd::Kernels;
+use ingle_kernel::simd::{Kernels, WeightOrder};
 use ingle_model::adapter::{Active, Adapter};
 use ingle_model::decoder::{Model, Runtime};
 use ingle_model::file::Contents;
+use ingle_model::file::folder::peft;
 use ingle_model::prompt::ChatTemplate;
 use ingle_model::token::{Tokenizer, Written};
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::mmap::Mapped;
 use crate::output::{self, Calls, Format, Tool};
+use crate::packed::{self, PackedDir, Packer};
 
 /// A model's file, or the files of one model, parsed. Cheap: nothing but their metadata has been looked at.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct ModelFile {
     texts: Option<Texts>,
     /// What came beside it.
     template: Option<String>,
+    /// Where weights are kept packed.
+    packed_dir: Option<PackedDir>,
 }
 
 impl ModelFile {
@@ -42,16 +46,33 @@ impl ModelFile {
         container::open_adapter(path, &self.contents).map(|opened| Self::of(path, opened))
     }
 
+    /// The same of such a folder's two files in memory, under the name that errors will use.
+    pub fn adapter_from_parts(&self, name: &str, config: &[u8], weights: Bytes) -> Result<Self> {
+        let contents = peft::import(config, &weights, &self.contents)
+            .map_err(|source| Error::Model { file: name.to_owned(), source })?;
+        let (name, n_bytes, files) = (name.to_owned(), weights.len() as u64, Vec::new());
+        Ok(Self { name, contents, n_bytes, files, texts: None, template: None, packed_dir: None })
+    }
+
     fn of(path: &Path, Opened { contents, files, texts }: Opened) -> Self {
         let n_bytes = files.iter().map(|file| file.bytes().len() as u64).sum();
-        Self { name: path.display().to_string(), contents, n_bytes, files, texts, template: None }
+        Self {
+            name: path.display().to_string(),
+            contents,
+            n_bytes,
+            files,
+            texts,
+            template: None,
+            packed_dir: None,
+        }
     }
 
     /// Parses bytes that are already in memory, under the name that errors will use.
     pub fn from_bytes(name: &str, bytes: Bytes) -> Result<Self> {
         let contents = container::parse(name, &bytes)?;
         let n_bytes = bytes.len() as u64;
-        Ok(Self { name: name.to_owned(), contents, n_bytes, files: Vec::new(), texts: None, template: None })
+        let (name, files) = (name.to_owned(), Vec::new());
+        Ok(Self { name, contents, n_bytes, files, texts: None, template: None, packed_dir: None })
     }
 
     /// The path as it was given.
@@ -115,6 +136,11 @@ impl ModelFile {
         Ok(())
     }
 
+    /// Has its weights looked for in `dir`, packed, when it is loaded.
+    pub fn set_packed_dir(&mut self, dir: PackedDir) {
+        self.packed_dir = Some(dir);
+    }
+
     /// The chat template the file carries, if any.
     pub fn template(&self) -> Result<Option<ChatTemplate>> {
         let source = self.template_source()?;
@@ -131,9 +157,9 @@ impl ModelFile {
         self.files.iter().for_each(Mapped::drop_pages);
     }
 
-    /// Brings the weights into the process, with the threads of `pool`.
+    /// Brings the weights into the process, with the threads of `pool`: where files have them packed, those.
     pub fn prefault(&self, pool: &Pool) {
-        for file in &self.files {
+        for file in self.files.iter().map(|file| file.packed().map().unwrap_or(file)) {
             let n_parts = file.bytes().len().div_ceil(PREFAULT_BYTES);
             let _turn = pool.turn();
             pool.run(n_parts, |i, _| file.prefault(i * PREFAULT_BYTES..(i + 1) * PREFAULT_BYTES));
@@ -173,7 +199,7 @@ impl LoadOptions<'_> {
                 available: Kernels::names().collect::<Vec<_>>().join(", "),
             })?,
         };
-        Ok(kernels.packing(self.pack.packs(n_bytes)))
+        Ok(kernels.packing(self.pack.order(n_bytes)))
     }
 }
 
@@ -181,20 +207,24 @@ impl LoadOptions<'_> {
 /// pages, which the system could take back and read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pack {
-    /// Where the model takes half of the memory that is free or less, or the system does not say.
+    /// Where the model takes half of the memory that is free or less, or the system does not say; else as [`Self::Kept`].
     Auto,
     /// Always.
     On,
+    /// Where a file has them packed, which is mapped as the model's own: see [`crate::packed`].
+    Kept,
     /// Never.
     Off,
 }
 
 impl Pack {
-    fn packs(self, n_bytes: u64) -> bool {
+    fn order(self, n_bytes: u64) -> WeightOrder {
+        let has_room = || memory::available_bytes().is_none_or(|available| n_bytes <= available / 2);
         match self {
-            Self::Auto => memory::available_bytes().is_none_or(|available| n_bytes <= available / 2),
-            Self::On => true,
-            Self::Off => false,
+            Self::Off => WeightOrder::AsInFile,
+            Self::Auto if !has_room() => WeightOrder::PackedWhereKept,
+            Self::Kept => WeightOrder::PackedWhereKept,
+            Self::Auto | Self::On => WeightOrder::Packed,
         }
     }
 }
@@ -213,6 +243,8 @@ pub struct Loaded {
     vocabulary: OnceLock<std::result::Result<Arc<Vocabulary>, String>>,
     pool: Arc<Pool>,
     kernels: Kernels,
+    /// Whether single tokens come to find weights packed in memory of our own.
+    has_copies: bool,
 }
 
 impl Loaded {
@@ -224,9 +256,20 @@ impl Loaded {
     /// The same for a model that shares its threads with others, which take turns.
     pub fn load_on(pool: Arc<Pool>, file: ModelFile, options: &LoadOptions<'_>) -> Result<Self> {
         let kernels = options.kernels(file.n_bytes)?;
+        if let (Some(dir), true) = (&file.packed_dir, kernels.packs() != WeightOrder::AsInFile) {
+            for part in &file.files {
+                // What has no key is packed as if there were no files of that.
+                if let Ok(key) = packed::key(part, kernels.name()) {
+                    part.packed().find(dir, &key, part.bytes().len(), Some(&pool));
+                }
+            }
+        }
         let model = Model::read(&file.contents, &kernels).map_err(|source| file.model_error(source))?;
         let tokenizer = file.read_tokenizer();
-        Ok(Self { file, model, tokenizer, vocabulary: OnceLock::new(), pool, kernels })
+        let is_copied = |part: &Mapped| part.packed().map().is_none() && !part.packed().wanted().is_empty();
+        let has_copies = kernels.packs() == WeightOrder::Packed
+            && (file.files.is_empty() || file.files.iter().any(is_copied));
+        Ok(Self { file, model, tokenizer, vocabulary: OnceLock::new(), pool, kernels, has_copies })
     }
 
     /// Text to ids and back.
@@ -321,16 +364,38 @@ impl Loaded {
         adapter.map_err(|source| file.model_error(source))
     }
 
-    /// Brings the weights into the process, but for those that are packed and lie there already.
+    /// Brings the weights into the process, but for those that are packed in memory and lie there already.
     pub fn prefault(&self) {
-        if !self.kernels.packs() {
+        if !self.has_copies {
             self.file.prefault(&self.pool);
         }
     }
 
     /// Bytes of weights that may come to lie packed in memory of our own.
     pub fn packed_bytes(&self) -> u64 {
-        if self.kernels.packs() { self.file.n_bytes } else { 0 }
+        if self.has_copies { self.file.n_bytes } else { 0 }
+    }
+
+    /// Bytes of weights that lie packed in mapped files.
+    pub fn kept_bytes(&self) -> u64 {
+        let kept = self.file.files.iter().filter_map(|part| part.packed().map());
+        kept.map(|map| map.bytes().len() as u64).sum()
+    }
+
+    /// What packs the weights into files, for the next time; where they are not packed in memory, for this time too. `None` where they
+    /// are there, or nothing is to be kept.
+    ///
+    /// # Errors
+    /// When a file of the model can't be looked at.
+    pub fn packer(&self) -> Result<Option<Packer>> {
+        let Some(dir) = &self.file.packed_dir else { return Ok(None) };
+        let mut packer = Packer::new(dir.clone());
+        for part in &self.file.files {
+            let failed = |source| Error::Io { file: part.name().to_owned(), source };
+            let key = packed::key(part, self.tier()).map_err(failed)?;
+            packer.add(part, part.packed(), key, !self.has_copies)?;
+        }
+        Ok(Some(packer).filter(|packer| !packer.is_done()))
     }
 
     /// Name of the tier in use.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ingle_kernel::acts::Acts;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
-use ingle_kernel::mat::Mat;
+use ingle_kernel::mat::{Mat, Packs};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::FORMATS;
 use ingle_kernel::simd::Kernels;
@@ -59,7 +59,7 @@ fn main() {
             for (i, n) in TOKENS.into_iter().take(n_widths).enumerate() {
                 let rows = if n <= 16 { rows } else { (rows / 32).next_multiple_of(64).min(rows) };
                 let part = mat.rows_view(0..rows);
-                let part = if is("packed") { part.packable(1) } else { part };
+                let part = if is("packed") { part.packable(Packs::After(1)) } else { part };
                 let mut acts = Acts::with_capacity(n, COLS);
                 let x: Vec<f32> = (0..n * COLS).map(|i| (i as f32).sin()).collect();
                 let form = if is("fine") { mat.kernel().form.finer() } else { mat.kernel().form };

@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+use crate::simd::Packing;
+
 /// A cheaply cloned, immutable window into memory that an owner keeps alive and unchanged.
 #[derive(Clone)]
 pub struct Bytes {
@@ -32,6 +34,37 @@ pub trait Owner: Send + Sync {
     /// `n` zeros for a copy of some of the bytes.
     fn room(&self, n: usize) -> Room {
         Box::new(vec![0; n])
+    }
+
+    /// What lies in `range` in another order, if a file has it so: [`Order::n_bytes`] bytes that begin with a cache line.
+    fn kept(&self, range: Range<usize>, order: &Order) -> Option<Bytes> {
+        let _ = (range, order);
+        None
+    }
+
+    /// Says that what lies in `range` is wanted so.
+    fn want(&self, range: Range<usize>, order: Order) {
+        let _ = (range, order);
+    }
+}
+
+/// The order of packed weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// Name of the block format.
+    pub format: &'static str,
+    /// Rows that are there.
+    pub n_rows: usize,
+    /// Bytes of a row.
+    pub row_bytes: usize,
+    /// How they are packed.
+    pub packing: Packing,
+}
+
+impl Order {
+    /// Bytes of the packed rows: whole strips.
+    pub fn n_bytes(&self) -> usize {
+        self.n_rows.next_multiple_of(self.packing.rows) * self.row_bytes
     }
 }
 
@@ -72,6 +105,18 @@ impl Bytes {
     /// `n` zeros for a copy of this window.
     pub fn room(&self, n: usize) -> Room {
         self.owner.room(n)
+    }
+
+    /// This window in another order, if a file has it so.
+    pub fn kept(&self, order: &Order) -> Option<Self> {
+        let kept = self.owner.kept(self.range.clone(), order)?;
+        let is_whole = kept.len() == order.n_bytes() && kept.as_ptr().align_offset(64) == 0;
+        is_whole.then_some(kept)
+    }
+
+    /// Says that this window is wanted in another order.
+    pub fn want(&self, order: Order) {
+        self.owner.want(self.range.clone(), order);
     }
 
     /// Says that this window is not needed soon and may leave memory.

@@ -4,7 +4,7 @@
 use ingle_kernel::acts::{Act, Acts, Form};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
-use ingle_kernel::mat::Mat;
+use ingle_kernel::mat::{Mat, Packs};
 use ingle_kernel::ops::Activation;
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{FORMATS, Format};
@@ -118,8 +118,8 @@ fn whole_strips_and_packed_weights_give_scalars_bits() {
             for tier in tiers() {
                 let kernels = Kernels::named(tier).expect("listed");
                 let plain = Mat::new(&kernels, format, n_rows, cols, bytes.clone());
-                let packed = plain.clone().packable(1);
-                assert_eq!(packed.packs_after().is_some(), plain.kernel().packing.is_some());
+                let packed = plain.clone().packable(Packs::After(1));
+                assert_eq!(packed.packs().is_some(), plain.kernel().packing.is_some());
                 for n_tokens in [1, 1, 2, 13] {
                     let x = &x[..n_tokens * cols];
                     let truth = &truth[..n_tokens * n_rows];

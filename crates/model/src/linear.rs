@@ -71,8 +71,8 @@ impl Linear {
             .as_ref()
             .map(|place| Place { weight: place.weight.clone(), first_row: place.first_row + range.start });
         let mat = self.mat.rows_view(range);
-        let mat = match self.mat.packs_after() {
-            Some(n_steps) => mat.packable(n_steps),
+        let mat = match self.mat.packs() {
+            Some(packs) => mat.packable(packs),
             None => mat,
         };
         Self { mat, bias, place }

@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
 use ingle_kernel::bytes::Bytes;
-use ingle_kernel::mat::Mat;
-use ingle_kernel::simd::Kernels;
+use ingle_kernel::mat::{Mat, Packs};
+use ingle_kernel::simd::{Kernels, WeightOrder};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -75,14 +75,17 @@ impl<'a> Source<'a> {
     /// It may be packed where that takes no more memory, as the file's pages can go; one of them in the second step, the next in
     /// the third, and so on.
     fn new_mat(&self, tensor: &Tensor, rows: usize, cols: usize, bytes: Bytes) -> Mat {
-        let packs = self.kernels.packs() && bytes.is_releasable();
+        let is_releasable = bytes.is_releasable();
         let mat = Mat::new(self.kernels, tensor.format, rows, cols, bytes);
-        if !packs {
-            return mat;
+        match self.kernels.packs() {
+            WeightOrder::PackedWhereKept if is_releasable => mat.packable(Packs::WhereKept),
+            WeightOrder::Packed if is_releasable => {
+                let i = self.n_packable.get();
+                self.n_packable.set(i + 1);
+                mat.packable(Packs::After(1 + i % PACKING_STEPS))
+            }
+            _ => mat,
         }
-        let i = self.n_packable.get();
-        self.n_packable.set(i + 1);
-        mat.packable(1 + i % PACKING_STEPS)
     }
 
     /// `n` values, decoded.

@@ -105,7 +105,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     drafters(&mut text, &models);
     process(&mut text, &app);
     if let Some(residence) = &app.residence {
-        ledger(&mut text, residence);
+        ledger(&mut text, residence, &models);
     }
     if let Some(accounts) = &app.accounts {
         accounts.metrics(&mut text);
@@ -131,7 +131,7 @@ fn process(text: &mut String, app: &App) {
 }
 
 /// The rows of models' memory.
-fn ledger(text: &mut String, residence: &Residence) {
+fn ledger(text: &mut String, residence: &Residence, models: &Models) {
     let counts = &residence.counts;
     let [budget, fixed, used] = residence.sums();
     let rows = [
@@ -178,6 +178,13 @@ fn ledger(text: &mut String, residence: &Residence) {
             let (kind, value) = (kind.name, (kind.of)(&told.resident.ledger));
             let _ = writeln!(text, "{name}{{model={model:?},tier={tier:?},kind={kind:?}}} {value}");
         }
+    }
+    let name = "ingle_model_packed_file_bytes";
+    let about = "Weights of a model that lie packed in mapped files";
+    let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge");
+    for served in &models.writers {
+        let (model, value) = (&*served.name, served.loaded().kept_bytes());
+        let _ = writeln!(text, "{name}{{model={model:?}}} {value}");
     }
     let name = "ingle_model_swap_seconds";
     let _ = writeln!(text, "# HELP {name} How long models took to become hot\n# TYPE {name} summary");

@@ -429,8 +429,10 @@ impl Residence {
                 if let (Guest::Writer(served), true) = (&guest, book.state.models[model].retouch.is_zero()) {
                     served.prepare();
                 }
+                let packed = guest.packed_bytes();
                 book.guests[model] = Some(guest);
                 book.state.apply(action);
+                book.state.models[model].ledger.note_packed(packed);
                 book.state.models[model].reload = start.elapsed();
                 list(book.models());
                 self.counts.n_loads.fetch_add(1, Relaxed);
@@ -545,6 +547,14 @@ impl Guest {
         match self {
             Self::Writer(served) => served.n_answers() + Arc::strong_count(served) - 1,
             Self::Reader(reader) => Arc::strong_count(reader) - 1,
+        }
+    }
+
+    /// Bytes of weights that lie packed in memory, and not in a file.
+    fn packed_bytes(&self) -> u64 {
+        match self {
+            Self::Writer(served) => served.loaded().packed_bytes(),
+            Self::Reader(_) => 0,
         }
     }
 

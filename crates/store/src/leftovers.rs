@@ -32,6 +32,8 @@ pub enum Kind {
     OldVersion,
     /// A small file that was never finished.
     Draft,
+    /// Weights in another order, which can be made again.
+    Packed,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Dangling => "name without content",
             Self::OldVersion => "old version",
             Self::Draft => "draft",
+            Self::Packed => "packed weights",
         }
     }
 }
@@ -60,6 +63,14 @@ pub struct Leftover {
     pub modified: SystemTime,
     /// A program holds a lock on it.
     pub is_held: bool,
+}
+
+impl Leftover {
+    /// A file that its owner calls of no use.
+    pub fn of(path: PathBuf, kind: Kind) -> Option<Self> {
+        let is_held = is_in_use(&path);
+        leftover(path, kind, is_held)
+    }
 }
 
 /// What may go: what nobody holds and has not been written for a while. Pure.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingle_engine::at_rest::{Form, Plain};
+use ingle_model::file::folder::peft;
 use ingle_store::sealed::key_file::{Kept, KeyFile};
 use ingle_store::sealed::{Key, MAGIC, is_sealed};
 use zeroize::Zeroizing;
@@ -138,8 +139,40 @@ impl Chosen {
     }
 }
 
-/// Seals the file at `path` with `key`, in its place.
+/// The two files of an adapter of the peft library, if `path` is its folder or its file of weights.
+pub fn peft_parts(path: &Path) -> Option<[PathBuf; 2]> {
+    let is_weights = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    if path.is_dir() {
+        return Some([path.join(peft::CONFIG), path.join(peft::WEIGHTS)]);
+    }
+    is_weights.then(|| [path.with_file_name(peft::CONFIG), path.to_owned()])
+}
+
+/// The files of the adapter in the folder at `path`.
+fn folder_parts(path: &Path) -> Result<[PathBuf; 2], Failure> {
+    let parts = [path.join(peft::CONFIG), path.join(peft::WEIGHTS)];
+    match parts.iter().find(|part| !part.is_file()) {
+        None => Ok(parts),
+        Some(part) => Err(Failure::not_found(format!(
+            "{}: no such file, expected a folder of PEFT with {} and {}",
+            part.display(),
+            peft::CONFIG,
+            peft::WEIGHTS
+        ))),
+    }
+}
+
+/// Seals the file at `path` with `key`, in its place, or the two files of the adapter in the folder at `path`.
 pub fn seal(path: &Path, key: Key) -> Result<(), Failure> {
+    if path.is_dir() {
+        // One that was ended between the two goes on with the second.
+        let parts = folder_parts(path)?;
+        let open: Vec<&PathBuf> = parts.iter().filter(|part| !is_sealed_at(part)).collect();
+        if open.is_empty() {
+            return Err(Failure::usage(format!("{}: it is sealed already", path.display())));
+        }
+        return open.into_iter().try_for_each(|part| seal(part, key.clone()));
+    }
     if is_sealed_at(path) {
         return Err(Failure::usage(format!("{}: it is sealed already", path.display())));
     }
@@ -149,8 +182,26 @@ pub fn seal(path: &Path, key: Key) -> Result<(), Failure> {
     rewrite(path, |new| sealed.write(new, FILE_LABEL, &mut |out| copy(&old, n_bytes, out)))
 }
 
-/// Writes to `to` what was sealed at `path`; where they are the same, in its place.
+/// Writes to `to` what was sealed at `path`; where they are the same, in its place. Of a folder its two files, those that are sealed.
 pub fn unseal(path: &Path, to: &Path, key: Key) -> Result<(), Failure> {
+    if path.is_dir() {
+        let parts = folder_parts(path)?;
+        fs::create_dir_all(to).map_err(|e| Failure::file(to, &e))?;
+        let is_in_place = path == to;
+        let is_open = |part: &Path| !is_sealed_at(part);
+        if parts.iter().all(|part| is_open(part)) {
+            return Err(Failure::invalid(format!("{}: nothing in it is sealed", path.display())));
+        }
+        for part in &parts {
+            let to = to.join(part.file_name().unwrap_or_default());
+            match is_open(part) {
+                true if is_in_place => {}
+                true => _ = fs::copy(part, &to).map_err(|e| Failure::file(&to, &e))?,
+                false => unseal(part, &to, key.clone())?,
+            }
+        }
+        return Ok(());
+    }
     let failed = |e: io::Error| unreadable(path, &e);
     let old = File::open(path).map_err(failed)?;
     let n_bytes = old.metadata().map_err(failed)?.len();
@@ -186,6 +237,23 @@ pub fn read_sealed(path: &Path, env: &Env) -> Result<Option<Vec<u8>>, Failure> {
     let mut out = Vec::new();
     from.read_to_end(&mut out).map_err(failed)?;
     Ok(Some(out))
+}
+
+/// The file at `path` in memory, sealed or not.
+pub fn read_any(path: &Path, env: &Env) -> Result<Vec<u8>, Failure> {
+    if let Some(bytes) = read_sealed(path, env)? {
+        return Ok(bytes);
+    }
+    let failed = |e: io::Error| Failure::file(path, &e);
+    let file = File::open(path).map_err(failed)?;
+    let n_bytes = file.metadata().map_err(failed)?.len();
+    if n_bytes > IN_MEMORY_MAX {
+        let said = format!("{}: {n_bytes} bytes, expected at most {IN_MEMORY_MAX}", path.display());
+        return Err(Failure::invalid(said));
+    }
+    let mut out = Vec::new();
+    file.take(n_bytes).read_to_end(&mut out).map_err(failed)?;
+    Ok(out)
 }
 
 /// Whether the file at `path` begins as sealed files do.

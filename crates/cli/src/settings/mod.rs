@@ -22,6 +22,8 @@ use ingle_store::registry::image::OLLAMA_REGISTRY;
 
 pub use layers::{Settings, Source};
 
+use crate::packing;
+
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -102,7 +104,13 @@ fn own() -> Vec<Setting> {
             "pack",
             Kind::Choice(|| PACK.iter().map(|(name, _)| *name).collect()),
             Some("auto"),
-            "Keep weights in memory in an order of our own, for speed, instead of the file's pages; auto: where there is room",
+            "Have weights in an order of our own, for speed: on: in memory, or mapped where a file has them so; kept: only where a file has them so; auto: on where there is room, else kept",
+        ),
+        setting(
+            "packed-cache",
+            Kind::Text("SIZE", |text| packing::bytes(text).map(|_| text.trim().to_owned())),
+            Some("8GiB"),
+            "Let files of weights in that order have so much of the cache folder, and half of the free disk at most; servers write them; off: none",
         ),
         setting(
             "chunk",
@@ -187,7 +195,7 @@ pub fn sampling_names() -> Vec<&'static str> {
 }
 
 /// Flags that shape the computation.
-pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "chunk"];
+pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "packed-cache", "chunk"];
 
 /// Flags of who guesses ahead.
 pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
@@ -207,7 +215,8 @@ fn check_watts(text: &str) -> Result<String, String> {
 }
 
 /// What `pack` can be.
-pub const PACK: &[(&str, Pack)] = &[("auto", Pack::Auto), ("on", Pack::On), ("off", Pack::Off)];
+pub const PACK: &[(&str, Pack)] =
+    &[("auto", Pack::Auto), ("on", Pack::On), ("kept", Pack::Kept), ("off", Pack::Off)];
 
 impl Setting {
     /// The variable that may hold it.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Verb, human_bytes, json_arg, print_json};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::{pulling, updating};
+use crate::{packing, pulling, updating};
 
 pub static VERB: Verb = Verb {
     name: "du",
@@ -24,6 +24,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let library = pulling::library(env);
     let mut parts = usage(&library)?;
     parts.push(folder("signed releases", updating::releases(env).file().folder()));
+    parts.push(folder("packed weights", &packing::folder(env)));
     parts.retain(|part| part.bytes > 0);
     let total: u64 = parts.iter().map(|p| p.bytes).sum();
     let leftover: u64 = parts.iter().map(|p| p.leftover_bytes).sum();

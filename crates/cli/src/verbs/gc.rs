@@ -1,4 +1,4 @@
-//! `ingle gc`: removes what downloads, removals and killed programs left behind.
+//! `ingle gc`: removes what downloads, removals and killed programs left behind, and packed weights that can be made again.
 
 use std::io::Write;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Verb, human_bytes, json_arg, print_json};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
-use crate::pulling;
+use crate::{packing, pulling};
 
 pub static VERB: Verb = Verb {
     name: "gc",
@@ -30,7 +30,8 @@ pub static VERB: Verb = Verb {
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let library = pulling::library(env);
-    let planned = leftovers::plan(leftovers::survey(&library), SystemTime::now());
+    let mut planned = leftovers::plan(leftovers::survey(&library), SystemTime::now());
+    planned.extend(packing::unused(env));
     let (json, is_dry) = (matches.get_flag("json"), matches.get_flag("dry-run"));
     let bytes: u64 = planned.iter().map(|one| one.bytes).sum();
     let what = format!("Remove {} pieces ({})", planned.len(), human_bytes(bytes));

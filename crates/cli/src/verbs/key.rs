@@ -23,6 +23,7 @@ pub static VERB: Verb = Verb {
         "ingle key new --by passphrase",
         "ingle key keep --by passphrase",
         "ingle key seal adapter.gguf",
+        "ingle key seal peft-folder",
         "ingle key unseal adapter.gguf -o open.gguf",
         "ingle key forget --yes",
     ],
@@ -40,9 +41,9 @@ fn args(command: Command) -> Command {
                 .value_name("ACTION")
                 .default_value("status")
                 .value_parser(["status", "new", "keep", "seal", "unseal", "forget"])
-                .help("status: is there a key, who keeps it; new: make one; keep: have it kept another way, or under a new passphrase; seal, unseal: a file, in its place; forget: what was sealed is lost for good"),
+                .help("status: is there a key, who keeps it; new: make one; keep: have it kept another way, or under a new passphrase; seal, unseal: a file, or the folder of an adapter of PEFT, in its place; forget: what was sealed is lost for good"),
         )
-        .arg(Arg::new("path").value_name("FILE").num_args(0..).value_hint(clap::ValueHint::FilePath).help("Files to seal or unseal"))
+        .arg(Arg::new("path").value_name("FILE").num_args(0..).value_hint(clap::ValueHint::FilePath).help("Files and folders to seal or unseal"))
         .arg(
             Arg::new("by").long("by").value_name("WHO").value_parser(KEEPERS).help(
                 "Who keeps the key: the system's keystore, a passphrase, or a file that lies open for its owner alone; default: the keystore where this build knows one, else a passphrase",

@@ -75,6 +75,8 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         let kinds = kinds.filter_map(|(kind, n)| Some((kind, n.as_u64().filter(|n| *n > 0)?)));
         let kinds: Vec<String> = kinds.map(|(kind, n)| format!("{kind} {}", human_bytes(n))).collect();
         let mut notes = vec![kinds.join(", ")];
+        let kept = memory["packed_in_files"].as_u64().filter(|n| *n > 0);
+        notes.extend(kept.map(|n| format!("{} mapped packed", human_bytes(n))));
         notes.extend(memory["in_use"].as_u64().filter(|n| *n > 0).map(|n| format!("{n} in use")));
         notes.extend((memory["pinned"] == true).then(|| "pinned".to_owned()));
         notes.extend((memory["rests"] == true).then(|| "sessions at rest".to_owned()));

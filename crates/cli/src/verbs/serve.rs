@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::mmap::give_back_large;
-use ingle_engine::model_file::LoadOptions;
+use ingle_engine::model_file::{LoadOptions, Pack};
 use ingle_engine::residency::budget::room;
 use ingle_engine::residency::need::May;
 use ingle_engine::sysfs::Tree;
@@ -26,9 +26,10 @@ use crate::feedback::Keeper;
 use crate::guessing::Guesser;
 use crate::loading::Loader;
 use crate::managing::Managed;
+use crate::packing::Writer;
 use crate::settings::Source;
 use crate::stocking::Stock;
-use crate::{descriptors, load, model_ref, pulling, settings};
+use crate::{descriptors, load, model_ref, packing, pulling, settings};
 
 pub static VERB: Verb = Verb {
     name: "serve",
@@ -213,6 +214,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         queue_max: WAITING_PER_LANE * n_lanes,
         prefix_bytes: matches.get_one::<u64>("cache-mib").map(|mib| mib << 20),
         kv_dir,
+        packed: packing::dir(env).filter(|_| pack != Pack::Off).map(|dir| (dir, Writer::start())),
         is_alone: models.len() == 1 && !manages,
         room: room(&tree).into_iter().chain(budget).min(),
     });

@@ -3,9 +3,9 @@
 /// What a model takes, or may come to take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Weights where they lie in their mapped files. Clean: the system can take them back, and so can we.
+    /// Weights where they lie in mapped files, their own or such as have them packed ([`crate::packed`]). Clean: the system can take them back, and so can we.
     pub mapped: u64,
-    /// Copies of weights that are packed for single tokens.
+    /// Copies of weights in memory that are packed for single tokens.
     pub packed: u64,
     /// Weights that were made when the model was loaded, and the tables of its vocabulary.
     pub dirty: u64,
@@ -48,6 +48,13 @@ impl Ledger {
         KINDS.iter().fold(0, |sum, kind| sum.saturating_add((kind.of)(self)))
     }
 
+    /// Notes how many bytes of weights are packed in memory: the others are mapped, in their own file or in one that has them packed.
+    pub fn note_packed(&mut self, packed: u64) {
+        let weights = self.mapped.saturating_add(self.packed);
+        self.packed = packed.min(weights);
+        self.mapped = weights - self.packed;
+    }
+
     /// What leaves memory when sessions rest.
     pub fn sessions(&self) -> u64 {
         self.kv.saturating_add(self.prefix).saturating_add(self.scratch)
@@ -87,6 +94,15 @@ mod tests {
         assert_eq!(KINDS.len() as u32, all.total().count_ones());
         let much = Ledger { mapped: u64::MAX, kv: 1, ..all };
         assert_eq!(much.total(), u64::MAX, "a hostile header does not wrap around");
+    }
+
+    #[test]
+    fn weights_are_mapped_or_packed_and_no_more_for_it() {
+        let mut ledger = Ledger { packed: 100, kv: 5, ..Ledger::default() };
+        for (packed, mapped) in [(0, 100), (200, 0), (30, 70)] {
+            ledger.note_packed(packed);
+            assert_eq!((ledger.mapped, ledger.packed, ledger.total()), (mapped, 100 - mapped, 105));
+        }
     }
 
     #[test]

@@ -130,14 +130,25 @@ pub(crate) fn parts(n: usize, most: usize) -> impl Iterator<Item = (usize, usize
 pub struct Kernels {
     tier: &'static Tier,
     exact: bool,
-    packs: bool,
+    packs: WeightOrder,
+}
+
+/// How the weights of a run lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightOrder {
+    /// As in their file.
+    AsInFile,
+    /// Packed where a file has them so.
+    PackedWhereKept,
+    /// Packed, in memory of our own where no file has them so.
+    Packed,
 }
 
 impl Kernels {
     /// The fastest tier this CPU has.
     pub fn detect() -> Self {
         let tier = TIERS.iter().copied().rfind(|t| (t.detect)()).expect("scalar runs everywhere");
-        Self { tier, exact: false, packs: false }
+        Self { tier, exact: false, packs: WeightOrder::AsInFile }
     }
 
     /// The tier called `name`, or `exact`; `None` when there is none or the CPU lacks it.
@@ -146,16 +157,16 @@ impl Kernels {
             return Some(Self { exact: true, ..Self::detect() });
         }
         let tier = TIERS.iter().copied().find(|t| t.name == name && (t.detect)())?;
-        Some(Self { tier, exact: false, packs: false })
+        Some(Self { tier, exact: false, packs: WeightOrder::AsInFile })
     }
 
-    /// The same kernels, for a run that may keep weights packed in memory of its own: see [`crate::mat::Mat::packable`].
-    pub fn packing(self, packs: bool) -> Self {
+    /// The same kernels, for a run whose weights lie so: see [`crate::mat::Mat::packable`].
+    pub fn packing(self, packs: WeightOrder) -> Self {
         Self { packs, ..self }
     }
 
-    /// Whether weights may be packed.
-    pub fn packs(&self) -> bool {
+    /// How weights lie.
+    pub fn packs(&self) -> WeightOrder {
         self.packs
     }
 

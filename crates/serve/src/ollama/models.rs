@@ -76,6 +76,8 @@ pub async fn ps(State(app): State<Arc<App>>) -> Result<AsJson<Json>, Refusal> {
             if let Some(told) = told {
                 model["size"] = told.resident.held().into();
                 model["memory"] = memory(&told.resident);
+                let kept = one.writer.map_or(0, |served| served.loaded().kept_bytes());
+                model["memory"]["packed_in_files"] = kept.into();
             }
             model["size_vram"] = 0.into();
             model["context_length"] = one.ctx().into();

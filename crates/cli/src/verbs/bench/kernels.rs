@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use ingle_kernel::acts::Acts;
 use ingle_kernel::gemm::matmul;
-use ingle_kernel::mat::Mat;
+use ingle_kernel::mat::{Mat, Packs};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::{self, Format};
-use ingle_kernel::simd::Kernels;
+use ingle_kernel::simd::{Kernels, WeightOrder};
 use serde::Serialize;
 
 use super::floors::Floors;
@@ -75,7 +75,10 @@ pub fn run(
             for tier in &tiers {
                 progress.show(format_args!("{} {tier}, {n_threads} threads", format.name));
                 let kernels = Kernels::named(tier).expect("listed by this CPU");
-                let kernels = kernels.packing(env.settings.text("pack") != Some("off"));
+                let kernels = match env.settings.text("pack") {
+                    Some("off") => kernels,
+                    _ => kernels.packing(WeightOrder::Packed),
+                };
                 rows.extend(measure(&pool, &memory, &kernels, format));
             }
         }
@@ -110,7 +113,7 @@ impl Cell {
     fn new(pool: &Pool, kernels: &Kernels, all: &Mat, n_tokens: usize, rows: usize) -> Self {
         let mats = (0..all.rows() / rows).map(|i| {
             let mat = all.rows_view(i * rows..(i + 1) * rows);
-            if kernels.packs() { mat.packable(1) } else { mat }
+            if kernels.packs() == WeightOrder::Packed { mat.packable(Packs::After(1)) } else { mat }
         });
         let mats: Vec<Mat> = mats.collect();
         let x: Vec<f32> = (0..n_tokens * COLS).map(|i| (i as f32).sin()).collect();

@@ -11,10 +11,10 @@ use ingle_engine::session::Session;
 use ingle_kernel::acts::Acts;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
-use ingle_kernel::mat::Mat;
+use ingle_kernel::mat::{Mat, Packs};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::Format;
-use ingle_kernel::simd::Kernels;
+use ingle_kernel::simd::{Kernels, WeightOrder};
 
 use crate::exit::Failure;
 
@@ -59,7 +59,7 @@ impl<'a> KernelTimes<'a> {
         let all = Mat::new(self.kernels, format, n * rows, cols, bytes);
         let mat = |i: usize| {
             let mat = all.rows_view(i * rows..(i + 1) * rows);
-            if self.kernels.packs() { mat.packable(1) } else { mat }
+            if self.kernels.packs() == WeightOrder::Packed { mat.packable(Packs::After(1)) } else { mat }
         };
         let mats: Vec<Mat> = (0..n).map(mat).collect();
         let x: Vec<f32> = (0..cols).map(|i| (i as f32).sin()).collect();
