@@ -8,6 +8,7 @@ mod at_rest;
 mod beside;
 mod chat;
 mod confine;
+mod connection;
 mod credentials;
 mod descriptors;
 mod dirs;

@@ -134,3 +134,25 @@ fn hours_of_rules_are_those_of_the_users_clocks() {
     assert!(said("XXX-6").starts_with("local: rule \"now\""), "{}", said("XXX-6"));
     assert!(said("UTC0").starts_with("allow"), "{}", said("UTC0"));
 }
+
+#[test]
+fn rules_know_whether_the_network_is_metered_and_people_who_says_so() {
+    let dir = Dir::new();
+    let rule = "[[rule]]\nname = \"no bytes to pay\"\nwhen = { network = [\"metered\"] }\nthen = \"local\"\n";
+    policy(&dir, "http://127.0.0.1:9", rule);
+    let explained = |more: &[&str]| {
+        dir.ingle(&[&["route", "explain", "Why is the sky blue?"], more].concat())
+            .env("INGLE_NETWORK", "auto")
+    };
+    let said = explained(&["--network", "metered"]).ok();
+    assert!(said.starts_with("local: rule \"no bytes to pay\""), "{said}");
+    assert!(said.contains("network: metered (the setting network)"), "{said}");
+    assert!(explained(&["--network", "unmetered"]).ok().starts_with("allow"));
+    let said = explained(&["--offline"]).ok();
+    assert!(said.contains("network: offline (the setting offline)"), "{said}");
+    // Whatever this machine has, it is said what was seen.
+    let seen = explained(&["--json"]).json();
+    assert!(seen["network"]["seen"].as_str().is_some_and(|seen| !seen.is_empty()), "{seen}");
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud", "--network", "metered"]))
+        .fails(6, &["rule \"no bytes to pay\""]);
+}

@@ -183,7 +183,7 @@ impl<'a> Ways<'a> {
         let (mut left, mut from_there) = (None, None);
         if elsewhere {
             let desk = routing::desk(routing::policy(self.env)?, self.env)?;
-            let situation = routing::situation_of(&[FACTS], self.env);
+            let situation = routing::situation_of(&[FACTS], &desk.policy, self.env);
             let mut there = There::new(desk.clone(), self.wanted, self.env);
             from_there = course.elsewhere(
                 &mut |text, form| reader.reply(text, form),
