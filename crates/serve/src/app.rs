@@ -11,6 +11,7 @@ use ingle_model::prompt::Now;
 use tokio::sync::{Semaphore, watch};
 
 use crate::accounts::Accounts;
+use crate::documents;
 use crate::elsewhere::{AT_A_TIME, Elsewhere};
 use crate::feedback::Recent;
 use crate::guard::{ApiKey, Caller};
@@ -48,6 +49,8 @@ pub struct App {
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Room for requests that are answered elsewhere.
     pub elsewhere_room: Arc<Semaphore>,
+    /// Room for requests about documents.
+    pub documents_room: Arc<Semaphore>,
     /// Answers that can be spoken of, where somebody keeps what is said.
     pub recent: Option<Arc<Recent>>,
     /// Who may ask, in the order of [`crate::guard::Caller`].
@@ -101,6 +104,7 @@ impl App {
             accounts: options.accounts.clone(),
             elsewhere: options.elsewhere.clone(),
             elsewhere_room: Arc::new(Semaphore::new(AT_A_TIME)),
+            documents_room: Arc::new(Semaphore::new(documents::AT_A_TIME)),
             recent: options.feedback.clone().map(Recent::new).map(Arc::new),
             keys: options.api_keys.clone(),
             http_ns: Arc::default(),

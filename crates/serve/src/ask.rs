@@ -111,7 +111,7 @@ pub struct Reading {
 }
 
 /// What is asked besides the prompt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     /// The prompt.
     pub prompt: Vec<u32>,
@@ -142,6 +142,18 @@ pub fn ask(
     question: Question,
     by: Option<&str>,
 ) -> Result<Receiver<Telling>, Refusal> {
+    let opened = |accounts| Account::open(accounts, by, served.loaded(), 0);
+    let account = app.accounts.as_ref().filter(|_| question.n > 0).map(opened);
+    ask_for(app, served, question, account)
+}
+
+/// The same as a part of what has an account already.
+pub fn ask_for(
+    app: &App,
+    served: &Served,
+    question: Question,
+    account: Option<Arc<Account>>,
+) -> Result<Receiver<Telling>, Refusal> {
     if question.n > 0 {
         served.check_length(question.prompt.len(), question.sampling.overflow)?;
     }
@@ -150,8 +162,9 @@ pub fn ask(
     let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
     tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
-    let opened = |accounts| Account::open(accounts, by, served.loaded(), question.n);
-    let account = app.accounts.as_ref().filter(|_| question.n > 0).map(opened);
+    if let Some(account) = &account {
+        account.enter(question.n);
+    }
     for (index, cancel) in cancels.into_iter().enumerate() {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);

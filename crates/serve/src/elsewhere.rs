@@ -18,7 +18,7 @@ use ingle_route::desk::{Answered, Desk, Router, Way};
 use ingle_route::gate::{Message, Role, Wanted};
 use ingle_route::ledger::Instead;
 use ingle_route::policy::{Situation, Wish};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -64,11 +64,16 @@ pub trait Elsewhere: fmt::Debug + Send + Sync {
 
 /// A conversation of nothing but texts, which can be asked of others.
 #[derive(Debug, Clone)]
-pub struct Words(Vec<Message>);
+pub struct Words {
+    /// All of it.
+    pub messages: Vec<Message>,
+    /// Further variables of the template, for who asks again here.
+    pub extra: Map<String, Json>,
+}
 
 impl Words {
     /// Of messages in templates' words.
-    pub fn of(messages: &Json) -> Option<Self> {
+    pub fn of(messages: &Json, extra: &Map<String, Json>) -> Option<Self> {
         let one = |message: &Json| {
             let role = [Role::System, Role::User, Role::Assistant]
                 .into_iter()
@@ -77,7 +82,8 @@ impl Words {
             let text = message["content"].as_str().filter(|_| is_plain)?.to_owned();
             Some(Message { role, text })
         };
-        messages.as_array()?.iter().map(one).collect::<Option<_>>().map(Self)
+        let messages = messages.as_array()?.iter().map(one).collect::<Option<_>>()?;
+        Some(Self { messages, extra: extra.clone() })
     }
 }
 
@@ -100,6 +106,13 @@ pub fn take_wish(header: Option<&str>, field: Option<&str>) -> Result<Wish, Refu
     Ok(read(header)?.strictest(read(field)?))
 }
 
+/// What is left of a request's wish beside those of its key and of the server.
+pub fn wish_of(app: &App, caller: Caller, wish: Wish) -> Wish {
+    let by_key = app.keys.get(caller.0).map_or(Wish::Auto, |key| key.route);
+    let by_server = app.elsewhere.as_ref().map_or(Wish::Auto, |elsewhere| elsewhere.wish());
+    wish.strictest(by_key).strictest(by_server)
+}
+
 /// Where `question` of `caller` is answered that is asked for as `wish`, by who says it with this `temperature`. May take a while.
 ///
 /// # Errors
@@ -112,18 +125,17 @@ pub fn course(
     question: &Question,
     temperature: Option<f32>,
 ) -> Result<Course, Refusal> {
-    let by_key = app.keys.get(caller.0).map_or(Wish::Auto, |key| key.route);
+    let wish = wish_of(app, caller, wish);
     let Some(elsewhere) = &app.elsewhere else {
-        return match wish.strictest(by_key) {
+        return match wish {
             Wish::Cloud => Err(Refusal::Forbidden("this server answers on its own device alone".into())),
             _ => Ok(Course::Here),
         };
     };
-    let wish = wish.strictest(by_key).strictest(elsewhere.wish());
     if wish == Wish::Local || question.n == 0 {
         return Ok(Course::Here);
     }
-    let Some(Words(messages)) = &question.words else {
+    let Some(Words { messages, .. }) = &question.words else {
         let why = "route: only a conversation of texts can be answered elsewhere, without tools, forms, log-probabilities, \
                    the beginning of an answer, or several answers";
         return if wish == Wish::Cloud { Err(Refusal::field("route", why)) } else { Ok(Course::Here) };
@@ -419,7 +431,7 @@ mod tests {
 
     #[test]
     fn only_texts_are_words() {
-        let of = |message: Json| Words::of(&json!([message])).map(|words| words.0.len());
+        let of = |message: Json| Words::of(&json!([message]), &Map::new()).map(|words| words.messages.len());
         assert_eq!(of(json!({ "role": "user", "content": "a" })), Some(1));
         assert_eq!(of(json!({ "role": "tool", "content": "a" })), None);
         assert_eq!(of(json!({ "role": "user", "content": [{ "type": "image" }] })), None);
