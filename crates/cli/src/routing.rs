@@ -99,7 +99,7 @@ pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
         ledger: LedgerFile::new(ledger_path(env)),
         keeps_rows: env.settings.is_on("ledger"),
         log: egress_log(env),
-        confidence: feedback::learned_or_built_in(env).confidence,
+        confidence: feedback::learned_or_built_in(env),
         zone: zone::ahead_ms,
         resting: Mutex::default(),
     }))

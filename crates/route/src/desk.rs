@@ -14,7 +14,7 @@ use ingle_net::Client;
 use crate::cloud::plan::{Health, Limits};
 use crate::cloud::wire::Finish;
 use crate::cloud::{self, Bytes, Cloud, CloudError, Piece, Surroundings};
-use crate::confidence::{Confidence, Ending, Margins};
+use crate::confidence::{Ending, Learned, Margins, Rule};
 use crate::decide::{self, Abilities, Decision, Needs, Stakes};
 use crate::egress::EgressLog;
 use crate::gate::{Gate, Kept, Message, Outgoing, Question, Release, Wanted};
@@ -43,7 +43,7 @@ pub struct Desk {
     /// What left.
     pub log: EgressLog,
     /// How surely chosen tokens become the probability that an answer is right.
-    pub confidence: Confidence,
+    pub confidence: Learned,
     /// By how much clocks are ahead of UTC, for the days of budgets.
     pub zone: Zone,
     /// Until when endpoints rest, by their names.

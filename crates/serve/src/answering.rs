@@ -163,7 +163,7 @@ pub async fn route<D: Dialect>(
     // Only of an answer that others could have given it matters how it was.
     let recent = app.recent.clone().filter(|_| question.words.is_some() && brought.is_none());
     question.margins = recent.is_some();
-    let named = recent.map(|recent| Named { recent, by: caller });
+    let named = recent.map(|recent| Named { recent, by: caller, model: served.number });
     let mut so_far = SoFar::new(question.n, start, named);
     let by = app.name_of(caller);
     let mut said = match course {

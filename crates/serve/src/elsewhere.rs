@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_engine::generate::{Finish, Outcome, Overflow};
 use ingle_route::cloud::{CloudError, Piece, wire};
-use ingle_route::confidence::{Ending, Margins};
+use ingle_route::confidence::{Ending, Margins, Rule};
 use ingle_route::decide::Route;
 use ingle_route::desk::{Answered, Desk, Router, Way};
 use ingle_route::gate::{Message, Role, Wanted};
@@ -221,8 +221,14 @@ struct Local {
     text: String,
 }
 
-async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>, to: Sender<Telling>) {
-    let mut so_far = Local::default();
+async fn judge(
+    app: Arc<App>,
+    mut local: Receiver<Telling>,
+    router: Box<Router>,
+    to: Sender<Telling>,
+    (served, again): (Arc<Served>, Option<Again>),
+) {
+    let mut so_far = Local { model: served.number, ..Local::default() };
     let outcome = loop {
         let Some(telling) = local.recv().await else { return };
         let telling = match telling {
@@ -257,6 +263,8 @@ async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>,
     // What can't be started leaves the answer without an end, which is told as such.
     let _ = start.spawn(move || decide(&app, &handle, router, to, so_far, outcome));
 }
+    /// The number of the model.
+    model: u64,
 
 /// How an answer ended, as confidence asks.
 pub fn ending(finish: Finish) -> Ending {
@@ -279,7 +287,7 @@ fn decide(
     handle: &Handle,
     router: Box<Router>,
     to: Sender<Telling>,
-    local: Local,
+    (mut local, served, again): (Local, Arc<Served>, Option<Again>),
     (outcome, n_tokens): (Outcome, usize),
 ) {
     let now_ms = app.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.now_ms());

@@ -179,7 +179,7 @@ impl<'a> Ways<'a> {
                     reader.join(course, &mut show)?
                 }
             };
-            elsewhere = self.is_unsure(here.as_ref())?;
+            elsewhere = self.is_unsure(here.as_ref(), reader)?;
         }
         let (mut left, mut from_there) = (None, None);
         if elsewhere {
@@ -200,9 +200,10 @@ impl<'a> Ways<'a> {
     }
 
     /// Whether somebody else is to answer in place of the answer from here.
-    fn is_unsure(&self, here: Option<&Answer>) -> Result<bool, Failure> {
+    fn is_unsure(&self, here: Option<&Answer>, reader: &Reader<'_>) -> Result<bool, Failure> {
         let Some(router) = &self.router else { return Ok(false) };
-        let right = here.map_or(0.0, |answer| router.confidence(&answer.margins, answer.ending()));
+        let right =
+            here.map_or(0.0, |answer| router.confidence(reader.model(), &answer.margins, answer.ending()));
         let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
         let is_unsure = decision.route == Route::Cloud;
         if is_unsure && self.live && here.is_some() {

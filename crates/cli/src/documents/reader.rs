@@ -9,6 +9,7 @@ use ingle_assist::reading::{self, reply_room};
 use ingle_engine::chat::Prompt;
 use ingle_engine::constrain::{Constraint, Grammar};
 use ingle_engine::generate::Overflow;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::meter::Mark;
 use ingle_engine::sample::Params;
 use ingle_engine::session::Session;
@@ -56,6 +57,11 @@ impl<'a> Reader<'a> {
     /// Its context.
     pub fn ctx(&self) -> usize {
         self.session.ctx()
+    }
+
+    /// The number of its model.
+    pub fn model(&self) -> u64 {
+        number_of_model(self.session.loaded())
     }
 
     /// The prompt for a final answer, if it leaves room for one.

@@ -4,7 +4,6 @@
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ingle_route::confidence::Learned;
 use ingle_route::confidence::feedback::forget;
 use ingle_route::policy::{Network, Situation, explain};
 use ingle_route::privacy::find_all;
@@ -119,14 +118,18 @@ fn feedback(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
         say(if was_there { "forgotten" } else { "there was none" });
         return Ok(Exit::OK);
     }
-    let (Learned { lesson, .. }, n_skipped) = learned(env)?;
+    let (learned, n_skipped) = learned(env)?;
     if matches.get_flag("json") {
-        let mut told = serde_json::to_value(lesson).map_err(Failure::failed)?;
+        let mut told = serde_json::to_value(learned.lesson).map_err(Failure::failed)?;
+        for (number, of) in &learned.models {
+            let name = format!("{number:016x}");
+            told["models"][name] = serde_json::to_value(of.lesson).map_err(Failure::failed)?;
+        }
         told["n_skipped"] = n_skipped.into();
         print_json(&told)?;
         return Ok(Exit::OK);
     }
-    std::io::stdout().write_all(words(&lesson).as_bytes())?;
+    std::io::stdout().write_all(words(&learned).as_bytes())?;
     if n_skipped > 0 {
         say(format_args!("note: {n_skipped} lines are no rows and not counted"));
     }

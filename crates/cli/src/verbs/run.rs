@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::constrain::Grammar;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::sample::LOGPROBS_MAX;
 use ingle_route::cloud::Piece;
 use ingle_route::cloud::wire::Finish;
@@ -134,8 +135,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     pulling::offer(model_name(matches), env)?;
     let beside = beside::of(model_name(matches), env)?;
     for (name, value) in &beside.settings {
-        let wrong =
-            |expected| Failure::invalid(format!("{}: its {name}: {value}, {expected}", model_name(matches)));
+        let wrong = |expected| Failure::invalid(format!("{model}: its {name}: {value}, {expected}"));
         env.settings.prefer(name, value).map_err(wrong)?;
     }
     let given = matches.get_many::<String>("stop").into_iter().flatten().cloned();

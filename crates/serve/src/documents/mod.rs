@@ -257,7 +257,9 @@ impl Work {
         here: Option<&Joined>,
     ) -> Result<(bool, Option<f64>), Refusal> {
         let (Some(router), Some(elsewhere)) = (router, &self.app.elsewhere) else { return Ok((false, None)) };
-        let right = here.map_or(0.0, |one| router.confidence(&one.margins, ending(one.outcome.finish)));
+        let right = here.map_or(0.0, |one| {
+            router.confidence(self.reader.model(), &one.margins, ending(one.outcome.finish))
+        });
         let decision = router.after(right, elsewhere.now_ms()).map_err(|e| Refusal::Failed(e.to_string()))?;
         Ok((decision.route == Route::Cloud, Some(right)))
     }

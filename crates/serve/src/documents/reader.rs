@@ -79,6 +79,11 @@ impl Reader {
         self.served.engine.ctx()
     }
 
+    /// The number of its model.
+    pub fn model(&self) -> u64 {
+        self.served.number
+    }
+
     /// Who asked.
     pub fn by(&self) -> Option<&str> {
         self.by.as_deref()
