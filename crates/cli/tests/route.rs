@@ -156,3 +156,33 @@ fn rules_know_whether_the_network_is_metered_and_people_who_says_so() {
     dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud", "--network", "metered"]))
         .fails(6, &["rule \"no bytes to pay\""]);
 }
+
+#[test]
+fn an_answer_that_gets_too_unsure_is_given_up_where_the_policy_says_so() {
+    let dir = Dir::new();
+    let server = Server::start(&Dir::new(), &["demo"]);
+    let tiny = tiny();
+    // Random weights are below any bar.
+    let abort = "[worth]\nright = 10.0\n[abort]\nafter_tokens = 4\npart = 0.5\nbelow_nats = 1000.0\n";
+    policy(&dir, &server.address, abort);
+    let replaced = dir.ingle(&run(&tiny, "abc", &[])).run();
+    assert!(
+        replaced.code == 0 && replaced.stderr.contains("too unsure to be completed, and is void"),
+        "{replaced:?}"
+    );
+    assert!(replaced.stderr.contains("answered by workstation"), "{replaced:?}");
+    let rows = fs::read_to_string(dir.path("state/ingle/ledger.jsonl")).unwrap();
+    let here = rows.lines().map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap());
+    let n_out: Vec<u64> =
+        here.filter(|row| row["place"] == "here").map(|row| row["tokens_out"].as_u64().unwrap()).collect();
+    assert!(n_out.len() == 1 && (4..8).contains(&n_out[0]), "of 12 tokens: {rows}");
+    // Nobody else answers: this device does, as it would have.
+    let whole = dir.ingle(&run(&tiny, "abc", &["--route", "local"])).ok();
+    policy(&dir, "http://127.0.0.1:9", abort);
+    let stands = dir.ingle(&run(&tiny, "abc", &[])).run();
+    assert_eq!((stands.code, &stands.stdout), (0, &whole), "{stands:?}");
+    assert!(stands.stderr.contains("this device answers, to the end"), "{stands:?}");
+    // Where asking elsewhere is worth nothing, none is given up.
+    policy(&dir, &server.address, &abort.replace("10.0", "0.0"));
+    assert_eq!(dir.ingle(&run(&tiny, "abc", &[])).ok(), whole);
+}

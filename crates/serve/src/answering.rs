@@ -24,7 +24,7 @@ use tokio::time::{Interval, interval_at};
 use crate::app::App;
 use crate::ask::{Question, Said, Telling, What, ask};
 use crate::documents;
-use crate::elsewhere::{self, Course, course, take_wish, wish_of};
+use crate::elsewhere::{self, Again, Course, course, take_wish, wish_of};
 use crate::feedback::Named;
 use crate::fields::Fields;
 use crate::guard::Caller;
@@ -173,7 +173,11 @@ pub async fn route<D: Dialect>(
         Course::Here => ask(&app, &served, question, by)?,
         Course::Open(router) => {
             question.margins = true;
-            elsewhere::judged(&app, ask(&app, &served, question, by)?, router)
+            question.abort = elsewhere::abort(&app, &router);
+            let again = question.abort.map(|_| Question { abort: None, ..question.clone() });
+            let local = ask(&app, &served, question, by)?;
+            let again = again.map(|question| Again { question, by: by.map(str::to_owned) });
+            elsewhere::judged(&app, local, router, (served, again))
         }
         Course::There(router) => elsewhere::there(&app, router)?,
     };
@@ -188,6 +192,7 @@ pub async fn route<D: Dialect>(
             Telling::Said(said) => said.iter().try_for_each(|said| so_far.take(said))?,
             Telling::Took(took) => so_far.took = Some(took),
             Telling::Replaced(_) => so_far.void(),
+            Telling::GivenUp => {}
             Telling::Sure(margins) => so_far.margins = Some(margins),
         }
     }
@@ -280,6 +285,7 @@ impl<D: Dialect> Stream for Spoken<D> {
                         Telling::Said(said) => said.iter().for_each(|said| self.tell(said, &mut told)),
                         Telling::Took(took) => self.so_far.took = Some(took),
                         Telling::Replaced(by) => self.replace(&by, &mut told),
+                        Telling::GivenUp => {}
                         Telling::Sure(margins) => self.so_far.margins = Some(margins),
                     }
                 }

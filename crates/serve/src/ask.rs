@@ -15,7 +15,7 @@ use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
 use ingle_engine::run::{Job, Refused, STEP_TOKENS_MAX, Sink};
 use ingle_engine::sample::Logprob;
-use ingle_route::confidence::Margins;
+use ingle_route::confidence::{Margins, Rule, Running, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
@@ -55,6 +55,8 @@ pub enum Telling {
     Took(Box<Took>),
     /// How surely the tokens of the only answer were chosen, before it ends, where that was asked for.
     Sure(Box<Margins>),
+    /// The only answer is given up, as its tokens were too unsure; its end follows.
+    GivenUp,
     /// What was said so far is void: this endpoint answers in its place.
     Replaced(String),
 }
@@ -129,6 +131,8 @@ pub struct Question {
     pub reading: Option<Reading>,
     /// Whether to watch how surely tokens are chosen.
     pub margins: bool,
+    /// When to give the answer up for too unsure tokens.
+    pub abort: Option<Rule>,
     /// What is asked, where that can be asked of others too.
     pub words: Option<Words>,
     /// Answers wanted; each has the next seed. With none, nothing is asked.
@@ -176,6 +180,7 @@ pub fn ask_for(
             logprobs: Vec::new(),
             tells_logprobs: question.logprobs.is_some(),
             margins: question.margins.then(Box::default),
+            running: question.abort.map(Running::new),
             n_tokens: 0,
             id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
             one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
@@ -263,6 +268,7 @@ struct Voice {
     logprobs: Vec<TokenLogprobs>,
     tells_logprobs: bool,
     margins: Option<Box<Margins>>,
+    running: Option<Running>,
     /// Tokens that nothing was told of yet.
     n_tokens: usize,
     id_len: Option<usize>,
@@ -338,6 +344,15 @@ impl Sink for Teller {
             Event::Logprobs(of) => {
                 if let (Some(margins), Some(margin)) = (&mut voice.margins, of.margin()) {
                     margins.push(margin as f32);
+                }
+                if let (Some(running), Some(margin)) = (&mut voice.running, of.margin()) {
+                    running.push(margin as f32);
+                    if running.verdict() != Verdict::GoOn {
+                        // It ends once, and this is why.
+                        voice.running = None;
+                        self.cancel.store(true, Relaxed);
+                        let _ = voice.to.try_send(Telling::GivenUp);
+                    }
                 }
                 if voice.tells_logprobs {
                     voice.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });

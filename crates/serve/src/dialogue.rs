@@ -290,6 +290,7 @@ impl Dialogue {
                 one_call: !self.tools.parallel,
             }),
             margins: false,
+            abort: None,
             words,
             n: self.n,
         })

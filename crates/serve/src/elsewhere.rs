@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::accounts::Took;
 use crate::app::App;
-use crate::ask::{Question, Said, Telling, What, end_in_time};
+use crate::ask::{Question, Said, Telling, What, ask, end_in_time};
 use crate::guard::Caller;
 use crate::refusal::{Begun, Refusal};
 use crate::served::Served;
@@ -207,18 +207,62 @@ pub fn there(app: &Arc<App>, router: Box<Router>) -> Result<Receiver<Telling>, R
 }
 
 /// What is told of an answer from here, `local`, which is replaced if that is worth it.
-pub fn judged(app: &Arc<App>, local: Receiver<Telling>, router: Box<Router>) -> Receiver<Telling> {
+pub fn judged(
+    app: &Arc<App>,
+    local: Receiver<Telling>,
+    router: Box<Router>,
+    (served, again): (Arc<Served>, Option<Again>),
+) -> Receiver<Telling> {
     let (to, told) = channel(TELLINGS_MAX);
-    tokio::spawn(judge(app.clone(), local, router, to));
+    tokio::spawn(judge(app.clone(), local, router, to, (served, again)));
     told
+}
+
+/// What is asked again where an answer from here was given up and nobody else answers.
+#[derive(Debug)]
+pub struct Again {
+    /// Without a rule that gives it up.
+    pub question: Question,
+    /// Who asks.
+    pub by: Option<String>,
+}
+
+/// The rule by which the policy gives up an answer from here that `router` may replace. Where the ledger can't be read, none is.
+pub fn abort(app: &App, router: &Router) -> Option<Rule> {
+    router.abort(app.elsewhere.as_ref()?.now_ms()).ok().flatten()
+}
+
+/// Tells the whole answer from here in place of the one that was given up.
+fn once_more(app: &App, handle: &Handle, served: &Served, again: Again, to: &Sender<Telling>) {
+    let _ = to.blocking_send(Telling::Replaced("this device".to_owned()));
+    let asked = {
+        let _inside = handle.enter();
+        ask(app, served, again.question, again.by.as_deref())
+    };
+    match asked {
+        Ok(mut told) => {
+            while let Some(telling) = told.blocking_recv() {
+                if to.blocking_send(telling).is_err() {
+                    return;
+                }
+            }
+        }
+        Err(refusal) => {
+            let last = Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 };
+            let _ = to.blocking_send(Telling::Said(vec![last]));
+        }
+    }
 }
 
 /// What is known of an answer from here when it is over.
 #[derive(Debug, Default)]
 struct Local {
+    /// The number of the model.
+    model: u64,
     margins: Margins,
     took: Option<Box<Took>>,
     text: String,
+    was_given_up: bool,
 }
 
 async fn judge(
@@ -238,6 +282,10 @@ async fn judge(
             }
             Telling::Took(took) => {
                 so_far.took = Some(took);
+                continue;
+            }
+            Telling::GivenUp => {
+                so_far.was_given_up = true;
                 continue;
             }
             Telling::Said(mut said) => match said.pop_if(|said| matches!(said.what, What::End(Ok(_)))) {
@@ -261,10 +309,8 @@ async fn judge(
     };
     let (start, handle) = (std::thread::Builder::new().name("ingle-elsewhere".into()), Handle::current());
     // What can't be started leaves the answer without an end, which is told as such.
-    let _ = start.spawn(move || decide(&app, &handle, router, to, so_far, outcome));
+    let _ = start.spawn(move || decide(&app, &handle, router, to, (so_far, served, again), outcome));
 }
-    /// The number of the model.
-    model: u64,
 
 /// How an answer ended, as confidence asks.
 pub fn ending(finish: Finish) -> Ending {
@@ -291,14 +337,16 @@ fn decide(
     (outcome, n_tokens): (Outcome, usize),
 ) {
     let now_ms = app.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.now_ms());
-    let right = router.confidence(&local.margins, ending(outcome.finish));
-    let decided = router.after(right, now_ms);
+    let right = router.confidence(local.model, &local.margins, ending(outcome.finish));
+    local.was_given_up &= outcome.finish == Finish::Cancelled;
+    let decided = router.after(if local.was_given_up { 0.0 } else { right }, now_ms);
     let is_worth_it = decided.is_ok_and(|decision| decision.route == Route::Cloud);
-    let wants = is_worth_it && outcome.finish != Finish::Cancelled;
+    let wants = is_worth_it && (local.was_given_up || outcome.finish != Finish::Cancelled);
     let leg = wants.then(|| Leg::new(app, handle, router, &to, Some(&local))).flatten();
     if let Some(mut leg) = leg {
         match leg.ask() {
             Ok(answered) => return leg.end(answered, local.took.map(|took| took.row)),
+            Err(_) if local.was_given_up => {}
             // What of it was shown is void again.
             Err(_) if leg.was_shown => {
                 leg.tell(Telling::Replaced("this device".to_owned()));
@@ -306,6 +354,9 @@ fn decide(
             }
             Err(_) => {}
         }
+    }
+    if let Some(again) = again.filter(|_| local.was_given_up) {
+        return once_more(app, handle, &served, again, &to);
     }
     let _ = to.blocking_send(Telling::Sure(Box::new(local.margins)));
     if let Some(mut took) = local.took {

@@ -124,6 +124,7 @@ impl<'a> Reader<'a> {
             logprobs: None,
             constraint: Some(constraint),
             margins: false,
+            abort: None,
         };
         Ok(self.answer(&prompt, &options, &mut |_| Ok(()))?.text)
     }

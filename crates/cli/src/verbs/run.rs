@@ -204,24 +204,39 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let prompt = prompter.prompt(&conversation)?;
     let mut out = io::stdout();
     let answer = answer(&mut session, &prompt, &options, env, &mut metering, |piece| {
+    if let Some(router) = &router {
+        options.abort = router.abort(now_ms()).map_err(Failure::failed)?;
+    }
         if json || held {
             return Ok(());
         }
         out.write_all(piece.as_bytes())?;
         out.flush()
-    })?;
-    if let Some(router) = router.filter(|_| !answer.interrupted()) {
-        let decision = router
-            .after(router.confidence(&answer.margins, answer.ending()), now_ms())
-            .map_err(Failure::failed)?;
-        if decision.route == Route::Cloud {
+    };
+    let mut given = answer(&mut session, &prompt, &options, env, &mut metering, &mut show)?;
+    if let Some(router) = router.filter(|_| !given.interrupted()) {
+        let right = router.confidence(number_of_model(&loaded), &given.margins, given.ending());
+        let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
+        if given.was_given_up || decision.route == Route::Cloud {
             if !json && !held {
-                writeln!(out)?;
+                writeln!(io::stdout())?;
+            }
+            if given.was_given_up {
+                say(
+                    "asking elsewhere: the answer from this device was too unsure to be completed, and is void",
+                );
+            } else {
+                routing::say_decision(&decision);
             }
             routing::say_decision(&decision);
             match elsewhere(&router, Some(Instead::OfHere), json, env) {
                 Err(failure) if failure.exit == Exit::INTERRUPTED => return Err(failure),
                 Err(failure) => {
+                Err(failure) if given.was_given_up => {
+                    say(format_args!("note: {}; this device answers, to the end", failure.message));
+                    options.abort = None;
+                    given = answer(&mut session, &prompt, &options, env, &mut metering, &mut show)?;
+                }
                     say(format_args!("note: {}; the answer from this device stands", failure.message));
                 }
                 done => return done,

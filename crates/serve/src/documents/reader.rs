@@ -136,7 +136,7 @@ impl Reader {
                     self.count(&outcome);
                     return Ok(Joined { outcome, margins, was_shown });
                 }
-                Telling::Took(_) => {}
+                Telling::Took(_) | Telling::GivenUp => {}
                 other @ Telling::Replaced(_) => _ = to.blocking_send(other),
             }
         }

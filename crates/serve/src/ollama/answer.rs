@@ -112,6 +112,7 @@ impl<K: Kind> Dialect for Answer<K> {
                     constraint,
                     reading,
                     margins: false,
+                    abort: None,
                     words: None,
                     n,
                 }
