@@ -30,6 +30,7 @@ mod pulling;
 mod rate;
 mod routing;
 mod settings;
+mod smaller;
 mod stocking;
 mod updating;
 mod verbs;

@@ -41,6 +41,10 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     /// It is over, with so many tokens of prompt and answer: `then` is told what it took. Returns at once.
     fn close(&self, work: &Arc<Work>, tokens: [u64; 2], then: Then);
 
+    /// Which of models of so many bytes is to answer, the first of which was asked for: another one only where the user allowed it and the
+    /// device needs it.
+    fn choose(&self, n_bytes: &[u64]) -> usize;
+
     /// Adds what was measured to numbers for monitoring, in Prometheus's text form.
     fn metrics(&self, to: &mut String);
 

@@ -159,6 +159,22 @@ impl App {
         self.brought(name, first, Models::writer)
     }
 
+    /// The model that answers a conversation with the one of this name: that, or a smaller one of those in memory where the device needs it
+    /// and its user allowed it.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn answerer(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+        let asked = self.model(name)?;
+        let Some(accounts) = &self.accounts else { return Ok(asked) };
+        let models = self.models();
+        let others = models.writers.iter().filter(|other| other.number != asked.number).cloned();
+        let mut all: Vec<Arc<Served>> = [asked.clone()].into_iter().chain(others).collect();
+        let n_bytes: Vec<u64> = all.iter().map(|one| one.loaded().file.n_bytes()).collect();
+        let chosen = accounts.choose(&n_bytes);
+        Ok(all.swap_remove(chosen.min(all.len() - 1)))
+    }
+
     /// The model of this name that does `task`, brought as [`Self::model`] brings one; without a name, the first, and an encoder before
     /// others.
     ///
