@@ -10,6 +10,8 @@
 
 use std::ops::Range;
 
+/// Bytes of a token, at most, of texts that may fit a context.
+const TOKEN_BYTES_MAX: usize = 16;
 /// The longest sentence, and so the longest quotation.
 pub const SENTENCE_BYTES_MAX: usize = 300;
 /// A line shorter than this was not wrapped: it ends what it says.
@@ -63,6 +65,22 @@ impl Document {
 /// Bytes of all of them.
 pub fn n_bytes(documents: &[Document]) -> usize {
     documents.iter().map(|document| document.text.len()).sum()
+}
+
+/// The documents before the question, for a prompt that has room for them.
+pub fn in_one(question: &str, documents: &[Document]) -> String {
+    let mut out = String::new();
+    for document in documents {
+        out.push_str(document.text.trim());
+        out.push_str("\n\n");
+    }
+    out.push_str(question);
+    out
+}
+
+/// Whether documents can have room in a context of `ctx` tokens, by their bytes alone.
+pub fn may_fit(documents: &[Document], ctx: usize) -> bool {
+    n_bytes(documents) / TOKEN_BYTES_MAX < ctx
 }
 
 /// Cuts documents into passages of at most `budget` tokens, as `count` counts them. A character that takes more is a passage of

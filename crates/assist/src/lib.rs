@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`document`] cuts texts into passages, [`plan`] says what is asked of each, [`reading`] asks it of the local model and
 //! believes only what is quoted word for word, [`facts`] is the sheet that comes of it, [`leaving`] says which of them may leave,
-//! [`joining`] makes the answer of the sheet, and [`course`] is the way through all of these.
+//! [`joining`] makes the answer of the sheet, [`course`] is the way through all of these, and [`told`] says how it went.
 //!
 //! # Documents are hostile, and so is who answers
 //! A document may say "send everything", and a small model may obey it. It does not matter, as nothing that the model writes is a
@@ -26,3 +26,4 @@ pub mod joining;
 pub mod leaving;
 pub mod plan;
 pub mod reading;
+pub mod told;

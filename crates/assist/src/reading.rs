@@ -20,6 +20,39 @@ const ANSWER_CHARS_MAX: usize = 160;
 /// Tokens that a reply may take: a quotation, an answer and what is between them.
 pub const REPLY_TOKENS: usize = 256;
 
+/// Tokens of a passage, where nobody says: a small model finds more in less.
+const PASSAGE_TOKENS: usize = 512;
+/// The smallest passage that is worth reading.
+pub const PASSAGE_TOKENS_MIN: usize = 16;
+/// Tokens that a question from elsewhere may take.
+const QUESTION_TOKENS: usize = 128;
+
+/// Tokens that a reply about a passage may take in a context of `ctx`.
+pub fn reply_room(ctx: usize) -> usize {
+    REPLY_TOKENS.min(ctx / 4)
+}
+
+/// Tokens that a passage may have, `wanted` or the usual ones, in a context of `ctx` in which an empty passage's prompt without a question
+/// takes `around` and the question `asks`.
+///
+/// # Errors
+/// A sentence, where there is no room for a passage.
+pub fn passage_tokens(
+    ctx: usize,
+    around: usize,
+    asks: usize,
+    wanted: Option<usize>,
+) -> Result<usize, String> {
+    let taken = around + asks.max(QUESTION_TOKENS.min(ctx / 8)) + reply_room(ctx);
+    let room = ctx.saturating_sub(taken);
+    if room < PASSAGE_TOKENS_MIN {
+        return Err(format!(
+            "the context of {ctx} tokens has no room for a passage beside the question and a reply, which take {taken}"
+        ));
+    }
+    Ok(wanted.unwrap_or(PASSAGE_TOKENS).min(room))
+}
+
 /// What a passage says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {

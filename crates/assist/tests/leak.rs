@@ -18,7 +18,7 @@ use ingle_assist::document::{Document, Passage, n_bytes, passages};
 use ingle_assist::facts::{ANSWER_BYTES_MAX, LEAVING_BYTES_MAX, LEAVING_PART};
 use ingle_assist::plan::QUESTIONS_MAX;
 use ingle_route::cloud::CloudError;
-use ingle_route::confidence::Confidence;
+use ingle_route::confidence::Learned;
 use ingle_route::desk::{Desk, Way};
 use ingle_route::egress::sha256_of;
 use ingle_route::gate::Wanted;
@@ -135,7 +135,7 @@ fn run(n_courses: usize, name: &str) {
         let desk = Arc::new(Desk {
             policy,
             book: Book::default(),
-            confidence: Confidence::built_in(),
+            confidence: Learned::from_rows(&[]),
             zone: |_| 0,
             ledger: LedgerFile::new(log.path().with_file_name("ledger.jsonl")),
             keeps_rows: true,

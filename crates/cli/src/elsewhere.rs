@@ -10,6 +10,7 @@ use ingle_route::ledger::Instead;
 use ingle_route::policy::{Situation, Wish};
 
 use crate::accounts::SERVER;
+use crate::connection::Watch;
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::now_ms;
@@ -21,7 +22,7 @@ use crate::routing::{self, Here, SILENCE};
 pub struct Elsewhere {
     desk: Arc<Desk>,
     wish: Wish,
-    is_offline: bool,
+    watch: Watch,
     client: Options,
 }
 
@@ -31,8 +32,8 @@ impl Elsewhere {
         let policy = routing::policy(env)?;
         let named: Vec<_> = policy.endpoints.iter().map(|endpoint| &endpoint.url).collect();
         let client = network::options_to(&named, SILENCE, env)?;
-        let (wish, is_offline) = (routing::wish(env), env.settings.is_on("offline"));
-        Ok(Self { desk: routing::desk(policy, env)?, wish, is_offline, client })
+        let (wish, watch) = (routing::wish(env), Watch::new(&policy, env));
+        Ok(Self { desk: routing::desk(policy, env)?, wish, watch, client })
     }
 }
 
@@ -46,7 +47,7 @@ impl ingle_serve::Elsewhere for Elsewhere {
     }
 
     fn situation(&self, by: Option<&str>) -> Situation {
-        routing::now(Some(by.unwrap_or(SERVER)), self.is_offline)
+        routing::now(Some(by.unwrap_or(SERVER)), &self.watch)
     }
 
     fn now_ms(&self) -> u64 {

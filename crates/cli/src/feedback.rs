@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
 use ingle_route::confidence::feedback::{append, open};
-use ingle_route::confidence::{ENOUGH, Ending, Feedback, Learned, Lesson, Margins, Signal};
+use ingle_route::confidence::{ENOUGH, Ending, Feedback, Learned, Lesson, Margins, OfModel, Signal};
 
 use crate::env::{Env, say};
 use crate::exit::Failure;
@@ -50,17 +50,19 @@ impl Keeper {
         env.settings.is_on("feedback").then(|| Self(path(env)))
     }
 
-    /// Keeps what is said of an answer whose row has this number, as [`fresh`] gives one.
+    /// Keeps what is said of an answer of `model` whose row has this number, as [`fresh`] gives one.
     ///
     /// # Errors
     /// Why it can't be kept.
     pub fn keep(
         &self,
         answer: u64,
+        model: u64,
         (margins, ending): (&Margins, Ending),
         signal: Signal,
     ) -> Result<(), String> {
-        ingle_serve::Feedback::keep(self, &Feedback { answer, signal, features: margins.features(ending) })
+        let features = margins.features(ending);
+        ingle_serve::Feedback::keep(self, &Feedback { answer, model: Some(model), signal, features })
     }
 }
 
@@ -76,13 +78,41 @@ pub fn fresh() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// What was learned, in lines.
-pub fn words(lesson: &Lesson) -> String {
+/// What was learned, in lines: of all models, and of each of which something was said, the most said first.
+pub fn words(learned: &Learned) -> String {
+    let mut out = words_of(&learned.lesson);
+    let mut models: Vec<_> = learned.models.iter().collect();
+    models.sort_by_key(|(_, of)| std::cmp::Reverse(of.lesson.n));
+    for (number, OfModel { lesson, confidence }) in models {
+        let Lesson { n, weight, before, after, .. } = lesson;
+        let believed = match lesson.is_enough {
+            true if confidence.is_none() => {
+                "and the general confidence fits it as well as its own".to_owned()
+            }
+            true => format!(
+                "right: {} by the general confidence, {} by its own",
+                percent(*before),
+                percent(*after)
+            ),
+            false => format!("weight {weight}, so the general confidence decides"),
+        };
+        out.push_str(&format!(
+            "model {number:016x}: {n} answers, content with {}, {believed}\n",
+            percent(lesson.content)
+        ));
+    }
+    out
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn words_of(lesson: &Lesson) -> String {
     let Lesson { n, signals: [up, down, again, edited], .. } = *lesson;
     if n == 0 {
         return "no feedback yet: the built-in confidence decides\n".to_owned();
     }
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let learned = if lesson.is_enough {
         format!(
             "right, as the built-in confidence has it: {}; as was learned: {}\n",

@@ -17,8 +17,9 @@ use ingle_route::desk::{self, Answered, Desk, Router};
 use ingle_route::egress::{EgressError, EgressLog};
 use ingle_route::gate::{Message, Outgoing, Role, Wanted};
 use ingle_route::ledger::{Instead, LedgerFile, wall_ms};
-use ingle_route::policy::{Endpoint, Key, Network, Policy, Situation, Wish};
+use ingle_route::policy::{Endpoint, Key, Policy, Situation, Wish};
 
+use crate::connection::Watch;
 use crate::env::{Env, say};
 use crate::exit::Failure;
 use crate::metering::{book, ledger_path, now_ms};
@@ -60,16 +61,18 @@ pub fn wish(env: &Env) -> Wish {
 }
 
 /// What is known of this moment.
-pub fn situation(app: Option<&str>, env: &Env) -> Situation {
-    now(app, env.settings.is_on("offline"))
+pub fn situation(app: Option<&str>, policy: &Policy, env: &Env) -> Situation {
+    now(app, &Watch::new(policy, env))
 }
 
-/// The same for who has no [`Env`] at hand.
-pub fn now(app: Option<&str>, is_offline: bool) -> Situation {
+/// The same for who looks at the network again and again.
+pub fn now(app: Option<&str>, watch: &Watch) -> Situation {
+    let connection = watch.now();
     let senses = Senses::read(&Tree::system());
     Situation {
         app: app.map(str::to_owned),
-        network: is_offline.then_some(Network::Offline),
+        network: connection.network,
+        network_seen: Some(connection.seen),
         battery: senses.battery.map(|battery| f64::from(battery.percent) / 100.0),
         charging: senses.battery.map(|battery| !battery.is_discharging),
         temperature: senses.heat.map(|heat| heat.milli_c as f64 / 1000.0),
@@ -96,7 +99,7 @@ pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
         ledger: LedgerFile::new(ledger_path(env)),
         keeps_rows: env.settings.is_on("ledger"),
         log: egress_log(env),
-        confidence: feedback::learned_or_built_in(env).confidence,
+        confidence: feedback::learned_or_built_in(env),
         zone: zone::ahead_ms,
         resting: Mutex::default(),
     }))
@@ -119,7 +122,7 @@ impl Way {
         let system = system.map(|text| Message { role: Role::System, text: text.to_owned() });
         let user = Message { role: Role::User, text: prompt.to_owned() };
         let messages: Vec<Message> = system.into_iter().chain([user]).collect();
-        let situation = Situation { wish, ..situation(Some(APP), env) };
+        let situation = Situation { wish, ..situation(Some(APP), &policy, env) };
         let desk = desk(policy, env)?;
         let blocked = |why: String| {
             if let Err(error) = desk.refused(Some(APP), now_ms()) {
@@ -160,7 +163,7 @@ pub fn release(
     wanted: &Wanted,
     env: &Env,
 ) -> Result<Release, Failure> {
-    let situation = situation_of(sources, env);
+    let situation = situation_of(sources, &desk.policy, env);
     Ok(match desk.way(messages, wanted, &situation) {
         desk::Way::Open(router) => Release::Open(router),
         desk::Way::Here => Release::Stays("nobody else may be asked".to_owned()),
@@ -176,9 +179,9 @@ pub fn release(
 }
 
 /// What is known of a request whose words come from `sources`.
-pub fn situation_of(sources: &[&str], env: &Env) -> Situation {
+pub fn situation_of(sources: &[&str], policy: &Policy, env: &Env) -> Situation {
     let sources = sources.iter().map(|&source| source.to_owned()).collect();
-    Situation { wish: wish(env), sources, ..situation(Some(APP), env) }
+    Situation { wish: wish(env), sources, ..situation(Some(APP), policy, env) }
 }
 
 /// Shows what would leave and asks.

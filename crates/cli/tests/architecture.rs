@@ -194,7 +194,7 @@ fn crates_depend_only_downwards() {
         ("crates/store", &["ingle-net"]),
         ("crates/route", &["ingle-net"]),
         ("crates/assist", &["ingle-route"]),
-        ("crates/serve", &["ingle-engine", "ingle-model", "ingle-route"]),
+        ("crates/serve", &["ingle-assist", "ingle-engine", "ingle-model", "ingle-route"]),
     ];
     for (dir, allowed) in allowed {
         let manifest = fs::read_to_string(root().join(dir).join("Cargo.toml")).unwrap();

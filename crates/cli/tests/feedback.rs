@@ -85,7 +85,7 @@ fn answers_that_were_called_bad_are_believed_less_after_a_restart() {
     // Nothing of what was said is in the file.
     let rows = fs::read_to_string(&file).unwrap();
     let keys = |row: &str| serde_json::from_str::<Json>(row).unwrap().as_object().unwrap().len();
-    assert!(rows.lines().all(|row| keys(row) == 3) && !rows.contains("story"), "{rows}");
+    assert!(rows.lines().all(|row| keys(row) == 4) && !rows.contains("story"), "{rows}");
     assert!(dir.ingle(&["route", "feedback", "--forget"]).run().stderr.contains("forgotten"));
     assert!(!file.exists());
     drop(server);

@@ -134,3 +134,55 @@ fn hours_of_rules_are_those_of_the_users_clocks() {
     assert!(said("XXX-6").starts_with("local: rule \"now\""), "{}", said("XXX-6"));
     assert!(said("UTC0").starts_with("allow"), "{}", said("UTC0"));
 }
+
+#[test]
+fn rules_know_whether_the_network_is_metered_and_people_who_says_so() {
+    let dir = Dir::new();
+    let rule = "[[rule]]\nname = \"no bytes to pay\"\nwhen = { network = [\"metered\"] }\nthen = \"local\"\n";
+    policy(&dir, "http://127.0.0.1:9", rule);
+    let explained = |more: &[&str]| {
+        dir.ingle(&[&["route", "explain", "Why is the sky blue?"], more].concat())
+            .env("INGLE_NETWORK", "auto")
+    };
+    let said = explained(&["--network", "metered"]).ok();
+    assert!(said.starts_with("local: rule \"no bytes to pay\""), "{said}");
+    assert!(said.contains("network: metered (the setting network)"), "{said}");
+    assert!(explained(&["--network", "unmetered"]).ok().starts_with("allow"));
+    let said = explained(&["--offline"]).ok();
+    assert!(said.contains("network: offline (the setting offline)"), "{said}");
+    // Whatever this machine has, it is said what was seen.
+    let seen = explained(&["--json"]).json();
+    assert!(seen["network"]["seen"].as_str().is_some_and(|seen| !seen.is_empty()), "{seen}");
+    dir.ingle(&run("demo", "Tell me a story.", &["--route", "cloud", "--network", "metered"]))
+        .fails(6, &["rule \"no bytes to pay\""]);
+}
+
+#[test]
+fn an_answer_that_gets_too_unsure_is_given_up_where_the_policy_says_so() {
+    let dir = Dir::new();
+    let server = Server::start(&Dir::new(), &["demo"]);
+    let tiny = tiny();
+    // Random weights are below any bar.
+    let abort = "[worth]\nright = 10.0\n[abort]\nafter_tokens = 4\npart = 0.5\nbelow_nats = 1000.0\n";
+    policy(&dir, &server.address, abort);
+    let replaced = dir.ingle(&run(&tiny, "abc", &[])).run();
+    assert!(
+        replaced.code == 0 && replaced.stderr.contains("too unsure to be completed, and is void"),
+        "{replaced:?}"
+    );
+    assert!(replaced.stderr.contains("answered by workstation"), "{replaced:?}");
+    let rows = fs::read_to_string(dir.path("state/ingle/ledger.jsonl")).unwrap();
+    let here = rows.lines().map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap());
+    let n_out: Vec<u64> =
+        here.filter(|row| row["place"] == "here").map(|row| row["tokens_out"].as_u64().unwrap()).collect();
+    assert!(n_out.len() == 1 && (4..8).contains(&n_out[0]), "of 12 tokens: {rows}");
+    // Nobody else answers: this device does, as it would have.
+    let whole = dir.ingle(&run(&tiny, "abc", &["--route", "local"])).ok();
+    policy(&dir, "http://127.0.0.1:9", abort);
+    let stands = dir.ingle(&run(&tiny, "abc", &[])).run();
+    assert_eq!((stands.code, &stands.stdout), (0, &whole), "{stands:?}");
+    assert!(stands.stderr.contains("this device answers, to the end"), "{stands:?}");
+    // Where asking elsewhere is worth nothing, none is given up.
+    policy(&dir, &server.address, &abort.replace("10.0", "0.0"));
+    assert_eq!(dir.ingle(&run(&tiny, "abc", &[])).ok(), whole);
+}

@@ -322,3 +322,34 @@ fn why_an_answer_ended_elsewhere_is_told_as_it_was() {
     let json = dir.ingle(&["run", "demo", "Say max_tokens", "--route", "cloud", "--json"]).json();
     assert_eq!(json["finish"], "length");
 }
+
+#[test]
+fn a_stream_that_gets_too_unsure_breaks_off_and_says_who_answers() {
+    let dir = Dir::new();
+    let cloud = Server::start(&Dir::new(), &["demo"]);
+    let abort = "[worth]\nright = 10.0\n[abort]\nafter_tokens = 4\npart = 0.5\nbelow_nats = 1000.0\n";
+    policy(&dir, &[("workstation", &cloud.address)], abort);
+    let tiny = tiny();
+    let server = Server::start(&dir, &[&tiny, "--model-name", "tiny"]);
+    let direct = cloud.post(CHAT, &chat("abc", &json!({}))).json();
+    let stream = events(&server.post(CHAT, &chat("abc", &json!({ "stream": true }))).body);
+    let at =
+        stream.iter().position(|event| !event["ingle"]["replaced_by"].is_null()).expect("it is replaced");
+    assert_eq!(stream[at]["ingle"]["replaced_by"], "workstation");
+    assert_eq!(streamed(&stream[at + 1..]), said(&direct));
+    let replaced = &stream.last().unwrap()["ingle"]["replaced"];
+    let n_tokens = replaced["tokens"].as_u64().unwrap();
+    assert!((4..8).contains(&n_tokens), "of 16 tokens: {replaced}");
+    let whole = server.post(CHAT, &chat("abc", &json!({}))).json();
+    assert_eq!((said(&whole), &whole["ingle"]["by"]), (said(&direct), &"workstation".into()), "{whole}");
+    // Where nobody else answers, this device does, to the end.
+    let lost = Dir::new();
+    policy(&lost, &[("nobody", "http://127.0.0.1:9")], abort);
+    let server = Server::start(&lost, &[&tiny, "--model-name", "tiny"]);
+    let here = server.post(CHAT, &chat("abc", &json!({ "route": "local" }))).json();
+    let stands = server.post(CHAT, &chat("abc", &json!({}))).json();
+    assert_eq!((said(&stands), &stands["ingle"]["route"]), (said(&here), &"here".into()), "{stands}");
+    let stream = events(&server.post(CHAT, &chat("abc", &json!({ "stream": true }))).body);
+    let at = stream.iter().position(|event| event["ingle"]["replaced_by"] == "this device").unwrap();
+    assert_eq!(streamed(&stream[at + 1..]), said(&here));
+}

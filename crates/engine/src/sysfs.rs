@@ -12,7 +12,7 @@
 //! `@S` begins a frame S seconds awake after the beginning, `+S` is for how long the system slept until then. A frame
 //! has what the one before had, with its own lines over it; `-` takes a file away, `!denied` lets nobody read it.
 //!
-//! Files are read up to 4 KiB and folders up to 1024 entries: what stands there is short, and a tree can come from anywhere.
+//! Files are read up to 4 KiB, where nobody says otherwise, and folders up to 1024 entries: what stands there is short, and a tree can come from anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -55,10 +55,18 @@ impl Tree {
     /// # Errors
     /// The system's own.
     pub fn text(&self, path: &str) -> io::Result<String> {
+        self.text_up_to(path, FILE_BYTES_MAX)
+    }
+
+    /// The same of a file that may be longer, a table of `/proc`.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn text_up_to(&self, path: &str, n_bytes_max: u64) -> io::Result<String> {
         match self {
             Self::Folder(root) => {
                 let mut text = String::new();
-                std::fs::File::open(root.join(path))?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+                std::fs::File::open(root.join(path))?.take(n_bytes_max).read_to_string(&mut text)?;
                 Ok(text.trim().to_owned())
             }
             Self::Frame(files) => match files.get(path) {

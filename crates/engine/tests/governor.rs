@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ingle_engine::governor::{
     Background, Battery, ChargeLevel, Heat, HeatLevel, Load, ModelHint, Plan, PowerLimit, Senses, Situation,
-    plan,
+    choose, plan,
 };
 use ingle_engine::spec::DRAFTS_MAX;
 use ingle_engine::sysfs::parse_recording;
@@ -87,6 +87,38 @@ fn a_laptop_unplugged_at_15_percent_saves_until_it_is_plugged_in() {
     let end = plans.last().unwrap().2;
     assert_eq!((end.threads, end.drafts_max, end.background), (8, DRAFTS_MAX, Background::Go));
     assert!(end.reasons().is_empty() && unplugged.reasons() == ["battery low"]);
+}
+
+#[test]
+fn a_smaller_model_answers_while_a_trace_is_hot_or_low_and_none_else() {
+    // The second is what was asked for but for its place: nothing is larger than what was asked for.
+    let sizes = [4_000, 9_000, 600, 2_000, 2_000, 4_000];
+    let chosen = |trace: &str| -> Vec<(Plan, usize)> {
+        follow(trace).into_iter().map(|(.., plan)| (plan, choose(&plan, &sizes))).collect()
+    };
+    let phone = chosen(include_str!("traces/phone_under_load.txt"));
+    let laptop = chosen(include_str!("traces/laptop_unplugged.txt"));
+    for (plan, at) in phone.iter().chain(&laptop) {
+        let is_urgent = plan.heat.level == HeatLevel::Critical || plan.charge == ChargeLevel::Empty;
+        let expected = match plan.model {
+            ModelHint::AsAsked => 0,
+            ModelHint::Smaller if is_urgent => 2,
+            ModelHint::Smaller => 3,
+        };
+        assert_eq!(*at, expected, "{plan:?}");
+    }
+    let runs = |plans: &[(Plan, usize)]| {
+        let mut runs: Vec<usize> = plans.iter().map(|(_, at)| *at).collect();
+        runs.dedup();
+        runs
+    };
+    // A model is changed for each level and not to and fro.
+    assert_eq!(runs(&phone), [0, 3, 2, 3, 0]);
+    assert_eq!(runs(&laptop), [0, 3, 2, 0]);
+    let hottest = phone.iter().find(|(_, at)| *at == 2).unwrap().0;
+    for (sizes, expected) in [(&[][..], 0), (&[5], 0), (&[5, 5], 0), (&[5, 6, 7], 0), (&[5, 4, 3], 2)] {
+        assert_eq!(choose(&hottest, sizes), expected, "{sizes:?}");
+    }
 }
 
 /// An hour of a device whose temperature follows what it takes, planned every second. The plans, and the hottest it got.

@@ -4,6 +4,7 @@
 //! characters (they split requests), no fragment in what is sent.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Whether TLS protects the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +49,19 @@ impl fmt::Display for Origin {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin, self.target)
+    }
+}
+
+impl Origin {
+    /// Whether it is this machine, or of a network of one's own, as far as the address says so itself: nothing is looked up.
+    pub fn is_near(&self) -> bool {
+        match self.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+            Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+            Err(_) => {
+                self.host == "localhost" || self.host.ends_with(".localhost") || self.host.ends_with(".local")
+            }
+        }
     }
 }
 
@@ -188,5 +202,21 @@ mod tests {
     #[test]
     fn paths_are_encoded_but_for_their_slashes() {
         assert_eq!(encode_path("a b/ü+c?.gguf"), "a%20b/%C3%BC%2Bc%3F.gguf");
+    }
+
+    #[test]
+    fn addresses_of_ones_own_networks_say_so() {
+        for (url, expected) in [
+            ("http://127.0.0.1:9", true),
+            ("http://[::1]:9", true),
+            ("http://192.168.1.20:8000/v1", true),
+            ("http://[fd00::1]/v1", true),
+            ("http://workstation.local", true),
+            ("https://api.example", false),
+            ("https://172.32.0.1", false),
+            ("https://local.example", false),
+        ] {
+            assert_eq!(Url::parse(url).unwrap().origin.is_near(), expected, "{url}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use ingle_net::Client;
 use crate::cloud::plan::{Health, Limits};
 use crate::cloud::wire::Finish;
 use crate::cloud::{self, Bytes, Cloud, CloudError, Piece, Surroundings};
-use crate::confidence::{Confidence, Ending, Margins};
+use crate::confidence::{Ending, Learned, Margins, Rule};
 use crate::decide::{self, Abilities, Decision, Needs, Stakes};
 use crate::egress::EgressLog;
 use crate::gate::{Gate, Kept, Message, Outgoing, Question, Release, Wanted};
@@ -43,7 +43,7 @@ pub struct Desk {
     /// What left.
     pub log: EgressLog,
     /// How surely chosen tokens become the probability that an answer is right.
-    pub confidence: Confidence,
+    pub confidence: Learned,
     /// By how much clocks are ahead of UTC, for the days of budgets.
     pub zone: Zone,
     /// Until when endpoints rest, by their names.
@@ -200,9 +200,19 @@ impl Router {
         Ok(decide::before(&self.needs, &local, cloud.as_ref(), gain, &stakes))
     }
 
-    /// The probability that a local answer is right, by how surely its tokens were chosen.
-    pub fn confidence(&self, margins: &Margins, ending: Ending) -> f64 {
-        self.desk.confidence.probability(&margins.features(ending))
+    /// The probability that an answer of the local model of this number is right, by how surely its tokens were chosen.
+    pub fn confidence(&self, model: u64, margins: &Margins, ending: Ending) -> f64 {
+        self.desk.confidence.of(Some(model)).probability(&margins.features(ending))
+    }
+
+    /// The rule by which the local attempt is given up while it comes; `None` where the policy has none, or where asking elsewhere would not
+    /// be worth it even in place of an answer that is surely wrong.
+    ///
+    /// # Errors
+    /// As [`Self::before`].
+    pub fn abort(&self, now_ms: u64) -> Result<Option<Rule>, LedgerError> {
+        let Some(rule) = self.desk.policy.abort else { return Ok(None) };
+        Ok((self.after(0.0, now_ms)?.route == decide::Route::Cloud).then_some(rule))
     }
 
     /// What becomes of a local answer that is right with the probability `right`, as [`Self::confidence`] has it.

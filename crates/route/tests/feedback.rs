@@ -63,7 +63,7 @@ fn said(rows: &[Row], n: usize, chance: &mut Chance) -> Vec<Feedback> {
         let is_good = row.right != (chance.below(20) == 0);
         let bad = [Signal::Down, Signal::Down, Signal::Regenerated][chance.below(3)];
         let signal = if is_good { Signal::Up } else { bad };
-        Feedback { answer: answer as u64, signal, features: row.features }
+        Feedback { answer: answer as u64, model: None, signal, features: row.features }
     };
     (0..n).map(one).collect()
 }
@@ -208,6 +208,81 @@ fn enough_is_where_chance_does_no_harm_and_news_is_heard() {
     assert!(Learned::from_rows(&words).lesson.is_enough);
     let few = Learned::from_rows(&words[1..]);
     assert!(!few.lesson.is_enough && few.confidence == built_in);
+}
+
+/// Calibration errors on the unseen answers of two models, `[own, unseen]` each, as means of users who spoke of 150 answers of either: with
+/// one confidence for both, and as each has it.
+fn of_two_models(models: &[[Vec<Row>; 2]; 2], chance: &mut Chance) -> [[f64; 2]; 2] {
+    let mut errors = [[0.0; 2]; 2];
+    for _ in 0..USERS {
+        let mut rows = Vec::new();
+        for (number, [own, _]) in (1..).zip(models) {
+            let said = said(own, 150, chance).into_iter();
+            rows.extend(said.map(|row| Feedback {
+                answer: row.answer + 1000 * number,
+                model: Some(number),
+                ..row
+            }));
+        }
+        let learned = Learned::from_rows(&rows);
+        assert!(learned.lesson.n == 300 && learned.models.values().all(|of| of.lesson.n == 150));
+        for (number, [_, unseen]) in (1..).zip(models) {
+            let error = &mut errors[number as usize - 1];
+            error[0] += judged(learned.of(None), unseen)[1] / USERS as f64;
+            error[1] += judged(learned.of(Some(number)), unseen)[1] / USERS as f64;
+        }
+        assert_eq!(learned.of(Some(3)), learned.of(None), "a model of which nothing was said");
+    }
+    errors
+}
+
+#[test]
+fn each_model_is_believed_as_its_own_answers_were() {
+    let all = recorded();
+    let parts = |set: &str, kinds: &dyn Fn(&str) -> bool| {
+        ["own", "unseen"].map(|part| rows_of(&all, &format!("{set}-{part}"), kinds))
+    };
+    let mut chance = Chance(0x51_7c_c1_b7_27_22_0a_95);
+    // Two models that are alike: nothing is to be gained, and little lost.
+    let alike = [parts("demo", &|_| true), parts("coarse", &|_| true)];
+    let alike = of_two_models(&alike, &mut chance);
+    // One that is worse than the confidence takes it for, and one that is better.
+    let built_in = Confidence::built_in();
+    let unlike = [true, false].map(|too_sure| {
+        let kinds = misjudged(&all, &built_in, too_sure);
+        parts("coarse", &|of| kinds.contains(&of))
+    });
+    let coarse = &unlike[0][0].clone();
+    let unlike = of_two_models(&unlike, &mut chance);
+    for (name, [first, second]) in [("alike", alike), ("unlike", unlike)] {
+        eprintln!(
+            "two models {name}, 150 words on each: calibration error {:.3} and {:.3} with one confidence for both, {:.3} and {:.3} with \
+             one for each where that foretells better",
+            first[0], second[0], first[1], second[1]
+        );
+    }
+    let sum = |errors: &[[f64; 2]; 2], at: usize| errors[0][at] + errors[1][at];
+    assert!(sum(&alike, 1) < sum(&alike, 0) + 0.006, "{alike:?}");
+    assert!(sum(&unlike, 1) < sum(&unlike, 0) - 0.02, "{unlike:?}");
+    // Few words about a model leave it to what all have taught, and rows of before there were models count there.
+    let words = said(coarse, 100, &mut chance);
+    let old = Learned::from_rows(&words);
+    assert!(old.models.is_empty() && old.lesson.is_enough && old.of(Some(7)) == old.of(None));
+    let few: Vec<Feedback> =
+        words.iter().enumerate().map(|(i, row)| Feedback { model: (i < 20).then_some(7), ..*row }).collect();
+    let few = Learned::from_rows(&few);
+    assert!(few.models[&7].lesson.n == 20 && few.models[&7].confidence.is_none());
+    assert_eq!(few.of(Some(7)), few.of(None));
+}
+
+#[test]
+fn rows_of_before_there_were_models_are_read_and_new_ones_say_which() {
+    let features = "[1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0]";
+    let old = format!("{{\"answer\":7,\"signal\":\"up\",\"features\":{features}}}\n");
+    let new = format!("{{\"answer\":8,\"model\":{},\"signal\":\"up\",\"features\":{features}}}\n", u64::MAX);
+    let (rows, n_skipped) = ingle_route::confidence::feedback::parse((old.clone() + &new).as_bytes());
+    assert_eq!((rows.len(), n_skipped, rows[0].model, rows[1].model), (2, 0, None, Some(u64::MAX)));
+    assert_eq!(serde_json::to_string(&rows[0]).unwrap() + "\n", old, "and written as they were");
 }
 
 #[test]

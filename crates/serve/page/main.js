@@ -6,6 +6,7 @@
 // markdown_view; conversation, sampling, measure, transfer, store; the views; this file.
 
 import { announce, notify } from './announce.js';
+import { Attachments } from './attachments.js';
 import { Answers } from './answers.js';
 import { Api } from './api.js';
 import { ChatList } from './chat_list.js';
@@ -32,6 +33,7 @@ const route = new RoutePicker((wanted) => { chat.route = wanted; if (chat.messag
 const models = new ModelPicker(api, (model) => { chat.model = model; }, () => route.offer(api.server.endpoints));
 const view = new ConversationView({ edit, regenerate, rate, turn, spoken: announce });
 const list = new ChatList({ rename, remove });
+const attachments = new Attachments(notify);
 const composer = new Composer({ send, stop, editLast: () => edit(lastOf('user')) });
 const answers = new Answers(api, { grew, ended, save });
 let chat = null;          // the open chat; not stored before it has a message
@@ -78,6 +80,7 @@ function draw() {
   const running = answers.of(chat.id)?.message ?? null;
   view.show(chat, running);
   composer.show(chat.id, running !== null);
+  attachments.show(chat.id);
   const title = chat.title || 'New chat';
   byId('title').textContent = title;
   document.title = chat.title ? `${title} · Ingle` : 'Ingle';
@@ -118,7 +121,7 @@ async function changed() {
 // Talking
 
 function send(text) {
-  answer(conversation.append(chat, chat.head, { id: makeId(), role: 'user', content: text, created: Date.now() }));
+  answer(conversation.append(chat, chat.head, { id: makeId(), role: 'user', content: text, created: Date.now(), ...about(attachments.take()) }));
 }
 
 function edit(message) {
@@ -127,7 +130,7 @@ function edit(message) {
     composer.focus();
     if (text === null) return;
     if (text !== message.content) hint(conversation.path(chat).find((shown) => shown.parent === message.id), 'edited');
-    answer(conversation.append(chat, message.parent, { id: makeId(), role: 'user', content: text, created: Date.now() }));
+    answer(conversation.append(chat, message.parent, { id: makeId(), role: 'user', content: text, created: Date.now(), ...about(message.documents) }));
   });
 }
 
@@ -159,10 +162,15 @@ function hint(message, signal) {
   api.feedback(message.origin.id, signal).catch(() => {}); // it may have been forgotten meanwhile, which is no matter
 }
 
+/** The field of texts that a question is about, in a message and in a request; nothing where there is none. */
+function about(documents) {
+  return documents?.length ? { documents } : {};
+}
+
 /** Has the model answer a message of the open chat. */
 function answer(question) {
   const asked = chat;
-  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling), ...route.field };
+  const body = { messages: conversation.request(asked, question), ...requestFields(asked.sampling), ...route.field, ...about(question.documents) };
   asked.model = models.current;
   asked.route = route.wanted;
   const message = conversation.append(asked, question.id, { id: makeId(), role: 'assistant', content: '', model: asked.model, created: Date.now() });

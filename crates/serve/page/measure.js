@@ -18,7 +18,7 @@ function numbers(object, keys) {
 const ROUTES = ['here', 'there', 'redacted'];
 const NAME_CHARS_MAX = 80;
 
-/** Where an answer is from and what it took, as the server says it, or null: {route, by, finish, joules, money, replaced, id}. */
+/** Where an answer is from and what it took, as the server says it, or null: {route, by, finish, joules, money, replaced, id, documents}. */
 export function readOrigin(ingle) {
   if (!ROUTES.includes(ingle?.route)) return null;
   const origin = { route: ingle.route };
@@ -31,6 +31,8 @@ export function readOrigin(ingle) {
   if (money && /^[A-Z]{3}$/.test(ingle.money.currency)) origin.money = { ...money, currency: ingle.money.currency };
   const replaced = ingle.replaced === true || readAmount(ingle.replaced?.joules) !== null;
   if (replaced) origin.replaced = true;
+  const documents = numbers(ingle.documents, ['bytes_read', 'bytes_left', 'n_passages']);
+  if (documents) origin.documents = documents;
   return origin;
 }
 
@@ -53,7 +55,7 @@ function endOf(finish) {
 /** The badge of an answer: {word, energy, cost, title}; what is not known is null. */
 export function badgeOf(origin) {
   if (!origin) return null;
-  const { route, by, finish, joules, money, replaced } = origin;
+  const { route, by, finish, joules, money, replaced, documents } = origin;
   const end = endOf(finish);
   const word = { here: 'here', there: 'there', redacted: 'there, redacted' }[route] + (end ? `, ${end}` : '');
   const from = route === 'here' ? 'Answered on this device' : `Answered by ${by ?? 'another machine'}`;
@@ -61,6 +63,7 @@ export function badgeOf(origin) {
     from + (route === 'redacted' ? ', without what is private' : ''),
     ...(finish === undefined ? [] : [END_SENTENCES[finish] ?? `It ended for a reason of its own: ${finish.replaceAll('_', ' ')}`]),
     ...(replaced ? ['An answer from this device was begun and replaced'] : []),
+    ...(documents ? [readOf(documents)] : []),
     ...(joules ? [`Energy: ${energy(joules)}`] : []),
     ...(money ? [`Cost: ${price(money.value)} ${money.currency}, between ${price(money.low)} and ${price(money.high)}`] : []),
   ].join('. ');
@@ -70,6 +73,12 @@ export function badgeOf(origin) {
     cost: money ? `${price(money.value)} ${money.currency}` : null,
     title: `${title}.`,
   };
+}
+
+/** What of texts was read here, and what left. */
+function readOf({ bytes_read: read = 0, bytes_left: left = 0, n_passages: n = 0 }) {
+  const how = n > 0 ? ` in ${count(n)} ${n === 1 ? 'passage' : 'passages'}` : '';
+  return `${count(read)} bytes of text were read here${how}, ${left > 0 ? `${count(left)} bytes left` : 'nothing left'}`;
 }
 
 /** With its bounds, in one unit, and how it is known. */

@@ -26,6 +26,8 @@ export class MessageView {
     const user = message.role === 'user';
     this.node.append(el('h2', { class: 'off-screen' }, user ? 'You' : message.model || 'Answer'));
     if (user) {
+      const names = (message.documents ?? []).map(({ name }) => el('span', {}, name));
+      if (names.length) this.node.append(el('div', { class: 'documents', 'aria-label': 'Texts that this is about' }, ...names));
       this.node.append(el('div', { class: 'said' }, message.content), this.#foot);
       this.#foot.append(...this.#versions(place), this.#tools());
       return;

@@ -3,6 +3,7 @@
 // A file is a stranger's until it is checked: every field is read by name and kind, sizes are capped, identifiers are made
 // anew, and what is not known is dropped. A chat that can't be read is an error that says which. Pure: `makeId` is passed in.
 
+import { readDocuments } from './attachments.js';
 import { path, titleOf, TITLE_CHARS_MAX } from './conversation.js';
 import { readOrigin, readTimings, readUsage } from './measure.js';
 import { requestFields } from './sampling.js';
@@ -71,7 +72,10 @@ function readChat(chat, where, makeId, now) {
 
 function readMessage(message, id, parent, now) {
   const read = { id, parent, role: message.role, content: message.content, created: time(message.created, now) };
-  if (message.role === 'user') return read;
+  if (message.role === 'user') {
+    const documents = readDocuments(message.documents);
+    return documents.length ? { ...read, documents } : read;
+  }
   read.model = string(message.model);
   for (const key of ['reasoning', 'error', 'finish']) if (typeof message[key] === 'string') read[key] = message[key];
   for (const key of ['firstMs', 'thoughtMs', 'dropped']) if (Number.isFinite(message[key])) read[key] = message[key];

@@ -41,6 +41,10 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     /// It is over, with so many tokens of prompt and answer: `then` is told what it took. Returns at once.
     fn close(&self, work: &Arc<Work>, tokens: [u64; 2], then: Then);
 
+    /// Which of models of so many bytes is to answer, the first of which was asked for: another one only where the user allowed it and the
+    /// device needs it.
+    fn choose(&self, n_bytes: &[u64]) -> usize;
+
     /// Adds what was measured to numbers for monitoring, in Prometheus's text form.
     fn metrics(&self, to: &mut String);
 
@@ -58,6 +62,8 @@ pub struct Account {
     n_open: AtomicUsize,
     n_in: AtomicU64,
     n_out: AtomicU64,
+    /// Tokens of what was read and written for it beside its answers.
+    n_read: [AtomicU64; 2],
 }
 
 impl fmt::Debug for Account {
@@ -75,12 +81,23 @@ impl Account {
             n_open: AtomicUsize::new(n),
             n_in: AtomicU64::new(0),
             n_out: AtomicU64::new(0),
+            n_read: Default::default(),
         })
     }
 
     /// More of the engine's time.
     pub fn worked(&self, nanoseconds: u64) {
         self.work.add(nanoseconds);
+    }
+
+    /// So many answers more.
+    pub fn enter(&self, n: usize) {
+        self.n_open.fetch_add(n, Relaxed);
+    }
+
+    /// So many tokens were read and written for it, beside its answers.
+    pub fn read(&self, tokens: [usize; 2]) {
+        self.n_read.iter().zip(tokens).for_each(|(sum, n)| _ = sum.fetch_add(n as u64, Relaxed));
     }
 
     /// One answer is over: `tell` is told at once, or, of the last, when it is known what all took.
@@ -90,7 +107,8 @@ impl Account {
         if self.n_open.fetch_sub(1, Relaxed) > 1 {
             return tell(None);
         }
-        let tokens = [self.n_in.load(Relaxed), self.n_out.load(Relaxed)];
+        let [n_read, n_written] = self.n_read.each_ref().map(|n| n.load(Relaxed));
+        let tokens = [self.n_in.load(Relaxed) + n_read, self.n_out.load(Relaxed) + n_written];
         self.accounts.close(
             &self.work,
             tokens,
@@ -114,6 +132,8 @@ pub struct Took {
     pub held_back: Vec<&'static str>,
     /// The probability that an answer from here is right, where it was to be judged.
     pub confidence: Option<f64>,
+    /// Of an answer about documents: how it came about.
+    pub documents: Option<Box<Json>>,
 }
 
 impl Took {
@@ -124,7 +144,15 @@ impl Took {
 
     /// An answer of which nothing is known but its row.
     pub fn there(row: Row) -> Self {
-        Self { row, endpoint: None, ended: None, replaced: None, held_back: Vec::new(), confidence: None }
+        Self {
+            row,
+            endpoint: None,
+            ended: None,
+            replaced: None,
+            held_back: Vec::new(),
+            confidence: None,
+            documents: None,
+        }
     }
 
     /// Where the answer is from, in a word.
@@ -152,6 +180,9 @@ impl Took {
         }
         if !self.held_back.is_empty() {
             told["held_back_by"] = json!(self.held_back);
+        }
+        if let Some(documents) = &self.documents {
+            told["documents"] = (**documents).clone();
         }
         if let Some(row) = &self.replaced {
             let mut replaced = json!({ "route": "here", "tokens": row.tokens_out });

@@ -16,13 +16,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use ingle_route::policy::Wish;
 use serde_json::Value as Json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, interval_at};
 
 use crate::app::App;
 use crate::ask::{Question, Said, Telling, What, ask};
-use crate::elsewhere::{self, Course, course, take_wish};
+use crate::documents;
+use crate::elsewhere::{self, Again, Course, course, take_wish, wish_of};
 use crate::feedback::Named;
 use crate::fields::Fields;
 use crate::guard::Caller;
@@ -146,24 +148,36 @@ pub async fn route<D: Dialect>(
             // What the request says, and no default of ours.
             let options = fields.get("options").and_then(|options| options.get("temperature"));
             let temperature = fields.get("temperature").or(options).and_then(Json::as_f64);
+            let mut brought = documents::take(&mut fields)?;
             let asked = D::read(&app, caller, fields)?;
             let temperature = temperature.map(|temperature| temperature as f32);
+            if let Some(brought) = &mut brought {
+                brought.temperature = temperature;
+            }
             let course = course(&app, caller, wish, &asked.served, &asked.question, temperature)?;
-            Ok((asked, course))
+            let must = wish_of(&app, caller, wish) == Wish::Cloud;
+            Ok((asked, course, brought.map(|brought| (brought, must))))
         }
     };
-    let (Asked { served, mut question, stream, mut dialect }, course) = aside(reading).await?;
+    let (Asked { served, mut question, stream, mut dialect }, course, brought) = aside(reading).await?;
     // Only of an answer that others could have given it matters how it was.
-    let recent = app.recent.clone().filter(|_| question.words.is_some());
+    let recent = app.recent.clone().filter(|_| question.words.is_some() && brought.is_none());
     question.margins = recent.is_some();
-    let named = recent.map(|recent| Named { recent, by: caller });
+    let named = recent.map(|recent| Named { recent, by: caller, model: served.number });
     let mut so_far = SoFar::new(question.n, start, named);
     let by = app.name_of(caller);
     let mut said = match course {
+        course if let Some((brought, must)) = brought => {
+            documents::answer(&app, &served, question, brought, (course, must), by)?
+        }
         Course::Here => ask(&app, &served, question, by)?,
         Course::Open(router) => {
             question.margins = true;
-            elsewhere::judged(&app, ask(&app, &served, question, by)?, router)
+            question.abort = elsewhere::abort(&app, &router);
+            let again = question.abort.map(|_| Question { abort: None, ..question.clone() });
+            let local = ask(&app, &served, question, by)?;
+            let again = again.map(|question| Again { question, by: by.map(str::to_owned) });
+            elsewhere::judged(&app, local, router, (served, again))
         }
         Course::There(router) => elsewhere::there(&app, router)?,
     };
@@ -178,6 +192,7 @@ pub async fn route<D: Dialect>(
             Telling::Said(said) => said.iter().try_for_each(|said| so_far.take(said))?,
             Telling::Took(took) => so_far.took = Some(took),
             Telling::Replaced(_) => so_far.void(),
+            Telling::GivenUp => {}
             Telling::Sure(margins) => so_far.margins = Some(margins),
         }
     }
@@ -270,6 +285,7 @@ impl<D: Dialect> Stream for Spoken<D> {
                         Telling::Said(said) => said.iter().for_each(|said| self.tell(said, &mut told)),
                         Telling::Took(took) => self.so_far.took = Some(took),
                         Telling::Replaced(by) => self.replace(&by, &mut told),
+                        Telling::GivenUp => {}
                         Telling::Sure(margins) => self.so_far.margins = Some(margins),
                     }
                 }

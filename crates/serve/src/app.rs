@@ -11,6 +11,7 @@ use ingle_model::prompt::Now;
 use tokio::sync::{Semaphore, watch};
 
 use crate::accounts::Accounts;
+use crate::documents;
 use crate::elsewhere::{AT_A_TIME, Elsewhere};
 use crate::feedback::Recent;
 use crate::guard::{ApiKey, Caller};
@@ -48,6 +49,8 @@ pub struct App {
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// Room for requests that are answered elsewhere.
     pub elsewhere_room: Arc<Semaphore>,
+    /// Room for requests about documents.
+    pub documents_room: Arc<Semaphore>,
     /// Answers that can be spoken of, where somebody keeps what is said.
     pub recent: Option<Arc<Recent>>,
     /// Who may ask, in the order of [`crate::guard::Caller`].
@@ -101,6 +104,7 @@ impl App {
             accounts: options.accounts.clone(),
             elsewhere: options.elsewhere.clone(),
             elsewhere_room: Arc::new(Semaphore::new(AT_A_TIME)),
+            documents_room: Arc::new(Semaphore::new(documents::AT_A_TIME)),
             recent: options.feedback.clone().map(Recent::new).map(Arc::new),
             keys: options.api_keys.clone(),
             http_ns: Arc::default(),
@@ -153,6 +157,22 @@ impl App {
         let Some(residence) = &self.residence else { return self.models().writer(name) };
         let first = || residence.places(false).first().or(residence.places(true).first()).copied();
         self.brought(name, first, Models::writer)
+    }
+
+    /// The model that answers a conversation with the one of this name: that, or a smaller one of those in memory where the device needs it
+    /// and its user allowed it.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn answerer(&self, name: Option<&str>) -> Result<Arc<Served>, Refusal> {
+        let asked = self.model(name)?;
+        let Some(accounts) = &self.accounts else { return Ok(asked) };
+        let models = self.models();
+        let others = models.writers.iter().filter(|other| other.number != asked.number).cloned();
+        let mut all: Vec<Arc<Served>> = [asked.clone()].into_iter().chain(others).collect();
+        let n_bytes: Vec<u64> = all.iter().map(|one| one.loaded().file.n_bytes()).collect();
+        let chosen = accounts.choose(&n_bytes);
+        Ok(all.swap_remove(chosen.min(all.len() - 1)))
     }
 
     /// The model of this name that does `task`, brought as [`Self::model`] brings one; without a name, the first, and an encoder before

@@ -15,7 +15,7 @@ use ingle_engine::generate::{Event, Finish, Outcome};
 use ingle_engine::output::{self, Format, Part};
 use ingle_engine::run::{Job, Refused, STEP_TOKENS_MAX, Sink};
 use ingle_engine::sample::Logprob;
-use ingle_route::confidence::Margins;
+use ingle_route::confidence::{Margins, Rule, Running, Verdict};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::watch;
@@ -55,6 +55,8 @@ pub enum Telling {
     Took(Box<Took>),
     /// How surely the tokens of the only answer were chosen, before it ends, where that was asked for.
     Sure(Box<Margins>),
+    /// The only answer is given up, as its tokens were too unsure; its end follows.
+    GivenUp,
     /// What was said so far is void: this endpoint answers in its place.
     Replaced(String),
 }
@@ -111,7 +113,7 @@ pub struct Reading {
 }
 
 /// What is asked besides the prompt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Question {
     /// The prompt.
     pub prompt: Vec<u32>,
@@ -129,6 +131,8 @@ pub struct Question {
     pub reading: Option<Reading>,
     /// Whether to watch how surely tokens are chosen.
     pub margins: bool,
+    /// When to give the answer up for too unsure tokens.
+    pub abort: Option<Rule>,
     /// What is asked, where that can be asked of others too.
     pub words: Option<Words>,
     /// Answers wanted; each has the next seed. With none, nothing is asked.
@@ -142,6 +146,18 @@ pub fn ask(
     question: Question,
     by: Option<&str>,
 ) -> Result<Receiver<Telling>, Refusal> {
+    let opened = |accounts| Account::open(accounts, by, served.loaded(), 0);
+    let account = app.accounts.as_ref().filter(|_| question.n > 0).map(opened);
+    ask_for(app, served, question, account)
+}
+
+/// The same as a part of what has an account already.
+pub fn ask_for(
+    app: &App,
+    served: &Served,
+    question: Question,
+    account: Option<Arc<Account>>,
+) -> Result<Receiver<Telling>, Refusal> {
     if question.n > 0 {
         served.check_length(question.prompt.len(), question.sampling.overflow)?;
     }
@@ -150,8 +166,9 @@ pub fn ask(
     let cancels: Vec<Arc<AtomicBool>> = (0..question.n).map(|_| Arc::default()).collect();
     tokio::spawn(end_in_time(to.clone(), cancels.clone(), ended, app.limits.answer, app.phase.clone()));
     let markers = question.reading.as_ref().map(|reading| reading.markers.clone()).unwrap_or_default();
-    let opened = |accounts| Account::open(accounts, by, served.loaded(), question.n);
-    let account = app.accounts.as_ref().filter(|_| question.n > 0).map(opened);
+    if let Some(account) = &account {
+        account.enter(question.n);
+    }
     for (index, cancel) in cancels.into_iter().enumerate() {
         let mut params = question.sampling.params.clone();
         params.seed = params.seed.wrapping_add(index as u64);
@@ -163,6 +180,7 @@ pub fn ask(
             logprobs: Vec::new(),
             tells_logprobs: question.logprobs.is_some(),
             margins: question.margins.then(Box::default),
+            running: question.abort.map(Running::new),
             n_tokens: 0,
             id_len: question.reading.as_ref().and_then(|reading| reading.format.id_len),
             one_call: question.reading.as_ref().is_some_and(|reading| reading.one_call),
@@ -250,6 +268,7 @@ struct Voice {
     logprobs: Vec<TokenLogprobs>,
     tells_logprobs: bool,
     margins: Option<Box<Margins>>,
+    running: Option<Running>,
     /// Tokens that nothing was told of yet.
     n_tokens: usize,
     id_len: Option<usize>,
@@ -325,6 +344,15 @@ impl Sink for Teller {
             Event::Logprobs(of) => {
                 if let (Some(margins), Some(margin)) = (&mut voice.margins, of.margin()) {
                     margins.push(margin as f32);
+                }
+                if let (Some(running), Some(margin)) = (&mut voice.running, of.margin()) {
+                    running.push(margin as f32);
+                    if running.verdict() != Verdict::GoOn {
+                        // It ends once, and this is why.
+                        voice.running = None;
+                        self.cancel.store(true, Relaxed);
+                        let _ = voice.to.try_send(Telling::GivenUp);
+                    }
                 }
                 if voice.tells_logprobs {
                     voice.logprobs.push(TokenLogprobs { chosen: of.chosen(), top: of.top().to_vec() });

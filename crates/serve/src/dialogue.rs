@@ -234,7 +234,7 @@ impl Dialogue {
             && self.form.is_none()
             && self.logprobs.is_none()
             && self.n == 1;
-        Words::of(&self.messages).filter(|_| is_plain)
+        Words::of(&self.messages, &self.extra).filter(|_| is_plain)
     }
 
     /// The question that it is to `served`; whether its prompt has room is seen when it is asked.
@@ -242,8 +242,8 @@ impl Dialogue {
     /// # Errors
     /// Those of [`Self::prompt`]; and when what is demanded can't be held.
     pub fn question(mut self, served: &Served, now: Now) -> Result<Question, Refusal> {
-        let words = self.words();
         let prompt = self.prompt(served, now)?;
+        let words = self.words();
         let (callable, demands) = (self.tools.callable(), self.tools.demands());
         let calls = if self.tools.parallel { Calls::Many } else { Calls::One };
         if !self.begun.is_empty() {
@@ -290,6 +290,7 @@ impl Dialogue {
                 one_call: !self.tools.parallel,
             }),
             margins: false,
+            abort: None,
             words,
             n: self.n,
         })

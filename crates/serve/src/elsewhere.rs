@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ingle_engine::generate::{Finish, Outcome, Overflow};
 use ingle_route::cloud::{CloudError, Piece, wire};
-use ingle_route::confidence::{Ending, Margins};
+use ingle_route::confidence::{Ending, Margins, Rule};
 use ingle_route::decide::Route;
 use ingle_route::desk::{Answered, Desk, Router, Way};
 use ingle_route::gate::{Message, Role, Wanted};
 use ingle_route::ledger::Instead;
 use ingle_route::policy::{Situation, Wish};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::accounts::Took;
 use crate::app::App;
-use crate::ask::{Question, Said, Telling, What, end_in_time};
+use crate::ask::{Question, Said, Telling, What, ask, end_in_time};
 use crate::guard::Caller;
 use crate::refusal::{Begun, Refusal};
 use crate::served::Served;
@@ -64,11 +64,16 @@ pub trait Elsewhere: fmt::Debug + Send + Sync {
 
 /// A conversation of nothing but texts, which can be asked of others.
 #[derive(Debug, Clone)]
-pub struct Words(Vec<Message>);
+pub struct Words {
+    /// All of it.
+    pub messages: Vec<Message>,
+    /// Further variables of the template, for who asks again here.
+    pub extra: Map<String, Json>,
+}
 
 impl Words {
     /// Of messages in templates' words.
-    pub fn of(messages: &Json) -> Option<Self> {
+    pub fn of(messages: &Json, extra: &Map<String, Json>) -> Option<Self> {
         let one = |message: &Json| {
             let role = [Role::System, Role::User, Role::Assistant]
                 .into_iter()
@@ -77,7 +82,8 @@ impl Words {
             let text = message["content"].as_str().filter(|_| is_plain)?.to_owned();
             Some(Message { role, text })
         };
-        messages.as_array()?.iter().map(one).collect::<Option<_>>().map(Self)
+        let messages = messages.as_array()?.iter().map(one).collect::<Option<_>>()?;
+        Some(Self { messages, extra: extra.clone() })
     }
 }
 
@@ -100,6 +106,13 @@ pub fn take_wish(header: Option<&str>, field: Option<&str>) -> Result<Wish, Refu
     Ok(read(header)?.strictest(read(field)?))
 }
 
+/// What is left of a request's wish beside those of its key and of the server.
+pub fn wish_of(app: &App, caller: Caller, wish: Wish) -> Wish {
+    let by_key = app.keys.get(caller.0).map_or(Wish::Auto, |key| key.route);
+    let by_server = app.elsewhere.as_ref().map_or(Wish::Auto, |elsewhere| elsewhere.wish());
+    wish.strictest(by_key).strictest(by_server)
+}
+
 /// Where `question` of `caller` is answered that is asked for as `wish`, by who says it with this `temperature`. May take a while.
 ///
 /// # Errors
@@ -112,18 +125,17 @@ pub fn course(
     question: &Question,
     temperature: Option<f32>,
 ) -> Result<Course, Refusal> {
-    let by_key = app.keys.get(caller.0).map_or(Wish::Auto, |key| key.route);
+    let wish = wish_of(app, caller, wish);
     let Some(elsewhere) = &app.elsewhere else {
-        return match wish.strictest(by_key) {
+        return match wish {
             Wish::Cloud => Err(Refusal::Forbidden("this server answers on its own device alone".into())),
             _ => Ok(Course::Here),
         };
     };
-    let wish = wish.strictest(by_key).strictest(elsewhere.wish());
     if wish == Wish::Local || question.n == 0 {
         return Ok(Course::Here);
     }
-    let Some(Words(messages)) = &question.words else {
+    let Some(Words { messages, .. }) = &question.words else {
         let why = "route: only a conversation of texts can be answered elsewhere, without tools, forms, log-probabilities, \
                    the beginning of an answer, or several answers";
         return if wish == Wish::Cloud { Err(Refusal::field("route", why)) } else { Ok(Course::Here) };
@@ -195,22 +207,72 @@ pub fn there(app: &Arc<App>, router: Box<Router>) -> Result<Receiver<Telling>, R
 }
 
 /// What is told of an answer from here, `local`, which is replaced if that is worth it.
-pub fn judged(app: &Arc<App>, local: Receiver<Telling>, router: Box<Router>) -> Receiver<Telling> {
+pub fn judged(
+    app: &Arc<App>,
+    local: Receiver<Telling>,
+    router: Box<Router>,
+    (served, again): (Arc<Served>, Option<Again>),
+) -> Receiver<Telling> {
     let (to, told) = channel(TELLINGS_MAX);
-    tokio::spawn(judge(app.clone(), local, router, to));
+    tokio::spawn(judge(app.clone(), local, router, to, (served, again)));
     told
+}
+
+/// What is asked again where an answer from here was given up and nobody else answers.
+#[derive(Debug)]
+pub struct Again {
+    /// Without a rule that gives it up.
+    pub question: Question,
+    /// Who asks.
+    pub by: Option<String>,
+}
+
+/// The rule by which the policy gives up an answer from here that `router` may replace. Where the ledger can't be read, none is.
+pub fn abort(app: &App, router: &Router) -> Option<Rule> {
+    router.abort(app.elsewhere.as_ref()?.now_ms()).ok().flatten()
+}
+
+/// Tells the whole answer from here in place of the one that was given up.
+fn once_more(app: &App, handle: &Handle, served: &Served, again: Again, to: &Sender<Telling>) {
+    let _ = to.blocking_send(Telling::Replaced("this device".to_owned()));
+    let asked = {
+        let _inside = handle.enter();
+        ask(app, served, again.question, again.by.as_deref())
+    };
+    match asked {
+        Ok(mut told) => {
+            while let Some(telling) = told.blocking_recv() {
+                if to.blocking_send(telling).is_err() {
+                    return;
+                }
+            }
+        }
+        Err(refusal) => {
+            let last = Said { index: 0, what: What::End(Err(refusal)), n_tokens: 0 };
+            let _ = to.blocking_send(Telling::Said(vec![last]));
+        }
+    }
 }
 
 /// What is known of an answer from here when it is over.
 #[derive(Debug, Default)]
 struct Local {
+    /// The number of the model.
+    model: u64,
     margins: Margins,
     took: Option<Box<Took>>,
     text: String,
+    was_given_up: bool,
 }
 
-async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>, to: Sender<Telling>) {
-    let mut so_far = Local::default();
+async fn judge(
+    app: Arc<App>,
+    mut local: Receiver<Telling>,
+    router: Box<Router>,
+    to: Sender<Telling>,
+    (served, again): (Arc<Served>, Option<Again>),
+) {
+    let mut so_far = Local { model: served.number, ..Local::default() };
     let outcome = loop {
         let Some(telling) = local.recv().await else { return };
         let telling = match telling {
@@ -220,6 +282,10 @@ async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>,
             }
             Telling::Took(took) => {
                 so_far.took = Some(took);
+                continue;
+            }
+            Telling::GivenUp => {
+                so_far.was_given_up = true;
                 continue;
             }
             Telling::Said(mut said) => match said.pop_if(|said| matches!(said.what, What::End(Ok(_)))) {
@@ -243,7 +309,7 @@ async fn judge(app: Arc<App>, mut local: Receiver<Telling>, router: Box<Router>,
     };
     let (start, handle) = (std::thread::Builder::new().name("ingle-elsewhere".into()), Handle::current());
     // What can't be started leaves the answer without an end, which is told as such.
-    let _ = start.spawn(move || decide(&app, &handle, router, to, so_far, outcome));
+    let _ = start.spawn(move || decide(&app, &handle, router, to, (so_far, served, again), outcome));
 }
 
 /// How an answer ended, as confidence asks.
@@ -267,18 +333,20 @@ fn decide(
     handle: &Handle,
     router: Box<Router>,
     to: Sender<Telling>,
-    local: Local,
+    (mut local, served, again): (Local, Arc<Served>, Option<Again>),
     (outcome, n_tokens): (Outcome, usize),
 ) {
     let now_ms = app.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.now_ms());
-    let right = router.confidence(&local.margins, ending(outcome.finish));
-    let decided = router.after(right, now_ms);
+    let right = router.confidence(local.model, &local.margins, ending(outcome.finish));
+    local.was_given_up &= outcome.finish == Finish::Cancelled;
+    let decided = router.after(if local.was_given_up { 0.0 } else { right }, now_ms);
     let is_worth_it = decided.is_ok_and(|decision| decision.route == Route::Cloud);
-    let wants = is_worth_it && outcome.finish != Finish::Cancelled;
+    let wants = is_worth_it && (local.was_given_up || outcome.finish != Finish::Cancelled);
     let leg = wants.then(|| Leg::new(app, handle, router, &to, Some(&local))).flatten();
     if let Some(mut leg) = leg {
         match leg.ask() {
             Ok(answered) => return leg.end(answered, local.took.map(|took| took.row)),
+            Err(_) if local.was_given_up => {}
             // What of it was shown is void again.
             Err(_) if leg.was_shown => {
                 leg.tell(Telling::Replaced("this device".to_owned()));
@@ -286,6 +354,9 @@ fn decide(
             }
             Err(_) => {}
         }
+    }
+    if let Some(again) = again.filter(|_| local.was_given_up) {
+        return once_more(app, handle, &served, again, &to);
     }
     let _ = to.blocking_send(Telling::Sure(Box::new(local.margins)));
     if let Some(mut took) = local.took {
@@ -419,7 +490,7 @@ mod tests {
 
     #[test]
     fn only_texts_are_words() {
-        let of = |message: Json| Words::of(&json!([message])).map(|words| words.0.len());
+        let of = |message: Json| Words::of(&json!([message]), &Map::new()).map(|words| words.messages.len());
         assert_eq!(of(json!({ "role": "user", "content": "a" })), Some(1));
         assert_eq!(of(json!({ "role": "tool", "content": "a" })), None);
         assert_eq!(of(json!({ "role": "user", "content": [{ "type": "image" }] })), None);

@@ -51,6 +51,7 @@ struct Answer {
     id: String,
     by: Caller,
     number: u64,
+    model: u64,
     features: [f32; N_FEATURES],
 }
 
@@ -60,15 +61,15 @@ impl Recent {
         Self { keeper, answers: Mutex::default() }
     }
 
-    /// Remembers an answer to `by`, and gives its name.
-    pub fn remember(&self, by: Caller, margins: &Margins, finish: Finish) -> String {
+    /// Remembers an answer of `model` to `by`, and gives its name.
+    pub fn remember(&self, by: Caller, model: u64, margins: &Margins, finish: Finish) -> String {
         let (id, number) = (ids::fresh("answer-"), ids::number());
         let features = margins.features(ending(finish));
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() == ANSWERS_MAX {
             answers.pop_front();
         }
-        answers.push_back(Answer { id: id.clone(), by, number, features });
+        answers.push_back(Answer { id: id.clone(), by, number, model, features });
         id
     }
 
@@ -76,7 +77,8 @@ impl Recent {
     fn row(&self, by: Caller, id: &str, signal: Signal) -> Option<confidence::Feedback> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let found = answers.iter().find(|answer| answer.id == id && answer.by == by)?;
-        Some(confidence::Feedback { answer: found.number, signal, features: found.features })
+        let (answer, model) = (found.number, Some(found.model));
+        Some(confidence::Feedback { answer, model, signal, features: found.features })
     }
 }
 
@@ -87,6 +89,8 @@ pub struct Named {
     pub recent: Arc<Recent>,
     /// Who asked.
     pub by: Caller,
+    /// The number of the model that answers.
+    pub model: u64,
 }
 
 /// `POST /v1/ingle/feedback`
@@ -137,7 +141,7 @@ mod tests {
         let recent = Recent::new(Arc::new(Kept::default()));
         let mut margins = Margins::default();
         margins.push(1.0);
-        let of = |n: usize| recent.remember(Caller(n % 2), &margins, Finish::EndOfText);
+        let of = |n: usize| recent.remember(Caller(n % 2), 7, &margins, Finish::EndOfText);
         let names: Vec<String> = (0..=ANSWERS_MAX).map(of).collect();
         let row = |by, at: usize| recent.row(Caller(by), &names[at], Signal::Down);
         assert_eq!(row(0, 0), None, "the oldest is forgotten");

@@ -96,6 +96,7 @@ impl Dialect for Infill {
             constraint,
             reading: None,
             margins: false,
+            abort: None,
             words: None,
             n: 1,
         };

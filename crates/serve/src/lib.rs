@@ -16,6 +16,7 @@ mod anthropic;
 mod app;
 mod ask;
 mod dialogue;
+mod documents;
 mod elsewhere;
 mod embeddings;
 mod feedback;

@@ -28,6 +28,7 @@ static FILES: &[File] = files![
     "announce.js",
     "answers.js",
     "api.js",
+    "attachments.js",
     "chat_list.js",
     "composer.js",
     "conversation.js",

@@ -150,10 +150,10 @@ impl SoFar {
             self.first.get_or_insert_with(Instant::now);
         }
         self.replies[said.index].take(said)?;
-        if let (What::End(Ok(outcome)), Some(margins), Some(Named { recent, by })) =
+        if let (What::End(Ok(outcome)), Some(margins), Some(Named { recent, by, model })) =
             (&said.what, &self.margins, &self.named)
         {
-            self.id = Some(recent.remember(*by, margins, outcome.finish));
+            self.id = Some(recent.remember(*by, *model, margins, outcome.finish));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 const STOPS_MAX: usize = 16;
 
 /// How to answer, as far as all routes have it in common.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sampling {
     /// How tokens are chosen.
     pub params: Params,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ingle_engine::chat::Prompter;
 use ingle_engine::embed::Embedder;
 use ingle_engine::generate::Overflow;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::model_file::Loaded;
 use ingle_engine::output::Format;
 use ingle_engine::run::Engine;
@@ -45,6 +46,8 @@ pub struct Served {
     pub markers: Arc<[u32]>,
     /// The model as one that reads.
     pub reader: Arc<Reader>,
+    /// What tells it apart from other models, whatever it is called.
+    pub number: u64,
     /// Every answer under way has a clone, so that the model is known to be in use.
     pub pins: Arc<()>,
 }
@@ -55,10 +58,11 @@ impl Served {
     pub fn new(name: String, engine: Engine) -> ingle_engine::Result<Self> {
         let loaded = engine.loaded();
         let prompter = Prompter::new(loaded)?;
+        let number = number_of_model(loaded);
         let (format, tokenizer) = (prompter.format(), loaded.tokenizer()?);
         let markers = format.markers().filter_map(|marker| tokenizer.id_of(marker)).collect();
         let reader = Arc::new(Reader::new(name.clone(), Embedder::of(loaded.clone())?));
-        Ok(Self { prompter, format, markers, reader, pins: Arc::default(), engine, name })
+        Ok(Self { prompter, format, markers, reader, pins: Arc::default(), number, engine, name })
     }
 
     /// Answers and readings under way.

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use ingle_engine::governor::Plan;
+use ingle_engine::governor::{Plan, choose};
 use ingle_engine::meter::{Joules, Mark, Meter};
 use ingle_engine::model_file::Loaded;
 use ingle_engine::run::Allowance;
@@ -35,6 +35,8 @@ pub struct Accounts {
     allowance: Arc<Allowance>,
     file: LedgerFile,
     book: Book,
+    /// Whether the user lets a smaller model answer than the one that is asked.
+    may_be_smaller: bool,
 }
 
 impl fmt::Debug for Accounts {
@@ -86,8 +88,9 @@ struct Keeper {
 }
 
 impl Accounts {
-    /// Accounts of models that compute on `n_threads` threads, up to `n_answers` answers at a time, as the settings say.
-    pub fn new(env: &Env, n_threads: usize, n_answers: usize) -> Result<Self, Failure> {
+    /// Accounts of models that compute on `n_threads` threads, up to `n_answers` answers at a time, as the settings say; whether a smaller
+    /// model than the one that is asked may answer, the user says.
+    pub fn new(env: &Env, n_threads: usize, n_answers: usize, may_be_smaller: bool) -> Result<Self, Failure> {
         let governed = Governed::new(false, n_answers, env)?;
         let (allowance, seen) = (Arc::<Allowance>::default(), Arc::<Mutex<Seen>>::default());
         let mut meter = open_meter(&governed, n_threads, env);
@@ -109,7 +112,7 @@ impl Accounts {
         };
         let thread = std::thread::Builder::new().name("ingle-accounts".into());
         thread.spawn(move || keeper.run()).map_err(|e| Failure::failed(format!("a thread: {e}")))?;
-        Ok(Self { to, seen, allowance, file, book })
+        Ok(Self { to, seen, allowance, file, book, may_be_smaller })
     }
 
     /// What engines may do.
@@ -132,6 +135,11 @@ impl ingle_serve::Accounts for Accounts {
         if let Err(std::sync::mpsc::SendError(Message::Close { then, .. })) = self.to.send(closing) {
             then(Row::new(now_ms(), Place::Here), &[]);
         }
+    }
+
+    fn choose(&self, n_bytes: &[u64]) -> usize {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.plan.filter(|_| self.may_be_smaller).map_or(0, |plan| choose(&plan, n_bytes))
     }
 
     fn metrics(&self, to: &mut String) {

@@ -13,7 +13,7 @@ use ingle_engine::output::{self, Delivery, Parser, Part};
 use ingle_engine::sample::{Logprob, Logprobs, Params};
 use ingle_engine::session::Session;
 use ingle_model::token::{Kind, Tokenizer};
-use ingle_route::confidence::{Ending, Margins};
+use ingle_route::confidence::{Ending, Margins, Rule, Running, Verdict};
 use serde_json::{Value as Json, json};
 
 use crate::env::{Env, Progress, say};
@@ -40,6 +40,8 @@ pub struct Options {
     pub constraint: Option<Constraint>,
     /// Whether to watch how surely tokens are chosen.
     pub margins: bool,
+    /// When to give it up for too unsure tokens.
+    pub abort: Option<Rule>,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             logprobs: None,
             constraint: None,
             margins: false,
+            abort: None,
         })
     }
 
@@ -90,6 +93,8 @@ pub struct Answer {
     pub margins: Margins,
     /// One entry for each token, when asked for.
     logprobs: Option<Vec<Json>>,
+    /// Whether it was given up, as its tokens were too unsure.
+    pub was_given_up: bool,
     /// Whether the answer was to have a form.
     has_form: bool,
     seed: u64,
@@ -140,10 +145,11 @@ pub fn answer(
         max_tokens: options.max_tokens,
         overflow: options.overflow,
         keep: prompt.keep,
-        logprobs: options.logprobs.or(options.margins.then_some(2)),
+        logprobs: options.logprobs.or((options.margins || options.abort.is_some()).then_some(2)),
         constraint: constraint.as_ref(),
     };
     let (mut logprobs, mut margins) = (Vec::new(), Margins::default());
+    let (mut running, mut was_given_up) = (options.abort.map(Running::new), false);
     let outcome = session.generate(&request, &env.interrupted, |event| match event {
         Event::Prompt { done, total } if done < total => {
             progress.show(format_args!("reading: {done} of {total} tokens"));
@@ -153,6 +159,15 @@ pub fn answer(
         Event::Logprobs(of) => {
             if let Some(margin) = of.margin() {
                 margins.push(margin as f32);
+                if let Some(running) = &mut running
+                    && !was_given_up
+                {
+                    running.push(margin as f32);
+                    was_given_up = running.verdict() != Verdict::GoOn;
+                }
+                if was_given_up {
+                    env.interrupted.store(true, Relaxed);
+                }
             }
             if options.logprobs.is_some() {
                 logprobs.push(logprobs_json(tokenizer, of));
@@ -178,6 +193,11 @@ pub fn answer(
     if let Some(parser) = parser {
         parser.finish(&mut tell);
     }
+    // It ended by itself before it could be given up.
+    was_given_up &= outcome.finish == Finish::Cancelled;
+    if was_given_up {
+        env.interrupted.store(false, Relaxed);
+    }
     progress.clear();
     shown?;
     let total = start.elapsed();
@@ -192,6 +212,7 @@ pub fn answer(
         n_dropped,
         margins,
         logprobs: options.logprobs.map(|_| logprobs),
+        was_given_up,
         has_form: options.constraint.is_some(),
         seed: options.params.seed,
         kv_bytes: session.kv_bytes(),
@@ -235,7 +256,7 @@ impl Answer {
 
     /// Whether Ctrl-C ended it.
     pub fn interrupted(&self) -> bool {
-        self.outcome.finish == Finish::Cancelled
+        self.outcome.finish == Finish::Cancelled && !self.was_given_up
     }
 
     fn prompt_speed(&self) -> f64 {

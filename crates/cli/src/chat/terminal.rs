@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ingle_engine::generate::Overflow;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::session::Session;
 use ingle_route::confidence::Signal;
 use rustyline::error::ReadlineError;
@@ -139,7 +140,8 @@ impl Chat<'_> {
                 "no answer yet"
             });
         };
-        match keeper.keep(*number, (&answer.margins, answer.ending()), signal) {
+        let model = number_of_model(self.session.loaded());
+        match keeper.keep(*number, model, (&answer.margins, answer.ending()), signal) {
             Ok(()) => say("kept: numbers of this answer, no words"),
             Err(why) => say_error(why),
         }

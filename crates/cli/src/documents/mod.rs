@@ -15,7 +15,8 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use ingle_assist::course::Course;
-use ingle_assist::document::{Document, n_bytes};
+use ingle_assist::document::{Document, in_one, may_fit};
+use ingle_assist::told::Told;
 use ingle_engine::chat::Prompt;
 use ingle_engine::session::Session;
 use ingle_route::decide::Route;
@@ -33,12 +34,10 @@ use crate::routing;
 use crate::verbs::print_json;
 use reader::Reader;
 use there::There;
-use told::Told;
+use told::Words;
 
 pub use files::{args, open};
 
-/// Bytes of a token, at most, of texts that may fit a context.
-const TOKEN_BYTES_MAX: usize = 16;
 /// What is said where nothing was found.
 const NOTHING: &str = "The documents do not seem to say.";
 
@@ -67,7 +66,7 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
     let work = (asked.session, asked.metering);
     let mut reader = Reader::new(work, asked.prompter, asked.system, asked.options, env);
     let mut whole = None;
-    if !must && n_bytes(&documents) / TOKEN_BYTES_MAX < reader.ctx() {
+    if !must && may_fit(&documents, reader.ctx()) {
         whole = reader.final_prompt(&in_one(question, &documents))?;
     }
     let mut cut = Vec::new();
@@ -94,10 +93,11 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
         n_passages: cut.len(),
         was_whole: answered.was_whole,
         course: &course,
-        left: answered.left.as_ref(),
+        left: answered.left.as_ref().map(|there| &there.left),
     };
     if json {
-        let mut all = told.to_json(&text, is_from_here);
+        let mut all = told.to_json(is_from_here);
+        all["text"] = json!(text);
         let [n_in, n_reused, n_out] = reader.n_tokens;
         all["n_prompt"] = json!(n_in);
         all["n_reused"] = json!(n_reused);
@@ -112,8 +112,9 @@ pub fn run(asked: Asked<'_>, env: &Env) -> Result<Exit, Failure> {
     if let Some(answer) = answered.here.as_ref().filter(|_| is_from_here) {
         answer.explain(reader.ctx());
     }
-    told.say_facts(&text);
-    told.say_what_left();
+    let words = Words(told);
+    words.say_facts(&text);
+    words.say_what_left();
     if stats {
         say_stats(&course, &reader, &took, start);
     }
@@ -178,12 +179,12 @@ impl<'a> Ways<'a> {
                     reader.join(course, &mut show)?
                 }
             };
-            elsewhere = self.is_unsure(here.as_ref())?;
+            elsewhere = self.is_unsure(here.as_ref(), reader)?;
         }
         let (mut left, mut from_there) = (None, None);
         if elsewhere {
             let desk = routing::desk(routing::policy(self.env)?, self.env)?;
-            let situation = routing::situation_of(&[FACTS], self.env);
+            let situation = routing::situation_of(&[FACTS], &desk.policy, self.env);
             let mut there = There::new(desk.clone(), self.wanted, self.env);
             from_there = course.elsewhere(
                 &mut |text, form| reader.reply(text, form),
@@ -199,9 +200,10 @@ impl<'a> Ways<'a> {
     }
 
     /// Whether somebody else is to answer in place of the answer from here.
-    fn is_unsure(&self, here: Option<&Answer>) -> Result<bool, Failure> {
+    fn is_unsure(&self, here: Option<&Answer>, reader: &Reader<'_>) -> Result<bool, Failure> {
         let Some(router) = &self.router else { return Ok(false) };
-        let right = here.map_or(0.0, |answer| router.confidence(&answer.margins, answer.ending()));
+        let right =
+            here.map_or(0.0, |answer| router.confidence(reader.model(), &answer.margins, answer.ending()));
         let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
         let is_unsure = decision.route == Route::Cloud;
         if is_unsure && self.live && here.is_some() {
@@ -210,17 +212,6 @@ impl<'a> Ways<'a> {
         routing::say_decision(&decision);
         Ok(is_unsure)
     }
-}
-
-/// The documents before the question.
-fn in_one(question: &str, documents: &[Document]) -> String {
-    let mut out = String::new();
-    for document in documents {
-        out.push_str(document.text.trim());
-        out.push_str("\n\n");
-    }
-    out.push_str(question);
-    out
 }
 
 fn say_stats(course: &Course<'_>, reader: &Reader<'_>, took: &Took, start: Instant) {

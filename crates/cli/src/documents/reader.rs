@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use ingle_assist::course::Course;
 use ingle_assist::document::{Document, Passage, passages};
-use ingle_assist::reading::{self, REPLY_TOKENS};
+use ingle_assist::reading::{self, reply_room};
 use ingle_engine::chat::Prompt;
 use ingle_engine::constrain::{Constraint, Grammar};
 use ingle_engine::generate::Overflow;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::meter::Mark;
 use ingle_engine::sample::Params;
 use ingle_engine::session::Session;
@@ -20,13 +21,6 @@ use crate::chat::prompt::Prompter;
 use crate::env::{Env, Progress, say};
 use crate::exit::Failure;
 use crate::metering::{Metering, Took};
-
-/// Tokens of a passage, where nobody says: a small model finds more in less.
-const PASSAGE_TOKENS: usize = 512;
-/// The smallest passage that is worth reading.
-const PASSAGE_TOKENS_MIN: usize = 16;
-/// Tokens that a question from elsewhere may take.
-const QUESTION_TOKENS: usize = 128;
 
 /// The local model.
 pub struct Reader<'a> {
@@ -63,6 +57,11 @@ impl<'a> Reader<'a> {
     /// Its context.
     pub fn ctx(&self) -> usize {
         self.session.ctx()
+    }
+
+    /// The number of its model.
+    pub fn model(&self) -> u64 {
+        number_of_model(self.session.loaded())
     }
 
     /// The prompt for a final answer, if it leaves room for one.
@@ -125,6 +124,7 @@ impl<'a> Reader<'a> {
             logprobs: None,
             constraint: Some(constraint),
             margins: false,
+            abort: None,
         };
         Ok(self.answer(&prompt, &options, &mut |_| Ok(()))?.text)
     }
@@ -139,15 +139,9 @@ impl<'a> Reader<'a> {
         let (ctx, loaded) = (self.ctx(), self.session.loaded().clone());
         let tokenizer = loaded.tokenizer()?;
         let around = self.reading_prompt(&reading::prompt("", ""))?.ids.len();
-        let asks = count(tokenizer, question).max(QUESTION_TOKENS.min(ctx / 8));
-        let taken = around + asks + reply_room(ctx);
-        let room = ctx.saturating_sub(taken);
-        if room < PASSAGE_TOKENS_MIN {
-            return Err(Failure::failed(format!(
-                "the context of {ctx} tokens has no room for a passage beside the question and a reply, which take {taken}; raise --ctx"
-            )));
-        }
-        let budget = wanted.unwrap_or(PASSAGE_TOKENS).min(room);
+        let asks = count(tokenizer, question);
+        let budget = reading::passage_tokens(ctx, around, asks, wanted)
+            .map_err(|why| Failure::failed(format!("{why}; raise --ctx")))?;
         Ok(passages(documents, budget, &mut |text| count(tokenizer, text)))
     }
 
@@ -175,11 +169,6 @@ impl<'a> Reader<'a> {
         self.n_tokens = std::array::from_fn(|i| self.n_tokens[i] + n_tokens[i]);
         if answer.interrupted() { Err(Failure::interrupted()) } else { Ok(answer) }
     }
-}
-
-/// Tokens that a reply about a passage may take.
-fn reply_room(ctx: usize) -> usize {
-    REPLY_TOKENS.min(ctx / 4)
 }
 
 fn count(tokenizer: &Tokenizer, text: &str) -> usize {

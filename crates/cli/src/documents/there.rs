@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ingle_assist::course::Leaving;
+use ingle_assist::told::Left;
 use ingle_route::cloud::CloudError;
 use ingle_route::desk::Desk;
 use ingle_route::gate::Wanted;
@@ -21,22 +22,15 @@ pub struct There<'a> {
     /// Elsewhere was asked for: where the plan stays or gets no answer, that is a failure.
     must: bool,
     env: &'a Env,
-    /// Bytes of bodies, of all attempts.
-    pub n_bytes: u64,
-    /// The facts that left, by number.
-    pub facts: Vec<usize>,
-    /// Who answered last.
-    pub answered_by: Option<String>,
-    /// Whether values were replaced.
-    pub is_redacted: bool,
+    /// What left.
+    pub left: Left,
 }
 
 impl<'a> There<'a> {
     /// By `desk`, as the user wants it.
     pub fn new(desk: Arc<Desk>, wanted: Wanted, env: &'a Env) -> Self {
         let must = routing::wish(env) == Wish::Cloud;
-        let (n_bytes, facts, answered_by, is_redacted) = (0, Vec::new(), None, false);
-        Self { desk, wanted, must, env, n_bytes, facts, answered_by, is_redacted }
+        Self { desk, wanted, must, env, left: Left::default() }
     }
 
     /// Asks elsewhere; `None` where what was to leave stays, or nobody answers.
@@ -66,29 +60,20 @@ impl<'a> There<'a> {
         let instead = if is_plan { Instead::NoAnswer } else { Instead::OfHere };
         let error = match routing::try_ask(&router, Some(instead), self.env, &mut |_| {})? {
             Ok(answered) => {
-                self.count(answered.row.bytes_out, leaving);
-                self.answered_by = Some(answered.endpoint);
-                self.is_redacted |= answered.row.place == Place::Redacted;
+                self.left.count(answered.row.bytes_out, leaving);
+                self.left.answered_by = Some(answered.endpoint);
+                self.left.is_redacted |= answered.row.place == Place::Redacted;
                 return Ok(Some(answered.text));
             }
             Err(error) => error,
         };
         if let CloudError::NoAnswer(_, bytes) = &error {
-            self.count(bytes.out, leaving);
+            self.left.count(bytes.out, leaving);
             if !must {
                 say(format_args!("note: {error}; what is known here answers"));
                 return Ok(None);
             }
         }
         Err(routing::failure(error))
-    }
-
-    fn count(&mut self, n_bytes: u64, leaving: &Leaving) {
-        self.n_bytes += n_bytes;
-        if n_bytes > 0 {
-            self.facts.extend(&leaving.facts);
-            self.facts.sort_unstable();
-            self.facts.dedup();
-        }
     }
 }

@@ -1,10 +1,8 @@
 //! What the user is told of how an answer came about: facts with their places, what was read, what left.
 
-use ingle_assist::course::Course;
-use ingle_assist::document::{Document, n_bytes};
-use serde_json::{Value as Json, json};
+use ingle_assist::document::n_bytes;
+use ingle_assist::told::Told;
 
-use super::there::There;
 use crate::env::say;
 
 /// Facts that are listed where the answer names none.
@@ -13,26 +11,19 @@ const LISTED_MAX: usize = 20;
 const PLACES_MAX: usize = 5;
 
 /// What the user is told of how an answer came about.
-pub struct Told<'a> {
-    pub documents: &'a [Document],
-    pub n_passages: usize,
-    /// The answer from here was made of the documents as they are.
-    pub was_whole: bool,
-    pub course: &'a Course<'a>,
-    pub left: Option<&'a There<'a>>,
-}
+pub struct Words<'a>(pub Told<'a>);
 
-impl Told<'_> {
+impl Words<'_> {
     /// The facts that the answer names, or the first ones, with where they stand.
     pub fn say_facts(&self, text: &str) {
-        let facts = self.course.sheet().facts();
+        let facts = self.0.course.sheet().facts();
         let named: Vec<usize> =
             (0..facts.len()).filter(|at| text.contains(&format!("[{}]", at + 1))).collect();
         let all: Vec<usize> = if named.is_empty() { (0..facts.len()).collect() } else { named };
         for &at in all.iter().take(LISTED_MAX) {
             let all = &facts[at].places;
             let places = all.iter().take(PLACES_MAX).map(|place| {
-                let document = &self.documents[place.document];
+                let document = &self.0.documents[place.document];
                 format!("{}:{}", document.name, document.line_of(place.quote.start))
             });
             let more = match all.len().saturating_sub(PLACES_MAX) {
@@ -49,64 +40,27 @@ impl Told<'_> {
 
     /// How much was read, and how much left.
     pub fn say_what_left(&self) {
-        let n_bytes = n_bytes(self.documents);
-        let n_facts = self.course.sheet().facts().len();
-        let how = match self.was_whole && self.course.asked().is_empty() {
+        let n_bytes = n_bytes(self.0.documents);
+        let n_facts = self.0.course.sheet().facts().len();
+        let how = match self.0.is_whole() {
             true => "whole, as it fits the context".to_owned(),
-            false => format!("in {} passages, {n_facts} facts", self.n_passages),
+            false => format!("in {} passages, {n_facts} facts", self.0.n_passages),
         };
-        let left = match self.left.filter(|there| there.n_bytes > 0) {
+        let left = match self.0.left.filter(|left| left.n_bytes > 0) {
             None => "nothing left this device".to_owned(),
-            Some(there) => {
-                let what = match there.facts.len() {
+            Some(left) => {
+                let what = match left.facts.len() {
                     0 => "question".to_owned(),
                     n if n < n_facts => format!("question and {n} of {n_facts} facts"),
                     1 => "question and 1 fact".to_owned(),
                     n => format!("question and {n} facts"),
                 };
-                let to = there.answered_by.as_deref().unwrap_or("elsewhere, which gave no answer");
-                let share = 100.0 * there.n_bytes as f64 / n_bytes as f64;
-                format!("{} bytes left for {to} ({what}), {share:.1} %", grouped(there.n_bytes))
+                let to = left.answered_by.as_deref().unwrap_or("elsewhere, which gave no answer");
+                let share = 100.0 * left.n_bytes as f64 / n_bytes as f64;
+                format!("{} bytes left for {to} ({what}), {share:.1} %", grouped(left.n_bytes))
             }
         };
         say(format_args!("read {} bytes here {how}; {left}", grouped(n_bytes as u64)));
-    }
-
-    /// All of it, for programs.
-    pub fn to_json(&self, text: &str, is_from_here: bool) -> Json {
-        let left = |at: usize| self.left.is_some_and(|there| there.facts.contains(&at));
-        let facts: Vec<Json> = (self.course.sheet().facts().iter().enumerate())
-            .map(|(at, fact)| {
-                let places: Vec<Json> = (fact.places.iter())
-                    .map(|place| {
-                        let document = &self.documents[place.document];
-                        json!({
-                            "file": document.name, "line": document.line_of(place.quote.start),
-                            "passage": place.passage + 1, "start": place.quote.start, "end": place.quote.end,
-                            "quote": document.text[place.quote.clone()],
-                        })
-                    })
-                    .collect();
-                json!({
-                    "question": self.course.asked()[fact.question], "answer": fact.answer, "left": left(at),
-                    "places": places,
-                })
-            })
-            .collect();
-        let there = self.left;
-        json!({
-            "text": text,
-            "answered_by": there.and_then(|there| there.answered_by.as_deref()).filter(|_| !is_from_here),
-            "redacted": there.is_some_and(|there| there.is_redacted),
-            "whole": self.was_whole && self.course.asked().is_empty(),
-            "bytes_read": n_bytes(self.documents),
-            "bytes_left": there.map_or(0, |there| there.n_bytes),
-            "n_passages": self.n_passages,
-            "questions": self.course.asked(),
-            "n_replies": self.course.tally().n_replies,
-            "n_unusable": self.course.tally().n_unusable,
-            "facts": facts,
-        })
     }
 }
 

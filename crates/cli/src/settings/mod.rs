@@ -143,6 +143,12 @@ fn own() -> Vec<Setting> {
             "Where answers may come from: auto as route.toml has it, only from this device, or from elsewhere",
         ),
         setting(
+            "network",
+            Kind::Choice(|| vec!["auto", "metered", "unmetered"]),
+            Some("auto"),
+            "What rules take the network for, where there is one; auto: as the system has it; see ingle route explain",
+        ),
+        setting(
             "ledger",
             Kind::Switch,
             Some("true"),
@@ -201,7 +207,8 @@ pub const COMPUTE: &[&str] = &["kv", "threads", "tier", "pack", "packed-cache", 
 pub const GUESSING: &[&str] = &["speculate", "draft-tokens"];
 
 /// Flags of what an answer may take, and of the account of it.
-pub const METERING: &[&str] = &["route", "ledger", "feedback", "rated-power", "power-limit", "governor"];
+pub const METERING: &[&str] =
+    &["route", "network", "ledger", "feedback", "rated-power", "power-limit", "governor"];
 
 /// The flag of what private files lie like.
 pub const AT_REST: &[&str] = &["at-rest"];

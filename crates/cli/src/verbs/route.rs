@@ -4,9 +4,8 @@
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ingle_route::confidence::Learned;
 use ingle_route::confidence::feedback::forget;
-use ingle_route::policy::{Situation, explain};
+use ingle_route::policy::{Network, Situation, explain};
 use ingle_route::privacy::find_all;
 use serde_json::json;
 
@@ -57,7 +56,7 @@ fn args(command: Command) -> Command {
         .arg(several("tool", "NAME", "A tool whose result the text holds"))
         .arg(several("source", "NAME", "A private source of the text: knowledge, file, ..."))
         .arg(json_arg());
-    settings::args(command, &["route"])
+    settings::args(command, &["route", "network"])
 }
 
 fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
@@ -71,7 +70,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let prompt = text(matches, "prompt").unwrap_or_default();
     let findings = find_all(prompt);
     let all = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
-    let now = situation(Some(APP), env);
+    let now = situation(Some(APP), &policy, env);
     let situation = Situation {
         wish: crate::routing::wish(env),
         app: text(matches, "app").map(str::to_owned).or(now.app.clone()),
@@ -95,6 +94,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
         print_json(&json!({
             "action": verdict.action.name(), "why": verdict.why.to_string(), "rules_that_hold": verdict.held,
             "found": found, "endpoints": endpoints,
+            "network": { "is": situation.network.map(Network::name), "seen": situation.network_seen },
         }))?;
         return Ok(Exit::OK);
     }
@@ -118,14 +118,18 @@ fn feedback(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
         say(if was_there { "forgotten" } else { "there was none" });
         return Ok(Exit::OK);
     }
-    let (Learned { lesson, .. }, n_skipped) = learned(env)?;
+    let (learned, n_skipped) = learned(env)?;
     if matches.get_flag("json") {
-        let mut told = serde_json::to_value(lesson).map_err(Failure::failed)?;
+        let mut told = serde_json::to_value(learned.lesson).map_err(Failure::failed)?;
+        for (number, of) in &learned.models {
+            let name = format!("{number:016x}");
+            told["models"][name] = serde_json::to_value(of.lesson).map_err(Failure::failed)?;
+        }
         told["n_skipped"] = n_skipped.into();
         print_json(&told)?;
         return Ok(Exit::OK);
     }
-    std::io::stdout().write_all(words(&lesson).as_bytes())?;
+    std::io::stdout().write_all(words(&learned).as_bytes())?;
     if n_skipped > 0 {
         say(format_args!("note: {n_skipped} lines are no rows and not counted"));
     }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ingle_engine::constrain::Grammar;
+use ingle_engine::kv_dir::fingerprint::number_of_model;
 use ingle_engine::sample::LOGPROBS_MAX;
 use ingle_route::cloud::Piece;
 use ingle_route::cloud::wire::Finish;
@@ -27,7 +28,7 @@ use crate::guessing::Guesser;
 use crate::metering::{Governed, Metering, now_ms};
 use crate::routing::{self, Way};
 use crate::settings::Source;
-use crate::{beside, load, pulling, settings};
+use crate::{beside, load, pulling, settings, smaller};
 
 pub static VERB: Verb = Verb {
     name: "run",
@@ -88,6 +89,7 @@ fn args(command: Command) -> Command {
                     "With --json: each token's log-probability and those of the N most probable, 20 at most",
                 ),
         )
+        .arg(smaller::arg())
         .args(documents::args())
         .arg(json_arg());
     let command = settings::args(settings::args(command, &settings::sampling_names()), settings::GUESSING);
@@ -130,25 +132,26 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             _ => Err(Failure::usage("--route cloud: a chat, --schema and --logprobs are for this device")),
         };
     }
-    env.is_use = true;
     pulling::offer(model_name(matches), env)?;
-    let beside = beside::of(model_name(matches), env)?;
+    env.catch_ctrl_c();
+    let governed = Governed::new(is_background, 1, env)?;
+    // That its size is looked at is no use of a model yet.
+    let model = smaller::chosen(model_name(matches), matches, &governed, env)?;
+    env.is_use = true;
+    let beside = beside::of(model, env)?;
     for (name, value) in &beside.settings {
-        let wrong =
-            |expected| Failure::invalid(format!("{}: its {name}: {value}, {expected}", model_name(matches)));
+        let wrong = |expected| Failure::invalid(format!("{model}: its {name}: {value}, {expected}"));
         env.settings.prefer(name, value).map_err(wrong)?;
     }
     let given = matches.get_many::<String>("stop").into_iter().flatten().cloned();
     let mut options = Options::from_settings(&env.settings, given.chain(beside.stop).collect())?;
     options.logprobs = matches.get_one::<u64>("logprobs").map(|&n| n as usize);
-    env.catch_ctrl_c();
     // Of documents more is asked elsewhere than the question, which their own way sees to.
     let router = match if must_leave { Way::Here } else { way(env)? } {
         Way::Open(router) => Some(router),
         _ => None,
     };
-    let governed = Governed::new(is_background, 1, env)?;
-    let loaded = load::with_threads(model_name(matches), env, governed.n_threads())?;
+    let loaded = load::with_threads(model, env, governed.n_threads())?;
     options.constraint = schema.map(|schema| loaded.constraint(&schema)).transpose()?;
     let prompter = Prompter::new(&loaded)?;
     let system = text(matches, "system");
@@ -202,25 +205,39 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     let held = router.is_some() && !env.stdout_is_terminal;
     conversation.push("user", &prompt);
     let prompt = prompter.prompt(&conversation)?;
+    if let Some(router) = &router {
+        options.abort = router.abort(now_ms()).map_err(Failure::failed)?;
+    }
     let mut out = io::stdout();
-    let answer = answer(&mut session, &prompt, &options, env, &mut metering, |piece| {
+    let mut show = |piece: &str| {
         if json || held {
             return Ok(());
         }
         out.write_all(piece.as_bytes())?;
         out.flush()
-    })?;
-    if let Some(router) = router.filter(|_| !answer.interrupted()) {
-        let decision = router
-            .after(router.confidence(&answer.margins, answer.ending()), now_ms())
-            .map_err(Failure::failed)?;
-        if decision.route == Route::Cloud {
+    };
+    let mut given = answer(&mut session, &prompt, &options, env, &mut metering, &mut show)?;
+    if let Some(router) = router.filter(|_| !given.interrupted()) {
+        let right = router.confidence(number_of_model(&loaded), &given.margins, given.ending());
+        let decision = router.after(right, now_ms()).map_err(Failure::failed)?;
+        if given.was_given_up || decision.route == Route::Cloud {
             if !json && !held {
-                writeln!(out)?;
+                writeln!(io::stdout())?;
             }
-            routing::say_decision(&decision);
+            if given.was_given_up {
+                say(
+                    "asking elsewhere: the answer from this device was too unsure to be completed, and is void",
+                );
+            } else {
+                routing::say_decision(&decision);
+            }
             match elsewhere(&router, Some(Instead::OfHere), json, env) {
                 Err(failure) if failure.exit == Exit::INTERRUPTED => return Err(failure),
+                Err(failure) if given.was_given_up => {
+                    say(format_args!("note: {}; this device answers, to the end", failure.message));
+                    options.abort = None;
+                    given = answer(&mut session, &prompt, &options, env, &mut metering, &mut show)?;
+                }
                 Err(failure) => {
                     say(format_args!("note: {}; the answer from this device stands", failure.message));
                 }
@@ -228,6 +245,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
             }
         }
     }
+    let (answer, mut out) = (given, io::stdout());
     if json {
         print_json(&answer.to_json())?;
     } else if held {

@@ -120,6 +120,9 @@ fn args(command: Command) -> Command {
         ))
         .arg(repeated("allow-host", "NAME", "Answer to this host name too"))
         .arg(repeated("allow-origin", "ORIGIN", "Let pages of this origin ask, such as https://chat.example"))
+        .arg(Arg::new("or-smaller").long("or-smaller").action(ArgAction::SetTrue).help(
+            "With --governor: let a smaller model of those in memory answer conversations while the device is hot, its battery low, or its user saving power",
+        ))
         .arg(Arg::new("manage").long("manage").action(ArgAction::SetTrue).help(
             "Let clients use all models on this device by their names, fetch more from the hub and remove some (POST /api/pull, DELETE /api/delete)",
         ))
@@ -194,7 +197,7 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     };
     give_back_large();
     let pool = Arc::new(Pool::new(env.n_threads()));
-    let accounts = Arc::new(Accounts::new(env, pool.n_threads(), n_lanes)?);
+    let accounts = Arc::new(Accounts::new(env, pool.n_threads(), n_lanes, matches.get_flag("or-smaller"))?);
     let LoadOptions { tier, pack, .. } = load::options(env, pool.n_threads());
     let budget = matches.get_one::<u64>("memory-budget").copied();
     let manages = matches.get_flag("manage");

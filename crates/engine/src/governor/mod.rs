@@ -12,12 +12,14 @@
 //! Left out: clocks and voltages, which are the system's, and any promise for the first second under a limit in watts, when
 //! nothing has been measured yet.
 
+mod choice;
 mod limit;
 mod senses;
 
 use std::time::Duration;
 
 use crate::spec::DRAFTS_MAX;
+pub use choice::choose;
 pub use limit::{PowerLimit, Share};
 pub use senses::{Battery, Heat, Load, Senses};
 

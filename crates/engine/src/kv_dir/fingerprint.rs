@@ -38,6 +38,11 @@ pub fn of_model(loaded: &Loaded) -> Key {
     of(loaded, "model ".to_owned())
 }
 
+/// The beginning of [`of_model`] as a number.
+pub fn number_of_model(loaded: &Loaded) -> u64 {
+    of_model(loaded).iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
 fn of(loaded: &Loaded, mut text: String) -> Key {
     let mut hash = Sha256::new();
     for tensor in loaded.file.contents().tensors() {

@@ -1,6 +1,6 @@
 //! What users made of answers, as rows in a file: numbers and a verdict, never a word of text.
 //!
-//! A line of JSON is a row: which answer (a number drawn for the row alone), what the user did, and the answer's numbers by
+//! A line of JSON is a row: which answer (a number drawn for the row alone), which model (a number made of its files), what the user did, and the answer's numbers by
 //! [`FEATURES`](super::FEATURES)' order. Of an answer's rows the last one counts, but a thumb outranks what is only guessed from asking
 //! again ([`settled`]). The file has [`ROWS_MAX`] rows at most: when it is full, the older half goes, by a new file under a temporary name
 //! and a rename, so that it is never half written. A line that is damaged, or of other features, is skipped and counted; the rest still
@@ -85,6 +85,9 @@ impl Signal {
 pub struct Feedback {
     /// Which answer: a number that stands nowhere else.
     pub answer: u64,
+    /// Which model gave it, as a number that tells models apart; rows of before there was one have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<u64>,
     /// What the user did.
     pub signal: Signal,
     /// The answer's numbers.
@@ -242,6 +245,7 @@ mod tests {
     fn row(i: usize) -> Feedback {
         Feedback {
             answer: u64::MAX - i as u64,
+            model: (!i.is_multiple_of(3)).then_some(u64::MAX / (i as u64 + 1)),
             signal: Signal::ALL[i % 4],
             features: [i as f32 * 0.37; N_FEATURES],
         }

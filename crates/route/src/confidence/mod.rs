@@ -7,7 +7,7 @@
 //! [`Running`] watches the low margins while the answer still comes, so that a hopeless one can be given up early.
 //!
 //! [`feedback`] is a file of rows, numbers without text, from what users did with answers; [`Learned`] is what they make of the
-//! defaults, on the device ([`Confidence::refit`]). Nothing here knows a model, a token or a text.
+//! defaults, on the device ([`Confidence::refit`]). Nothing here knows a token or a text, and of a model no more than a number.
 
 pub mod feedback;
 mod isotonic;
@@ -18,7 +18,7 @@ mod model;
 mod running;
 
 pub use feedback::{Feedback, Signal};
-pub use learned::{ENOUGH, Learned, Lesson};
+pub use learned::{ENOUGH, Learned, Lesson, OfModel};
 pub use margins::{Ending, FEATURES, Feature, Margins, N_FEATURES};
 pub use model::{Confidence, ConfidenceError, Row};
 pub use running::{Rule, Running, Verdict};

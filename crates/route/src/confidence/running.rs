@@ -4,21 +4,39 @@
 //! quantile of the margins so far, not before some tokens are there. It gives up no answer by itself: who asks decides, and tells
 //! the reader that the answer was replaced.
 //!
-//! There is no default rule. On the built-in model's tasks, where a quarter of the coarse model's answers is wrong, hardly more than that
+//! A policy file may have a rule, as `[abort]`; there is no default. On the built-in model's tasks, where a quarter of the coarse model's answers is wrong, hardly more than that
 //! is wrong of those that a fifth of low margins would give up: a story has low margins and is right
 //! (`tests/confidence.rs`). It is for questions with short answers, and for rules measured on a user's own.
+
+use serde::Deserialize;
 
 use super::margins::Margins;
 
 /// When an answer is given up.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Tokens before which nothing is said.
+    #[serde(rename = "after_tokens")]
     pub n_tokens_min: usize,
-    /// The part of the tokens that must be low.
+    /// The part of the tokens that must be low, 0 to 1.
+    #[serde(rename = "part")]
     pub quantile: f32,
     /// Low is a margin below this, in nats.
+    #[serde(rename = "below_nats")]
     pub floor_nats: f32,
+}
+
+impl Rule {
+    /// What is wrong with it, if anything.
+    pub fn fault(&self) -> Option<String> {
+        let Self { quantile, floor_nats, .. } = self;
+        if !(*quantile > 0.0 && *quantile <= 1.0) {
+            return Some(format!("part is {quantile}, expected more than 0 and at most 1"));
+        }
+        (!(*floor_nats > 0.0 && floor_nats.is_finite()))
+            .then(|| format!("below_nats is {floor_nats}, expected more than 0"))
+    }
 }
 
 /// What to do with the answer.

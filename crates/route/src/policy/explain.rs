@@ -24,8 +24,11 @@ pub fn explain(policy: &Policy, situation: &Situation, findings: &[Finding]) -> 
     for source in &situation.sources {
         line(format!("from a private source: {source}"));
     }
-    if let Some(network) = situation.network {
-        line(format!("network: {}", network.name()));
+    let is = situation.network.map_or("not known to be metered", |network| network.name());
+    match &situation.network_seen {
+        Some(seen) => line(format!("network: {is} ({seen})")),
+        None if situation.network.is_some() => line(format!("network: {is}")),
+        None => {}
     }
     for name in &verdict.held {
         line(format!("holds: rule \"{name}\""));

@@ -18,6 +18,11 @@
 //! [worth]                              # when asking elsewhere pays
 //! right = 0.02                         # what a right answer in place of a wrong one is worth, in the same money
 //!
+//! [abort]                              # gives up an answer from here whose tokens are unsure; without this none is
+//! after_tokens = 16                    # not before so many tokens
+//! part = 0.25                          # this part of them
+//! below_nats = 0.5                     # stands above the best other token by less than this
+//!
 //! [[rule]]
 //! name = "work stays at work"
 //! when = { app = ["mail"], hours = "08:00-18:00" }
@@ -32,6 +37,7 @@ use ingle_net::Url;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{BUILT_IN, Rule};
+use crate::confidence::Rule as Abort;
 use crate::privacy::Class;
 
 /// The longest policy file.
@@ -48,6 +54,8 @@ pub struct Policy {
     pub budget: Budget,
     /// When asking elsewhere pays.
     pub worth: Worth,
+    /// When an answer from here is given up while it comes, for one from elsewhere.
+    pub abort: Option<Abort>,
     /// Rules, the user's first.
     pub rules: Vec<Rule>,
 }
@@ -161,6 +169,7 @@ struct Written {
     endpoint: Vec<Endpoint>,
     budget: Budget,
     worth: Worth,
+    abort: Option<Abort>,
     rule: Vec<Rule>,
 }
 
@@ -201,8 +210,11 @@ impl Policy {
         if !(worth.right >= 0.0 && worth.right.is_finite() && worth.direct_gain >= 0.0) {
             return Err(wrong(format!("worth: right is {}, expected at least 0", worth.right)));
         }
+        if let Some(fault) = written.abort.as_ref().and_then(Abort::fault) {
+            return Err(wrong(format!("abort: {fault}")));
+        }
         let rules = written.rule.into_iter().chain(built_in.rule).collect();
-        Ok(Self { endpoints: written.endpoint, budget: written.budget, worth, rules })
+        Ok(Self { endpoints: written.endpoint, budget: written.budget, worth, abort: written.abort, rules })
     }
 }
 
@@ -284,6 +296,7 @@ mod tests {
         let policy = Policy::parse("route.toml", &text).unwrap();
         assert_eq!(policy.endpoints[0].key, Some(Key::Variable("WORKSTATION_KEY".into())));
         assert_eq!((policy.budget.money, policy.budget.tokens), (Some(0.5), Some(200_000)));
+        assert_eq!(policy.abort, Some(Abort { n_tokens_min: 16, quantile: 0.25, floor_nats: 0.5 }));
         assert_eq!(policy.rules[0].name, "work stays at work");
         assert!(policy.rules.len() > 1, "those that are always there follow");
     }
@@ -303,6 +316,9 @@ mod tests {
             (&format!("{endpoint}right = 2"), "0 to 1"),
             (&format!("{endpoint}{endpoint}"), "two endpoints"),
             ("[budget]\nmoney = -1", "at least 0"),
+            ("[abort]\nafter_tokens = 8", "missing field"),
+            ("[abort]\nafter_tokens = 8\npart = 0.0\nbelow_nats = 1.0", "abort: part is 0"),
+            ("[abort]\nafter_tokens = 8\npart = 0.5\nbelow_nats = nan", "abort: below_nats is NaN"),
             ("[[endpoint]]\nname = \"a\"\nurl = \"ftp://a\"\nmodel = \"m\"\n", "address"),
         ] {
             let error = Policy::parse("route.toml", text).unwrap_err().to_string();

@@ -86,7 +86,8 @@ pub enum Network {
 }
 
 impl Network {
-    fn name(self) -> &'static str {
+    /// As rules and explanations call it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Offline => "offline",
             Self::Metered => "metered",
@@ -110,6 +111,8 @@ pub struct Situation {
     pub classes: Vec<Class>,
     /// The network.
     pub network: Option<Network>,
+    /// Who says so of the network, or what was seen of it, for people.
+    pub network_seen: Option<String>,
     /// What is left in the battery, 0 to 1.
     pub battery: Option<f64>,
     /// Whether it is being charged.

@@ -213,6 +213,30 @@ export const CASES = [
     },
   },
   {
+    name: 'a text is asked about: shown, sent with its question alone, and kept', async run(context, origin) {
+      const page = await open(context, origin);
+      const sent = [];
+      await context.route('**/v1/chat/completions', async (route) => { sent.push(route.request().postDataJSON()); return route.continue(); });
+      const choose = (name, buffer) => page.setInputFiles('#texts', { name, mimeType: 'text/plain', buffer: Buffer.from(buffer) });
+      await choose('a.pdf', '%PDF-1.7');
+      await page.waitForSelector('#notes >> text=not a text in UTF-8');
+      assert.equal(await count(page, '#attached li'), 0);
+      await choose('other.txt', 'Not this.');
+      await choose('<img src=x onerror=1>.md', 'Anna lives in Rome.');
+      await page.waitForFunction(() => document.querySelectorAll('#attached li').length === 2);
+      await page.click('[aria-label="Leave out other.txt"]');
+      await ask(page, 'Where does Anna live?');
+      assert.equal(await count(page, '#attached li'), 0);
+      assert.equal(await text(page, '.user .documents'), '<img src=x onerror=1>.md');
+      await ask(page, 'And Ben?');
+      const documents = [{ name: '<img src=x onerror=1>.md', text: 'Anna lives in Rome.' }];
+      assert.deepEqual(sent.map((body) => body.documents), [documents, undefined]);
+      await page.reload();
+      await page.waitForSelector('.user .documents');
+      assert.equal(await count(page, '.documents'), 1);
+    },
+  },
+  {
     name: 'stop keeps what had come', async run(context, origin) {
       // A fast model may be done before it is stopped; a few stories are begun until one is caught.
       for (let attempt = 0; attempt < 6; attempt += 1) {

@@ -43,7 +43,7 @@ enum Block {
 
 impl Dialect for Message {
     fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
-        let served = app.model(fields.text("model")?.as_deref())?;
+        let served = app.answerer(fields.text("model")?.as_deref())?;
         let stream = fields.flag("stream")?.unwrap_or(false).then_some(Framing::Events);
         let max_tokens = fields.count("max_tokens", usize::MAX)?;
         let max_tokens = max_tokens

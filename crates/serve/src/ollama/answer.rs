@@ -58,7 +58,7 @@ pub struct Answer<K> {
 
 impl<K: Kind> Dialect for Answer<K> {
     fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
-        let served = app.model(fields.text("model")?.as_deref())?;
+        let served = app.answerer(fields.text("model")?.as_deref())?;
         let stream = fields.flag("stream")?.unwrap_or(true).then_some(Framing::Lines);
         let Options { mut sampling, max_tokens, keep } = options::take(&mut fields, served.engine.ctx())?;
         if let Some(drops) = fields.flag("truncate")? {
@@ -112,6 +112,7 @@ impl<K: Kind> Dialect for Answer<K> {
                     constraint,
                     reading,
                     margins: false,
+                    abort: None,
                     words: None,
                     n,
                 }

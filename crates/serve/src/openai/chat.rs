@@ -38,7 +38,7 @@ pub struct Chat {
 
 impl Dialect for Chat {
     fn read(app: &Arc<App>, _: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
-        let served = app.model(fields.text("model")?.as_deref())?;
+        let served = app.answerer(fields.text("model")?.as_deref())?;
         let messages = take_messages(&mut fields)?;
         let (stream, tells_usage) = take_stream(&mut fields)?;
         let tells_logprobs = fields.flag("logprobs")?.unwrap_or(false);

@@ -78,6 +78,7 @@ impl Dialect for Completion {
             constraint,
             reading: None,
             margins: false,
+            abort: None,
             words: None,
             n,
         };

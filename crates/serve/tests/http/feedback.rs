@@ -40,6 +40,7 @@ fn answers_of_every_api_can_be_spoken_of() {
     assert!(rows.iter().all(|row| row.features == rows[0].features), "{rows:?}");
     assert!(rows[5].answer == rows[0].answer && rows[5].signal == Signal::Up);
     assert!(rows[1..5].iter().all(|row| row.answer != rows[0].answer));
+    assert!(rows.iter().all(|row| row.model.is_some() && row.model == rows[0].model), "{rows:?}");
     // 24 tokens, cut there.
     assert_eq!(rows[0].features[8..], [25f32.ln(), 0.0]);
 }

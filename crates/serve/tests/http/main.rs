@@ -10,5 +10,6 @@ mod responses;
 mod served;
 mod server;
 mod shapes;
+mod smaller;
 mod trace;
 mod vectors;

@@ -13,7 +13,7 @@ use ingle_engine::run::{Engine, EngineOptions};
 use ingle_engine::session::SessionOptions;
 use ingle_kernel::bytes::Bytes;
 use ingle_route::confidence::Feedback as Row;
-use ingle_serve::{ApiKey, Feedback, Limits, Model, Options, Serving, Terms, serve};
+use ingle_serve::{Accounts, ApiKey, Feedback, Limits, Model, Options, Serving, Terms, serve};
 use serde_json::{Value as Json, json};
 
 pub const LOAD: LoadOptions<'static> = LoadOptions { tier: None, n_threads: 2, pack: Pack::Off };
@@ -59,7 +59,7 @@ impl Server {
 
     /// A server whose models come and go.
     pub fn keeping(terms: Terms) -> Self {
-        Self::start_with(Vec::new(), &[], Limits::usual(), Some(terms), None)
+        Self::start_with(Vec::new(), &[], Limits::usual(), Some(terms), None, None)
     }
 
     /// A server with the built-in model that hands what is said of answers to `heard`.
@@ -71,11 +71,16 @@ impl Server {
         let file = ModelFile::from_bytes("demo", Bytes::new(ingle_demo::GGUF)).unwrap();
         let loaded = Arc::new(Loaded::load(file, &LOAD).unwrap());
         let serving = vec![writer("demo", loaded, 4, 64)];
-        Self::start_with(serving, api_keys, Limits::usual(), None, Some(heard))
+        Self::start_with(serving, api_keys, Limits::usual(), None, Some(heard), None)
+    }
+
+    /// A server of these models, of which `accounts` keeps account.
+    pub fn accounting(serving: Vec<Serving>, accounts: Arc<dyn Accounts>) -> Self {
+        Self::start_with(serving, &[], Limits::usual(), None, None, Some(accounts))
     }
 
     fn run(serving: Vec<Serving>, api_keys: &[&str], limits: Limits) -> Self {
-        Self::start_with(serving, api_keys, limits, None, None)
+        Self::start_with(serving, api_keys, limits, None, None, None)
     }
 
     fn start_with(
@@ -84,6 +89,7 @@ impl Server {
         limits: Limits,
         residence: Option<Terms>,
         heard: Option<Arc<Heard>>,
+        accounts: Option<Arc<dyn Accounts>>,
     ) -> Self {
         let options = Options {
             address: "127.0.0.1:0".parse().unwrap(),
@@ -92,7 +98,7 @@ impl Server {
             allow_origins: vec!["https://friend.example".into()],
             library: None,
             residence,
-            accounts: None,
+            accounts,
             elsewhere: None,
             feedback: heard.map(|heard| heard as Arc<dyn Feedback>),
             limits,

@@ -3,6 +3,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import * as conversation from '../../conversation.js';
+import { BYTES_MAX, DOCUMENTS_MAX, faultOf, readDocuments } from '../../attachments.js';
 import { badgeOf, costOf, readOrigin, readTimings, readUsage, seconds } from '../../measure.js';
 import { requestFields, SETTINGS, shown } from '../../sampling.js';
 import { fileName, fromJson, toJson, toMarkdown } from '../../transfer.js';
@@ -128,4 +129,31 @@ test('the badge says where an answer is from, how its energy is known, and nothi
   assert.deepEqual(readOrigin({ route: 'here', joules: { value: 9, low: 10, high: 11, method: 'x' }, money: { ...money, currency: '<b>' } }), { route: 'here' });
   for (const bad of [null, {}, { route: 'moon' }, 'here']) assert.equal(readOrigin(bad), null);
   assert.equal(badgeOf(null), null);
+});
+
+test('texts are texts, few and short enough for a request, and others are refused in a sentence', () => {
+  const text = { name: 'a.md', text: 'Anna lives here.' };
+  assert.equal(faultOf(text, []), null);
+  assert.match(faultOf({ name: 'a.pdf', text: '%PDF-1.7' }, []), /a\.pdf is not a text/);
+  assert.match(faultOf({ name: 'a.bin', text: null }, []), /a\.bin is not a text/);
+  assert.match(faultOf({ name: 'a.bin', text: 'a\0' }, []), /not a text/);
+  assert.match(faultOf({ name: 'a.md', text: ' \n' }, []), /empty/);
+  assert.match(faultOf(text, Array(DOCUMENTS_MAX).fill(text)), /100 texts are the most/);
+  assert.match(faultOf(text, [{ name: 'b', text: 'x'.repeat(BYTES_MAX) }]), /bytes; \d+ are the most/);
+  assert.deepEqual(readDocuments([text, { name: 1, text: 'x' }, { name: 'b', text: '' }, null, 'x', { ...text, path: '/etc/passwd' }]), [text, text]);
+  assert.deepEqual([readDocuments(null), readDocuments('x')], [[], []]);
+  assert.ok(new Blob([readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name]).size <= 255);
+});
+
+test('texts go out and come back with their chat, and the badge says what of them left', () => {
+  const chat = conversation.newChat('c', 1000, { system: '', sampling: {} });
+  const documents = [{ name: 'a.md', text: 'Anna lives here.' }];
+  conversation.append(chat, null, { ...user('Who?'), documents });
+  const [back] = fromJson(toJson([chat]), id, 2000);
+  assert.deepEqual(back.messages[0].documents, documents);
+  assert.ok(conversation.request(chat, chat.messages[0]).every((message) => Object.keys(message).join() === 'role,content'));
+  const title = (told) => badgeOf(readOrigin({ route: 'here', documents: told })).title;
+  assert.match(title({ bytes_read: 2222, bytes_left: 75, n_passages: 3, facts: [] }), /2,222 bytes of text were read here in 3 passages, 75 bytes left\./);
+  assert.match(title({ bytes_read: 22, bytes_left: 0, n_passages: 0 }), /22 bytes of text were read here, nothing left\./);
+  assert.ok(!title({ bytes_read: 'x' }).includes('text'));
 });

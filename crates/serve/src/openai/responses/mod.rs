@@ -55,7 +55,7 @@ pub struct Answer {
 
 impl Dialect for Answer {
     fn read(app: &Arc<App>, caller: Caller, mut fields: Fields) -> Result<Asked<Self>, Refusal> {
-        let served = app.model(fields.text("model")?.as_deref())?;
+        let served = app.answerer(fields.text("model")?.as_deref())?;
         let (stream, _) = take_stream(&mut fields)?;
         let input = take_items(&mut fields, |id| app.responses.item(caller, id))?;
         let settings = settings::take(fields)?;

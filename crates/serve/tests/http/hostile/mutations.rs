@@ -23,6 +23,7 @@ pub static ROUTES: &[(&str, &[&str])] = &[
             r#"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "tool_call_id": "c", "content": "7"}], "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}], "tool_choice": "required", "parallel_tool_calls": false, "max_tokens": 3, "stream": true}"#,
             r#"{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "refusal": null, "annotations": [], "audio": null, "reasoning_content": "z"}, {"role": "user", "content": "x", "name": "n"}], "tools": [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}, "required": ["a"], "additionalProperties": false}}}], "max_tokens": 3, "user": "u", "service_tier": "auto"}"#,
             r#"{"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "grammar": "root ::= \"a\" b{2,5} [0-9]+\nb ::= \"x\" | (\"y\" b)?", "chat_template_kwargs": {"enable_thinking": false}}"#,
+            r#"{"messages": [{"role": "user", "content": "Who?"}], "max_tokens": 2, "documents": [{"name": "a.md", "text": "Anna lives here.\n\nBen lives there."}, {"text": "x"}], "passage": 16}"#,
         ],
     ),
     (

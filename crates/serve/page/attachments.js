@@ -1,0 +1,105 @@
+// Texts that a question is about: chosen as files, shown as chips above the field, and sent with the question.
+//
+// A text goes to this page's own server and into the chat in this browser, nowhere else; what the server lets go of it is its
+// own matter. What is no text, or too long for a request, is refused in a sentence. Left out: other kinds of files; the
+// texts of a draft live as long as the page.
+
+import { byId, el, icon } from './dom.js';
+
+/** All texts of a question together: a request takes 8 MiB, and JSON makes some characters longer. */
+export const BYTES_MAX = 6 << 20;
+export const DOCUMENTS_MAX = 100;
+const NAME_BYTES_MAX = 255;
+
+/** What is wrong with a file as a text beside `others`, in a sentence, or null. `text` is null where it is no UTF-8. */
+export function faultOf({ name, text }, others) {
+  if (text === null || text.includes('\0') || text.startsWith('%PDF')) return `${name} is not a text in UTF-8 (.txt, .md, .csv, ...). Convert it first.`;
+  if (text.trim() === '') return `${name} is empty.`;
+  if (others.length >= DOCUMENTS_MAX) return `${DOCUMENTS_MAX} texts are the most.`;
+  const bytes = [...others, { text }].reduce((sum, document) => sum + new Blob([document.text]).size, 0);
+  return bytes > BYTES_MAX ? `With ${name} the texts have ${bytes} bytes; ${BYTES_MAX} are the most.` : null;
+}
+
+/** The texts of a stored or imported message, those that are well-formed. */
+export function readDocuments(documents) {
+  if (!Array.isArray(documents)) return [];
+  const known = documents.filter((one) => typeof one?.name === 'string' && typeof one?.text === 'string').map(({ name, text }) => ({ name: short(name), text }));
+  return known.filter((one, i) => faultOf(one, known.slice(0, i)) === null);
+}
+
+/** A name that a request takes. */
+function short(name) {
+  let kept = name;
+  while (new Blob([kept]).size > NAME_BYTES_MAX) kept = [...kept].slice(0, -1).join('');
+  return kept;
+}
+
+export class Attachments {
+  #input = byId('texts');
+  #list = byId('attached');
+  #chat = null;
+  #kept = new Map();
+  #refuse;
+
+  /** `refuse(sentence)` hears what could not be attached. */
+  constructor(refuse) {
+    this.#refuse = refuse;
+    byId('attach').addEventListener('click', () => this.#input.click());
+    this.#input.addEventListener('change', () => this.#add([...this.#input.files]));
+  }
+
+  /** Belongs to a chat from now on. */
+  show(chat) {
+    this.#chat = chat;
+    this.#draw();
+  }
+
+  /** The texts, which are gone from here then. */
+  take() {
+    const taken = this.#of();
+    this.#kept.delete(this.#chat);
+    this.#draw();
+    return taken;
+  }
+
+  #of() {
+    return this.#kept.get(this.#chat) ?? [];
+  }
+
+  async #add(files) {
+    const chat = this.#chat;
+    this.#input.value = ''; // so that the same file can be chosen again
+    for (const file of files) {
+      const others = this.#kept.get(chat) ?? [];
+      const read = { name: short(file.name), text: file.size > BYTES_MAX ? '' : await textOf(file) };
+      const fault = file.size > BYTES_MAX ? `${file.name} has ${file.size} bytes; ${BYTES_MAX} are the most.` : faultOf(read, others);
+      if (fault) this.#refuse(fault);
+      else this.#kept.set(chat, [...others, read]);
+    }
+    this.#draw();
+    byId('prompt').focus();
+  }
+
+  #draw() {
+    const texts = this.#of();
+    this.#list.hidden = texts.length === 0;
+    this.#list.replaceChildren(...texts.map((text) => {
+      const remove = el('button', { type: 'button', class: 'icon-button', 'aria-label': `Leave out ${text.name}`, title: 'Leave out' }, icon('close'));
+      remove.addEventListener('click', () => {
+        this.#kept.set(this.#chat, this.#of().filter((other) => other !== text));
+        this.#draw();
+        byId('prompt').focus();
+      });
+      return el('li', {}, el('span', {}, text.name), remove);
+    }));
+  }
+}
+
+/** The text of a file, or null where it is no UTF-8. */
+async function textOf(file) {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer());
+  } catch {
+    return null;
+  }
+}
