@@ -156,18 +156,28 @@ pub fn key(
     tier: &str,
 ) -> String {
     let mut hash = Sha256::new();
-    for tensor in file.tensors() {
-        hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
-        tensor.bytes().chunks(1 << 20).for_each(|part| hash.update(&part[..part.len().min(256)]));
-        tensor.release();
-    }
+    hash.update(fingerprint(file));
     for sequence in sequences {
         hash.update((sequence.len() as u64).to_le_bytes());
         sequence.iter().for_each(|id| hash.update(id.to_le_bytes()));
     }
     judged_on.iter().for_each(|id| hash.update(id.to_le_bytes()));
-    let digest: Vec<String> = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), digest.concat())
+    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), hex(hash))
+}
+
+/// What a model's tensors are known by, in hexadecimal: a hash of names, shapes, formats and samples of the bytes.
+pub fn fingerprint(file: &Contents) -> String {
+    let mut hash = Sha256::new();
+    for tensor in file.tensors() {
+        hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
+        tensor.bytes().chunks(1 << 20).for_each(|part| hash.update(&part[..part.len().min(256)]));
+        tensor.release();
+    }
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Encodes every tensor into the journal. `watch` is told how far the run is; when it gives `false`, the run stops with
