@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::balance::{Balance, Balancing};
 use crate::calibrate::{Site, Stats};
 use crate::error::{Error, Result};
+use crate::inputs;
 use crate::journal::{Done, Journal};
 use crate::method::{Encoder, Known, Needs, Task};
 use crate::plan::{Choice, Plan};
@@ -287,11 +288,16 @@ fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>)
     };
     let (file, config, pool) = (job.file, job.config, job.pool);
     let layer = Balancing { file, config, layer: i, format_of: &format_of, pool };
+    let samples: Vec<Site> = sites.iter_mut().map(inputs::sampled).collect();
     let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
+    let rounded = inputs::rounded(job, &samples, &balanced.scales);
     let known = Sites::new(sites, job.pool);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
-    let encode =
-        |(at, tensor): (usize, &Tensor)| encode_tensor(job, at, balanced.get(&tensor.name), &known, watch);
+    let encode = |(at, tensor): (usize, &Tensor)| {
+        let changed = balanced.changed.get(&tensor.name);
+        let done = encode_tensor(job, at, changed, &known, watch)?;
+        Ok(Done { inputs: rounded.get(&tensor.name).copied(), ..done })
+    };
     tensors.map(encode).collect()
 }
 
@@ -314,7 +320,7 @@ fn encode_tensor(
     if format == tensor.format && prune.is_none() {
         // A norm that took scale stays in floats, but it is not the source's.
         let bytes = changed.map_or_else(Vec::new, |tensor| tensor.bytes().to_vec());
-        return Ok(Done { name, format, loss: changed.map(|_| Loss::default()), bytes });
+        return Ok(Done { name, format, loss: changed.map(|_| Loss::default()), inputs: None, bytes });
     }
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);
@@ -345,7 +351,7 @@ fn encode_tensor(
     for _ in 0..rows::n_repeats(job.file, source) {
         bytes.extend_from_within(..format.row_bytes(cols));
     }
-    Ok(Done { name, format, loss: Some(loss), bytes })
+    Ok(Done { name, format, loss: Some(loss), inputs: None, bytes })
 }
 
 /// What `values` lost in `encoded`, summed row by row.
@@ -439,6 +445,7 @@ pub fn assemble(
             None => rows::copy(job.file, tensor, &mut writer)?,
         }
         quantize::add(&mut report, job.file, tensor, choice, done.loss);
+        report.set_inputs(done.inputs);
     }
     writer.finish()?;
     Ok(report)

@@ -4,8 +4,7 @@
 //! so layers that mixes share are encoded once, and they are timed in turn with the source ([`super::pace`]). Beside OUT lie
 //! OUT.json, all that was found, and OUT.html, the same drawn.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,17 +15,17 @@ use ingle_compress::output::{self, Existing};
 use ingle_compress::pipeline::Job;
 use ingle_compress::recipe::Recipe;
 use ingle_compress::search::target::Target;
-use ingle_compress::search::{self, Figures, Formats, Found, Model, plot, probe, table};
+use ingle_compress::search::{self, Figures, Formats, Found, Model, probe, table};
 use ingle_compress::{method, quantize};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_model::kv;
 use ingle_model::scratch::Scratch;
-use serde_json::json;
 
 use super::super::quantize::failure;
 use super::judged::{RESULT, Shown, Work};
 use super::pace::{KernelTimes, in_turn};
+use super::report;
 use crate::env::{Progress, say};
 use crate::exit::Failure;
 use crate::load;
@@ -42,13 +41,7 @@ pub fn target(matches: &ArgMatches) -> Result<Option<Target>, Failure> {
     Ok(Some(Target::parse(asked.map(String::as_str)).map_err(Failure::usage)?))
 }
 
-/// `OUT` with another ending behind its own.
-pub fn beside(output: &Path, ending: &str) -> PathBuf {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!("{name}.{ending}"))
-}
-
-/// `recipe` with the formats that are worth most under `target`; what was found is written beside `output`.
+/// `recipe` with the formats that are worth most under `target`, and all that was found, which is written beside `output`.
 pub fn find(
     work: &mut Work<'_>,
     recipe: &Recipe,
@@ -70,22 +63,10 @@ pub fn find(
     }
     let found = found.map_err(|e| failure(&work.loaded.file, e))?;
     let chosen = found.chosen.map(|i| with_formats(recipe, &found.trials[i].formats));
-    let report = json!({
-        "recipe": chosen,
-        "recipe_toml": chosen.as_ref().map(Recipe::to_toml),
-        "recipe_hash": chosen.as_ref().map(Recipe::hash),
-        "search": found,
-    });
-    let words = serde_json::to_string_pretty(&report).map_err(|e| Failure::failed(e.to_string()))?;
-    let name = Path::new(work.loaded.file.name()).file_name().unwrap_or_default().to_string_lossy();
-    for (ending, words) in [("json", words), ("html", plot::page(&name, &found))] {
-        let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);
-        output::write(&beside(output, ending), None, existing, fill)
-            .map_err(|e| failure(&work.loaded.file, e))?;
-    }
-    let page = beside(output, "html");
+    report::write(output, work.loaded.file.name(), Some((&found, chosen.as_ref())), None, existing)?;
+    let page = report::beside(output, "html");
     say(format_args!("{} mixes were made and measured: {}", found.trials.len(), page.display()));
-    chosen.ok_or_else(|| nothing(&found, &page))
+    chosen.ok_or_else(|| nothing(&found, &page)).map(|recipe| (recipe, found))
 }
 
 /// Says what came nearest.
