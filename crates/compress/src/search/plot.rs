@@ -24,7 +24,7 @@ pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
     add(&mut page, format_args!("<p>Asked: {}. {outcome}</p>\n{}\n", escaped(&asked(found)), drawing(found)));
     page.push_str(
         "<p>Line: predicted frontier. Ring: predicted. Dot: measured.</p>\n<table>\n<tr><th>mix</th><th>round</th>\
-         <th>MB</th><th>KLD</th><th>predicted</th><th>speed</th><th>predicted</th><th>holds</th></tr>\n",
+         <th>MB</th><th>KLD</th><th>predicted</th><th>speed</th><th>predicted</th><th>off</th><th>holds</th></tr>\n",
     );
     for (i, trial) in found.trials.iter().enumerate() {
         let class = if found.chosen == Some(i) { " class=\"chosen\"" } else { "" };
@@ -33,7 +33,7 @@ pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
             &mut page,
             format_args!(
                 "<tr{class}><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.5}</td><td>{:.5}</td><td>{:.2}</td>\
-                 <td>{:.2}</td><td>{}</td></tr>\n",
+                 <td>{:.2}</td><td>{:+.1} %</td><td>{}</td></tr>\n",
                 i + 1,
                 trial.round,
                 measured.bytes as f64 / 1e6,
@@ -41,11 +41,12 @@ pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
                 predicted.kld,
                 measured.speed,
                 predicted.speed,
+                100.0 * trial.speed_off,
                 if trial.holds { "yes" } else { "no" },
             ),
         );
     }
-    page.push_str("</table>\n<p>Speed is by that of the source.</p>\n");
+    page.push_str("</table>\n<p>Speed is by that of the source, timed in turn with it; off is how far what was measured is from what was predicted.</p>\n");
     if let Some(chosen) = found.chosen {
         page.push_str("<h2>Chosen</h2>\n<table>\n<tr><th>tensor</th><th>format</th></tr>\n");
         for (tensor, format) in &found.trials[chosen].formats {
@@ -206,7 +207,8 @@ mod tests {
         let trial = |kld, bytes| Trial {
             round: 0,
             predicted: figures(kld * 1.1, bytes),
-            measured: figures(kld, bytes),
+            measured: Figures { speed: 2.1, ..figures(kld, bytes) },
+            speed_off: 0.05,
             holds: true,
             formats: Formats::from([("blk.0.<b>.weight".into(), "q4_K".into())]),
             mix: vec![0],
@@ -227,7 +229,7 @@ mod tests {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("a &lt;model&gt; &amp; more") && page.contains("size at most 3.000 MB"));
-        assert_eq!(page.matches("<circle").count(), 4);
+        assert_eq!((page.matches("<circle").count(), page.matches("<td>+5.0 %</td>").count()), (4, 2));
         assert_eq!(page.matches("class=\"pick\"").count(), 1);
         // Of three points of the frontier, the one that is worse than a smaller one is not on the line.
         let line = page.split("points=\"").nth(1).unwrap().split('"').next().unwrap();

@@ -32,6 +32,8 @@ use crate::load;
 
 /// Positions of a session that only makes single tokens.
 const CTX: usize = 128;
+/// The file that a mix is timed with before it is made.
+const HOLLOW: &str = "hollow.gguf";
 /// Tokens of a step, at most, by which buffers are sized.
 const STEP_TOKENS: usize = 512;
 
@@ -48,12 +50,13 @@ pub fn find(
     target: &Target,
     output: &Path,
     existing: Existing,
-) -> Result<Recipe, Failure> {
-    let model = model(work, recipe)?;
+) -> Result<(Recipe, Found), Failure> {
+    let mut model = model(work, recipe)?;
+    hold_to_first(work, recipe, target, &mut model)?;
     let mut failed = None;
-    let found = search::search(model, target, &mut |formats| {
+    let found = search::search(model, target, &mut |formats, predicted| {
         // A failure of the program's passes through the crate, which knows only its own.
-        measured(work, &with_formats(recipe, formats)).map_err(|e| {
+        measured(work, &with_formats(recipe, formats), predicted).map_err(|e| {
             failed = Some(e);
             Error::Interrupted
         })
@@ -114,7 +117,7 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     };
     let n_values = contents.tensors().iter().map(|t| t.n_values()).sum();
     let mut times = KernelTimes::new(run.pool, run.kernels, n_values);
-    let mut seconds = |format, rows, cols| times.seconds(format, rows, cols);
+    let mut seconds = |format, product| times.seconds(format, product);
     let mut progress = Progress::new(work.env);
     let mut shown = Shown::new(job.config.layers.len());
     let goes_on = || !work.env.interrupted.load(Relaxed);
@@ -141,7 +144,38 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
     let beside_bytes = kv::n_bytes(config, kv, ctx).saturating_add(scratch_bytes);
     let [source_seconds] = in_turn([&mut session(work, work.loaded)?], &work.env.interrupted)?;
-    Ok(Model { entries, fixed_bytes, beside_bytes, source_seconds })
+    Ok(Model::new(entries, fixed_bytes, beside_bytes, source_seconds))
+}
+
+/// Times the mix that the table would choose, made of no weights, in turn with the source, and has predictions start from there: what a
+/// token takes beside its products is little by a source's errors and much by those of what is chosen.
+fn hold_to_first(
+    work: &Work<'_>,
+    recipe: &Recipe,
+    target: &Target,
+    model: &mut Model,
+) -> Result<(), Failure> {
+    let file = &work.loaded.file;
+    let formats = model.first(target).map_err(|e| failure(file, e))?;
+    let recipe = with_formats(recipe, &formats);
+    let (plan, header, path) = (work.plan(&recipe)?, work.header(&recipe)?, work.journal.path(HOLLOW));
+    let written = output::write(&path, None, Existing::Replace, |out| {
+        quantize::hollow(work.contents, header, &plan, out)
+    });
+    written.map_err(|e| failure(file, e))?;
+    let speed = speed(work, &path)?;
+    std::fs::remove_file(&path).map_err(|e| Failure::file(&path, &e))?;
+    model.hold_to(&formats, speed);
+    Ok(())
+}
+
+/// How many times as fast as the source the model at `path` is, both taking turns.
+fn speed(work: &Work<'_>, path: &Path) -> Result<f64, Failure> {
+    let options = load::options(work.env, work.loaded.n_threads());
+    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), ModelFile::open(path)?, &options)?);
+    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
+    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
+    Ok(source / seconds)
 }
 
 /// Bytes of a file of mixes that no format changes: with the longest recipe there can be, so a file is at most as large as it is
@@ -168,17 +202,16 @@ fn session(work: &Work<'_>, loaded: &Arc<Loaded>) -> Result<Session, Failure> {
 }
 
 /// Makes `recipe`'s mix and measures what it is worth.
-fn measured(work: &mut Work<'_>, recipe: &Recipe) -> Result<Figures, Failure> {
+fn measured(work: &mut Work<'_>, recipe: &Recipe, predicted: &Figures) -> Result<Figures, Failure> {
     let plan = work.plan(recipe)?;
     let bytes = work.make(recipe, &plan, &|_| false)?.n_file_bytes;
     let evaluation = work.judge(&work.texts.judged_on)?;
     let kld = evaluation.divergence.map_or(f64::NAN, |divergence| divergence.kld.mean.value);
-    let options = load::options(work.env, work.loaded.n_threads());
-    let mix = ModelFile::open(&work.journal.path(RESULT))?;
-    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), mix, &options)?);
-    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
-    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
-    let speed = source / seconds;
-    say(format_args!("a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source"));
+    let speed = speed(work, &work.journal.path(RESULT))?;
+    say(format_args!(
+        "a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source, {:.2} predicted ({:+.1} %)",
+        predicted.speed,
+        100.0 * (speed / predicted.speed - 1.0)
+    ));
     Ok(Figures { kld, bytes, speed })
 }
