@@ -143,6 +143,44 @@ fn a_broken_result_is_repaired_or_not_handed_over() {
 }
 
 #[test]
+fn what_rounded_inputs_cost_is_reported_with_scale_moved_and_without() {
+    let dir = Dir::new();
+    let recipe = format!("type = \"Q8_0\"\nmethod = \"search\"\nbalance.smooth = 0.85\n{SMALL}");
+    let mut words = args("out.gguf", &dir.file("w8a8.toml", recipe));
+    words.push("--report".into());
+    let said = ok(&dir, &words);
+    // Seven matrices in each of six layers; the head's inputs keep their scale.
+    assert_eq!(said["rounded_inputs"]["n_tensors"], 42, "{said}");
+    let of =
+        |value: &serde_json::Value| ["without", "with"].map(|name| value["rounded_inputs"][name].as_f64());
+    let (mut n, mut moved) = (0, 0);
+    for tensor in said["tensors"].as_array().unwrap() {
+        if let [Some(without), Some(with)] = of(tensor) {
+            assert!((1e-4..0.1).contains(&without) && (1e-4..0.1).contains(&with), "{tensor}");
+            assert!(tensor["rounded_inputs"]["n_inputs"].as_u64().unwrap() >= 256, "{tensor}");
+            (n, moved) = (n + 1, moved + usize::from(with != without));
+        }
+    }
+    assert_eq!((n, moved), (42, 42));
+    let [Some(without), Some(with)] = of(&said) else { panic!("{said}") };
+    eprintln!("rounded inputs change outputs by {without:.5}, with scale moved by {with:.5}");
+    let kept = fs::read_to_string(dir.path("out.gguf.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&kept).unwrap(), said);
+    let page = fs::read_to_string(dir.path("out.gguf.html")).unwrap();
+    assert!(
+        page.contains("blk.5.ffn_down.weight") && page.contains(&format!("{:.3} %", 100.0 * with)),
+        "{page}"
+    );
+    // A report is as much in the way as a file is.
+    fs::remove_file(dir.path("out.gguf")).unwrap();
+    let again = run(&dir, &words);
+    assert!(
+        again.code == 1 && again.stderr.contains("out.gguf.json") && again.stderr.contains("--force"),
+        "{again:?}"
+    );
+}
+
+#[test]
 fn a_slimmed_model_has_fewer_layers_and_answers() {
     let dir = Dir::new();
     let recipe = format!("type = \"Q8_0\"\nmethod = \"rtn\"\nslim = {{ layers = 0.34 }}\n{SMALL}");

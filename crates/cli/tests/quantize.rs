@@ -7,6 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use harness::{Dir, hostile, tiny};
+use ingle_kernel::bytes::Bytes;
+use ingle_model::file::gguf;
 
 fn names(dir: &Dir) -> Vec<String> {
     let mut names: Vec<_> =
@@ -110,6 +112,17 @@ fn importances_are_measured_added_up_and_used() {
     let one = dir.ingle(&one).json();
     dir.ingle(&["imatrix", &source, "-o", "b.gguf", "--calib", "b.txt"]).ok();
     dir.ingle(&["imatrix", "-o", "two.gguf", "--merge", "b.gguf", "--merge", "a.gguf"]).ok();
+    // A token counts the same whether texts are read apart or together: sums differ by their rounding to f32 alone.
+    dir.ingle(&["imatrix", &source, "-o", "both.gguf", "--calib", "a.txt", "--calib", "b.txt"]).ok();
+    let [both, two] = ["both.gguf", "two.gguf"]
+        .map(|name| gguf::parse(Bytes::new(fs::read(dir.path(name)).unwrap())).unwrap());
+    assert_eq!(both.tensors().len(), two.tensors().len());
+    for (a, b) in both.tensors().iter().zip(two.tensors()) {
+        assert_eq!((&a.name, &a.shape), (&b.name, &b.shape));
+        for (x, y) in a.values().into_iter().zip(b.values()) {
+            assert!((x - y).abs() <= 2.0 * f32::EPSILON * x, "{}: {x} {y}", a.name);
+        }
+    }
     assert_eq!(one["datasets"].as_array().unwrap().len(), 2, "{one}");
     assert!(one["n_chunks"].as_u64().unwrap() > n_chunks);
     let quantize = |with: &[&str]| {
@@ -126,8 +139,12 @@ fn importances_are_measured_added_up_and_used() {
     assert!(with["relative_rmse"].as_f64() > without["relative_rmse"].as_f64(), "{with}");
     dir.ingle(&["imatrix", "-o", "one.gguf", "--merge", "a.gguf"]).fails(1, &["one.gguf", "--force"]);
     dir.ingle(&["imatrix", &source, "-o", "c.gguf"]).fails(2, &["--calib"]);
+    // Another model, if only by its format.
+    dir.ingle(&["quantize", &source, "q8.gguf", "Q8_0"]).ok();
+    dir.ingle(&["imatrix", "q8.gguf", "-o", "c.gguf", "--calib", "b.txt", "--merge", "a.gguf"])
+        .fails(1, &["a.gguf: importances to merge", "of another model", "of the same"]);
     dir.ingle(&["imatrix", "-o", "c.gguf", "--merge", "a.txt"]).fails(5, &["a.txt"]);
-    assert_eq!(names(&dir), ["a.gguf", "b.gguf", "one.gguf", "out.gguf", "two.gguf"]);
+    assert_eq!(names(&dir), ["a.gguf", "b.gguf", "both.gguf", "one.gguf", "out.gguf", "q8.gguf", "two.gguf"]);
 }
 
 #[test]

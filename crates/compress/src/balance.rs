@@ -54,6 +54,15 @@ static FOLDS: &[(&str, Maker)] = &[
     ("ffn_down", Maker::Rows("ffn_up")),
 ];
 
+/// What has become of a layer.
+#[derive(Debug, Default)]
+pub struct Balanced {
+    /// The tensors that change, in f32, by name.
+    pub changed: HashMap<String, Tensor>,
+    /// What inputs are divided by, by the name of the first weight that takes them.
+    pub scales: HashMap<String, Vec<f32>>,
+}
+
 /// Rows of a matrix that scales are tried on.
 const ROWS_TRIED: usize = 192;
 
@@ -72,12 +81,13 @@ pub struct Balancing<'a> {
 }
 
 impl Balancing<'_> {
-    /// Moves scales wherever it can be done, and tells `sites` of it. The tensors that change, in f32.
-    pub fn balance(&self, how: Balance, sites: &mut [Site]) -> HashMap<String, Tensor> {
-        let mut changed = HashMap::new();
+    /// Moves scales wherever it can be done, and tells `sites` of it.
+    pub fn balance(&self, how: Balance, sites: &mut [Site]) -> Balanced {
+        let mut balanced = Balanced::default();
         if !self.is_plain() {
-            return changed;
+            return balanced;
         }
+        let changed = &mut balanced.changed;
         for &(taker, maker) in FOLDS {
             let first = self.name(taker, "weight");
             let Some(site) = sites.iter_mut().find(|site| site.weights.first() == Some(&first)) else {
@@ -87,7 +97,7 @@ impl Balancing<'_> {
                 continue;
             }
             let weights: Vec<(&String, Vec<f32>)> =
-                site.weights.iter().map(|name| (name, self.values(name, &changed))).collect();
+                site.weights.iter().map(|name| (name, self.values(name, changed))).collect();
             let scales = match how {
                 Balance::Smooth(strength) => {
                     let group: Vec<&[f32]> = weights.iter().map(|(_, w)| &w[..]).collect();
@@ -106,12 +116,13 @@ impl Balancing<'_> {
                 })
                 .collect();
             for (name, w) in scaled {
-                self.put(&name, &w, &mut changed);
+                self.put(&name, &w, changed);
             }
-            self.unscale(maker, &scales, &mut changed);
+            self.unscale(maker, &scales, changed);
             site.stats.divide(&scales);
+            balanced.scales.insert(first, scales);
         }
-        changed
+        balanced
     }
 
     /// Whether the layer is a normed attention and a normed feed-forward block, one behind the other.

@@ -5,7 +5,9 @@
 //! and a tensor `NAME.counts` of how many tokens were summed `(n_matrices, 1)`; the mean is their quotient, and an expert
 //! that met no token has importance 1 throughout. In the older `.dat` files an entry is a name, a number of calls and the
 //! values times that number. Which tokens they come from is said in the file and passed on. Files are added up as sums and counts,
-//! so that measuring two texts apart and together comes to the same. The GGUF form is written, the older one is not.
+//! so each weighs as much as it has tokens, and measuring two texts apart and together comes to the same but for the rounding of sums
+//! to f32. Of what is known to be of another model, of chunks of another length or in other units nothing is added. The GGUF
+//! form is written, with a key of our own that says which model was measured; the older one is not.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,6 +21,7 @@ use ingle_model::file::{Contents, Tensor, gguf};
 
 use crate::calibrate::Site;
 use crate::error::Result as Written;
+use crate::pipeline::fingerprint;
 
 /// The importances of a model's columns.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,7 +32,18 @@ pub struct Imatrix {
     pub datasets: Vec<String>,
     /// Chunks of text they were measured on, or 0 where the file does not say.
     pub n_chunks: u64,
+    /// Tokens of a chunk, where the file says.
+    pub chunk_tokens: Option<u32>,
+    /// The model they were measured on, as [`crate::pipeline::fingerprint`] has it, where the file says.
+    pub model: Option<String>,
+    /// Whether counts are of calls, as in older files, and not of tokens.
+    counts_calls: bool,
 }
+
+/// The model that was measured.
+const MODEL: &str = "ingle.imatrix.model";
+/// Of a fingerprint so much is told.
+const TOLD: usize = 12;
 
 /// What was summed up for a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +53,9 @@ struct Entry {
     /// What they are divided by: one number per matrix, or one for all.
     counts: Vec<f32>,
 }
+
+/// Tokens of a chunk where nothing says how many: llama.cpp's default.
+pub const CHUNK_TOKENS: u32 = 512;
 
 const ENTRIES_MAX: usize = 65_536;
 const NAME_BYTES_MAX: usize = 65_535;
@@ -66,8 +83,14 @@ impl Imatrix {
         Ok(imatrix)
     }
 
-    /// What `sites` of the model `file` saw of `n_chunks` chunks of the texts called `datasets`.
-    pub fn of_sites(sites: &[Site], file: &Contents, datasets: Vec<String>, n_chunks: u64) -> Self {
+    /// What `sites` of the model `file` saw of `n_chunks` chunks, of `chunk_tokens` tokens, of the texts called `datasets`.
+    pub fn of_sites(
+        sites: &[Site],
+        file: &Contents,
+        datasets: Vec<String>,
+        n_chunks: u64,
+        chunk_tokens: u32,
+    ) -> Self {
         let mut entries = BTreeMap::new();
         for tensor in file.tensors().iter().filter(|t| t.shape.len() > 1) {
             let n_matrices: usize = tensor.shape.iter().skip(2).product();
@@ -89,14 +112,17 @@ impl Imatrix {
                 entries.insert(tensor.name.clone(), entry);
             }
         }
-        Self { entries, datasets, n_chunks }
+        let (chunk_tokens, model) = (Some(chunk_tokens), Some(fingerprint(file)));
+        Self { entries, datasets, n_chunks, chunk_tokens, model, counts_calls: false }
     }
 
     /// Adds what another text gave.
     ///
     /// # Errors
-    /// When a tensor has another shape there.
+    /// When it was measured on another model, in chunks of another length or in other units, or a tensor has another shape there;
+    /// nothing is added then.
     pub fn merge(&mut self, other: Self) -> Result<(), Error> {
+        self.check_alike(&other)?;
         for (name, theirs) in &other.entries {
             let Some(ours) = self.entries.get(name) else { continue };
             if (ours.sums.len(), ours.counts.len()) != (theirs.sums.len(), theirs.counts.len()) {
@@ -118,20 +144,68 @@ impl Imatrix {
         let new: Vec<String> = new.collect();
         self.datasets.extend(new);
         self.n_chunks += other.n_chunks;
+        self.chunk_tokens = self.chunk_tokens.or(other.chunk_tokens);
+        self.model = self.model.take().or(other.model);
         Ok(())
     }
 
-    /// Writes llama.cpp's GGUF form, chunks being of `chunk_tokens` tokens.
+    /// Whether `other` was measured as this was.
+    fn check_alike(&self, other: &Self) -> Result<(), Error> {
+        let refused =
+            |found: String, expected: String| Err(Error::malformed("importances to merge", found, expected));
+        match (&self.model, &other.model) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                let told = |model: &str| model.chars().take(TOLD).collect::<String>();
+                return refused(
+                    format!("of another model ({})", told(theirs)),
+                    format!("of the same ({})", told(ours)),
+                );
+            }
+            (Some(_), Some(_)) => {}
+            // A model has the same matrices for every text; experts may have met no token of one.
+            _ => {
+                let lacks = |a: &Self, b: &Self| {
+                    let plain = a.entries.iter().filter(|(_, entry)| entry.counts.len() == 1);
+                    plain.map(|(name, _)| name).find(|name| !b.entries.contains_key(*name)).cloned()
+                };
+                if let Some(name) = lacks(self, other) {
+                    return refused(format!("nothing of {name}"), "the tensors of the same model".into());
+                }
+                if let Some(name) = lacks(other, self) {
+                    return refused(format!("something of {name}"), "the tensors of the same model".into());
+                }
+            }
+        }
+        match (self.chunk_tokens, other.chunk_tokens) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return refused(format!("of chunks of {theirs} tokens"), format!("of {ours}"));
+            }
+            _ => {}
+        }
+        if self.counts_calls != other.counts_calls {
+            let unit = |calls| if calls { "calls, as older files have it" } else { "tokens" };
+            return refused(
+                format!("counts of {}", unit(other.counts_calls)),
+                unit(self.counts_calls).into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes llama.cpp's GGUF form; where nothing says how long chunks were, they are said to be of [`CHUNK_TOKENS`] tokens.
     ///
     /// # Errors
     /// When a name is too long, or `out` takes no more.
-    pub fn write(&self, chunk_tokens: u32, out: impl Write) -> Written<()> {
+    pub fn write(&self, out: impl Write) -> Written<()> {
         let mut header = Header::default();
         header.set("general.type", "imatrix")?;
         let names = self.datasets.iter().map(|name| Meta::from(name.as_str()));
         header.set("imatrix.datasets", Meta::array(ValueType::String, names))?;
         header.set("imatrix.chunk_count", self.n_chunks.min(u32::MAX.into()) as u32)?;
-        header.set("imatrix.chunk_size", chunk_tokens)?;
+        header.set("imatrix.chunk_size", self.chunk_tokens.unwrap_or(CHUNK_TOKENS))?;
+        if let Some(model) = &self.model {
+            header.set(MODEL, model.as_str())?;
+        }
         for (name, entry) in &self.entries {
             let n_matrices = entry.counts.len();
             let cols = entry.sums.len() / n_matrices;
@@ -202,13 +276,16 @@ impl Imatrix {
             entries.insert(name.to_owned(), Entry { sums, counts });
         }
         let datasets = file.strings("imatrix.datasets")?.map(|d| d.map(text).collect()).unwrap_or_default();
-        Ok(Self { entries, datasets, n_chunks: file.uint("imatrix.chunk_count")?.unwrap_or(0) })
+        let chunk_tokens = file.uint("imatrix.chunk_size")?.and_then(|n| u32::try_from(n).ok());
+        let n_chunks = file.uint("imatrix.chunk_count")?.unwrap_or(0);
+        let model = file.str(MODEL)?.map(str::to_owned);
+        Ok(Self { entries, datasets, n_chunks, chunk_tokens, model, counts_calls: false })
     }
 
     fn from_dat(bytes: &[u8]) -> Result<Self, Error> {
         let mut c = Cursor { bytes };
         let n_entries = c.count("number of entries", ENTRIES_MAX)?;
-        let mut imatrix = Self::default();
+        let mut imatrix = Self { counts_calls: true, ..Self::default() };
         for _ in 0..n_entries {
             let name_bytes = c.count("length of a name", NAME_BYTES_MAX)?;
             let name = text(c.take(name_bytes)?);
@@ -350,23 +427,63 @@ mod tests {
             Site { weights: vec![name.to_owned()], stats }
         };
         let sites = [site("w", 4, [4.0, 8.0]), site("experts.1", 2, [1.0, 3.0])];
-        let mut all = Imatrix::of_sites(&sites, &file, vec!["a".into()], 3);
+        let mut all = Imatrix::of_sites(&sites, &file, vec!["a".into()], 3, 512);
         let read = |imatrix: &Imatrix| {
             let mut bytes = Vec::new();
-            imatrix.write(512, &mut bytes).unwrap();
+            imatrix.write(&mut bytes).unwrap();
             Imatrix::parse(&Bytes::new(bytes)).unwrap()
         };
         assert_eq!(read(&all), all);
         assert_eq!(all.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![1.0, 2.0]));
         assert_eq!(all.of(&tensor("experts", &[2, 5, 2])).unwrap(), Some(vec![1.0, 1.0, 0.5, 1.5]));
         let more = [site("w", 4, [0.0, 4.0]), site("experts.0", 1, [7.0, 7.0])];
-        all.merge(read(&Imatrix::of_sites(&more, &file, vec!["b".into(), "a".into()], 2))).unwrap();
+        all.merge(read(&Imatrix::of_sites(&more, &file, vec!["b".into(), "a".into()], 2, 512))).unwrap();
         assert_eq!(all.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![0.5, 1.5]));
         assert_eq!(all.of(&tensor("experts", &[2, 5, 2])).unwrap(), Some(vec![7.0, 7.0, 0.5, 1.5]));
         assert_eq!((all.n_chunks, all.datasets.join(" ")), (5, "a b".to_owned()));
         let other = gguf(&[("w.in_sum2", &[3], &[1.0; 3]), ("w.counts", &[1], &[1.0])]);
         let refused = all.clone().merge(Imatrix::parse(&other).unwrap()).unwrap_err().to_string();
         assert!(refused.contains("importances of w: 3 sums and 1 counts"), "{refused}");
+    }
+
+    #[test]
+    fn what_was_measured_otherwise_is_not_added() {
+        let values = |name: &str| [(format!("{name}.in_sum2"), 2), (format!("{name}.counts"), 1)];
+        let read = |name: &str| {
+            let tensors = values(name);
+            let tensors = tensors.each_ref().map(|(name, n)| (&name[..], [*n], vec![1.0; *n]));
+            let tensors: Vec<_> =
+                tensors.iter().map(|(name, shape, v)| (*name, &shape[..], &v[..])).collect();
+            Imatrix::parse(&gguf(&tensors)).unwrap()
+        };
+        let of = |model: &str, chunk_tokens| Imatrix {
+            model: Some(model.into()),
+            chunk_tokens: Some(chunk_tokens),
+            ..read("w")
+        };
+        let older = Imatrix::parse(&dat(&[("w", 2, &[2.0, 6.0])], &[])).unwrap();
+        let ours = of("0123456789abcdef", 512);
+        for (other, said) in [
+            (
+                of("fedcba9876543210", 512),
+                "of another model (fedcba987654), expected of the same (0123456789ab)",
+            ),
+            (of("0123456789abcdef", 256), "of chunks of 256 tokens, expected of 512"),
+            (read("v"), "nothing of w, expected the tensors of the same model"),
+            (older.clone(), "counts of calls, as older files have it, expected tokens"),
+        ] {
+            let mut into = ours.clone();
+            let refused = into.merge(other).unwrap_err().to_string();
+            assert!(refused.contains(said), "{refused}");
+            assert_eq!(into, ours);
+        }
+        // Where a file does not say, its tensors do; what is known is kept.
+        let mut unsaid = read("w");
+        unsaid.merge(ours.clone()).unwrap();
+        assert_eq!((&unsaid.model, unsaid.chunk_tokens), (&ours.model, Some(512)));
+        let mut two = older.clone();
+        two.merge(older).unwrap();
+        assert_eq!(two.of(&tensor("w", &[2, 5])).unwrap(), Some(vec![1.0, 3.0]));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use ingle_kernel::quant::{self, Format};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::inputs::RoundedInputs;
 use crate::report::Loss;
 
 /// A tensor that is done.
@@ -24,6 +25,8 @@ pub struct Done {
     pub format: &'static Format,
     /// What it lost; `None` where its bytes are the source's.
     pub loss: Option<Loss>,
+    /// What rounding its inputs costs, where that was measured.
+    pub inputs: Option<RoundedInputs>,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -63,15 +66,20 @@ impl Journal {
     pub fn put(&self, part: &str, tensors: &[Done]) -> Result<()> {
         self.write(part, |out| {
             out.write_all(&(tensors.len() as u64).to_le_bytes())?;
-            for Done { name, format, loss, bytes } in tensors {
-                for number in [name.len(), format.ggml_id as usize, usize::from(loss.is_some()), bytes.len()]
-                {
+            for Done { name, format, loss, inputs, bytes } in tensors {
+                let has = usize::from(loss.is_some()) | usize::from(inputs.is_some()) << 1;
+                for number in [name.len(), format.ggml_id as usize, has, bytes.len()] {
                     out.write_all(&(number as u64).to_le_bytes())?;
                 }
                 let Loss { error, energy, n_not_finite } = loss.unwrap_or_default();
                 out.write_all(&error.to_le_bytes())?;
                 out.write_all(&energy.to_le_bytes())?;
                 out.write_all(&n_not_finite.to_le_bytes())?;
+                let RoundedInputs { n_inputs, energy, without, with } = inputs.unwrap_or_default();
+                out.write_all(&n_inputs.to_le_bytes())?;
+                for sum in [energy, without, with] {
+                    out.write_all(&sum.to_le_bytes())?;
+                }
                 out.write_all(name.as_bytes())?;
                 out.write_all(bytes)?;
             }
@@ -146,11 +154,17 @@ fn parse(bytes: &[u8]) -> Option<Vec<Done>> {
     let mut tensors = Vec::new();
     for _ in 0..n {
         let mut number = || Some(u64::from_le_bytes(take(&mut rest)?));
-        let (n_name, id, has_loss, n_bytes) = (number()?, number()?, number()?, number()?);
+        let (n_name, id, has, n_bytes) = (number()?, number()?, number()?, number()?);
         let loss = Loss {
             error: f64::from_le_bytes(take(&mut rest)?),
             energy: f64::from_le_bytes(take(&mut rest)?),
             n_not_finite: u64::from_le_bytes(take(&mut rest)?),
+        };
+        let inputs = RoundedInputs {
+            n_inputs: u64::from_le_bytes(take(&mut rest)?),
+            energy: f64::from_le_bytes(take(&mut rest)?),
+            without: f64::from_le_bytes(take(&mut rest)?),
+            with: f64::from_le_bytes(take(&mut rest)?),
         };
         let n_name = usize::try_from(n_name).ok().filter(|&n| n <= NAME_MAX)?;
         let (name, tail) = rest.split_at_checked(n_name)?;
@@ -159,7 +173,8 @@ fn parse(bytes: &[u8]) -> Option<Vec<Done>> {
         tensors.push(Done {
             name: String::from_utf8(name.into()).ok()?,
             format: quant::by_ggml_id(u32::try_from(id).ok()?)?,
-            loss: (has_loss == 1).then_some(loss),
+            loss: (has & 1 == 1).then_some(loss),
+            inputs: (has & 2 == 2).then_some(inputs),
             bytes: bytes.into(),
         });
     }
@@ -203,7 +218,9 @@ mod tests {
 
     fn done(name: &str) -> Done {
         let loss = Some(Loss { error: 0.5, energy: 2.0, n_not_finite: 0 });
-        Done { name: name.into(), format: quant::by_name("q8_0").unwrap(), loss, bytes: vec![7; 34] }
+        let inputs = Some(RoundedInputs { n_inputs: 3, energy: 8.0, without: 0.5, with: 0.25 });
+        let format = quant::by_name("q8_0").unwrap();
+        Done { name: name.into(), format, loss, inputs, bytes: vec![7; 34] }
     }
 
     #[test]
@@ -211,7 +228,7 @@ mod tests {
         let output = output("same");
         let (journal, went_on) = Journal::open(&output, "this").unwrap();
         assert!(!went_on && journal.tensors("layer-0000").is_none());
-        let tensors = [done("a"), Done { loss: None, bytes: Vec::new(), ..done("b") }];
+        let tensors = [done("a"), Done { loss: None, inputs: None, bytes: Vec::new(), ..done("b") }];
         journal.put("layer-0000", &tensors).unwrap();
         journal.keep_stream("1", &[1.0, -0.0], "0").unwrap();
         let (again, went_on) = Journal::open(&output, "this").unwrap();

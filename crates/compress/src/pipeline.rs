@@ -28,6 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::balance::{Balance, Balancing};
 use crate::calibrate::{Site, Stats};
 use crate::error::{Error, Result};
+use crate::inputs;
 use crate::journal::{Done, Journal};
 use crate::method::{Encoder, Known, Needs, Task};
 use crate::plan::{Choice, Plan};
@@ -156,18 +157,28 @@ pub fn key(
     tier: &str,
 ) -> String {
     let mut hash = Sha256::new();
-    for tensor in file.tensors() {
-        hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
-        tensor.bytes().chunks(1 << 20).for_each(|part| hash.update(&part[..part.len().min(256)]));
-        tensor.release();
-    }
+    hash.update(fingerprint(file));
     for sequence in sequences {
         hash.update((sequence.len() as u64).to_le_bytes());
         sequence.iter().for_each(|id| hash.update(id.to_le_bytes()));
     }
     judged_on.iter().for_each(|id| hash.update(id.to_le_bytes()));
-    let digest: Vec<String> = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), digest.concat())
+    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), hex(hash))
+}
+
+/// What a model's tensors are known by, in hexadecimal: a hash of names, shapes, formats and samples of the bytes.
+pub fn fingerprint(file: &Contents) -> String {
+    let mut hash = Sha256::new();
+    for tensor in file.tensors() {
+        hash.update(format!("{} {:?} {}\n", tensor.name, tensor.shape, tensor.format.name));
+        tensor.bytes().chunks(1 << 20).for_each(|part| hash.update(&part[..part.len().min(256)]));
+        tensor.release();
+    }
+    hex(hash)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Encodes every tensor into the journal. `watch` is told how far the run is; when it gives `false`, the run stops with
@@ -277,11 +288,16 @@ fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>)
     };
     let (file, config, pool) = (job.file, job.config, job.pool);
     let layer = Balancing { file, config, layer: i, format_of: &format_of, pool };
+    let samples: Vec<Site> = sites.iter_mut().map(inputs::sampled).collect();
     let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
+    let rounded = inputs::rounded(job, &samples, &balanced.scales);
     let known = Sites::new(sites, job.pool);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
-    let encode =
-        |(at, tensor): (usize, &Tensor)| encode_tensor(job, at, balanced.get(&tensor.name), &known, watch);
+    let encode = |(at, tensor): (usize, &Tensor)| {
+        let changed = balanced.changed.get(&tensor.name);
+        let done = encode_tensor(job, at, changed, &known, watch)?;
+        Ok(Done { inputs: rounded.get(&tensor.name).copied(), ..done })
+    };
     tensors.map(encode).collect()
 }
 
@@ -304,7 +320,7 @@ fn encode_tensor(
     if format == tensor.format && prune.is_none() {
         // A norm that took scale stays in floats, but it is not the source's.
         let bytes = changed.map_or_else(Vec::new, |tensor| tensor.bytes().to_vec());
-        return Ok(Done { name, format, loss: changed.map(|_| Loss::default()), bytes });
+        return Ok(Done { name, format, loss: changed.map(|_| Loss::default()), inputs: None, bytes });
     }
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);
@@ -335,7 +351,7 @@ fn encode_tensor(
     for _ in 0..rows::n_repeats(job.file, source) {
         bytes.extend_from_within(..format.row_bytes(cols));
     }
-    Ok(Done { name, format, loss: Some(loss), bytes })
+    Ok(Done { name, format, loss: Some(loss), inputs: None, bytes })
 }
 
 /// What `values` lost in `encoded`, summed row by row.
@@ -429,6 +445,7 @@ pub fn assemble(
             None => rows::copy(job.file, tensor, &mut writer)?,
         }
         quantize::add(&mut report, job.file, tensor, choice, done.loss);
+        report.set_inputs(done.inputs);
     }
     writer.finish()?;
     Ok(report)

@@ -159,6 +159,24 @@ impl Recipe {
         Ok(Options { overrides, has_imatrix, ..Options::default() })
     }
 
+    /// What the errors of weights in a report of it measure, in words: what was moved or taken on purpose is in some of them.
+    pub fn measure(&self) -> String {
+        let mut words = "root of the mean square of decoded weights less the source's".to_owned();
+        if self.balance.is_some() {
+            words.push_str(" with scale moved");
+        }
+        words.push_str(", by that of the source's");
+        if self.prune.is_some() {
+            words.push_str("; what pruning took is in it");
+        }
+        if self.asymmetric {
+            words.push_str(
+                "; asymmetric calibration moved the weights before they were rounded, and that is in it too",
+            );
+        }
+        words
+    }
+
     /// The same with nothing said about formats.
     pub fn without_formats(&self) -> Self {
         let (tensors, promoted) = Default::default();
@@ -222,6 +240,18 @@ mod tests {
             Recipe::parse("f", "type = \"q4_0\"").unwrap().hash(),
             "defaults count as said"
         );
+    }
+
+    #[test]
+    fn a_measure_says_what_else_is_in_it() {
+        let measure = |text: &str| Recipe::parse("f", text).unwrap().measure();
+        assert!(measure("asymmetric = true").ends_with("and that is in it too"));
+        assert!(measure("prune = { method = \"wanda\", sparsity = 0.5 }").ends_with("pruning took is in it"));
+        assert!(
+            measure("balance.smooth = 0.5")
+                .ends_with("less the source's with scale moved, by that of the source's")
+        );
+        assert!(measure("").ends_with("less the source's, by that of the source's"));
     }
 
     #[test]

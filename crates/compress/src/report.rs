@@ -1,5 +1,6 @@
 //! What a file lost and what it saves, by kind of tensor.
 
+use crate::inputs::RoundedInputs;
 use crate::role::kind_of;
 
 /// The measure of an encoded tensor: sums over its values.
@@ -44,11 +45,28 @@ pub struct Group {
     pub loss: Option<Loss>,
 }
 
+/// A tensor of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfTensor {
+    /// Its name.
+    pub name: String,
+    /// Name of the format it got.
+    pub format: &'static str,
+    /// Bytes it has.
+    pub bytes: u64,
+    /// Its error; `None` when it was copied.
+    pub loss: Option<Loss>,
+    /// What rounding its inputs costs, where that was measured.
+    pub inputs: Option<RoundedInputs>,
+}
+
 /// The outcome of a whole file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// By kind of tensor, in the order of the file.
     pub groups: Vec<Group>,
+    /// In the order of the file.
+    pub tensors: Vec<OfTensor>,
     /// Values of all tensors.
     pub n_values: u64,
     /// Bytes of the tensors before.
@@ -94,9 +112,27 @@ impl Report {
         if let Some(loss) = loss {
             group.loss.get_or_insert_default().add(loss);
         }
+        self.tensors.push(OfTensor { name: name.to_owned(), format, bytes: bytes.1, loss, inputs: None });
         self.n_values += n_values;
         self.bytes_before += bytes.0;
         self.bytes_after += bytes.1;
+    }
+
+    /// Says what rounding costs the inputs of the tensor that was added last.
+    pub fn set_inputs(&mut self, inputs: Option<RoundedInputs>) {
+        if let Some(last) = self.tensors.last_mut() {
+            last.inputs = inputs;
+        }
+    }
+
+    /// What rounding costs the inputs of all matrices where that was measured, and how many those are.
+    pub fn inputs(&self) -> Option<(RoundedInputs, usize)> {
+        let (mut all, mut n) = (RoundedInputs::default(), 0);
+        for inputs in self.tensors.iter().filter_map(|tensor| tensor.inputs) {
+            all.add(inputs);
+            n += 1;
+        }
+        (n > 0).then_some((all, n))
     }
 
     /// Bits per weight of `bytes`, those of the tensors before or after.

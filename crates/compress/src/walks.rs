@@ -9,8 +9,10 @@ use ingle_model::decoder::Runtime;
 use ingle_model::walk::Walk;
 use ingle_model::weights::Layer;
 
+use crate::balance::Balance;
 use crate::calibrate::{Collector, Recorder, Site};
 use crate::error::{Error, Result};
+use crate::inputs::SAMPLE;
 use crate::method::Needs;
 use crate::pipeline::{Job, Progress, Watch};
 use crate::role::layer_of;
@@ -87,6 +89,8 @@ pub fn look(job: &Job<'_>, walks: &mut Walks<'_>, i: usize, watch: Watch<'_>) ->
     let collector = if unchanged.is_some() { collector.beside(&recorder) } else { collector };
     let plain = Runtime::new(job.pool, job.kernels);
     let n_tokens = changed.states().len() / job.config.dim;
+    let tries = matches!(job.balance, Some(Balance::Smooth(_)));
+    let collector = if tries { collector.sampling(SAMPLE, n_tokens) } else { collector };
     let mut n_done = 0;
     for part in 0..changed.n_parts() {
         if let Some(unchanged) = unchanged {

@@ -1,5 +1,6 @@
 //! The table and the gains of a real model: the demo, read as it lies in the repository.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use ingle_compress::journal::Journal;
@@ -36,8 +37,11 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
         kernels: &kernels,
         journal: &journal,
     };
-    let mut seconds =
-        |format: &ingle_kernel::quant::Format, rows, cols| (rows * format.row_bytes(cols)) as f64;
+    let heads = Cell::new(0);
+    let mut seconds = |format: &'static ingle_kernel::quant::Format, product: table::Product| {
+        heads.set(heads.get() + usize::from(product.is_head));
+        (product.rows * format.row_bytes(product.cols)) as f64
+    };
     let mut entries = table::measure(&job, &mut seconds, &mut |_| true).unwrap();
     probe::gains(&job, &mut entries, &mut |_| true).unwrap();
     journal.remove().unwrap();
@@ -56,6 +60,8 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
         assert!(error(table::PROBED) < 1.2 * entry.probed, "{name}");
         assert!(entry.candidates.is_sorted_by(|a, b| a.bytes <= b.bytes));
     }
+    // The embeddings are the head too: once for every format.
+    assert_eq!(heads.get(), entries[0].candidates.len());
     let gains: Vec<f64> = entries.iter().map(|e| e.gain * e.probed).collect();
     let (least, most) = gains.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &g| (a.min(g), b.max(g)));
     assert!(most > 2.0 * least, "{least} {most}");

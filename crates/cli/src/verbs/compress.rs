@@ -1,12 +1,13 @@
 //! `ingle compress IN -o OUT --recipe NAME`: a smaller model, and what it cost.
 //!
 //! Calibrate, encode, put together, judge: the work is `ingle_compress`'s. [`texts`] reads what the model is measured and judged on, or has
-//! the model write it; [`judged`] makes results until one passes the recipe's gate; [`print`](mod@print) says what came of it; [`search`] finds a recipe where targets are given instead. What a run has done
+//! the model write it; [`judged`] makes results until one passes the recipe's gate; [`print`](mod@print) says what came of it, [`report`] for later; [`search`] finds a recipe where targets are given instead. What a run has done
 //! is kept beside OUT until it is whole, so the same command goes on after a kill.
 
 mod judged;
 mod pace;
 mod print;
+mod report;
 mod search;
 pub(super) mod texts;
 
@@ -37,6 +38,7 @@ pub static VERB: Verb = Verb {
     examples: &[
         "ingle compress model-f16.gguf -o small.gguf --recipe q4km",
         "ingle compress model-f16.gguf -o small.gguf --recipe q3km --calib notes.txt --calib chats.txt",
+        "ingle compress model-f16.gguf -o small.gguf --recipe w8a8-smooth --report",
         "ingle compress model-f16.gguf -o small.gguf --recipe mine.toml --json",
         "ingle compress model-f16.gguf -o small.gguf --target \"size<=600MB\"",
         "ingle compress --list",
@@ -96,6 +98,7 @@ fn args(command: Command) -> Command {
                 .value_parser(value_parser!(u64).range(1..))
                 .help("Judge the result on so many windows of text"),
         )
+        .arg(flag("report", "Write OUT.json and OUT.html too: all figures, what each tensor lost; with --target they are there anyway"))
         .arg(flag("force", "Replace OUT if it exists"))
         .arg(json_arg());
     settings::args(command, settings::COMPUTE)
@@ -124,8 +127,9 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
     output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
-    for ending in ["json", "html"].iter().filter(|_| target.is_some()) {
-        output::check(&search::beside(&output, ending), None, existing).map_err(|e| failure(file, e))?;
+    let reports = target.is_some() || matches.get_flag("report");
+    if reports {
+        report::check(&output, existing).map_err(|e| failure(file, e))?;
     }
     // What can't be done is said before anything is read.
     recipe.options(true).and(method::encoder(&recipe.method).map(drop)).map_err(Failure::usage)?;
@@ -143,8 +147,10 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     }
     let mut work =
         Work { loaded: &loaded, contents, config, texts: &texts, journal: &journal, env, base: None };
+    let mut found = None;
     if let Some(target) = target {
-        recipe = search::find(&mut work, &recipe, &target, &output, existing)?;
+        let (chosen, of_search) = search::find(&mut work, &recipe, &target, &output, existing)?;
+        (recipe, found) = (chosen, Some(of_search));
     }
     let mut outcome = work.until_it_passes(recipe)?;
     if outcome.written {
@@ -155,6 +161,12 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     outcome.output = output;
     outcome.slim = slimmed.map(|slimmed| slimmed.report);
     outcome.seconds = start.elapsed().as_secs_f64();
+    if reports {
+        // What a search wrote is this run's own.
+        let existing = if found.is_some() { Existing::Replace } else { existing };
+        let found = found.as_ref().map(|found| (found, None));
+        report::write(&outcome.output, file.name(), found, Some(&outcome), existing)?;
+    }
     Ok(outcome)
 }
 

@@ -1,7 +1,9 @@
 //! `ingle imatrix MODEL -o OUT --calib FILE`: which columns of a model's matrices matter, as llama.cpp writes it down.
 //!
 //! One walk through the model sums up the squares of what each matrix is given; `quantize --imatrix` here and llama.cpp's tools read the
-//! result. `--merge` adds what was measured before, with or without a model.
+//! result. `--merge` adds what was measured before, with or without a model; a token counts as much wherever it was read. Products of columns,
+//! which error feedback needs, are not kept in files: they are of what a model's layers have become on the way, so they belong to one
+//! run of one recipe, and more text for them is another `--calib` of `ingle compress`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use ingle_compress::Error;
 use ingle_compress::calibrate::whole::whole;
-use ingle_compress::imatrix::Imatrix;
+use ingle_compress::imatrix::{CHUNK_TOKENS, Imatrix};
 use ingle_compress::output::{self, Existing};
 use ingle_compress::recipe::Calibration;
 use serde_json::json;
@@ -27,7 +29,7 @@ pub static VERB: Verb = Verb {
     examples: &[
         "ingle imatrix model-f16.gguf -o imatrix.gguf --calib notes.txt",
         "ingle imatrix model-f16.gguf -o both.gguf --calib chats.txt --merge imatrix.gguf",
-        "ingle imatrix -o all.gguf --merge one.gguf --merge two.dat",
+        "ingle imatrix -o all.gguf --merge one.gguf --merge two.gguf",
     ],
     args,
     run,
@@ -61,7 +63,7 @@ fn args(command: Command) -> Command {
                 .help("Read at most so many tokens, evenly over all texts; default: all"),
         )
         .arg(
-            text_arg("merge", "FILE", "Add what was measured before, .gguf or .dat")
+            text_arg("merge", "FILE", "Add what was measured before on the same model, .gguf or .dat")
                 .action(ArgAction::Append),
         )
         .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("Replace OUT if it exists"))
@@ -88,8 +90,9 @@ fn run(matches: &ArgMatches, env: &mut Env) -> Result<Exit, Failure> {
     for (path, other) in all {
         imatrix.merge(other).map_err(|e| Failure::failed(format!("{path}: {e}")))?;
     }
-    output::write(&output, None, existing, |out| imatrix.write(ctx as u32, out)).map_err(Failure::failed)?;
+    output::write(&output, None, existing, |out| imatrix.write(out)).map_err(Failure::failed)?;
     let (n_tensors, n_chunks) = (imatrix.len(), imatrix.n_chunks);
+    let ctx = imatrix.chunk_tokens.unwrap_or(CHUNK_TOKENS);
     if matches.get_flag("json") {
         print_json(&json!({
             "output": output, "n_tensors": n_tensors, "n_chunks": n_chunks, "chunk_tokens": ctx,
@@ -125,7 +128,7 @@ fn measured(matches: &ArgMatches, name: &str, ctx: usize, env: &Env) -> Result<O
                 |path: &&String| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
             let datasets = files.iter().filter_map(name).collect();
             let sites = sites.map_err(|e| failure(&loaded.file, e))?;
-            Ok(Some(Imatrix::of_sites(&sites, contents, datasets, sequences.len() as u64)))
+            Ok(Some(Imatrix::of_sites(&sites, contents, datasets, sequences.len() as u64, ctx as u32)))
         }
     }
 }

@@ -35,6 +35,10 @@ pub struct Stats {
     pub products: Option<Vec<f64>>,
     /// Sums of `(x0_i - x_i) x_j`, `x0` being the unchanged model's input; `None` where nobody looked at that. `(cols, cols)`
     pub drift: Option<Vec<f64>>,
+    /// Some of the inputs, evenly spread over the tokens, where somebody asked. `(n, cols)`
+    pub sample: Vec<f32>,
+    /// Tokens of which one is kept in the sample; none is where it is 0.
+    pub sample_every: u64,
 }
 
 /// An input and who takes it.
@@ -56,6 +60,8 @@ impl Stats {
             max_abs: vec![0.0; cols],
             products: with_products.then(|| vec![0.0; cols * cols]),
             drift: None,
+            sample: Vec::new(),
+            sample_every: 0,
         }
     }
 
@@ -67,7 +73,10 @@ impl Stats {
     /// Adds the rows of `x` `(n_tokens, cols)`.
     pub fn add(&mut self, x: &[f32], pool: &Pool) {
         let cols = self.cols();
-        for row in x.chunks_exact(cols) {
+        for (t, row) in (self.n_tokens..).zip(x.chunks_exact(cols)) {
+            if self.sample_every > 0 && t % self.sample_every == self.sample_every / 2 {
+                self.sample.extend_from_slice(row);
+            }
             let sums = self.sum_abs.iter_mut().zip(&mut self.sum_squares).zip(&mut self.max_abs);
             for (&v, ((abs, squares), max)) in row.iter().zip(sums) {
                 *abs += f64::from(v.abs());
@@ -136,6 +145,9 @@ impl Stats {
             self.sum_squares[j] /= wide * wide;
             self.max_abs[j] /= scale;
         }
+        for row in self.sample.chunks_exact_mut(cols) {
+            row.iter_mut().zip(scales).for_each(|(v, scale)| *v /= scale);
+        }
         for sums in [&mut self.products, &mut self.drift].into_iter().flatten() {
             for (row, &of_row) in sums.chunks_exact_mut(cols).zip(scales) {
                 row.iter_mut().zip(scales).for_each(|(v, &scale)| *v /= f64::from(of_row) * f64::from(scale));
@@ -154,6 +166,8 @@ pub struct Collector<'a> {
     sites: Mutex<BTreeMap<String, Site>>,
     /// What the same matrices of the unchanged model were given, of the same tokens.
     unchanged: Option<&'a Recorder>,
+    /// [`Stats::sample_every`] of all sites.
+    sample_every: u64,
 }
 
 impl<'a> Collector<'a> {
@@ -164,12 +178,19 @@ impl<'a> Collector<'a> {
             with_products: with_products.into_iter().collect(),
             sites: Mutex::default(),
             unchanged: None,
+            sample_every: 0,
         }
     }
 
     /// Beside what `unchanged` has seen of the same tokens.
     pub fn beside(self, unchanged: &'a Recorder) -> Self {
         Self { unchanged: Some(unchanged), ..self }
+    }
+
+    /// Keeping about `n` of `n_tokens` inputs of every site. One of an odd number is kept, so that all places of sequences of an even
+    /// length have their turn, the first one included.
+    pub fn sampling(self, n: usize, n_tokens: usize) -> Self {
+        Self { sample_every: (n_tokens / n.max(1)) as u64 | 1, ..self }
     }
 
     /// What was seen, by the names of the first weights.
@@ -187,7 +208,8 @@ impl Probe for Collector<'_> {
             let mut weights: Vec<String> = to.names().map(str::to_owned).collect();
             // Parts of one tensor have its name.
             weights.dedup();
-            sites.insert(first.to_owned(), Site { weights, stats: Stats::new(cols, with_products) });
+            let stats = Stats { sample_every: self.sample_every, ..Stats::new(cols, with_products) };
+            sites.insert(first.to_owned(), Site { weights, stats });
         }
         let stats = &mut sites.get_mut(first).expect("was put there").stats;
         stats.add(x, self.pool);

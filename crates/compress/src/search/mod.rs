@@ -4,6 +4,9 @@
 //! adds to the divergence; [`frontier`] chooses formats from both. It assumes that divergences add up, which is almost true, so
 //! [`search()`] has mixes made and measured by its caller: some around the one that the table would choose, then, with gains
 //! refitted to what was measured ([`refit`]), the one it chooses now, at most twice. What is handed over was measured.
+//!
+//! Speed is by that of the source: seconds of a token are those of its products, from the table, and what is spent beside them
+//! ([`Model::hold_to`]), which is found where mixes are, since a source of floats takes several times as long and so would its errors.
 //! [`plot`] draws it.
 //!
 //! Left out: layers dropped or tied, narrower feed-forward parts. They would be candidates of groups of tensors.
@@ -46,9 +49,42 @@ pub struct Model {
     pub beside_bytes: u64,
     /// Seconds of a token of the source, measured.
     pub source_seconds: f64,
+    /// Seconds of a token that are not spent in the tensors of the table.
+    pub fixed_seconds: f64,
 }
 
 impl Model {
+    /// A model of whose speed nothing but the source's is known.
+    pub fn new(entries: Vec<Entry>, fixed_bytes: u64, beside_bytes: u64, source_seconds: f64) -> Self {
+        let mut model = Self { entries, fixed_bytes, beside_bytes, source_seconds, fixed_seconds: 0.0 };
+        model.fit_seconds();
+        model.fixed_seconds = source_seconds - model.source_products();
+        model
+    }
+
+    /// The formats that are worth most under `target` by the table alone.
+    ///
+    /// # Errors
+    /// When no mix can hold the limits on bytes and seconds.
+    pub fn first(&self, target: &Target) -> Result<Formats> {
+        let ((wanted, limits), costs) = (self.aim(target), self.costs());
+        let mix = frontier::choose(&costs, wanted, limits).ok_or_else(|| impossible(self, &costs, target))?;
+        Ok(self.formats(&mix))
+    }
+
+    /// Has what is spent beside products be what makes the mix of `formats` as fast as it was found: `speed` times the source.
+    pub fn hold_to(&mut self, formats: &Formats, speed: f64) {
+        let of = |e: &Entry| {
+            let name = formats.get(&e.name);
+            e.candidates
+                .iter()
+                .find(|c| name.is_some_and(|name| name == c.format.name))
+                .map_or(0.0, |c| c.seconds)
+        };
+        let products: f64 = self.entries.iter().map(of).sum();
+        self.fixed_seconds = self.source_seconds / speed - products;
+    }
+
     /// The costs of every candidate.
     fn costs(&self) -> Vec<Vec<Costs>> {
         let of = |entry: &Entry| {
@@ -62,11 +98,6 @@ impl Model {
         self.entries.iter().filter_map(|e| e.candidates.last()).map(|c| c.seconds).sum()
     }
 
-    /// Seconds of a token that are not spent in the tensors of the table.
-    fn fixed_seconds(&self) -> f64 {
-        (self.source_seconds - self.source_products()).max(0.0)
-    }
-
     /// Where products that were timed alone take longer than the whole token they are parts of, as on a busy machine, they count
     /// only by each other.
     fn fit_seconds(&mut self) {
@@ -77,9 +108,22 @@ impl Model {
         }
     }
 
+    /// Has what is spent beside products be what it was on the average of what was measured.
+    fn refit_seconds(&mut self, trials: &[Trial]) {
+        let beside = |trial: &Trial| {
+            let products = |(e, &k): (&Entry, &usize)| e.candidates[k].seconds;
+            self.source_seconds / trial.measured.speed
+                - self.entries.iter().zip(&trial.mix).map(products).sum::<f64>()
+        };
+        let found: Vec<f64> = trials.iter().map(beside).filter(|v| v.is_finite()).collect();
+        if !found.is_empty() {
+            self.fixed_seconds = found.iter().sum::<f64>() / found.len() as f64;
+        }
+    }
+
     fn predicted(&self, costs: &[Vec<Costs>], mix: &[usize]) -> Figures {
         let [kld, bytes, seconds] = frontier::costs(costs, mix);
-        let seconds = seconds + self.fixed_seconds();
+        let seconds = seconds + self.fixed_seconds;
         Figures { kld, bytes: bytes as u64 + self.fixed_bytes, speed: self.source_seconds / seconds }
     }
 
@@ -92,7 +136,7 @@ impl Model {
             limits[BYTES] = bytes as f64 - self.fixed_bytes as f64;
         }
         if let Some(toks) = target.toks {
-            limits[SECONDS] = 1.0 / toks - self.fixed_seconds();
+            limits[SECONDS] = 1.0 / toks - self.fixed_seconds;
         }
         // Room that is granted is used; where none is named, the smallest is wanted.
         if let (None, Some(kld)) = (bytes, target.kld) {
@@ -135,6 +179,8 @@ pub struct Trial {
     pub predicted: Figures,
     /// What was found.
     pub measured: Figures,
+    /// By what part the measured speed is off the predicted one.
+    pub speed_off: f64,
     /// Whether it holds the targets.
     pub holds: bool,
     /// Its formats.
@@ -158,15 +204,14 @@ pub struct Found {
     pub corrections: BTreeMap<String, f64>,
 }
 
-/// Makes and measures the mix of some formats.
-pub type Make<'m> = &'m mut dyn FnMut(&Formats) -> Result<Figures>;
+/// Makes and measures the mix of some formats, of which so much is expected.
+pub type Make<'m> = &'m mut dyn FnMut(&Formats, &Figures) -> Result<Figures>;
 
 /// Finds the formats that are worth most under `target`.
 ///
 /// # Errors
 /// When no mix can hold the limits on bytes and seconds, and those of `make`.
 pub fn search(mut model: Model, target: &Target, make: Make<'_>) -> Result<Found> {
-    model.fit_seconds();
     let (wanted, limits) = model.aim(target);
     let costs = model.costs();
     let first = frontier::choose(&costs, wanted, limits).ok_or_else(|| impossible(&model, &costs, target))?;
@@ -185,6 +230,8 @@ pub fn search(mut model: Model, target: &Target, make: Make<'_>) -> Result<Found
         for (kind, factor) in refit::refit(&mut model.entries, &measured) {
             *corrections.entry(kind).or_insert(1.0) *= factor;
         }
+        model.refit_seconds(&trials);
+        let (_, limits) = model.aim(target);
         let costs = model.costs();
         let Some(mix) = frontier::choose(&costs, wanted, limits) else { break };
         if !attempt(&model, &costs, mix, round, target, &mut trials, make)? {
@@ -214,9 +261,10 @@ fn attempt(
         return Ok(false);
     }
     let (predicted, formats) = (model.predicted(costs, &mix), model.formats(&mix));
-    let measured = make(&formats)?;
+    let measured = make(&formats, &predicted)?;
     let holds = model.holds(target, &measured);
-    trials.push(Trial { round, predicted, measured, holds, formats, mix });
+    let speed_off = measured.speed / predicted.speed - 1.0;
+    trials.push(Trial { round, predicted, measured, speed_off, holds, formats, mix });
     Ok(true)
 }
 
@@ -227,7 +275,7 @@ fn impossible(model: &Model, costs: &[Vec<Costs>], target: &Target) -> Error {
         costs.iter().map(of).sum()
     };
     let bytes = least(BYTES) as u64 + model.fixed_bytes;
-    let toks = 1.0 / (least(SECONDS) + model.fixed_seconds());
+    let toks = 1.0 / (least(SECONDS) + model.fixed_seconds);
     let size = target.size.map(|_| format!("the smallest file has {bytes} bytes"));
     let ram =
         target.ram.map(|_| format!("the least memory is {} bytes", bytes.saturating_add(model.beside_bytes)));
@@ -263,19 +311,14 @@ mod tests {
                 gain: 1.0,
             }
         };
-        Model {
-            entries: (0..4).map(entry).collect(),
-            fixed_bytes: 50,
-            beside_bytes: 1000,
-            source_seconds: 100.0,
-        }
+        Model::new((0..4).map(entry).collect(), 50, 1000, 100.0)
     }
 
     /// What a model is worth whose `ffn_up` is 8 times as sensitive as the probes said.
     fn truth(formats: &Formats) -> Figures {
         let model = model();
         let mut sum = Figures { kld: 0.0, bytes: 50, speed: 0.0 };
-        let mut seconds = model.fixed_seconds();
+        let mut seconds = model.fixed_seconds;
         for entry in &model.entries {
             let c = entry.candidates.iter().find(|c| c.format.name == formats[&entry.name]).unwrap();
             sum.kld += c.error * if entry.name.contains("ffn") { 8.0 } else { 1.0 };
@@ -288,7 +331,7 @@ mod tests {
     #[test]
     fn what_was_measured_corrects_the_choice() {
         let mut made = 0;
-        let mut make = |formats: &Formats| {
+        let mut make = |formats: &Formats, _: &Figures| {
             made += 1;
             Ok(truth(formats))
         };
@@ -308,7 +351,7 @@ mod tests {
     #[test]
     fn the_smallest_is_chosen_where_only_quality_is_asked() {
         let target = Target { kld: Some(0.1), ..Target::default() };
-        let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+        let found = search(model(), &target, &mut |formats, _| Ok(truth(formats))).unwrap();
         let chosen = &found.trials[found.chosen.unwrap()].measured;
         assert!(chosen.kld <= 0.1);
         let smaller = found.trials.iter().filter(|t| t.measured.bytes < chosen.bytes);
@@ -318,7 +361,7 @@ mod tests {
     #[test]
     fn memory_and_speed_are_limits_too() {
         let of = |target: Target| {
-            let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+            let found = search(model(), &target, &mut |formats, _| Ok(truth(formats))).unwrap();
             found.trials[found.chosen.unwrap()].measured
         };
         assert!(of(Target { ram: Some(2850), ..Target::default() }).bytes <= 1850);
@@ -328,23 +371,56 @@ mod tests {
 
     #[test]
     fn products_never_take_longer_than_their_token() {
-        let mut slow = model();
-        slow.entries.iter_mut().flat_map(|e| &mut e.candidates).for_each(|c| c.seconds *= 10.0);
-        slow.fit_seconds();
-        assert!((slow.source_products() - 100.0).abs() < 1e-9 && slow.fixed_seconds() < 1e-9);
-        let mut usual = model();
-        usual.fit_seconds();
-        assert_eq!((usual.source_products(), usual.fixed_seconds()), (64.0, 36.0));
+        let mut entries = model().entries;
+        entries.iter_mut().flat_map(|e| &mut e.candidates).for_each(|c| c.seconds *= 10.0);
+        let slow = Model::new(entries, 50, 1000, 100.0);
+        assert!((slow.source_products() - 100.0).abs() < 1e-9 && slow.fixed_seconds.abs() < 1e-9);
+        let usual = model();
+        assert_eq!((usual.source_products(), usual.fixed_seconds), (64.0, 36.0));
+    }
+
+    /// How fast a mix is where 10.4 seconds are spent beside products, not the 36 that the source, whose products take longer in it
+    /// than alone, makes believe.
+    fn real_speed(formats: &Formats) -> f64 {
+        let of = |e: &Entry| e.candidates.iter().find(|c| c.format.name == formats[&e.name]).unwrap().seconds;
+        100.0 / (model().entries.iter().map(of).sum::<f64>() + 10.4)
+    }
+
+    #[test]
+    fn what_is_spent_beside_products_is_found_where_mixes_are() {
+        let mut model = model();
+        let of_size =
+            |model: &Model, size| model.first(&Target { size: Some(size), ..Target::default() }).unwrap();
+        let first = of_size(&model, 1850);
+        model.hold_to(&first, real_speed(&first));
+        assert!((model.fixed_seconds - 10.4).abs() < 1e-9);
+        let mut make = |formats: &Formats, predicted: &Figures| {
+            assert!((predicted.speed / real_speed(formats) - 1.0).abs() < 1e-9, "{predicted:?}");
+            Ok(Figures { speed: real_speed(formats), ..truth(formats) })
+        };
+        let target = Target { size: Some(1850), ..Target::default() };
+        let found = search(model, &target, &mut make).unwrap();
+        assert!(found.trials.iter().all(|t| t.speed_off.abs() < 1e-9));
+    }
+
+    #[test]
+    fn later_rounds_know_how_fast_mixes_were() {
+        let mut make =
+            |formats: &Formats, _: &Figures| Ok(Figures { speed: real_speed(formats), ..truth(formats) });
+        let found = search(model(), &Target { size: Some(1850), ..Target::default() }, &mut make).unwrap();
+        let (first, later): (Vec<&Trial>, Vec<&Trial>) = found.trials.iter().partition(|t| t.round == 0);
+        assert!(first.iter().all(|t| t.speed_off > 0.4) && !later.is_empty());
+        assert!(later.iter().all(|t| t.speed_off.abs() < 1e-9));
     }
 
     #[test]
     fn what_can_not_be_is_said_with_what_can() {
         let target = Target { size: Some(1000), ..Target::default() };
-        let error = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap_err().to_string();
+        let error = search(model(), &target, &mut |formats, _| Ok(truth(formats))).unwrap_err().to_string();
         assert!(error.contains("the smallest file has 1250 bytes"), "{error}");
         // Nothing that was made holds: that is told, not hidden.
         let target = Target { size: Some(1300), kld: Some(1e-6), ..Target::default() };
-        let found = search(model(), &target, &mut |formats| Ok(truth(formats))).unwrap();
+        let found = search(model(), &target, &mut |formats, _| Ok(truth(formats))).unwrap();
         assert!(found.chosen.is_none() && !found.trials.is_empty());
     }
 }

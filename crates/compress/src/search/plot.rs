@@ -3,9 +3,8 @@
 //! Size to the right, divergence upwards, in powers of ten. The line is the predicted frontier, a ring what was expected of a mix
 //! that was made, the dot that it is tied to what was measured; the chosen one is filled.
 
-use std::fmt::Write;
-
 use super::{Figures, Found, Trial};
+use crate::page::{self, Result, add, escaped};
 
 /// Of the drawing.
 const WIDTH: f64 = 840.0;
@@ -15,31 +14,17 @@ const MARGINS: [f64; 4] = [72.0, 20.0, 16.0, 48.0];
 /// The most marks of an axis.
 const MARKS: usize = 8;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#1a1a1a;background:#fff}svg{width:100%;height:auto}table{border-collapse:collapse;width:100%}\
-td,th{text-align:right;padding:.2rem .6rem;border-bottom:1px solid #ccc}th:first-child,td:first-child{text-align:left}\
-.chosen{font-weight:bold}.axis{stroke:#999;fill:none}.grid{stroke:#ddd}text{fill:currentColor;font-size:13px}\
-.line{stroke:#2a6fb0;fill:none;stroke-width:1.5}.tie{stroke:#b0562a;stroke-dasharray:2 2}\
-.ring{fill:none;stroke:#2a6fb0;stroke-width:1.5}.dot{fill:#b0562a}.pick{fill:#b0562a;stroke:currentColor;stroke-width:2}\
-@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}.grid{stroke:#333}td,th{border-color:#444}}";
-
-/// The page of `found` for the model called `name`.
-pub fn page(name: &str, found: &Found) -> String {
-    let name = escaped(name);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Formats for {name}</title>\n\
-         <style>{STYLE}</style>\n<h1>Formats for {name}</h1>\n<p>Asked: {}. {}</p>\n{}\n",
-        escaped(&asked(found)),
-        match found.chosen {
-            Some(_) => "The filled point is the file that was written.",
-            None => "Nothing that was made holds all of it.",
-        },
-        drawing(found),
-    );
+/// The page of `found` for the model called `name`, with what became of the choice behind it, once that is made.
+pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
+    let mut page = page::begin(&format!("Formats for {name}"));
+    let outcome = match found.chosen {
+        Some(_) => "The filled point is the file that was written.",
+        None => "Nothing that was made holds all of it.",
+    };
+    add(&mut page, format_args!("<p>Asked: {}. {outcome}</p>\n{}\n", escaped(&asked(found)), drawing(found)));
     page.push_str(
         "<p>Line: predicted frontier. Ring: predicted. Dot: measured.</p>\n<table>\n<tr><th>mix</th><th>round</th>\
-         <th>MB</th><th>KLD</th><th>predicted</th><th>speed</th><th>predicted</th><th>holds</th></tr>\n",
+         <th>MB</th><th>KLD</th><th>predicted</th><th>speed</th><th>predicted</th><th>off</th><th>holds</th></tr>\n",
     );
     for (i, trial) in found.trials.iter().enumerate() {
         let class = if found.chosen == Some(i) { " class=\"chosen\"" } else { "" };
@@ -48,7 +33,7 @@ pub fn page(name: &str, found: &Found) -> String {
             &mut page,
             format_args!(
                 "<tr{class}><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.5}</td><td>{:.5}</td><td>{:.2}</td>\
-                 <td>{:.2}</td><td>{}</td></tr>\n",
+                 <td>{:.2}</td><td>{:+.1} %</td><td>{}</td></tr>\n",
                 i + 1,
                 trial.round,
                 measured.bytes as f64 / 1e6,
@@ -56,11 +41,12 @@ pub fn page(name: &str, found: &Found) -> String {
                 predicted.kld,
                 measured.speed,
                 predicted.speed,
+                100.0 * trial.speed_off,
                 if trial.holds { "yes" } else { "no" },
             ),
         );
     }
-    page.push_str("</table>\n<p>Speed is by that of the source.</p>\n");
+    page.push_str("</table>\n<p>Speed is by that of the source, timed in turn with it; off is how far what was measured is from what was predicted.</p>\n");
     if let Some(chosen) = found.chosen {
         page.push_str("<h2>Chosen</h2>\n<table>\n<tr><th>tensor</th><th>format</th></tr>\n");
         for (tensor, format) in &found.trials[chosen].formats {
@@ -68,8 +54,10 @@ pub fn page(name: &str, found: &Found) -> String {
         }
         page.push_str("</table>\n");
     }
-    page.push_str("</html>\n");
-    page
+    if let Some(result) = result {
+        page::sections(&mut page, result);
+    }
+    page::end(page)
 }
 
 /// The targets in words.
@@ -208,14 +196,6 @@ fn marks([low, high]: [f64; 2]) -> Vec<f64> {
     (0..=MARKS as i64).map(|i| (first + i) as f64 * step).filter(|v| *v <= high).collect()
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn add(text: &mut String, words: std::fmt::Arguments<'_>) {
-    text.write_fmt(words).expect("a text takes all");
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Formats;
@@ -227,7 +207,8 @@ mod tests {
         let trial = |kld, bytes| Trial {
             round: 0,
             predicted: figures(kld * 1.1, bytes),
-            measured: figures(kld, bytes),
+            measured: Figures { speed: 2.1, ..figures(kld, bytes) },
+            speed_off: 0.05,
             holds: true,
             formats: Formats::from([("blk.0.<b>.weight".into(), "q4_K".into())]),
             mix: vec![0],
@@ -243,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_page_stands_alone_and_shows_every_trial() {
-        let page = page("a <model> & more", &found());
+        let page = page("a <model> & more", &found(), None);
         for outside in ["<script", "http:", "https:", "url(", "@import", "<link", "<model>", "<b>"] {
             assert!(!page.contains(outside), "{outside}");
         }
         assert!(page.contains("a &lt;model&gt; &amp; more") && page.contains("size at most 3.000 MB"));
-        assert_eq!(page.matches("<circle").count(), 4);
+        assert_eq!((page.matches("<circle").count(), page.matches("<td>+5.0 %</td>").count()), (4, 2));
         assert_eq!(page.matches("class=\"pick\"").count(), 1);
         // Of three points of the frontier, the one that is worse than a smaller one is not on the line.
         let line = page.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
@@ -258,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_empty_search_is_drawn_too() {
-        let page = page("m", &Found { trials: Vec::new(), chosen: None, ..found() });
+        let page = page("m", &Found { trials: Vec::new(), chosen: None, ..found() }, None);
         assert!(page.contains("Nothing that was made") && !page.contains("NaN"));
     }
 

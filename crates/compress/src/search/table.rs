@@ -70,8 +70,19 @@ pub struct Candidate {
     pub seconds: f64,
 }
 
-/// Seconds of the product of a matrix `(rows, cols)` of a format with one token.
-pub type Seconds<'s> = &'s mut dyn FnMut(&'static Format, usize, usize) -> f64;
+/// A product with one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Its columns.
+    pub cols: usize,
+    /// Whether it makes logits, which are had in two terms where inputs are rounded coarsely.
+    pub is_head: bool,
+}
+
+/// Seconds of a product in a format.
+pub type Seconds<'s> = &'s mut dyn FnMut(&'static Format, Product) -> f64;
 
 /// The plan that a job has while the table is made: every tensor that may have another format gets [`PROBED`], or what it
 /// falls back to.
@@ -203,12 +214,14 @@ fn entry(
         probed += error(coarse, &encode_by_importance(&values, cols, coarse, None, job.pool));
     }
     let n_rows = tensor.n_values() / cols + rows::n_repeats(job.file, tensor);
+    let is_head = tensor.name == HEAD || (tensor.name == "token_embd.weight" && !has_head);
+    let product = Product { rows, cols, is_head };
     // Of a stack of experts a token meets some; the share is the family's, and the same for all formats.
     let candidates = formats.iter().zip(errors).map(|(&format, error)| Candidate {
         format,
         error,
         bytes: (format.row_bytes(cols) * n_rows).next_multiple_of(ALIGNMENT) as u64,
-        seconds: if is_table { 0.0 } else { seconds(format, rows, cols) },
+        seconds: if is_table { 0.0 } else { seconds(format, product) },
     });
     let group = match layer_of(&tensor.name) {
         Some(i) => format!("{} {}", kind_of(&tensor.name), i * DEPTHS / job.config.layers.len().max(i + 1)),

@@ -2,13 +2,16 @@
 //!
 //! Times are the least of several rounds: other programs make them longer and nothing makes them shorter. Matrices of a kernel lie one
 //! behind the other in as much memory as the model would take, up to more than caches hold, so small models are timed from
-//! caches and large ones from memory, as they will run.
+//! caches and large ones from memory, as they will run. Their bytes are written, not zeros that the system has: of those there is
+//! one page for all, and it never leaves the caches.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use ingle_compress::quantize::PATTERN;
+use ingle_compress::search::table::Product;
 use ingle_engine::session::Session;
-use ingle_kernel::acts::Acts;
+use ingle_kernel::acts::{Act, Acts};
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
 use ingle_kernel::mat::{Mat, Packs};
@@ -28,13 +31,13 @@ const ROUNDS: usize = 9;
 /// About how long a round of one model takes.
 const ROUND_TIME: Duration = Duration::from_millis(150);
 
-/// Times kernels with one token, each shape and format once.
+/// Times kernels with one token, each product and format once.
 pub struct KernelTimes<'a> {
     pool: &'a Pool,
     kernels: &'a Kernels,
     /// Weights of the whole model.
     n_values: usize,
-    known: HashMap<(&'static str, usize, usize), f64>,
+    known: HashMap<(&'static str, Product), f64>,
 }
 
 impl<'a> KernelTimes<'a> {
@@ -42,20 +45,21 @@ impl<'a> KernelTimes<'a> {
         Self { pool, kernels, n_values, known: HashMap::new() }
     }
 
-    /// Seconds of the product of a matrix `(rows, cols)` of `format` with one token.
-    pub fn seconds(&mut self, format: &'static Format, rows: usize, cols: usize) -> f64 {
-        if let Some(&known) = self.known.get(&(format.name, rows, cols)) {
+    /// Seconds of `product` with a matrix of `format`.
+    pub fn seconds(&mut self, format: &'static Format, product: Product) -> f64 {
+        if let Some(&known) = self.known.get(&(format.name, product)) {
             return known;
         }
-        let seconds = self.measure(format, rows, cols);
-        self.known.insert((format.name, rows, cols), seconds);
+        let seconds = self.measure(format, product);
+        self.known.insert((format.name, product), seconds);
         seconds
     }
 
-    fn measure(&self, format: &'static Format, rows: usize, cols: usize) -> f64 {
+    fn measure(&self, format: &'static Format, product: Product) -> f64 {
+        let Product { rows, cols, is_head } = product;
         let n = (self.n_values / (rows * cols)).min(MEMORY_BYTES / (rows * format.row_bytes(cols))).max(1);
         // The speed of no kernel depends on what its weights are.
-        let bytes = Bytes::new(vec![0; n * rows * format.row_bytes(cols)]);
+        let bytes = Bytes::new(vec![PATTERN; n * rows * format.row_bytes(cols)]);
         let all = Mat::new(self.kernels, format, n * rows, cols, bytes);
         let mat = |i: usize| {
             let mat = all.rows_view(i * rows..(i + 1) * rows);
@@ -63,14 +67,22 @@ impl<'a> KernelTimes<'a> {
         };
         let mats: Vec<Mat> = (0..n).map(mat).collect();
         let x: Vec<f32> = (0..cols).map(|i| (i as f32).sin()).collect();
-        let (mut acts, mut out) = (Acts::with_capacity(1, cols), vec![0.0; rows]);
+        let form = all.kernel().form;
+        // As `ingle_model::linear::project_finely` has it.
+        let n_terms = if is_head && form.act == Act::Q8x256 { 2 } else { 1 };
+        let (mut acts, mut out) = (Acts::with_capacity(n_terms, cols), vec![0.0; n_terms * rows]);
+        let quantize = self.kernels.ops().quantize;
         let mut least = f64::INFINITY;
         let begin = Instant::now();
         // A pass through all of them is a sample, the first warms up; many short ones find a moment that nobody disturbs.
         for pass in 0.. {
             let start = Instant::now();
             for mat in &mats {
-                acts.set(self.pool, all.kernel().form, &x, cols, self.kernels.ops().quantize);
+                if n_terms == 2 {
+                    acts.set_with_rest(self.pool, form, &x, cols, quantize);
+                } else {
+                    acts.set(self.pool, form, &x, cols, quantize);
+                }
                 matmul(self.pool, &acts, mat, &mut out);
             }
             if pass > 0 {

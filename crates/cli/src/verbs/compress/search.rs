@@ -4,8 +4,7 @@
 //! so layers that mixes share are encoded once, and they are timed in turn with the source ([`super::pace`]). Beside OUT lie
 //! OUT.json, all that was found, and OUT.html, the same drawn.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,23 +15,25 @@ use ingle_compress::output::{self, Existing};
 use ingle_compress::pipeline::Job;
 use ingle_compress::recipe::Recipe;
 use ingle_compress::search::target::Target;
-use ingle_compress::search::{self, Figures, Formats, Found, Model, plot, probe, table};
+use ingle_compress::search::{self, Figures, Formats, Found, Model, probe, table};
 use ingle_compress::{method, quantize};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
 use ingle_model::kv;
 use ingle_model::scratch::Scratch;
-use serde_json::json;
 
 use super::super::quantize::failure;
 use super::judged::{RESULT, Shown, Work};
 use super::pace::{KernelTimes, in_turn};
+use super::report;
 use crate::env::{Progress, say};
 use crate::exit::Failure;
 use crate::load;
 
 /// Positions of a session that only makes single tokens.
 const CTX: usize = 128;
+/// The file that a mix is timed with before it is made.
+const HOLLOW: &str = "hollow.gguf";
 /// Tokens of a step, at most, by which buffers are sized.
 const STEP_TOKENS: usize = 512;
 
@@ -42,25 +43,20 @@ pub fn target(matches: &ArgMatches) -> Result<Option<Target>, Failure> {
     Ok(Some(Target::parse(asked.map(String::as_str)).map_err(Failure::usage)?))
 }
 
-/// `OUT` with another ending behind its own.
-pub fn beside(output: &Path, ending: &str) -> PathBuf {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!("{name}.{ending}"))
-}
-
-/// `recipe` with the formats that are worth most under `target`; what was found is written beside `output`.
+/// `recipe` with the formats that are worth most under `target`, and all that was found, which is written beside `output`.
 pub fn find(
     work: &mut Work<'_>,
     recipe: &Recipe,
     target: &Target,
     output: &Path,
     existing: Existing,
-) -> Result<Recipe, Failure> {
-    let model = model(work, recipe)?;
+) -> Result<(Recipe, Found), Failure> {
+    let mut model = model(work, recipe)?;
+    hold_to_first(work, recipe, target, &mut model)?;
     let mut failed = None;
-    let found = search::search(model, target, &mut |formats| {
+    let found = search::search(model, target, &mut |formats, predicted| {
         // A failure of the program's passes through the crate, which knows only its own.
-        measured(work, &with_formats(recipe, formats)).map_err(|e| {
+        measured(work, &with_formats(recipe, formats), predicted).map_err(|e| {
             failed = Some(e);
             Error::Interrupted
         })
@@ -70,22 +66,10 @@ pub fn find(
     }
     let found = found.map_err(|e| failure(&work.loaded.file, e))?;
     let chosen = found.chosen.map(|i| with_formats(recipe, &found.trials[i].formats));
-    let report = json!({
-        "recipe": chosen,
-        "recipe_toml": chosen.as_ref().map(Recipe::to_toml),
-        "recipe_hash": chosen.as_ref().map(Recipe::hash),
-        "search": found,
-    });
-    let words = serde_json::to_string_pretty(&report).map_err(|e| Failure::failed(e.to_string()))?;
-    let name = Path::new(work.loaded.file.name()).file_name().unwrap_or_default().to_string_lossy();
-    for (ending, words) in [("json", words), ("html", plot::page(&name, &found))] {
-        let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);
-        output::write(&beside(output, ending), None, existing, fill)
-            .map_err(|e| failure(&work.loaded.file, e))?;
-    }
-    let page = beside(output, "html");
+    report::write(output, work.loaded.file.name(), Some((&found, chosen.as_ref())), None, existing)?;
+    let page = report::beside(output, "html");
     say(format_args!("{} mixes were made and measured: {}", found.trials.len(), page.display()));
-    chosen.ok_or_else(|| nothing(&found, &page))
+    chosen.ok_or_else(|| nothing(&found, &page)).map(|recipe| (recipe, found))
 }
 
 /// Says what came nearest.
@@ -133,7 +117,7 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     };
     let n_values = contents.tensors().iter().map(|t| t.n_values()).sum();
     let mut times = KernelTimes::new(run.pool, run.kernels, n_values);
-    let mut seconds = |format, rows, cols| times.seconds(format, rows, cols);
+    let mut seconds = |format, product| times.seconds(format, product);
     let mut progress = Progress::new(work.env);
     let mut shown = Shown::new(job.config.layers.len());
     let goes_on = || !work.env.interrupted.load(Relaxed);
@@ -160,7 +144,38 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
     let beside_bytes = kv::n_bytes(config, kv, ctx).saturating_add(scratch_bytes);
     let [source_seconds] = in_turn([&mut session(work, work.loaded)?], &work.env.interrupted)?;
-    Ok(Model { entries, fixed_bytes, beside_bytes, source_seconds })
+    Ok(Model::new(entries, fixed_bytes, beside_bytes, source_seconds))
+}
+
+/// Times the mix that the table would choose, made of no weights, in turn with the source, and has predictions start from there: what a
+/// token takes beside its products is little by a source's errors and much by those of what is chosen.
+fn hold_to_first(
+    work: &Work<'_>,
+    recipe: &Recipe,
+    target: &Target,
+    model: &mut Model,
+) -> Result<(), Failure> {
+    let file = &work.loaded.file;
+    let formats = model.first(target).map_err(|e| failure(file, e))?;
+    let recipe = with_formats(recipe, &formats);
+    let (plan, header, path) = (work.plan(&recipe)?, work.header(&recipe)?, work.journal.path(HOLLOW));
+    let written = output::write(&path, None, Existing::Replace, |out| {
+        quantize::hollow(work.contents, header, &plan, out)
+    });
+    written.map_err(|e| failure(file, e))?;
+    let speed = speed(work, &path)?;
+    std::fs::remove_file(&path).map_err(|e| Failure::file(&path, &e))?;
+    model.hold_to(&formats, speed);
+    Ok(())
+}
+
+/// How many times as fast as the source the model at `path` is, both taking turns.
+fn speed(work: &Work<'_>, path: &Path) -> Result<f64, Failure> {
+    let options = load::options(work.env, work.loaded.n_threads());
+    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), ModelFile::open(path)?, &options)?);
+    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
+    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
+    Ok(source / seconds)
 }
 
 /// Bytes of a file of mixes that no format changes: with the longest recipe there can be, so a file is at most as large as it is
@@ -187,17 +202,16 @@ fn session(work: &Work<'_>, loaded: &Arc<Loaded>) -> Result<Session, Failure> {
 }
 
 /// Makes `recipe`'s mix and measures what it is worth.
-fn measured(work: &mut Work<'_>, recipe: &Recipe) -> Result<Figures, Failure> {
+fn measured(work: &mut Work<'_>, recipe: &Recipe, predicted: &Figures) -> Result<Figures, Failure> {
     let plan = work.plan(recipe)?;
     let bytes = work.make(recipe, &plan, &|_| false)?.n_file_bytes;
     let evaluation = work.judge(&work.texts.judged_on)?;
     let kld = evaluation.divergence.map_or(f64::NAN, |divergence| divergence.kld.mean.value);
-    let options = load::options(work.env, work.loaded.n_threads());
-    let mix = ModelFile::open(&work.journal.path(RESULT))?;
-    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), mix, &options)?);
-    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
-    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
-    let speed = source / seconds;
-    say(format_args!("a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source"));
+    let speed = speed(work, &work.journal.path(RESULT))?;
+    say(format_args!(
+        "a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source, {:.2} predicted ({:+.1} %)",
+        predicted.speed,
+        100.0 * (speed / predicted.speed - 1.0)
+    ));
     Ok(Figures { kld, bytes, speed })
 }

@@ -1,0 +1,64 @@
+//! The report of `ingle compress` beside OUT: OUT.json, all that is known of the result, and OUT.html, the same to look at.
+//!
+//! With `--target` both have the search, from when it is over; with `--report` they are written without one too.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ingle_compress::Error;
+use ingle_compress::output::{self, Existing};
+use ingle_compress::page;
+use ingle_compress::recipe::Recipe;
+use ingle_compress::search::{Found, plot};
+use serde_json::{Value, json};
+
+use super::judged::Outcome;
+use super::print;
+use crate::exit::Failure;
+
+/// What they are called.
+const ENDINGS: [&str; 2] = ["json", "html"];
+
+/// `output` with another ending behind its own.
+pub fn beside(output: &Path, ending: &str) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!("{name}.{ending}"))
+}
+
+/// Whether they can be written beside `output`.
+pub fn check(output: &Path, existing: Existing) -> Result<(), Error> {
+    ENDINGS.iter().try_for_each(|ending| output::check(&beside(output, ending), None, existing))
+}
+
+/// Writes both: what a search found, if there was one, with the recipe of its choice, and what came of it, once that is known.
+pub fn write(
+    output: &Path,
+    model: &str,
+    found: Option<(&Found, Option<&Recipe>)>,
+    outcome: Option<&Outcome>,
+    existing: Existing,
+) -> Result<(), Failure> {
+    let mut all = outcome.map_or_else(|| json!({}), print::json);
+    if let (Some((found, chosen)), Value::Object(all)) = (found, &mut all) {
+        all.insert("search".into(), json!(found));
+        if outcome.is_none() {
+            all.insert("recipe".into(), json!(chosen));
+            all.insert("recipe_toml".into(), json!(chosen.map(Recipe::to_toml)));
+            all.insert("recipe_hash".into(), json!(chosen.map(Recipe::hash)));
+        }
+    }
+    let told = outcome.map(|o| (print::lines(o), o.recipe.measure(), &o.report));
+    let result = told.as_ref().map(|(lines, measure, report)| page::Result { lines, measure, report });
+    let name = Path::new(model).file_name().unwrap_or_default().to_string_lossy();
+    let page = match (found, result) {
+        (Some((found, _)), result) => plot::page(&name, found, result),
+        (None, Some(result)) => page::of_result(&name, result),
+        (None, None) => return Ok(()),
+    };
+    let words = serde_json::to_string_pretty(&all).map_err(|e| Failure::failed(e.to_string()))?;
+    for (ending, words) in ENDINGS.into_iter().zip([words, page]) {
+        let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);
+        output::write(&beside(output, ending), None, existing, fill).map_err(Failure::failed)?;
+    }
+    Ok(())
+}
