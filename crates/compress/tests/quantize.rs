@@ -6,7 +6,7 @@ use ingle_compress::error::Error;
 use ingle_compress::imatrix::Imatrix;
 use ingle_compress::mixture::{self, MIXTURES};
 use ingle_compress::plan::{ModelInfo, Options, Override, plan};
-use ingle_compress::quantize::{NotFinite, Request, estimate, header, infos, quantize};
+use ingle_compress::quantize::{NotFinite, PATTERN, Request, estimate, header, hollow, infos, quantize};
 use ingle_compress::report::Report;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::par::Pool;
@@ -55,6 +55,25 @@ fn how(mixture: &str) -> How<'_> {
     How { mixture, n_threads: 2, imatrix: None, not_finite: NotFinite::Refuse }
 }
 
+/// A file that `write` writes has the tensors of `whole`; what is encoded there is a pattern of finite values that are not 0.
+fn is_the_shape_of(source: &Contents, whole: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    let [whole, empty] = [whole.to_vec(), bytes].map(|bytes| gguf::parse(Bytes::new(bytes)).unwrap());
+    assert_eq!(whole.tensors().len(), empty.tensors().len());
+    for ((a, b), source) in whole.tensors().iter().zip(empty.tensors()).zip(source.tensors()) {
+        assert_eq!((&a.name, &a.shape, a.format.name), (&b.name, &b.shape, b.format.name));
+        if a.format.name == source.format.name {
+            assert!(a.bytes() == b.bytes(), "{}", a.name);
+        } else {
+            assert!(b.bytes().iter().all(|byte| *byte == PATTERN), "{}", a.name);
+            let values = b.values();
+            let is_usual = |v: &f32| v.is_finite() && (*v == 0.0 || v.is_normal());
+            assert!(values.iter().all(is_usual) && values.iter().any(|v| *v != 0.0), "{}", a.name);
+        }
+    }
+}
+
 fn run(file: &Contents, how: &How<'_>) -> Result<(Vec<u8>, Report), Error> {
     let mixture = mixture::by_name(how.mixture).unwrap();
     let options = Options { has_imatrix: how.imatrix.is_some(), ..Options::default() };
@@ -66,6 +85,9 @@ fn run(file: &Contents, how: &How<'_>) -> Result<(Vec<u8>, Report), Error> {
     assert_eq!(out.len() as u64, report.n_file_bytes);
     let estimate = estimate(file, header, &plan).unwrap();
     assert_eq!((estimate.n_file_bytes, estimate.bytes_after), (report.n_file_bytes, report.bytes_after));
+    is_the_shape_of(file, &out, |empty| {
+        hollow(file, ingle_compress::quantize::header(file, mixture, None).unwrap(), &plan, empty).unwrap();
+    });
     Ok((out, report))
 }
 

@@ -275,4 +275,28 @@ mod tests {
         assert_eq!((h[0], h[1], h[3]), (1.25 * two_thirds, across, 29.0 * two_thirds));
         assert!(Stats::new(2, false).hessian().is_none());
     }
+
+    #[test]
+    fn a_sample_is_spread_over_all_tokens_however_they_come() {
+        let pool = Pool::new(1);
+        let every = Collector::new(&pool, []).sampling(4, 24).sample_every;
+        // Of sequences of an even length, every place has its turn.
+        assert_eq!(every, 7);
+        let x: Vec<f32> = (0..48).map(|i| i as f32).collect();
+        let sample = |parts: &[usize]| {
+            let (mut stats, mut rest) = (Stats { sample_every: every, ..Stats::new(2, false) }, &x[..]);
+            for &n in parts {
+                let (part, tail) = rest.split_at(2 * n);
+                stats.add(part, &pool);
+                rest = tail;
+            }
+            stats
+        };
+        let mut stats = sample(&[24]);
+        assert_eq!(stats.sample, [6.0, 7.0, 20.0, 21.0, 34.0, 35.0]);
+        assert_eq!(sample(&[1, 2, 11, 10]).sample, stats.sample);
+        stats.divide(&[2.0, 1.0]);
+        assert_eq!(stats.sample[..3], [3.0, 7.0, 10.0]);
+        assert!(Stats::new(2, false).sample.is_empty());
+    }
 }
