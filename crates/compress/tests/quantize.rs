@@ -64,7 +64,7 @@ fn is_the_shape_of(source: &Contents, whole: &[u8], write: impl FnOnce(&mut Vec<
     for ((a, b), source) in whole.tensors().iter().zip(empty.tensors()).zip(source.tensors()) {
         assert_eq!((&a.name, &a.shape, a.format.name), (&b.name, &b.shape, b.format.name));
         if a.format.name == source.format.name {
-            assert!(a.bytes() == b.bytes(), "{}", a.name);
+            assert!(a.bytes()[..] == b.bytes()[..], "{}", a.name);
         } else {
             assert!(b.bytes().iter().all(|byte| *byte == PATTERN), "{}", a.name);
             let values = b.values();

@@ -77,7 +77,7 @@ pub struct Product {
     pub rows: usize,
     /// Its columns.
     pub cols: usize,
-    /// Whether it makes logits, which are had in two terms where inputs are rounded coarsely.
+    /// Whether it makes logits, whose input has finer scales where others are coarse.
     pub is_head: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Packed weights in files: what was packed once is mapped when the model comes again.
 //!
 //! Packing ([`ingle_kernel::mat`]) copies weights into the order of a tier's kernels. A [`PackedDir`] has such copies as files, one for each
-//! model file and tier, of as many bytes as the matrices in it. When a model is loaded its file is looked for by a [`Key`]; one that is
-//! there is checked byte for byte ([`layout`]) and mapped, and the matrices use it from the first token on. Its pages are clean: they
+//! model file and tier, of as many bytes as the matrices in it. When a model is loaded its file is looked for by a key; one that is
+//! there is checked byte for byte (`layout`) and mapped, and the matrices use it from the first token on. Its pages are clean: they
 //! can be dropped and brought back like those of the model's own file, whose weights then need not be in memory. What is not there
 //! is written by a [`Packer`], from the model's file and not from memory, behind the answers.
 //!

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ingle_compress::quantize::PATTERN;
 use ingle_compress::search::table::Product;
 use ingle_engine::session::Session;
-use ingle_kernel::acts::{Act, Acts};
+use ingle_kernel::acts::Acts;
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::gemm::matmul;
 use ingle_kernel::mat::{Mat, Packs};
@@ -67,22 +67,16 @@ impl<'a> KernelTimes<'a> {
         };
         let mats: Vec<Mat> = (0..n).map(mat).collect();
         let x: Vec<f32> = (0..cols).map(|i| (i as f32).sin()).collect();
-        let form = all.kernel().form;
         // As `ingle_model::linear::project_finely` has it.
-        let n_terms = if is_head && form.act == Act::Q8x256 { 2 } else { 1 };
-        let (mut acts, mut out) = (Acts::with_capacity(n_terms, cols), vec![0.0; n_terms * rows]);
-        let quantize = self.kernels.ops().quantize;
+        let form = if is_head { all.kernel().form.finer() } else { all.kernel().form };
+        let (mut acts, mut out) = (Acts::with_capacity(1, cols), vec![0.0; rows]);
         let mut least = f64::INFINITY;
         let begin = Instant::now();
         // A pass through all of them is a sample, the first warms up; many short ones find a moment that nobody disturbs.
         for pass in 0.. {
             let start = Instant::now();
             for mat in &mats {
-                if n_terms == 2 {
-                    acts.set_with_rest(self.pool, form, &x, cols, quantize);
-                } else {
-                    acts.set(self.pool, form, &x, cols, quantize);
-                }
+                acts.set(self.pool, form, &x, cols, self.kernels.ops().quantize);
                 matmul(self.pool, &acts, mat, &mut out);
             }
             if pass > 0 {
