@@ -184,7 +184,13 @@ mod tests {
         let number = linux::calls::X32_CALLS + 39;
         std::fs::write(&program, program_that_calls(number)).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let plain = std::process::Command::new(&program).status().unwrap();
+        // What another test started meanwhile may have the file open for a moment, as it was written.
+        let plain = loop {
+            match std::process::Command::new(&program).status() {
+                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                status => break status.unwrap(),
+            }
+        };
         let refused = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "confine::tests::a_program_that_calls_another_way", "--ignored"])
             .env(FOLDER, &program)

@@ -153,15 +153,18 @@ fn what_rounded_inputs_cost_is_reported_with_scale_moved_and_without() {
     assert_eq!(said["rounded_inputs"]["n_tensors"], 42, "{said}");
     let of =
         |value: &serde_json::Value| ["without", "with"].map(|name| value["rounded_inputs"][name].as_f64());
-    let (mut n, mut moved) = (0, 0);
+    let mut n = 0;
     for tensor in said["tensors"].as_array().unwrap() {
         if let [Some(without), Some(with)] = of(tensor) {
             assert!((1e-4..0.1).contains(&without) && (1e-4..0.1).contains(&with), "{tensor}");
             assert!(tensor["rounded_inputs"]["n_inputs"].as_u64().unwrap() >= 256, "{tensor}");
-            (n, moved) = (n + 1, moved + usize::from(with != without));
+            // Several heads read each value, so what would be taken from one of their inputs can't be given to the values.
+            let name = tensor["name"].as_str().unwrap();
+            assert_eq!(with != without, !name.contains("attn_output"), "{tensor}");
+            n += 1;
         }
     }
-    assert_eq!((n, moved), (42, 42));
+    assert_eq!(n, 42);
     let [Some(without), Some(with)] = of(&said) else { panic!("{said}") };
     eprintln!("rounded inputs change outputs by {without:.5}, with scale moved by {with:.5}");
     let kept = fs::read_to_string(dir.path("out.gguf.json")).unwrap();
