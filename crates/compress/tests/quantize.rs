@@ -55,7 +55,7 @@ fn how(mixture: &str) -> How<'_> {
     How { mixture, n_threads: 2, imatrix: None, not_finite: NotFinite::Refuse }
 }
 
-/// A file that `write` writes has the tensors of `whole`; what is encoded there is a pattern of finite values that are not 0.
+/// A file that `write` writes has the tensors of `whole`; what is encoded there is a pattern of values that no CPU takes longer for.
 fn is_the_shape_of(source: &Contents, whole: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = Vec::new();
     write(&mut bytes);
@@ -67,9 +67,8 @@ fn is_the_shape_of(source: &Contents, whole: &[u8], write: impl FnOnce(&mut Vec<
             assert!(a.bytes()[..] == b.bytes()[..], "{}", a.name);
         } else {
             assert!(b.bytes().iter().all(|byte| *byte == PATTERN), "{}", a.name);
-            let values = b.values();
             let is_usual = |v: &f32| v.is_finite() && (*v == 0.0 || v.is_normal());
-            assert!(values.iter().all(is_usual) && values.iter().any(|v| *v != 0.0), "{}", a.name);
+            assert!(b.values().iter().all(is_usual), "{}", a.name);
         }
     }
 }
