@@ -168,6 +168,7 @@ impl Session {
                 }
             }
         };
+        self.drop_guesses();
         outcome.n_generated = answer.n_generated();
         outcome.finish = answer.end(finish, on);
         if outcome.finish != Finish::Cancelled

@@ -171,6 +171,7 @@ impl Session {
     /// Where the cache can't go back exactly, because a window forgot or a recurrent layer has no checkpoint there, the
     /// next feed first computes anew what is missing.
     pub fn truncate(&mut self, len: usize) {
+        self.drop_guesses();
         self.tokens.truncate(len);
         self.kv.truncate(len);
         self.n_last = 0;
@@ -208,6 +209,7 @@ impl Session {
 
     /// Computes anew the tokens that the cache lost when it went back further than it was asked to.
     fn catch_up(&mut self, cancel: &AtomicBool) -> Result<bool> {
+        self.drop_guesses();
         while self.kv.len() < self.tokens.len() {
             if cancel.load(Relaxed) {
                 return Ok(false);
@@ -311,6 +313,15 @@ impl Session {
         }
         (self.n_last, *n_fed) = (n_wanted, Some(feed.len()));
         Ok(())
+    }
+
+    /// Forgets what was guessed behind the last token, where an answer ended before it chose among it.
+    pub(crate) fn drop_guesses(&mut self) {
+        let Some(guessing) = &mut self.guessing else { return };
+        if guessing.n_fed.take().is_some() {
+            self.n_last -= guessing.speculator.drafts(0).len();
+            self.kv.truncate(self.tokens.len());
+        }
     }
 
     /// Has `answer` choose by the logits behind the last token, and on among what was guessed. What it chose of that is part of the

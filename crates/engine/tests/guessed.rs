@@ -4,7 +4,7 @@ mod demo;
 mod jobs;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use ingle_engine::Result;
@@ -268,6 +268,48 @@ fn answers_that_share_steps_are_the_same_whoever_guesses() {
                 let expects = depth.is_some() && !name.starts_with("form");
                 assert!(!expects || total.total().n_accepted > 0, "{name} in {n_lanes}: {total:?}");
             }
+        }
+    }
+}
+
+/// An answer that ends while guesses wait to be judged leaves nothing of them to the next.
+#[test]
+fn an_answer_that_was_broken_off_leaves_no_guesses_behind() {
+    let loaded = demo::load(None, 2);
+    let prompts = PROMPTS.map(|prompt| demo::encode(&loaded, prompt));
+    let expected = told(&loaded, &prompts[1], &Params::GREEDY, None, None).0.text;
+    for (name, speculation) in speculations(&loaded, 1, Some(8)) {
+        let mut session = demo::session(&loaded, CTX, "f16", 64);
+        session.speculate(speculation);
+        let params = Params::GREEDY;
+        let stop = [" happy.".to_owned()];
+        let mut answer = |prompt: &[u32], n_max: usize| {
+            let request = Request {
+                prompt,
+                params: &params,
+                stop: &stop,
+                max_tokens: 40,
+                overflow: Overflow::DropOldest,
+                keep: 3,
+                logprobs: None,
+                constraint: None,
+            };
+            let (cancel, mut n, mut text) = (AtomicBool::new(false), 0, String::new());
+            let outcome = session.generate(&request, &cancel, |event| match event {
+                Event::Token(_) => {
+                    n += 1;
+                    cancel.store(n >= n_max, Relaxed);
+                }
+                Event::Text(piece) => text.push_str(piece),
+                _ => {}
+            });
+            outcome.unwrap();
+            assert!(session.tokens().len() <= CTX);
+            text
+        };
+        for n_max in 1..12 {
+            answer(&prompts[0], n_max);
+            assert_eq!(answer(&prompts[1], usize::MAX), expected, "{name}, broken off at {n_max}");
         }
     }
 }
