@@ -124,6 +124,10 @@ pub struct Source {
     since: u32,
     /// Steps to wait before the next try.
     wait: u32,
+    /// Whether the step before was the first of a try, in which it had to read what it lacks.
+    is_trying: bool,
+    /// Whether it has guessed before: the first guesses wake weights.
+    is_awake: bool,
 }
 
 impl Source {
@@ -139,13 +143,17 @@ impl Source {
 
     fn new(is_free: bool, steps: f64) -> Self {
         let chances = [Chances::default(); CLASSES];
-        Self { chances, is_free, is_gone: false, guess_ns: Err(steps), since: 0, wait: TRY_AGAIN.0 }
+        let guess_ns = Err(steps);
+        let wait = TRY_AGAIN.0;
+        Self { chances, is_free, is_gone: false, guess_ns, since: 0, wait, is_trying: false, is_awake: false }
     }
 
     /// Its guesses of one step, `n` one behind the other, took so long, where a step of one row takes `one_ns`.
     pub fn took(&mut self, n: usize, ns: f64, one_ns: f64) {
+        if !std::mem::replace(&mut self.is_awake, true) {
+            return;
+        }
         let known = self.guess_ns.unwrap_or_else(|steps| steps * one_ns);
-        // The first ones may have had to wake weights that were never used.
         let each = (ns / n.max(1) as f64).clamp(known / 4.0, known * 2.0);
         self.guess_ns = Ok(known + 0.3 * (each - known));
     }
@@ -235,6 +243,7 @@ pub fn plan(
         if gain >= GAIN_MIN {
             // One lucky try is no reason to try as often again.
             source.wait = (source.wait / 2).max(TRY_AGAIN.0);
+            source.is_trying = false;
         }
     }
 }
@@ -384,10 +393,10 @@ fn spread(
     best
 }
 
-/// Has a drafter guess that was not used for long.
+/// Has a drafter guess that was not used for long; one that reads first does so twice, as only what it does the second time tells its costs.
 fn try_again(state: &mut State, lanes: &[Lane], room: usize, out: &mut [Planned]) {
-    for (i, source) in state.sources.iter_mut().enumerate().filter(|(_, source)| source.since >= source.wait)
-    {
+    let due = |(_, source): &(usize, &mut Source)| source.is_trying || source.since >= source.wait;
+    for (i, source) in state.sources.iter_mut().enumerate().filter(due) {
         let len = |lane: &Lane| match lane.free {
             Some((of, _, n)) if source.is_free && of == i => n,
             _ if source.is_free => 0,
@@ -397,7 +406,10 @@ fn try_again(state: &mut State, lanes: &[Lane], room: usize, out: &mut [Planned]
         if let Some(lane) = lane {
             let n = len(&lanes[lane]).min(lanes[lane].room).min(room).min(TRY_LEN);
             out[lane] = Planned { source: Some(i), n, n_others: 0 };
-            source.wait = (2 * source.wait).min(TRY_AGAIN.1);
+            source.is_trying = !source.is_free && !source.is_trying;
+            if !source.is_trying {
+                source.wait = (2 * source.wait).min(TRY_AGAIN.1);
+            }
             return;
         }
     }
@@ -453,8 +465,22 @@ mod tests {
     fn nothing_is_guessed_where_that_does_not_pay_and_tried_again_rarely() {
         let mut state = state(flat, Source::costing(0.34), 0.2);
         let tries: Vec<usize> = (0..4000).filter(|_| planned(&mut state, &[LANE])[0].n > 0).collect();
+        let (first, again): (Vec<usize>, Vec<usize>) =
+            tries.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
+        // A step that is measured without guesses may lie between.
+        assert!(first.iter().zip(&again).all(|(first, again)| again - first <= 2), "{tries:?}");
+        let tries = first;
         assert!((5..12).contains(&tries.len()), "{tries:?}");
         assert!(tries.windows(3).all(|t| t[2] - t[1] >= t[1] - t[0]), "{tries:?}");
+    }
+
+    #[test]
+    fn what_a_guess_costs_is_learnt_once_the_weights_are_awake() {
+        let mut source = Source::costing(0.3);
+        source.took(2, 50_000.0, 1000.0);
+        assert_eq!(source.guess_ns, Err(0.3), "the first ones wake weights");
+        (0..30).for_each(|_| source.took(2, 400.0, 1000.0));
+        assert!((source.guess_ns.unwrap() - 200.0).abs() < 1.0, "{source:?}");
     }
 
     #[test]
