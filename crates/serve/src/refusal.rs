@@ -158,8 +158,13 @@ pub async fn in_its_words(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let words = WORDS.iter().find(|(start, _)| path.starts_with(start)).map(|(_, words)| words);
     let response = next.run(request).await;
-    match (words, response.extensions().get::<Refusal>()) {
-        (Some(words), Some(refusal)) => refusal.respond(&words(refusal)),
+    match (words, response.extensions().get::<Refusal>().cloned()) {
+        // What stands in the head for the browser holds for these words too.
+        (Some(words), Some(refusal)) => {
+            let (mut head, _) = response.into_parts();
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, words(&refusal).to_string().into())
+        }
         _ => response,
     }
 }
@@ -179,22 +184,15 @@ impl From<ingle_engine::Error> for Refusal {
     }
 }
 
-impl Refusal {
-    fn respond(&self, body: &Json) -> Response {
-        let mut response = (self.status(), axum::Json(body)).into_response();
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), axum::Json(self.json())).into_response();
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("3"));
         }
         if matches!(self, Self::Unauthorized(_)) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let mut response = self.respond(&self.json());
         response.extensions_mut().insert(self);
         response
     }

@@ -284,8 +284,16 @@ fn browsers_and_monitors_learn_what_they_need() {
     assert!(status == 204 && head.contains(&format!("access-control-allow-headers: {wanted}")), "{head}");
     assert!(head.contains("access-control-allow-methods: get, head, post"), "{head}");
     // A page may read why it was refused.
-    let (status, head, _) = server.ask("GET", "/v1/models", "Origin: https://friend.example\r\n", b"");
-    assert!(status == 401 && head.to_lowercase().contains("access-control-allow-origin: https://friend"));
+    for (path, words) in
+        [("/v1/models", "code"), ("/v1/messages", "authentication_error"), ("/api/chat", "error")]
+    {
+        let (status, head, body) = server.ask("POST", path, "Origin: https://friend.example\r\n", b"{}");
+        let head = head.to_lowercase();
+        assert!(status == 401 && body.contains(words), "{path}: {body}");
+        for told in ["access-control-allow-origin: https://friend", "nosniff", "www-authenticate: bearer"] {
+            assert!(head.contains(told), "{path}: {told} is not in {head}");
+        }
+    }
     let (status, head, _) = server.ask("OPTIONS", CHAT, "Origin: https://evil.example\r\n", b"");
     assert!(status == 403 && !head.to_lowercase().contains("access-control-allow"), "{head}");
     for path in ["/", "/health", "/page/style.css", "/metrics", "/v1/models"] {
