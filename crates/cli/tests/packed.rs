@@ -7,6 +7,7 @@ mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::Dir;
@@ -125,4 +126,30 @@ fn nothing_is_kept_where_nothing_is_to_be() {
     std::thread::sleep(Duration::from_secs(5));
     assert!(!dir.path("cache/ingle/packed").exists());
     dir.ingle(&["serve", &model, "--packed-cache", "much"]).fails(2, &["6GiB", "or off"]);
+}
+
+/// A disk that is full before the file is whole: here no file may be longer than a part of it.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_while_weights_are_packed_leaves_nothing_behind_and_the_answers_whole() {
+    let dir = Dir::new();
+    let model = demo(&dir);
+    let plain = Server::command(&dir, &[&model, "--pack", "on"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""]).arg(plain.get_program());
+    limited.args(plain.get_args()).current_dir(plain.get_current_dir().unwrap());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let server = Server::of(limited);
+    let expected = answer(&server);
+    wait_for("it says so", || server.said().contains("not kept packed"));
+    let said = server.said();
+    assert!(said.contains("packed/") && said.matches("not kept packed").count() == 1, "{said}");
+    assert_eq!(fs::read_dir(dir.path("cache/ingle/packed")).unwrap().count(), 0, "no part of a file is left");
+    assert_eq!(answer(&server), expected);
+    assert!(ps(&dir, &server)["bytes"]["packed"].as_u64() > Some(0), "packed in memory");
 }

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
@@ -14,6 +15,8 @@ pub struct Server {
     child: Child,
     /// As `http://127.0.0.1:PORT`.
     pub address: String,
+    /// What it wrote for people since then.
+    said: Arc<Mutex<String>>,
 }
 
 /// What came back.
@@ -33,15 +36,31 @@ impl Reply {
 impl Server {
     /// `ingle serve` with these arguments, in the world of `dir`.
     pub fn start(dir: &Dir, args: &[&str]) -> Self {
-        let mut command = dir.ingle(&[&["serve"], args, &["--port", "0"]].concat()).command;
+        Self::of(Self::command(dir, args))
+    }
+
+    /// The command that starts one.
+    pub fn command(dir: &Dir, args: &[&str]) -> Command {
+        dir.ingle(&[&["serve"], args, &["--port", "0"]].concat()).command
+    }
+
+    /// The server that such a command is.
+    pub fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut lines = lines.map_while(Result::ok);
         let line = lines.find(|line| line.contains("http://")).expect("the server says where it is");
         let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
         // What else it says must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let said = Arc::new(Mutex::new(String::new()));
+        let hears = Arc::clone(&said);
+        std::thread::spawn(move || lines.for_each(|line| *hears.lock().unwrap() += &(line + "\n")));
+        Self { child, address, said }
+    }
+
+    /// What it said on stderr since it had an address.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Opens a request, and leaves it to the caller to read.
