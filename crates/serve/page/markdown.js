@@ -9,12 +9,13 @@
 // prose far more often than they mean code by it), headings by underlining (a `-` that arrives may become a list).
 
 const DEPTH_MAX = 10;
-const FENCE = /^( {0,3})(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*))?$/;
+// No two neighbours below can take the same character, so that a line that fits none is given up in one pass.
+const FENCE = /^( {0,3})(`{3,}(?!`)|~{3,}(?!~))[ \t]*(?![ \t])([^\s`]*)(?:\s[^`]*)?$/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+([^\n]*))?$/;
 const RULE = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const QUOTE = /^ {0,3}>/;
 const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?: {1,4}(?=\S)| *$| (?= {4}))/;
-const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 const MATH = /^ {0,3}(\$\$|\\\[)[ \t]*$/;
 const COLUMNS_MAX = 64;
 
@@ -206,7 +207,7 @@ function cells(line) {
 }
 
 function closed(heading) {
-  return heading.replace(/(?:^|[ \t]+)#+[ \t]*$/, '').trim();
+  return heading.replace(/(?:^|(?<![ \t])[ \t]+)#+[ \t]*$/, '').trim();
 }
 
 function blank(line) {
