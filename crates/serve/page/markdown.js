@@ -29,10 +29,14 @@ export function parseBlocks(text) {
   return blocks;
 }
 
-/** The first block that more text could change: the last, and the one before while the last is one unfinished line. */
+/** The first block that more text could change: the last, and the one before while the lines that make the last one what it
+ *  is (the first; of a table the second too) are not whole. */
 export function firstOpen(blocks, text) {
   const last = blocks.length - 1;
-  return Math.max(0, last > 0 && !text.includes('\n', blocks[last].at) ? last - 1 : last);
+  if (last < 1) return 0;
+  let end = text.indexOf('\n', blocks[last].at);
+  if (end >= 0 && blocks[last].kind === 'table') end = text.indexOf('\n', end + 1);
+  return end < 0 ? last - 1 : last;
 }
 
 function parse(lines, depth) {

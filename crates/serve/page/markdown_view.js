@@ -35,7 +35,7 @@ export class MarkdownView {
       shown.push({ at: block.at, block, node });
     });
     for (const old of this.#shown.slice(shown.length)) old.node.remove();
-    const final = done ? shown.length : firstOpen(shown, text);
+    const final = done ? shown.length : firstOpen(shown.map(({ block }) => block), text);
     for (let i = keep; i < final; i += 1) this.#onBlock(spoken(shown[i].node));
     this.#text = text;
     this.#shown = shown;

@@ -80,6 +80,8 @@ const BLOCKS = [
   ['> a\nlazy\n> - b\n\nc', 'quote<p<a\nlazy> ul<p<b>>> p<c>'],
   ['| a | b |\n|:--|--:|\n| 1 | `x|y` |\n| 2 |\n\nend', 'table:lr<a,b / 1,`x|y` / 2,> p<end>'],
   ['a | b\n--- | :-:\n\\| | 2', 'table:-c<a,b / |,2>'],
+  ['Pipe:\n| foo\n- x', 'p<Pipe:\n| foo> ul<p<x>>'],
+  ['Pipe:\n| foo\n-', 'p<Pipe:> table:-<foo>'],
   ['a | b\nno table', 'p<a | b\nno table>'],
   ['a\n---\n***', 'p<a> rule rule'],
   ['$$\nx_1\n$$\n\\[\ny\n\\]', 'math<x_1> math<y>'],
