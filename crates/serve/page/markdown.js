@@ -1,7 +1,8 @@
 // Markdown in blocks: text becomes an array of plain objects. No DOM here; markdown_view.js builds that.
 //
 // Blocks: heading {level, text}, paragraph {text}, code {lang, text, closed}, math {text}, rule, quote {blocks},
-// list {ordered, start, items: [{task, blocks}]}, table {align, head, rows}. Texts go through inline.js when they are shown.
+// list {ordered, start, items: [{task, blocks}]}, table {align, head, rows}; a row of fewer cells than the head stays short, so
+// that a table has no more cells than its text has characters. Texts go through inline.js when they are shown.
 // The parser reads lines downward and never goes back, so a block is final once another begins behind it on a line that is
 // whole: `parseBlocks` says at which character each block begins, `firstOpen` which of them may still change, and an answer
 // that grows is parsed again only from there on.
@@ -181,9 +182,7 @@ function table(lines, line) {
   const rows = [];
   let end = line + 2;
   for (; end < lines.length && !blank(lines[end]) && lines[end].includes('|'); end += 1) {
-    const row = cells(lines[end]).slice(0, head.length);
-    while (row.length < head.length) row.push('');
-    rows.push(row);
+    rows.push(cells(lines[end]).slice(0, head.length));
   }
   return [{ kind: 'table', align, head, rows }, end];
 }

@@ -78,7 +78,7 @@ const BLOCKS = [
   ['text\n1986. a year', 'p<text\n1986. a year>'],
   ['- a\n\n  ```py\n  x\n  ```\n- b', 'ul<p<a> code:py<x> | p<b>>'],
   ['> a\nlazy\n> - b\n\nc', 'quote<p<a\nlazy> ul<p<b>>> p<c>'],
-  ['| a | b |\n|:--|--:|\n| 1 | `x|y` |\n| 2 |\n\nend', 'table:lr<a,b / 1,`x|y` / 2,> p<end>'],
+  ['| a | b |\n|:--|--:|\n| 1 | `x|y` |\n| 2 |\n\nend', 'table:lr<a,b / 1,`x|y` / 2> p<end>'],
   ['a | b\n--- | :-:\n\\| | 2', 'table:-c<a,b / |,2>'],
   ['Pipe:\n| foo\n- x', 'p<Pipe:\n| foo> ul<p<x>>'],
   ['Pipe:\n| foo\n-', 'p<Pipe:> table:-<foo>'],
@@ -136,6 +136,12 @@ test('takes time in proportion to any text', () => {
     const ms = performance.now() - start;
     assert.ok(ms < 2000, `${text.length} characters of ${JSON.stringify(text.slice(0, 16))} took ${Math.round(ms)} ms`); // quadratic: minutes
   }
+});
+
+test('a table has no more cells than its text has characters', () => {
+  const columns = '|a'.repeat(64);
+  const [found] = parseBlocks(`${columns}\n${'|-'.repeat(64)}\n${'|\n'.repeat(1000)}`);
+  assert.deepEqual([found.kind, found.head.length, found.rows.length, found.rows.flat().length], ['table', 64, 1000, 1000]);
 });
 
 test('caps how deep a tree gets', () => {
