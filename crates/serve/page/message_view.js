@@ -7,7 +7,7 @@ import { copyText, el, icon, iconButton } from './dom.js';
 import { badgeOf, costOf, seconds } from './measure.js';
 import { MarkdownView } from './markdown_view.js';
 
-const ENDS = { length: 'Ended at the limit of tokens', stopped: 'Stopped', cut: 'The page was closed before the end' };
+const ENDS = { __proto__: null, length: 'Ended at the limit of tokens', stopped: 'Stopped', cut: 'The page was closed before the end' };
 
 export class MessageView {
   #message;

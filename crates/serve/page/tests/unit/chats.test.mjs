@@ -115,7 +115,7 @@ test('the line of costs tells what was measured and nothing else', () => {
   assert.deepEqual(costOf({ usage, timings, firstMs: 480 }), ['1 token', '31.4 tokens/s', 'first after 0.5 s', 'prompt 1,234 at 402/s']);
   assert.deepEqual(costOf({ usage: null, timings: null, dropped: 20 }), ['20 oldest left out']);
   assert.equal(readTimings({ predicted_per_second: null }), null);
-  assert.equal(seconds(61_000), '1 min 1 s');
+  assert.deepEqual([900, 59_400, 59_600, 61_000, 119_600].map(seconds), ['0.9 s', '59 s', '1 min 0 s', '1 min 1 s', '2 min 0 s']);
 });
 
 test('the badge says where an answer is from, how its energy is known, and nothing that was not said', () => {
@@ -129,6 +129,7 @@ test('the badge says where an answer is from, how its energy is known, and nothi
   assert.deepEqual(readOrigin({ route: 'here', joules: { value: 9, low: 10, high: 11, method: 'x' }, money: { ...money, currency: '<b>' } }), { route: 'here' });
   for (const bad of [null, {}, { route: 'moon' }, 'here']) assert.equal(readOrigin(bad), null);
   assert.equal(badgeOf(null), null);
+  assert.equal(badgeOf(readOrigin({ route: 'there', finish: 'constructor' })).word, 'there, constructor', 'a word that every object knows');
 });
 
 test('texts are texts, few and short enough for a request, and others are refused in a sentence', () => {
