@@ -146,6 +146,17 @@ test('texts are texts, few and short enough for a request, and others are refuse
   assert.ok(new Blob([readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name]).size <= 255);
 });
 
+test('of the texts of a file the bad ones are left out, not those beside them, and hostile ones take little time', () => {
+  const text = { name: 'a.md', text: 'Anna lives here.' };
+  const long = { name: 'b', text: 'x'.repeat(BYTES_MAX + 1) };
+  assert.deepEqual(readDocuments([text, long, text]), [text, text]);
+  assert.equal(readDocuments(Array(100_000).fill(text)).length, DOCUMENTS_MAX);
+  const start = performance.now();
+  const [{ name }] = readDocuments([{ name: `\u{1f600}${'x'.repeat(100_000)}`, text: 'x' }]);
+  assert.deepEqual([name, readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name.length], [`\u{1f600}${'x'.repeat(251)}`, 2 * 63]);
+  assert.ok(performance.now() - start < 500, 'a long name took its square');
+});
+
 test('texts go out and come back with their chat, and the badge says what of them left', () => {
   const chat = conversation.newChat('c', 1000, { system: '', sampling: {} });
   const documents = [{ name: 'a.md', text: 'Anna lives here.' }];
