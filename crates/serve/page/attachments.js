@@ -81,8 +81,8 @@ export class Attachments {
     const chat = this.#chat;
     this.#input.value = ''; // so that the same file can be chosen again
     for (const file of files) {
-      const others = this.#kept.get(chat) ?? [];
       const read = { name: short(file.name), text: file.size > BYTES_MAX ? '' : await textOf(file) };
+      const others = this.#kept.get(chat) ?? []; // as they are now: others may have come or gone meanwhile
       const fault = file.size > BYTES_MAX ? `${file.name} has ${file.size} bytes; ${BYTES_MAX} are the most.` : faultOf(read, others);
       if (fault) this.#refuse(fault);
       else this.#kept.set(chat, [...others, read]);

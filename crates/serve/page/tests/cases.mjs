@@ -237,6 +237,29 @@ export const CASES = [
     },
   },
   {
+    name: 'a text that takes long to read brings none back and pushes none out', async run(context, origin) {
+      await context.addInitScript(() => {
+        const real = Blob.prototype.arrayBuffer;
+        Blob.prototype.arrayBuffer = async function read() {
+          if (this.name === 'slow.txt') await new Promise((resolve) => { window.readSlow = resolve; });
+          return real.call(this);
+        };
+      });
+      const page = await open(context, origin);
+      const choose = (name) => page.setInputFiles('#texts', { name, mimeType: 'text/plain', buffer: Buffer.from(name) });
+      const attached = (names) => page.waitForFunction((wanted) => [...document.querySelectorAll('#attached li')].map((item) => item.textContent).join() === wanted, names.join());
+      await choose('first.txt');
+      await attached(['first.txt']);
+      await choose('slow.txt');
+      await page.waitForFunction(() => window.readSlow);
+      await choose('quick.txt');
+      await attached(['first.txt', 'quick.txt']);
+      await page.click('[aria-label="Leave out first.txt"]');
+      await page.evaluate(() => window.readSlow());
+      await attached(['quick.txt', 'slow.txt']);
+    },
+  },
+  {
     name: 'stop keeps what had come', async run(context, origin) {
       // A fast model may be done before it is stopped; a few stories are begun until one is caught.
       for (let attempt = 0; attempt < 6; attempt += 1) {
