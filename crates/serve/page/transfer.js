@@ -65,7 +65,7 @@ function readChat(chat, where, makeId, now) {
   const title = typeof chat.title === 'string' ? titleOf(chat.title.slice(0, 10 * TITLE_CHARS_MAX)) : '';
   return {
     id: makeId(), title, named: chat.named === true, created: time(chat.created, now), updated: time(chat.updated, now),
-    model: string(chat.model), system: string(chat.system), sampling: requestFields(chat.sampling), messages,
+    model: string(chat.model), ...(chat.route === 'local' ? { route: 'local' } : {}), system: string(chat.system), sampling: requestFields(chat.sampling), messages,
     head: ids.get(String(chat.head)) ?? messages.at(-1)?.id ?? null,
   };
 }

@@ -86,6 +86,11 @@ test('what is no file of chats is refused with the reason', () => {
   for (const [text, reason] of cases) assert.throws(() => fromJson(text, id, 1), reason, text);
 });
 
+test('of where a chat in a file was answered only "stay here" is kept', () => {
+  const routeOf = (route) => fromJson(toJson([{ ...branched().chat, route }]), id, 2000)[0].route;
+  assert.deepEqual(['local', 'cloud', 'auto', { local: 1 }, undefined].map(routeOf), ['local', undefined, undefined, undefined, undefined]);
+});
+
 test('Markdown has the branch that is shown', () => {
   const { chat, two } = branched();
   conversation.show(chat, two);
