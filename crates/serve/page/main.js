@@ -23,7 +23,7 @@ import { askSettings } from './settings_form.js';
 import { listen, showShortcuts } from './shortcuts.js';
 import { openStore, preferences } from './store.js';
 import { nextTheme } from './theme.js';
-import { FILE_BYTES_MAX, fileName, fromJson, toJson, toMarkdown } from './transfer.js';
+import { FILE_BYTES_MAX, fileName, fromJson, toFiles, toMarkdown } from './transfer.js';
 
 const store = await openStore();
 const api = new Api((message) => ask({
@@ -275,11 +275,25 @@ function exportMarkdown() {
 }
 
 function exportJson() {
-  saveFile(fileName(chat.title, 'json'), 'application/json', toJson([chat]));
+  saveChats(fileName(chat.title, 'json'), () => [chat]);
 }
 
-async function exportAll() {
-  saveFile('ingle-chats.json', 'application/json', toJson(await store.all()));
+function exportAll() {
+  saveChats('ingle-chats.json', () => store.all());
+}
+
+/** Saves the chats that `read` gives in one file, or in several where one could not be imported again. */
+async function saveChats(name, read) {
+  try {
+    const { files, left } = toFiles(await read());
+    files.forEach((text, i) => {
+      saveFile(files.length === 1 ? name : name.replace('.json', `-${i + 1}-of-${files.length}.json`), 'application/json', text);
+    });
+    if (left.length) notify(`Left out, as no import would take them: ${left.join(', ')}. They can be exported as Markdown.`);
+    else if (!files.length) notify('There are no chats to export.');
+  } catch (error) {
+    notify(`The chats could not be exported: ${error.message}`);
+  }
 }
 
 async function importFile(file) {

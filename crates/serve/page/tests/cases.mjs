@@ -471,6 +471,29 @@ export const CASES = [
     },
   },
   {
+    name: 'a chat too large to be imported is not exported, and that is said', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'A small one');
+      const exportAll = async () => {
+        await page.click('#all-menu summary');
+        await page.click('#export-all');
+      };
+      const noted = (part) => page.waitForFunction((wanted) => document.querySelector('#notes').textContent.includes(wanted), part, { timeout: 20_000 });
+      await page.evaluate(async () => {
+        const store = await (await import('/page/store.js')).openStore();
+        const [small] = await store.all();
+        const messages = small.messages.map((message) => ({ ...message, content: 'x'.repeat(33 << 20) }));
+        await store.put({ ...small, id: 'large', title: 'A large one', messages });
+      });
+      const [file] = await Promise.all([page.waitForEvent('download'), exportAll()]);
+      assert.deepEqual(JSON.parse(await readFile(await file.path(), 'utf8')).chats.map(({ title }) => title), ['A small one']);
+      await noted('no import would take them: A large one');
+      await page.evaluate(() => { IDBObjectStore.prototype.getAll = () => { throw new Error('The disk is gone.'); }; });
+      await exportAll();
+      await noted('The disk is gone.');
+    },
+  },
+  {
     name: 'delete all asks first', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, 'One');

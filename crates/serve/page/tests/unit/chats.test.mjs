@@ -6,7 +6,7 @@ import * as conversation from '../../conversation.js';
 import { BYTES_MAX, DOCUMENTS_MAX, faultOf, readDocuments } from '../../attachments.js';
 import { badgeOf, costOf, readOrigin, readTimings, readUsage, seconds } from '../../measure.js';
 import { requestFields, SETTINGS, shown } from '../../sampling.js';
-import { fileName, fromJson, toJson, toMarkdown } from '../../transfer.js';
+import { fileName, fromJson, toFiles, toJson, toMarkdown } from '../../transfer.js';
 
 let made = 0;
 const id = () => `id${made++}`;
@@ -65,6 +65,23 @@ test('a file out and in again is the same chat', () => {
   for (const key of ['title', 'system', 'sampling', 'created']) assert.deepEqual(back[key], chat[key]);
   assert.equal(back.messages[1].reasoning, 'secret');
   assert.deepEqual(back.messages.map(({ parent }) => back.messages.findIndex((m) => m.id === parent)), [-1, 0, 0, 2, -1]);
+});
+
+test('all chats go out in files that each come in again, and one too large for that is named', () => {
+  const chats = ['a', 'b', 'c', 'd'].map((name, i) => {
+    const chat = conversation.newChat(name, 1000, {});
+    conversation.append(chat, null, user(`${name} ${'\u20ac'.repeat(i === 2 ? 2000 : 100)}`));
+    return chat;
+  });
+  const bytesMax = 2500;
+  const { files, left } = toFiles(chats, bytesMax);
+  assert.ok(files.length > 1 && files.every((file) => new Blob([file]).size <= bytesMax));
+  assert.deepEqual(files.flatMap((file) => fromJson(file, id, 2000)).map(({ title }) => title[0]), ['a', 'b', 'd']);
+  assert.deepEqual(left.map((title) => title[0]), ['c']);
+  const small = (n) => Array.from({ length: n }, () => ({ title: '', messages: [] }));
+  assert.deepEqual(toFiles(small(10_001)).files.map((file) => JSON.parse(file).chats.length), [10_000, 1]);
+  assert.deepEqual(toFiles([{ title: 'long', messages: Array(20_001).fill(0) }]), { files: [], left: ['long'] });
+  assert.equal(toFiles(chats).files[0], toJson(chats), 'what fits one file is one');
 });
 
 test('a file keeps no field it does not know, and no number that is none', () => {
