@@ -670,16 +670,23 @@ export const CASES = [
         const key = route.request().headers().authorization ?? null;
         seen.push(key);
         if (key === 'Bearer secret') return route.continue({ headers: { ...route.request().headers(), authorization: '' } });
-        return route.fulfill({ status: 401, json: { error: { message: 'An API key is needed.' } } });
+        return route.fulfill({ status: 401, json: { error: { message: 'An API key is needed' } } });
       });
       const page = await context.newPage();
       await page.goto(origin);
       await page.waitForSelector('#ask[open]');
-      assert.match(await text(page, '#ask-text'), /An API key is needed/);
+      assert.match(await text(page, '#ask-text'), /An API key is needed\. It is kept/);
       assert.equal(await page.getAttribute('#ask-value', 'type'), 'password');
       await page.keyboard.type('wrong');
       await page.keyboard.press('Enter');
       await page.waitForFunction(() => document.querySelector('#ask[open]') && document.querySelector('#ask-value').value === '');
+      await page.keyboard.type('schl\u00fcssel');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.querySelector('#ask[open]') && /ASCII\. It is kept/.test(document.querySelector('#ask-text').textContent));
+      await page.keyboard.press('Escape');
+      await page.waitForFunction(() => document.querySelector('#model').textContent === 'no access');
+      await page.reload();
+      await page.waitForSelector('#ask[open]');
       await page.keyboard.type('secret');
       await page.keyboard.press('Enter');
       await page.waitForSelector('#model:not([disabled]) option', { state: 'attached' });
@@ -687,7 +694,7 @@ export const CASES = [
       await page.reload();
       await page.waitForSelector('#model:not([disabled]) option', { state: 'attached' });
       assert.equal(await page.locator('#ask[open]').count(), 0);
-      assert.deepEqual(seen.slice(0, 3), [null, 'Bearer wrong', 'Bearer secret']);
+      assert.deepEqual(seen.slice(0, 4), [null, 'Bearer wrong', 'Bearer wrong', 'Bearer secret']);
       assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes('secret'), 'the key outlives the session');
     },
   },
