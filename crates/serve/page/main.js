@@ -8,7 +8,7 @@
 import { announce, notify } from './announce.js';
 import { Attachments } from './attachments.js';
 import { Answers } from './answers.js';
-import { Api } from './api.js';
+import { Api, sentence } from './api.js';
 import { ChatList } from './chat_list.js';
 import { Composer } from './composer.js';
 import * as conversation from './conversation.js';
@@ -53,7 +53,11 @@ function blankChat() {
 /** Opens the chat that the address names, or a new one. */
 async function openNamed() {
   const id = location.hash.slice(1);
-  const found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : await store.chat(id)));
+  let found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : null));
+  if (id && !found) {
+    found = await store.chat(id);
+    if (found) gone.delete(id); // brought back in another tab
+  }
   if (id !== location.hash.slice(1)) return; // another was asked for meanwhile
   if (id && !found) history.replaceState(null, '', '#');
   chat = found || (chat && chat.messages.length === 0 ? chat : blankChat());
@@ -97,14 +101,19 @@ async function drawList() {
   if (turnOf === drawing) list.show(summaries, chat.id, answers.chatIds);
 }
 
-let toldFull = false;
+let toldFull = false; // told once, until something is kept again
+
+/** Stores a chat; whether it is kept. */
 async function save(changed) {
-  if (gone.has(changed.id)) return;
+  if (gone.has(changed.id)) return false;
   try {
     await store.put(changed);
+    toldFull = false;
+    return true;
   } catch (error) {
-    if (!toldFull) notify(`This browser could not keep the chat: ${error.message}. Export it, or delete old chats.`);
+    if (!toldFull) notify(`This browser could not keep the chat: ${sentence(error.message)} Export it, or delete old chats.`);
     toldFull = true;
+    return false;
   }
 }
 
@@ -234,8 +243,7 @@ async function rename(id) {
 async function remove(id) {
   const unwanted = await byName(id);
   if (!unwanted || unwanted.messages.length === 0) return;
-  await takeAway([unwanted]);
-  notify('Chat deleted.', { label: 'Bring back', run: undo });
+  if (await takeAway([unwanted])) notify('Chat deleted.', { label: 'Bring back', run: undo });
 }
 
 async function removeAll() {
@@ -243,20 +251,30 @@ async function removeAll() {
   if (!all.length) return;
   const sure = await ask({ title: `Delete all ${all.length} chats?`, text: 'They are kept nowhere but in this browser.', action: 'Delete all', danger: true });
   if (!sure) return;
-  await takeAway(all);
-  notify('All chats deleted.', { label: 'Bring back', run: undo });
+  if (await takeAway(all)) notify('All chats deleted.', { label: 'Bring back', run: undo });
 }
 
+/** Deletes chats; whether all of them could be, which is told here where it is not so. */
 async function takeAway(chats) {
-  deleted = chats;
-  for (const { id } of chats) {
-    gone.add(id);
-    answers.stop(id);
-    await store.remove(id);
+  const taken = [];
+  let fault = null;
+  for (const one of chats) {
+    gone.add(one.id);
+    answers.stop(one.id);
+    try {
+      await store.remove(one.id);
+      taken.push(one);
+    } catch (error) {
+      gone.delete(one.id);
+      fault = error;
+    }
   }
-  if (chats.some(({ id }) => id === chat.id)) newChat();
+  deleted = taken;
+  if (taken.some(({ id }) => id === chat.id)) newChat();
   else drawList();
   composer.focus();
+  if (fault) notify(`${taken.length} of ${chats.length} chats were deleted: ${sentence(fault.message)}`);
+  return fault === null;
 }
 
 async function undo() {
@@ -292,7 +310,7 @@ async function saveChats(name, read) {
     if (left.length) notify(`Left out, as no import would take them: ${left.join(', ')}. They can be exported as Markdown.`);
     else if (!files.length) notify('There are no chats to export.');
   } catch (error) {
-    notify(`The chats could not be exported: ${error.message}`);
+    notify(`The chats could not be exported: ${sentence(error.message)}`);
   }
 }
 
@@ -301,9 +319,11 @@ async function importFile(file) {
   try {
     if (file.size > FILE_BYTES_MAX) throw new Error(`This file has ${file.size} bytes; the most that is read is ${FILE_BYTES_MAX}.`);
     const chats = fromJson(await file.text(), makeId, Date.now());
-    for (const one of chats) await save(one);
-    if (chats.length === 1) location.hash = chats[0].id;
-    notify(chats.length === 1 ? 'One chat imported.' : `${chats.length} chats imported.`);
+    const kept = [];
+    for (const one of chats) if (await save(one)) kept.push(one);
+    if (kept.length === 1) location.hash = kept[0].id;
+    if (kept.length < chats.length) notify(`${kept.length} of ${chats.length} chats were kept: the browser has no room for more.`);
+    else notify(chats.length === 1 ? 'One chat imported.' : `${chats.length} chats imported.`);
   } catch (error) {
     notify(error.message);
   }

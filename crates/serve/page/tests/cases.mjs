@@ -494,6 +494,57 @@ export const CASES = [
     },
   },
   {
+    name: 'what could not be kept or deleted is told, each time, and is not taken for done', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'Kept');
+      const noted = (part) => page.waitForFunction((wanted) => document.querySelector('#notes').textContent.includes(wanted), part);
+      const full = (is) => page.evaluate((deny) => {
+        window.realTransaction ??= IDBDatabase.prototype.transaction;
+        IDBDatabase.prototype.transaction = function open(stores, mode) {
+          if (deny && mode === 'readwrite') throw new DOMException('The disk is full', 'QuotaExceededError');
+          return window.realTransaction.call(this, stores, mode);
+        };
+      }, is);
+      const dismiss = () => page.evaluate(() => document.querySelector('#notes').replaceChildren());
+      const messages = [{ id: 'a', role: 'user', content: 'x' }];
+      const choose = (n) => page.setInputFiles('#file', { name: 'chats.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify({ format: 'ingle-chats', version: 1, chats: Array(n).fill({ messages }) })) });
+      for (let time = 0; time < 2; time += 1) {
+        await full(true);
+        await ask(page, 'Not kept');
+        await noted('could not keep the chat: The disk is full. Export it');
+        await choose(2);
+        await noted('0 of 2 chats were kept: the browser has no room for more.');
+        await page.keyboard.press('Alt+Delete');
+        await noted('0 of 1 chats were deleted: The disk is full.');
+        assert.equal(await count(page, '#chats li'), 1);
+        await dismiss();
+        await full(false);
+        await ask(page, 'Kept again');
+      }
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.equal(await page.locator('.said').last().textContent(), 'Kept again');
+    },
+  },
+  {
+    name: 'a chat that was deleted and brought back in another tab is kept again', async run(context, origin) {
+      const [one, two] = [await open(context, origin), await open(context, origin)];
+      await ask(one, 'First');
+      const hash = new URL(one.url()).hash;
+      const stored = await one.evaluate(async () => (await (await import('/page/store.js')).openStore()).all());
+      await one.keyboard.press('Alt+Delete');
+      await one.waitForSelector('#chats .none');
+      await two.evaluate(async ([chat]) => (await (await import('/page/store.js')).openStore()).put(chat), stored);
+      await one.waitForSelector('#chats a');
+      await one.click('#chats a');
+      await one.waitForSelector('.assistant .cost');
+      await ask(one, 'Second');
+      await one.reload();
+      await one.waitForSelector('.assistant .cost');
+      assert.deepEqual([new URL(one.url()).hash, await count(one, 'article')], [hash, 4]);
+    },
+  },
+  {
     name: 'delete all asks first', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, 'One');
