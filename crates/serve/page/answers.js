@@ -40,7 +40,7 @@ export class Answers {
       const now = performance.now();
       message.firstMs ??= Math.round(now - started);
       if (content && message.reasoning) message.thoughtMs ??= Math.round(now - started - message.firstMs);
-      if (replaces) message.content = '';
+      if (replaces) Object.assign(message, { content: '', reasoning: '', thoughtMs: undefined });
       message.content += content;
       if (reasoning) message.reasoning = (message.reasoning ?? '') + reasoning;
       frame ||= requestAnimationFrame(() => {

@@ -116,7 +116,11 @@ export class MessageView {
 
   #drawThinking() {
     const { reasoning, content, thoughtMs } = this.#message;
-    if (!reasoning) return;
+    if (!reasoning) {
+      this.#thinking?.details.remove(); // the answer was replaced
+      this.#thinking = null;
+      return;
+    }
     if (!this.#thinking) {
       const inside = el('div', { class: 'thought' });
       const details = el('details', { class: 'thinking' }, el('summary', {}, icon('right'), el('span')), inside);

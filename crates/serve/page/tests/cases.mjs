@@ -69,9 +69,10 @@ export const CASES = [
       const page = await open(context, origin);
       const chunk = (content, more = {}) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }], ...more });
       const ingle = { route: 'there', by: 'workstation', joules: { value: 900, low: 100, high: 3600, method: 'ESTIMATED' }, replaced: { joules: { value: 1, low: 0, high: 2 } } };
-      await played(context, [chunk('Wrong words.'), chunk('[void]', { ingle: { replaced_by: 'workstation' } }), chunk('Right words.'), { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ingle }]);
+      await played(context, [...chunks('Wrong thoughts.', 4, 'reasoning_content'), chunk('Wrong words.'), chunk('[void]', { ingle: { replaced_by: 'workstation' } }), chunk('Right words.'), { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ingle }]);
       await ask(page, 'x');
       assert.equal((await text(page, '.assistant .answer')).trim(), 'Right words.');
+      assert.equal(await count(page, '.thinking'), 0);
       assert.match(await text(page, '.assistant .badge'), /^there900 J/);
       assert.match(await page.getAttribute('.assistant .badge', 'title'), /Answered by workstation\. An answer from this device was begun and replaced/);
     },
