@@ -205,7 +205,7 @@ function ended(finished, message) {
   save(finished).then(drawList);
   if (finished === chat) {
     view.finish(message);
-    composer.show(chat.id, false);
+    composer.show(chat.id, answers.of(chat.id) !== null);
   } else if (!message.error) {
     notify(`Answered: ${finished.title}`, { label: 'Show', run: () => { location.hash = finished.id; } });
   }

@@ -404,6 +404,47 @@ export const CASES = [
     },
   },
   {
+    name: 'an edit that is sent amid another answer stops that one, and its own can be stopped', async run(context, origin) {
+      // Played in the page itself: answers that do not end unless they are stopped.
+      await context.addInitScript(() => {
+        const real = window.fetch;
+        window.fetch = (path, options) => {
+          if (path !== '/v1/chat/completions') return real(path, options);
+          const body = new ReadableStream({ start(stream) {
+            stream.enqueue(new TextEncoder().encode('data: {"choices":[{"index":0,"delta":{"content":"On and on"}}]}\n\n'));
+            options.signal.addEventListener('abort', () => stream.error(options.signal.reason));
+          } });
+          return Promise.resolve(new Response(body, { headers: { 'Content-Type': 'text/event-stream' } }));
+        };
+      });
+      const page = await open(context, origin);
+      const send = async (message) => {
+        await page.fill('#prompt', message);
+        await page.press('#prompt', 'Enter');
+      };
+      const stopped = () => page.evaluate(async () => (await (await import('/page/store.js')).openStore()).all().then(([chat]) => chat.messages.filter(({ finish }) => finish === 'stopped').length));
+      await send('One');
+      await page.waitForSelector('.assistant .answer p');
+      await page.click('#stop');
+      await page.waitForSelector('.assistant .cost');
+      await page.focus('#prompt');
+      await page.keyboard.press('ArrowUp');
+      await page.waitForSelector('.editing');
+      await send('Two');
+      await page.waitForFunction(() => document.querySelectorAll('.assistant').length === 2);
+      await page.fill('.editing textarea', 'One, edited');
+      await page.press('.editing textarea', 'Enter');
+      await page.waitForFunction(() => document.querySelector('.user .versions')?.textContent === '2 / 2');
+      await page.waitForTimeout(200);
+      assert.ok(await page.isVisible('#stop'), 'the second answer can be stopped');
+      await page.keyboard.press('Escape');
+      await page.waitForSelector('.assistant .cost');
+      assert.ok(await page.isVisible('#send'));
+      await page.waitForTimeout(200);
+      assert.equal(await stopped(), 3);
+    },
+  },
+  {
     name: 'regenerate makes another version', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, STORY);

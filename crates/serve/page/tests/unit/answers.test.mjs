@@ -20,6 +20,20 @@ function answers(deltas = []) {
 }
 const settle = () => new Promise((resolve) => { setTimeout(resolve, 5); });
 
+test('an answer that begins stops the one before it, and can be stopped itself', async () => {
+  const { ended, answers: all } = answers();
+  const chat = { id: 'c' };
+  const [one, two] = [{ content: '' }, { content: '' }];
+  all.start(chat, one, async () => ({}));
+  await settle();
+  all.start(chat, two, async () => ({}));
+  await settle();
+  assert.deepEqual([ended, one.finish, all.of('c')?.message === two], [[one], 'stopped', true]);
+  all.stop('c');
+  await settle();
+  assert.deepEqual([ended, two.finish, all.of('c')], [[one, two], 'stopped', null]);
+});
+
 test('an answer that is replaced takes its thinking with it', async () => {
   const deltas = [];
   const { answers: all } = answers(deltas);
