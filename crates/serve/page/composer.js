@@ -19,7 +19,7 @@ export class Composer {
       if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !touch.matches) {
         event.preventDefault();
         this.#send();
-      } else if (event.key === 'ArrowUp' && this.#field.value === '') {
+      } else if (event.key === 'ArrowUp' && this.#field.value === '' && !event.altKey && !event.ctrlKey && !event.shiftKey && !event.metaKey) {
         event.preventDefault();
         this.#actions.editLast();
       }

@@ -629,6 +629,10 @@ export const CASES = [
       await page.waitForSelector('.assistant .cost');
       await press('Alt+ArrowDown');
       await page.waitForFunction(() => document.querySelector('#title').textContent === 'Named by keys');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'prompt');
+      await press('Alt+ArrowUp');
+      await page.waitForFunction(() => document.querySelector('#title').textContent === 'Another');
+      assert.equal(await count(page, '.editing'), 0);
       await press('Alt+KeyK');
       await page.keyboard.type('anoth');
       assert.equal(await count(page, '#chats li'), 1);
