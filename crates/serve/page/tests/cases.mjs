@@ -587,6 +587,28 @@ export const CASES = [
     },
   },
   {
+    name: 'a form is left by a press beside it, not by one that ends there', async run(context, origin) {
+      const page = await open(context, origin);
+      await page.click('#settings-open');
+      await page.fill('#system', 'Be brief.');
+      const dialog = await page.locator('#settings').boundingBox();
+      const field = await page.locator('#system').boundingBox();
+      const isOpen = async () => (await page.locator('#settings[open]').count()) === 1;
+      await page.mouse.move(field.x + 40, field.y + 10);
+      await page.mouse.down();
+      await page.mouse.move(dialog.x - 20, field.y + 10);
+      await page.mouse.up();
+      assert.ok(await isOpen(), 'text is selected beyond the edge');
+      await page.mouse.click(dialog.x + 4, dialog.y + 4);
+      assert.ok(await isOpen(), 'a click on the padding');
+      await page.mouse.click(dialog.x - 20, dialog.y + 10);
+      assert.ok(!(await isOpen()), 'a click beside it');
+      await page.click('#settings-open');
+      await page.click('#settings [data-cancel]');
+      assert.ok(!(await isOpen()));
+    },
+  },
+  {
     name: 'delete all asks first', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, 'One');
