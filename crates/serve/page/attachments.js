@@ -48,7 +48,7 @@ function short(name) {
 export class Attachments {
   #input = byId('texts');
   #list = byId('attached');
-  #chat = null;
+  #place = null;
   #kept = new Map();
   #refuse;
 
@@ -59,33 +59,33 @@ export class Attachments {
     this.#input.addEventListener('change', () => this.#add([...this.#input.files]));
   }
 
-  /** Belongs to a chat from now on. */
-  show(chat) {
-    this.#chat = chat;
+  /** Belongs to a place from now on: a chat, or the next new one. */
+  show(place) {
+    this.#place = place;
     this.#draw();
   }
 
   /** The texts, which are gone from here then. */
   take() {
     const taken = this.#of();
-    this.#kept.delete(this.#chat);
+    this.#kept.delete(this.#place);
     this.#draw();
     return taken;
   }
 
   #of() {
-    return this.#kept.get(this.#chat) ?? [];
+    return this.#kept.get(this.#place) ?? [];
   }
 
   async #add(files) {
-    const chat = this.#chat;
+    const place = this.#place;
     this.#input.value = ''; // so that the same file can be chosen again
     for (const file of files) {
       const read = { name: short(file.name), text: file.size > BYTES_MAX ? '' : await textOf(file) };
-      const others = this.#kept.get(chat) ?? []; // as they are now: others may have come or gone meanwhile
+      const others = this.#kept.get(place) ?? []; // as they are now: others may have come or gone meanwhile
       const fault = file.size > BYTES_MAX ? `${file.name} has ${file.size} bytes; ${BYTES_MAX} are the most.` : faultOf(read, others);
       if (fault) this.#refuse(fault);
-      else this.#kept.set(chat, [...others, read]);
+      else this.#kept.set(place, [...others, read]);
     }
     this.#draw();
     byId('prompt').focus();
@@ -97,7 +97,7 @@ export class Attachments {
     this.#list.replaceChildren(...texts.map((text) => {
       const remove = el('button', { type: 'button', class: 'icon-button', 'aria-label': `Leave out ${text.name}`, title: 'Leave out' }, icon('close'));
       remove.addEventListener('click', () => {
-        this.#kept.set(this.#chat, this.#of().filter((other) => other !== text));
+        this.#kept.set(this.#place, this.#of().filter((other) => other !== text));
         this.#draw();
         byId('prompt').focus();
       });

@@ -80,11 +80,16 @@ function newChat() {
   composer.focus();
 }
 
+/** What a draft belongs to: the open chat, or all that are still empty. */
+function place() {
+  return chat.messages.length ? chat.id : 'new';
+}
+
 function draw() {
   const running = answers.of(chat.id)?.message ?? null;
   view.show(chat, running);
-  composer.show(chat.id, running !== null);
-  attachments.show(chat.id);
+  composer.show(place(), running !== null);
+  attachments.show(place());
   const title = chat.title || 'New chat';
   byId('title').textContent = title;
   document.title = chat.title ? `${title} · Ingle` : 'Ingle';
@@ -205,7 +210,7 @@ function ended(finished, message) {
   save(finished).then(drawList);
   if (finished === chat) {
     view.finish(message);
-    composer.show(chat.id, answers.of(chat.id) !== null);
+    composer.show(place(), answers.of(chat.id) !== null);
   } else if (!message.error) {
     notify(`Answered: ${finished.title}`, { label: 'Show', run: () => { location.hash = finished.id; } });
   }

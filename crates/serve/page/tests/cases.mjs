@@ -261,6 +261,26 @@ export const CASES = [
     },
   },
   {
+    name: 'the draft of a new chat waits while another is read', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'A chat');
+      await page.keyboard.press('Alt+KeyN');
+      await page.fill('#prompt', 'half a question');
+      await page.setInputFiles('#texts', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('A text.') });
+      await page.waitForSelector('#attached li');
+      await page.click('#chats a');
+      await page.waitForSelector('article');
+      assert.deepEqual([await page.inputValue('#prompt'), await count(page, '#attached li')], ['', 0]);
+      await page.keyboard.press('Alt+KeyN');
+      assert.deepEqual([await page.inputValue('#prompt'), await count(page, '#attached li')], ['half a question', 1]);
+      await page.reload();
+      await page.waitForFunction(() => document.querySelector('#prompt').value === 'half a question');
+      await ask(page, 'A whole question');
+      await page.keyboard.press('Alt+KeyN');
+      assert.equal(await page.inputValue('#prompt'), '', 'a draft that was sent is gone');
+    },
+  },
+  {
     name: 'stop keeps what had come', async run(context, origin) {
       // A fast model may be done before it is stopped; a few stories are begun until one is caught.
       for (let attempt = 0; attempt < 6; attempt += 1) {
