@@ -34,8 +34,9 @@ export class ConversationView {
   /** Shows a chat; `running` is the message that is being answered, if any. */
   show(chat, running) {
     const messages = path(chat);
-    if (chat !== this.#chat) {
-      this.#chat = chat;
+    const another = chat.id !== this.#chat?.id;
+    this.#chat = chat;
+    if (another) {
       this.#clear();
       this.#first = Math.max(0, messages.length - MESSAGES_AT_ONCE);
       this.#atEnd = true;
@@ -43,6 +44,7 @@ export class ConversationView {
     this.#first = Math.min(this.#first, messages.length);
     const wanted = messages.slice(this.#first);
     const kept = this.#keep(wanted);
+    for (const message of wanted.slice(0, kept)) this.#views.get(message.id).renew(message);
     for (const message of wanted.slice(kept)) byId('column').append(this.#make(message, running).node);
     if (this.#first > 0) byId('column').prepend(this.#earlier);
     else this.#earlier.remove();

@@ -158,7 +158,7 @@ function regenerate(message) {
 
 /** Says of an answer what the person said of it; whether the server has heard it. */
 async function rate(message, signal) {
-  const rated = chat;
+  const { id } = chat;
   try {
     await api.feedback(message.origin.id, signal);
   } catch (error) {
@@ -166,7 +166,12 @@ async function rate(message, signal) {
     return false;
   }
   announce({ up: 'Noted as good.', down: 'Noted as bad.', withdrawn: 'Taken back.' }[signal]);
-  save(rated);
+  const now = await byName(id);
+  const rated = now && conversation.find(now, message.id);
+  if (rated) {
+    rated.rated = message.rated;
+    save(now);
+  }
   return true;
 }
 
@@ -233,13 +238,19 @@ function lastOf(role) {
 
 // Keeping
 
-const byName = async (id) => (id === chat.id ? chat : answers.of(id)?.chat ?? store.chat(id));
+/** The chat as it is now: the page's own where it is open or answered. To be asked for again after any wait. */
+async function byName(id) {
+  const own = () => (id === chat.id ? chat : answers.of(id)?.chat);
+  return own() ?? await store.chat(id).then((stored) => own() ?? stored);
+}
 
 async function rename(id) {
-  const named = await byName(id);
-  if (!named || named.messages.length === 0) return;
-  const title = await ask({ title: 'Rename this chat', field: 'text', value: named.title, action: 'Rename' });
+  const before = await byName(id);
+  if (!before || before.messages.length === 0) return;
+  const title = await ask({ title: 'Rename this chat', field: 'text', value: before.title, action: 'Rename' });
   if (title === null || title.trim() === '') return;
+  const named = await byName(id);
+  if (!named) return;
   Object.assign(named, { title: conversation.titleOf(title), named: true });
   await save(named);
   draw();
@@ -256,7 +267,8 @@ async function removeAll() {
   if (!all.length) return;
   const sure = await ask({ title: `Delete all ${all.length} chats?`, text: 'They are kept nowhere but in this browser.', action: 'Delete all', danger: true });
   if (!sure) return;
-  if (await takeAway(all)) notify('All chats deleted.', { label: 'Bring back', run: undo });
+  const now = await Promise.all(all.map(({ id }) => byName(id)));
+  if (await takeAway(now.filter((one) => one !== null))) notify('All chats deleted.', { label: 'Bring back', run: undo });
 }
 
 /** Deletes chats; whether all of them could be, which is told here where it is not so. */
@@ -336,14 +348,15 @@ async function importFile(file) {
 }
 
 async function settings() {
-  const changedChat = chat;
-  const given = await askSettings(changedChat, api.server.feedback ? preferences.get('feedback', true) : null);
+  const { id } = chat;
+  const given = await askSettings(chat, api.server.feedback ? preferences.get('feedback', true) : null);
   if (!given) return;
   const { system, sampling, asDefaults, feedback } = given;
   if (feedback !== null) preferences.set('feedback', feedback);
-  Object.assign(changedChat, { system, sampling });
   if (asDefaults) preferences.set('defaults', { system, sampling });
-  if (changedChat.messages.length) await save(changedChat);
+  const set = await byName(id);
+  if (set) Object.assign(set, { system, sampling });
+  if (set?.messages.length) await save(set);
   draw();
 }
 
@@ -409,11 +422,16 @@ watchMenus();
 addEventListener('hashchange', openNamed);
 addEventListener('pagehide', () => answers.saveAll());
 store.onChange(async (id) => {
-  const here = id === chat.id && !answers.of(id);
-  const now = here ? await store.chat(id) : null;
-  if (now) chat = now;
-  if (now) draw();
-  else drawList();
+  const here = () => id === chat.id && !answers.of(id);
+  const now = here() ? await store.chat(id) : null;
+  if (!now || !here()) {
+    drawList();
+    return;
+  }
+  chat = now;
+  draw();
+  models.show(chat.model);
+  route.show(chat.route);
 });
 
 byId('empty-text').textContent = `Chats are kept in this browser. Answers come from ${location.host}.`;

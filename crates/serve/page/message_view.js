@@ -58,6 +58,14 @@ export class MessageView {
     this.#drawFoot(this.#versionsPlace);
   }
 
+  /** The same message, as it is now: another tab may have written it. */
+  renew(message) {
+    const before = this.#message;
+    this.#message = message;
+    if (message === before || message.role === 'user' || JSON.stringify(message) === JSON.stringify(before)) return;
+    this.finish();
+  }
+
   /** Presses a thumb; one that is pressed already is taken back. */
   async press(signal) {
     const message = this.#message;
@@ -68,8 +76,7 @@ export class MessageView {
     const before = message.rated ?? null;
     message.rated = before === signal ? null : signal;
     show();
-    if (await this.#actions.rate(message, message.rated ?? 'withdrawn')) return;
-    message.rated = before;
+    if (!(await this.#actions.rate(message, message.rated ?? 'withdrawn'))) message.rated = before;
     show();
   }
 

@@ -877,6 +877,51 @@ export const CASES = [
     },
   },
   {
+    name: 'what another tab writes is shown where a reader is, and is not overwritten', async run(context, origin) {
+      const [one, two] = [await open(context, origin), await open(context, origin)];
+      await ask(one, `${'Line by line.\n'.repeat(60)}`);
+      await two.waitForSelector('#chats a');
+      await two.click('#chats a');
+      await two.waitForSelector('.assistant .cost');
+      await two.click('.user [aria-label="Edit message"]');
+      await two.type('.editing textarea', 'half an edit');
+      const top = await two.evaluate(async () => {
+        const scroll = document.querySelector('#scroll');
+        scroll.scrollTop = 40;
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        return scroll.scrollTop;
+      });
+      await ask(one, 'More of it');
+      await two.waitForFunction(() => document.querySelectorAll('article').length === 4 && document.querySelectorAll('.assistant .cost').length === 2);
+      assert.match(await two.inputValue('.editing textarea'), /half an edit$/);
+      assert.equal(await two.evaluate(() => document.querySelector('#scroll').scrollTop), top);
+      await two.press('.editing textarea', 'Escape');
+      // A name that is being typed while the other tab goes on.
+      const model = await one.locator('#model option').last().getAttribute('value');
+      await two.keyboard.press('Alt+KeyT');
+      await two.keyboard.type('Named meanwhile');
+      await one.selectOption('#model', model);
+      await ask(one, 'And more');
+      await two.waitForFunction(() => document.querySelectorAll('article').length === 6);
+      assert.equal(await two.inputValue('#model'), model);
+      await two.keyboard.press('Enter');
+      await one.waitForFunction(() => document.querySelector('#title').textContent === 'Named meanwhile');
+      assert.equal(await count(one, 'article'), 6);
+      // Settings likewise, and versions can still be turned to.
+      await two.keyboard.press('Alt+KeyS');
+      await two.fill('#system', 'Be brief.');
+      await ask(one, 'Still more');
+      await two.click('#settings .primary');
+      await one.waitForFunction(() => document.querySelector('#settings-open').classList.contains('set'));
+      assert.equal(await count(one, 'article'), 8);
+      await two.locator('[aria-label="Make this answer again"]').last().click();
+      await two.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2' && document.querySelectorAll('.assistant .cost').length === 4);
+      await one.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2');
+      await one.click('[aria-label="Version before"]');
+      await two.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '1 / 2');
+    },
+  },
+  {
     name: 'readers of the screen are told', async run(context, origin) {
       await played(context, chunks('First paragraph.\n\nSecond one.\n\n```js\nlet a;\n```', 4));
       const page = await open(context, origin);
