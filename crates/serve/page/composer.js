@@ -54,6 +54,7 @@ export class Composer {
     const text = this.#field.value;
     if (text.trim() === '' || this.running) return;
     this.#field.value = '';
+    this.focus(); // the button that may have it is put away
     this.#changed();
     this.#actions.send(text);
   }

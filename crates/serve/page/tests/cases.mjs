@@ -922,6 +922,37 @@ export const CASES = [
     },
   },
   {
+    name: 'the focus stays where it was, or goes to the field', async run(context, origin) {
+      await played(context, null, { status: 503, error: 'All places are taken.', times: 1 });
+      const page = await open(context, origin);
+      const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.tagName);
+      const press = async (control) => {
+        await page.focus(control);
+        await page.keyboard.press('Enter');
+      };
+      const done = (versions) => page.waitForFunction((wanted) => document.querySelector('.assistant .cost') && (document.querySelector('.assistant .versions')?.textContent ?? '') === wanted, versions);
+      await page.fill('#prompt', 'Hello');
+      await press('#send');
+      await page.waitForSelector('.failed');
+      assert.equal(await focused(), 'Message', 'after Send');
+      await press('.failed button');
+      assert.equal(await focused(), 'Message', 'after Try again');
+      await done('2 / 2');
+      await press('[aria-label="Make this answer again"]');
+      assert.equal(await focused(), 'Message', 'after Make this answer again');
+      await done('3 / 3');
+      await press('[aria-label="Version before"]');
+      await done('2 / 3');
+      assert.equal(await focused(), 'Version before');
+      await page.keyboard.press('Enter');
+      await done('1 / 3');
+      assert.equal(await focused(), 'Version behind', 'from the first the way back');
+      await page.keyboard.press('Enter');
+      await done('2 / 3');
+      assert.equal(await focused(), 'Version behind');
+    },
+  },
+  {
     name: 'readers of the screen are told', async run(context, origin) {
       await played(context, chunks('First paragraph.\n\nSecond one.\n\n```js\nlet a;\n```', 4));
       const page = await open(context, origin);
