@@ -71,7 +71,7 @@ export function watchMenus() {
   });
   for (const menu of menus) {
     menu.addEventListener('keydown', (event) => {
-      const items = [...menu.querySelectorAll('.menu-items button')];
+      const items = [...menu.querySelectorAll('.menu-items :is(a, button:not(:disabled))')];
       const at = items.indexOf(document.activeElement);
       if (event.key === 'Escape' && menu.open) {
         menu.open = false;
@@ -79,7 +79,7 @@ export function watchMenus() {
         event.stopPropagation();
       } else if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
         menu.open = true;
-        items.at((at + (event.key === 'ArrowDown' ? 1 : at < 0 ? 0 : -1)) % items.length).focus();
+        items.at((at + (event.key === 'ArrowDown' ? 1 : at < 0 ? 0 : -1)) % items.length)?.focus();
         event.preventDefault();
       }
     });

@@ -953,6 +953,26 @@ export const CASES = [
     },
   },
   {
+    name: 'arrows reach all of a menu that can be chosen', async run(context, origin) {
+      const page = await open(context, origin);
+      const walk = async (menu, key, n) => {
+        await page.focus(`${menu} summary`);
+        const ids = [];
+        for (let i = 0; i < n; i += 1) {
+          await page.keyboard.press(key);
+          ids.push(await page.evaluate(() => document.activeElement.id));
+        }
+        await page.keyboard.press('Escape');
+        return ids;
+      };
+      assert.deepEqual(await walk('#all-menu', 'ArrowDown', 5), ['ledger', 'import', 'export-all', 'delete-all', 'ledger']);
+      assert.deepEqual(await walk('#all-menu', 'ArrowUp', 2), ['delete-all', 'export-all']);
+      assert.deepEqual(await walk('#chat-menu', 'ArrowDown', 1), [''], 'all of it is disabled');
+      await page.evaluate(() => { document.querySelector('#rename').disabled = false; document.querySelector('#delete').disabled = false; });
+      assert.deepEqual(await walk('#chat-menu', 'ArrowDown', 3), ['rename', 'delete', 'rename']);
+    },
+  },
+  {
     name: 'readers of the screen are told', async run(context, origin) {
       await played(context, chunks('First paragraph.\n\nSecond one.\n\n```js\nlet a;\n```', 4));
       const page = await open(context, origin);
