@@ -3,6 +3,7 @@
 // A message of the person is shown as it was typed; an answer goes through markdown_view.js and grows while it comes.
 // Thinking is folded and only put on the screen when it is opened.
 
+import { announce } from './announce.js';
 import { copyText, el, icon, iconButton } from './dom.js';
 import { badgeOf, costOf, seconds } from './measure.js';
 import { MarkdownView } from './markdown_view.js';
@@ -184,7 +185,9 @@ export class MessageView {
   #tools() {
     const user = this.#message.role === 'user';
     const copy = iconButton('copy', user ? 'Copy message' : 'Copy answer', async () => {
-      copy.classList.toggle('copied', await copyText(this.#message.content));
+      const copied = await copyText(this.#message.content);
+      announce(copied ? 'Copied.' : 'Not copied.');
+      copy.classList.toggle('copied', copied);
       setTimeout(() => copy.classList.remove('copied'), 1600);
     });
     const other = user

@@ -994,6 +994,11 @@ export const CASES = [
       await page.click('.code-copy');
       await page.waitForFunction(() => document.querySelector('.code-copy').textContent === 'Copied');
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'if a < b:\n\tprint("<b>")');
+      const said = () => page.locator('#announcements p').allTextContents().then((all) => all.filter((line) => line === 'Copied.').length);
+      assert.equal(await said(), 1);
+      await page.click('[aria-label="Copy answer"]');
+      await page.waitForSelector('.copied');
+      assert.equal(await said(), 2);
     },
   },
   {
