@@ -162,18 +162,25 @@ export class MessageView {
     const { error, finish, model } = this.#message;
     const parts = [...(model ? [model] : []), ...costOf(this.#message), ...(ENDS[finish] ? [ENDS[finish]] : [])];
     const cost = el('span', { class: 'cost' }, ...parts.map((part) => el('span', {}, part)));
-    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), ...this.#badge(), cost);
+    const [badge, details] = this.#badge();
+    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), ...badge, cost, ...details);
     this.node.querySelector('.failed')?.remove();
     if (error) this.#foot.before(this.#failure(error));
   }
 
-  /** Where the answer is from, what it took, and what that costs. */
+  /** Where the answer is from, what it took, and what that costs; and, folded until the badge is pressed, all that is known of it. */
   #badge() {
     const badge = badgeOf(this.#message.origin);
-    if (!badge) return [];
+    if (!badge) return [[], []];
     const parts = [badge.energy, badge.cost].filter((part) => part !== null).map((part) => el('span', {}, part));
     const route = el('span', { class: `route ${this.#message.origin.route}` }, badge.word);
-    return [el('span', { class: 'badge', title: badge.title }, route, ...parts)];
+    const details = el('p', { class: 'details', hidden: true }, badge.title);
+    const button = el('button', { type: 'button', class: 'badge', title: badge.title, 'aria-expanded': 'false' }, route, ...parts);
+    button.addEventListener('click', () => {
+      details.hidden = !details.hidden;
+      button.setAttribute('aria-expanded', String(!details.hidden));
+    });
+    return [[button], [details]];
   }
 
   #failure(error) {

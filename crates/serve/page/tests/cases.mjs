@@ -57,6 +57,14 @@ export const CASES = [
       const page = await open(context, origin);
       await ask(page, STORY);
       assert.match(await text(page, '.assistant .badge'), /^here[\d.,]+ (mJ|J|Wh) \(.* to .*\), (measured|modelled|estimated)/);
+      assert.ok(await page.isHidden('.assistant .details'));
+      await page.focus('.assistant .badge');
+      await page.keyboard.press('Enter');
+      assert.match(await text(page, '.assistant .details'), /^Answered on this device\. .*Energy: /);
+      assert.ok(await page.isVisible('.assistant .details'));
+      assert.equal(await page.getAttribute('.assistant .badge', 'aria-expanded'), 'true');
+      await page.click('.assistant .badge');
+      assert.ok(await page.isHidden('.assistant .details'));
       await page.reload();
       await page.waitForSelector('.assistant .badge');
       const [ledger] = await Promise.all([context.waitForEvent('page'), page.evaluate(() => document.querySelector('#ledger').click())]);
