@@ -176,7 +176,7 @@ test('of the texts of a file the bad ones are left out, not those beside them, a
   const start = performance.now();
   const [{ name }] = readDocuments([{ name: `\u{1f600}${'x'.repeat(100_000)}`, text: 'x' }]);
   assert.deepEqual([name, readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name.length], [`\u{1f600}${'x'.repeat(251)}`, 2 * 63]);
-  assert.ok(performance.now() - start < 500, 'a long name took its square');
+  assert.ok(performance.now() - start < 2000, 'a long name took its square');
 });
 
 test('texts go out and come back with their chat, and the badge says what of them left', () => {
