@@ -1,7 +1,8 @@
 // Answers that are being made: at most one per chat, each going on while another chat is looked at.
 //
 // What arrives is put into the message at once and shown at most once per frame; it is stored every SAVE_MS and at the end,
-// so that a page that is closed keeps what had come. An answer ends whole, stopped, or with the server's error in it.
+// so that a page that is closed keeps what had come. An answer ends whole, stopped, or with the server's error in it; one
+// that begins stops the one before it in its chat.
 
 const SAVE_MS = 2000;
 
@@ -32,6 +33,7 @@ export class Answers {
   /** Asks for `message`, which is in the chat and empty; `makeBody` gives the request. Resolves when it is over. */
   async start(chat, message, makeBody) {
     const run = { chat, message, abort: new AbortController() };
+    this.stop(chat.id);
     this.#running.set(chat.id, run);
     const started = performance.now();
     let frame = 0;
@@ -40,7 +42,7 @@ export class Answers {
       const now = performance.now();
       message.firstMs ??= Math.round(now - started);
       if (content && message.reasoning) message.thoughtMs ??= Math.round(now - started - message.firstMs);
-      if (replaces) message.content = '';
+      if (replaces) Object.assign(message, { content: '', reasoning: '', thoughtMs: undefined });
       message.content += content;
       if (reasoning) message.reasoning = (message.reasoning ?? '') + reasoning;
       frame ||= requestAnimationFrame(() => {
@@ -63,7 +65,7 @@ export class Answers {
       else Object.assign(message, { finish: 'error', error: error.message }, error.origin ? { origin: error.origin } : {});
     }
     cancelAnimationFrame(frame);
-    this.#running.delete(chat.id);
+    if (this.#running.get(chat.id) === run) this.#running.delete(chat.id);
     this.#heard.ended(chat, message);
   }
 

@@ -8,6 +8,12 @@ import { readOrigin, readTimings, readUsage } from './measure.js';
 import { SseParser } from './sse.js';
 
 const KEY_NAME = 'ingle-key';
+const KEY = /^[\x20-\x7e]+$/; // what a header can carry; anything else would make every request fail
+
+/** A message as a sentence that another may follow. */
+export function sentence(message) {
+  return /[.!?]$/.test(message) ? message : `${message}.`;
+}
 
 export class ApiError extends Error {
   /** `origin`: where an answer was from that broke off, if it was from elsewhere. */
@@ -29,7 +35,8 @@ export class Api {
   constructor(onKeyNeeded) {
     this.#onKeyNeeded = onKeyNeeded;
     try {
-      this.#key = sessionStorage.getItem(KEY_NAME) ?? '';
+      const kept = sessionStorage.getItem(KEY_NAME) ?? '';
+      if (KEY.test(kept)) this.#key = kept;
     } catch {
       // storage is denied: the key lives as long as the page
     }
@@ -104,7 +111,7 @@ export class Api {
 
   /** One question at a time, however many requests need the key. */
   async #askForKey(message) {
-    this.#asking ??= this.#onKeyNeeded(message).finally(() => { this.#asking = null; });
+    this.#asking ??= this.#keyFrom(message).finally(() => { this.#asking = null; });
     const key = await this.#asking;
     if (!key) return false;
     this.#key = key;
@@ -114,6 +121,13 @@ export class Api {
       // as above
     }
     return true;
+  }
+
+  /** A key that can be sent, or null where the person gives none. */
+  async #keyFrom(message) {
+    let key = (await this.#onKeyNeeded(message))?.trim();
+    while (key && !KEY.test(key)) key = (await this.#onKeyNeeded('A key has no characters but those of ASCII.'))?.trim();
+    return key || null;
   }
 }
 
@@ -136,7 +150,7 @@ async function* events(response) {
 }
 
 function take(chunk, end, onDelta) {
-  if (chunk.error) throw new ApiError(sentence(chunk.error) ?? 'The server stopped with an error it did not name.', 0, readOrigin(chunk.ingle));
+  if (chunk.error) throw new ApiError(messageOf(chunk.error) ?? 'The server stopped with an error it did not name.', 0, readOrigin(chunk.ingle));
   const choice = chunk.choices?.[0];
   const content = choice?.delta?.content;
   const reasoning = choice?.delta?.reasoning_content;
@@ -164,18 +178,19 @@ function parse(data) {
 async function errorMessage(response) {
   let said = null;
   try {
-    said = sentence((await response.json()).error);
+    said = messageOf((await response.json()).error);
   } catch {
     // no JSON: the status has to do
   }
   const wait = Number(response.headers.get('Retry-After'));
   const later = response.status === 503 && wait > 0 ? ` Try again in ${wait} s.` : '';
-  return (said ?? `The server answered ${response.status} ${response.statusText}`.trim()) + later;
+  return (said ?? sentence(`The server answered ${response.status} ${response.statusText}`.trim())) + later;
 }
 
-function sentence(error) {
+/** The server's own words about an error, as a sentence, or null. */
+function messageOf(error) {
   const message = typeof error === 'string' ? error : error?.message;
-  return typeof message === 'string' && message !== '' ? message.slice(0, 2000) : null;
+  return typeof message === 'string' && message.trim() !== '' ? sentence(message.trim().slice(0, 2000)) : null;
 }
 
 async function json(response) {

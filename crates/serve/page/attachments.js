@@ -12,32 +12,43 @@ export const DOCUMENTS_MAX = 100;
 const NAME_BYTES_MAX = 255;
 
 /** What is wrong with a file as a text beside `others`, in a sentence, or null. `text` is null where it is no UTF-8. */
-export function faultOf({ name, text }, others) {
+export function faultOf(document, others) {
+  return fault(document, others.length, others.reduce((sum, { text }) => sum + bytesOf(text), 0));
+}
+
+function fault({ name, text }, nOthers, bytesOthers) {
   if (text === null || text.includes('\0') || text.startsWith('%PDF')) return `${name} is not a text in UTF-8 (.txt, .md, .csv, ...). Convert it first.`;
   if (text.trim() === '') return `${name} is empty.`;
-  if (others.length >= DOCUMENTS_MAX) return `${DOCUMENTS_MAX} texts are the most.`;
-  const bytes = [...others, { text }].reduce((sum, document) => sum + new Blob([document.text]).size, 0);
+  if (nOthers >= DOCUMENTS_MAX) return `${DOCUMENTS_MAX} texts are the most.`;
+  const bytes = bytesOthers + bytesOf(text);
   return bytes > BYTES_MAX ? `With ${name} the texts have ${bytes} bytes; ${BYTES_MAX} are the most.` : null;
 }
 
 /** The texts of a stored or imported message, those that are well-formed. */
 export function readDocuments(documents) {
-  if (!Array.isArray(documents)) return [];
-  const known = documents.filter((one) => typeof one?.name === 'string' && typeof one?.text === 'string').map(({ name, text }) => ({ name: short(name), text }));
-  return known.filter((one, i) => faultOf(one, known.slice(0, i)) === null);
+  const kept = [];
+  let bytes = 0;
+  for (const one of Array.isArray(documents) ? documents.slice(0, DOCUMENTS_MAX) : []) {
+    if (typeof one?.name !== 'string' || typeof one?.text !== 'string' || fault(one, kept.length, bytes) !== null) continue;
+    kept.push({ name: short(one.name), text: one.text });
+    bytes += bytesOf(one.text);
+  }
+  return kept;
 }
 
-/** A name that a request takes. */
+function bytesOf(text) {
+  return new Blob([text]).size;
+}
+
+/** A name that a request takes: its first characters that fit. */
 function short(name) {
-  let kept = name;
-  while (new Blob([kept]).size > NAME_BYTES_MAX) kept = [...kept].slice(0, -1).join('');
-  return kept;
+  return name.slice(0, new TextEncoder().encodeInto(name, new Uint8Array(NAME_BYTES_MAX)).read);
 }
 
 export class Attachments {
   #input = byId('texts');
   #list = byId('attached');
-  #chat = null;
+  #place = null;
   #kept = new Map();
   #refuse;
 
@@ -48,33 +59,33 @@ export class Attachments {
     this.#input.addEventListener('change', () => this.#add([...this.#input.files]));
   }
 
-  /** Belongs to a chat from now on. */
-  show(chat) {
-    this.#chat = chat;
+  /** Belongs to a place from now on: a chat, or the next new one. */
+  show(place) {
+    this.#place = place;
     this.#draw();
   }
 
   /** The texts, which are gone from here then. */
   take() {
     const taken = this.#of();
-    this.#kept.delete(this.#chat);
+    this.#kept.delete(this.#place);
     this.#draw();
     return taken;
   }
 
   #of() {
-    return this.#kept.get(this.#chat) ?? [];
+    return this.#kept.get(this.#place) ?? [];
   }
 
   async #add(files) {
-    const chat = this.#chat;
+    const place = this.#place;
     this.#input.value = ''; // so that the same file can be chosen again
     for (const file of files) {
-      const others = this.#kept.get(chat) ?? [];
       const read = { name: short(file.name), text: file.size > BYTES_MAX ? '' : await textOf(file) };
+      const others = this.#kept.get(place) ?? []; // as they are now: others may have come or gone meanwhile
       const fault = file.size > BYTES_MAX ? `${file.name} has ${file.size} bytes; ${BYTES_MAX} are the most.` : faultOf(read, others);
       if (fault) this.#refuse(fault);
-      else this.#kept.set(chat, [...others, read]);
+      else this.#kept.set(place, [...others, read]);
     }
     this.#draw();
     byId('prompt').focus();
@@ -86,7 +97,7 @@ export class Attachments {
     this.#list.replaceChildren(...texts.map((text) => {
       const remove = el('button', { type: 'button', class: 'icon-button', 'aria-label': `Leave out ${text.name}`, title: 'Leave out' }, icon('close'));
       remove.addEventListener('click', () => {
-        this.#kept.set(this.#chat, this.#of().filter((other) => other !== text));
+        this.#kept.set(this.#place, this.#of().filter((other) => other !== text));
         this.#draw();
         byId('prompt').focus();
       });

@@ -1,13 +1,13 @@
 // The field at the foot: what is typed, how it is sent, and what was typed but not sent in each chat.
 //
 // Enter sends and Shift+Enter makes a line; on a touch screen Enter makes a line and the button sends. A draft belongs to
-// its chat and lives as long as the tab.
+// its place (a chat, or the next new one) and lives as long as the tab.
 
 import { byId } from './dom.js';
 
 export class Composer {
   #field = byId('prompt');
-  #chat = null;
+  #place = null;
   #actions;
 
   /** `actions`: {send(text), stop(), editLast()}. */
@@ -19,7 +19,7 @@ export class Composer {
       if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && !touch.matches) {
         event.preventDefault();
         this.#send();
-      } else if (event.key === 'ArrowUp' && this.#field.value === '') {
+      } else if (event.key === 'ArrowUp' && this.#field.value === '' && !event.altKey && !event.ctrlKey && !event.shiftKey && !event.metaKey) {
         event.preventDefault();
         this.#actions.editLast();
       }
@@ -31,11 +31,11 @@ export class Composer {
     byId('stop').addEventListener('click', () => this.#actions.stop());
   }
 
-  /** Belongs to a chat from now on. */
-  show(chat, running) {
-    if (chat !== this.#chat) {
-      this.#chat = chat;
-      this.#field.value = drafts.get(chat);
+  /** Belongs to a place from now on. */
+  show(place, running) {
+    if (place !== this.#place) {
+      this.#place = place;
+      this.#field.value = drafts.get(place);
       this.#fit();
     }
     const stopHadFocus = document.activeElement === byId('stop');
@@ -54,12 +54,13 @@ export class Composer {
     const text = this.#field.value;
     if (text.trim() === '' || this.running) return;
     this.#field.value = '';
+    this.focus(); // the button that may have it is put away
     this.#changed();
     this.#actions.send(text);
   }
 
   #changed() {
-    drafts.set(this.#chat, this.#field.value);
+    drafts.set(this.#place, this.#field.value);
     this.#fit();
     this.#ready();
   }
@@ -76,18 +77,18 @@ export class Composer {
 
 const drafts = {
   kept: new Map(),
-  get(chat) {
+  get(place) {
     try {
-      return sessionStorage.getItem(`ingle-draft-${chat}`) ?? this.kept.get(chat) ?? '';
+      return sessionStorage.getItem(`ingle-draft-${place}`) ?? this.kept.get(place) ?? '';
     } catch {
-      return this.kept.get(chat) ?? '';
+      return this.kept.get(place) ?? '';
     }
   },
-  set(chat, text) {
-    this.kept.set(chat, text);
+  set(place, text) {
+    this.kept.set(place, text);
     try {
-      if (text === '') sessionStorage.removeItem(`ingle-draft-${chat}`);
-      else sessionStorage.setItem(`ingle-draft-${chat}`, text);
+      if (text === '') sessionStorage.removeItem(`ingle-draft-${place}`);
+      else sessionStorage.setItem(`ingle-draft-${place}`, text);
     } catch {
       // denied or full: the page remembers
     }

@@ -31,11 +31,18 @@ export class ConversationView {
       .observe(this.#earlier);
   }
 
-  /** Shows a chat; `running` is the message that is being answered, if any. */
+  /** Shows a chat; `running` is the message that is being answered, if any. The focus stays on its control, or goes to the field. */
   show(chat, running) {
+    const refocus = this.#focused();
+    this.#draw(chat, running);
+    refocus();
+  }
+
+  #draw(chat, running) {
     const messages = path(chat);
-    if (chat !== this.#chat) {
-      this.#chat = chat;
+    const another = chat.id !== this.#chat?.id;
+    this.#chat = chat;
+    if (another) {
       this.#clear();
       this.#first = Math.max(0, messages.length - MESSAGES_AT_ONCE);
       this.#atEnd = true;
@@ -43,6 +50,7 @@ export class ConversationView {
     this.#first = Math.min(this.#first, messages.length);
     const wanted = messages.slice(this.#first);
     const kept = this.#keep(wanted);
+    for (const message of wanted.slice(0, kept)) this.#views.get(message.id).renew(message);
     for (const message of wanted.slice(kept)) byId('column').append(this.#make(message, running).node);
     if (this.#first > 0) byId('column').prepend(this.#earlier);
     else this.#earlier.remove();
@@ -96,6 +104,21 @@ export class ConversationView {
     return kept;
   }
 
+  /** Finds which control of which message has the focus; what it gives puts it back where that was drawn anew or is gone. */
+  #focused() {
+    const had = document.activeElement;
+    const articles = () => byId('column').querySelectorAll('article');
+    const at = [...articles()].findIndex((one) => one.contains(had));
+    const versions = had.closest('.versions') !== null;
+    return () => {
+      if (at < 0 || had.isConnected) return;
+      const buttons = [...(articles()[at]?.querySelectorAll('button:not(:disabled)') ?? [])];
+      const same = buttons.find((button) => labelOf(button) === labelOf(had));
+      const other = versions ? buttons.find((button) => button.closest('.versions')) : null; // the way back, from the first or last
+      (same ?? other ?? byId('prompt')).focus({ preventScroll: true });
+    };
+  }
+
   #placeOf(message) {
     const { at, of } = this.#place(message);
     return `${at}/${of}`;
@@ -140,4 +163,8 @@ export class ConversationView {
     if (this.#atEnd) scroll.scrollTop = scroll.scrollHeight;
     this.#scrolled();
   }
+}
+
+function labelOf(button) {
+  return button.getAttribute('aria-label') ?? button.textContent;
 }

@@ -1,5 +1,5 @@
 // Questions that need an answer before anything else: a text, a key, a yes. The browser's own <dialog> keeps the focus in
-// and gives it back; Escape is "no". One question stands at a time, another waits for it.
+// and gives it back; Escape is "no", and so is a press beside it. One question stands at a time, another waits for it.
 
 import { byId } from './dom.js';
 
@@ -36,20 +36,29 @@ export function open(dialog, read) {
       result = read();
       if (result !== undefined) dialog.close();
     };
+    let beside = false; // whether the last press began beside the dialog: text may be selected beyond its edge
+    const press = (event) => { beside = event.target === dialog && !contains(dialog, event); };
     const cancel = (event) => {
-      if (event.target === dialog || event.target.closest('[data-cancel]')) dialog.close();
+      if ((beside && event.target === dialog) || event.target.closest('[data-cancel]')) dialog.close();
     };
     const closed = () => {
       form.removeEventListener('submit', submit);
+      dialog.removeEventListener('pointerdown', press);
       dialog.removeEventListener('click', cancel);
       resolve(result);
     };
     form.addEventListener('submit', submit);
+    dialog.addEventListener('pointerdown', press);
     dialog.addEventListener('click', cancel);
     dialog.addEventListener('close', closed, { once: true });
     dialog.showModal();
     dialog.querySelector('input:not([hidden]), textarea, .primary')?.select?.();
   });
+}
+
+function contains(dialog, { clientX: x, clientY: y }) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  return x >= left && x <= right && y >= top && y <= bottom;
 }
 
 /** Menus: opened by their summary, closed by a choice, by Escape or by a click elsewhere. */
@@ -62,7 +71,7 @@ export function watchMenus() {
   });
   for (const menu of menus) {
     menu.addEventListener('keydown', (event) => {
-      const items = [...menu.querySelectorAll('.menu-items button')];
+      const items = [...menu.querySelectorAll('.menu-items :is(a, button:not(:disabled))')];
       const at = items.indexOf(document.activeElement);
       if (event.key === 'Escape' && menu.open) {
         menu.open = false;
@@ -70,7 +79,7 @@ export function watchMenus() {
         event.stopPropagation();
       } else if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
         menu.open = true;
-        items.at((at + (event.key === 'ArrowDown' ? 1 : at < 0 ? 0 : -1)) % items.length).focus();
+        items.at((at + (event.key === 'ArrowDown' ? 1 : at < 0 ? 0 : -1)) % items.length)?.focus();
         event.preventDefault();
       }
     });

@@ -8,7 +8,7 @@
 import { announce, notify } from './announce.js';
 import { Attachments } from './attachments.js';
 import { Answers } from './answers.js';
-import { Api } from './api.js';
+import { Api, sentence } from './api.js';
 import { ChatList } from './chat_list.js';
 import { Composer } from './composer.js';
 import * as conversation from './conversation.js';
@@ -23,7 +23,7 @@ import { askSettings } from './settings_form.js';
 import { listen, showShortcuts } from './shortcuts.js';
 import { openStore, preferences } from './store.js';
 import { nextTheme } from './theme.js';
-import { FILE_BYTES_MAX, fileName, fromJson, toJson, toMarkdown } from './transfer.js';
+import { FILE_BYTES_MAX, fileName, fromJson, toFiles, toMarkdown } from './transfer.js';
 
 const store = await openStore();
 const api = new Api((message) => ask({
@@ -53,7 +53,11 @@ function blankChat() {
 /** Opens the chat that the address names, or a new one. */
 async function openNamed() {
   const id = location.hash.slice(1);
-  const found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : await store.chat(id)));
+  let found = id && (answers.of(id)?.chat ?? (id === chat?.id ? chat : null));
+  if (id && !found) {
+    found = await store.chat(id);
+    if (found) gone.delete(id); // brought back in another tab
+  }
   if (id !== location.hash.slice(1)) return; // another was asked for meanwhile
   if (id && !found) history.replaceState(null, '', '#');
   chat = found || (chat && chat.messages.length === 0 ? chat : blankChat());
@@ -76,11 +80,16 @@ function newChat() {
   composer.focus();
 }
 
+/** What a draft belongs to: the open chat, or all that are still empty. */
+function place() {
+  return chat.messages.length ? chat.id : 'new';
+}
+
 function draw() {
   const running = answers.of(chat.id)?.message ?? null;
   view.show(chat, running);
-  composer.show(chat.id, running !== null);
-  attachments.show(chat.id);
+  composer.show(place(), running !== null);
+  attachments.show(place());
   const title = chat.title || 'New chat';
   byId('title').textContent = title;
   document.title = chat.title ? `${title} · Ingle` : 'Ingle';
@@ -97,14 +106,19 @@ async function drawList() {
   if (turnOf === drawing) list.show(summaries, chat.id, answers.chatIds);
 }
 
-let toldFull = false;
+let toldFull = false; // told once, until something is kept again
+
+/** Stores a chat; whether it is kept. */
 async function save(changed) {
-  if (gone.has(changed.id)) return;
+  if (gone.has(changed.id)) return false;
   try {
     await store.put(changed);
+    toldFull = false;
+    return true;
   } catch (error) {
-    if (!toldFull) notify(`This browser could not keep the chat: ${error.message}. Export it, or delete old chats.`);
+    if (!toldFull) notify(`This browser could not keep the chat: ${sentence(error.message)} Export it, or delete old chats.`);
     toldFull = true;
+    return false;
   }
 }
 
@@ -144,7 +158,7 @@ function regenerate(message) {
 
 /** Says of an answer what the person said of it; whether the server has heard it. */
 async function rate(message, signal) {
-  const rated = chat;
+  const { id } = chat;
   try {
     await api.feedback(message.origin.id, signal);
   } catch (error) {
@@ -152,7 +166,12 @@ async function rate(message, signal) {
     return false;
   }
   announce({ up: 'Noted as good.', down: 'Noted as bad.', withdrawn: 'Taken back.' }[signal]);
-  save(rated);
+  const now = await byName(id);
+  const rated = now && conversation.find(now, message.id);
+  if (rated) {
+    rated.rated = message.rated;
+    save(now);
+  }
   return true;
 }
 
@@ -196,7 +215,7 @@ function ended(finished, message) {
   save(finished).then(drawList);
   if (finished === chat) {
     view.finish(message);
-    composer.show(chat.id, false);
+    composer.show(place(), answers.of(chat.id) !== null);
   } else if (!message.error) {
     notify(`Answered: ${finished.title}`, { label: 'Show', run: () => { location.hash = finished.id; } });
   }
@@ -219,13 +238,19 @@ function lastOf(role) {
 
 // Keeping
 
-const byName = async (id) => (id === chat.id ? chat : answers.of(id)?.chat ?? store.chat(id));
+/** The chat as it is now: the page's own where it is open or answered. To be asked for again after any wait. */
+async function byName(id) {
+  const own = () => (id === chat.id ? chat : answers.of(id)?.chat);
+  return own() ?? await store.chat(id).then((stored) => own() ?? stored);
+}
 
 async function rename(id) {
-  const named = await byName(id);
-  if (!named || named.messages.length === 0) return;
-  const title = await ask({ title: 'Rename this chat', field: 'text', value: named.title, action: 'Rename' });
+  const before = await byName(id);
+  if (!before || before.messages.length === 0) return;
+  const title = await ask({ title: 'Rename this chat', field: 'text', value: before.title, action: 'Rename' });
   if (title === null || title.trim() === '') return;
+  const named = await byName(id);
+  if (!named) return;
   Object.assign(named, { title: conversation.titleOf(title), named: true });
   await save(named);
   draw();
@@ -234,8 +259,7 @@ async function rename(id) {
 async function remove(id) {
   const unwanted = await byName(id);
   if (!unwanted || unwanted.messages.length === 0) return;
-  await takeAway([unwanted]);
-  notify('Chat deleted.', { label: 'Bring back', run: undo });
+  if (await takeAway([unwanted])) notify('Chat deleted.', { label: 'Bring back', run: undo });
 }
 
 async function removeAll() {
@@ -243,20 +267,31 @@ async function removeAll() {
   if (!all.length) return;
   const sure = await ask({ title: `Delete all ${all.length} chats?`, text: 'They are kept nowhere but in this browser.', action: 'Delete all', danger: true });
   if (!sure) return;
-  await takeAway(all);
-  notify('All chats deleted.', { label: 'Bring back', run: undo });
+  const now = await Promise.all(all.map(({ id }) => byName(id)));
+  if (await takeAway(now.filter((one) => one !== null))) notify('All chats deleted.', { label: 'Bring back', run: undo });
 }
 
+/** Deletes chats; whether all of them could be, which is told here where it is not so. */
 async function takeAway(chats) {
-  deleted = chats;
-  for (const { id } of chats) {
-    gone.add(id);
-    answers.stop(id);
-    await store.remove(id);
+  const taken = [];
+  let fault = null;
+  for (const one of chats) {
+    gone.add(one.id);
+    answers.stop(one.id);
+    try {
+      await store.remove(one.id);
+      taken.push(one);
+    } catch (error) {
+      gone.delete(one.id);
+      fault = error;
+    }
   }
-  if (chats.some(({ id }) => id === chat.id)) newChat();
+  deleted = taken;
+  if (taken.some(({ id }) => id === chat.id)) newChat();
   else drawList();
   composer.focus();
+  if (fault) notify(`${taken.length} of ${chats.length} chats were deleted: ${sentence(fault.message)}`);
+  return fault === null;
 }
 
 async function undo() {
@@ -275,11 +310,25 @@ function exportMarkdown() {
 }
 
 function exportJson() {
-  saveFile(fileName(chat.title, 'json'), 'application/json', toJson([chat]));
+  saveChats(fileName(chat.title, 'json'), () => [chat]);
 }
 
-async function exportAll() {
-  saveFile('ingle-chats.json', 'application/json', toJson(await store.all()));
+function exportAll() {
+  saveChats('ingle-chats.json', () => store.all());
+}
+
+/** Saves the chats that `read` gives in one file, or in several where one could not be imported again. */
+async function saveChats(name, read) {
+  try {
+    const { files, left } = toFiles(await read());
+    files.forEach((text, i) => {
+      saveFile(files.length === 1 ? name : name.replace('.json', `-${i + 1}-of-${files.length}.json`), 'application/json', text);
+    });
+    if (left.length) notify(`Left out, as no import would take them: ${left.join(', ')}. They can be exported as Markdown.`);
+    else if (!files.length) notify('There are no chats to export.');
+  } catch (error) {
+    notify(`The chats could not be exported: ${sentence(error.message)}`);
+  }
 }
 
 async function importFile(file) {
@@ -287,9 +336,11 @@ async function importFile(file) {
   try {
     if (file.size > FILE_BYTES_MAX) throw new Error(`This file has ${file.size} bytes; the most that is read is ${FILE_BYTES_MAX}.`);
     const chats = fromJson(await file.text(), makeId, Date.now());
-    for (const one of chats) await save(one);
-    if (chats.length === 1) location.hash = chats[0].id;
-    notify(chats.length === 1 ? 'One chat imported.' : `${chats.length} chats imported.`);
+    const kept = [];
+    for (const one of chats) if (await save(one)) kept.push(one);
+    if (kept.length === 1) location.hash = kept[0].id;
+    if (kept.length < chats.length) notify(`${kept.length} of ${chats.length} chats were kept: the browser has no room for more.`);
+    else notify(chats.length === 1 ? 'One chat imported.' : `${chats.length} chats imported.`);
   } catch (error) {
     notify(error.message);
   }
@@ -297,14 +348,15 @@ async function importFile(file) {
 }
 
 async function settings() {
-  const changedChat = chat;
-  const given = await askSettings(changedChat, api.server.feedback ? preferences.get('feedback', true) : null);
+  const { id } = chat;
+  const given = await askSettings(chat, api.server.feedback ? preferences.get('feedback', true) : null);
   if (!given) return;
   const { system, sampling, asDefaults, feedback } = given;
   if (feedback !== null) preferences.set('feedback', feedback);
-  Object.assign(changedChat, { system, sampling });
   if (asDefaults) preferences.set('defaults', { system, sampling });
-  if (changedChat.messages.length) await save(changedChat);
+  const set = await byName(id);
+  if (set) Object.assign(set, { system, sampling });
+  if (set?.messages.length) await save(set);
   draw();
 }
 
@@ -370,11 +422,16 @@ watchMenus();
 addEventListener('hashchange', openNamed);
 addEventListener('pagehide', () => answers.saveAll());
 store.onChange(async (id) => {
-  const here = id === chat.id && !answers.of(id);
-  const now = here ? await store.chat(id) : null;
-  if (now) chat = now;
-  if (now) draw();
-  else drawList();
+  const here = () => id === chat.id && !answers.of(id);
+  const now = here() ? await store.chat(id) : null;
+  if (!now || !here()) {
+    drawList();
+    return;
+  }
+  chat = now;
+  draw();
+  models.show(chat.model);
+  route.show(chat.route);
 });
 
 byId('empty-text').textContent = `Chats are kept in this browser. Answers come from ${location.host}.`;

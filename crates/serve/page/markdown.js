@@ -1,7 +1,8 @@
 // Markdown in blocks: text becomes an array of plain objects. No DOM here; markdown_view.js builds that.
 //
 // Blocks: heading {level, text}, paragraph {text}, code {lang, text, closed}, math {text}, rule, quote {blocks},
-// list {ordered, start, items: [{task, blocks}]}, table {align, head, rows}. Texts go through inline.js when they are shown.
+// list {ordered, start, items: [{task, blocks}]}, table {align, head, rows}; a row of fewer cells than the head stays short, so
+// that a table has no more cells than its text has characters. Texts go through inline.js when they are shown.
 // The parser reads lines downward and never goes back, so a block is final once another begins behind it on a line that is
 // whole: `parseBlocks` says at which character each block begins, `firstOpen` which of them may still change, and an answer
 // that grows is parsed again only from there on.
@@ -9,12 +10,13 @@
 // prose far more often than they mean code by it), headings by underlining (a `-` that arrives may become a list).
 
 const DEPTH_MAX = 10;
-const FENCE = /^( {0,3})(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*))?$/;
+// No two neighbours below can take the same character, so that a line that fits none is given up in one pass.
+const FENCE = /^( {0,3})(`{3,}(?!`)|~{3,}(?!~))[ \t]*(?![ \t])([^\s`]*)(?:\s[^`]*)?$/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+([^\n]*))?$/;
 const RULE = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const QUOTE = /^ {0,3}>/;
 const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?: {1,4}(?=\S)| *$| (?= {4}))/;
-const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 const MATH = /^ {0,3}(\$\$|\\\[)[ \t]*$/;
 const COLUMNS_MAX = 64;
 
@@ -28,10 +30,14 @@ export function parseBlocks(text) {
   return blocks;
 }
 
-/** The first block that more text could change: the last, and the one before while the last is one unfinished line. */
+/** The first block that more text could change: the last, and the one before while the lines that make the last one what it
+ *  is (the first; of a table the second too) are not whole. */
 export function firstOpen(blocks, text) {
   const last = blocks.length - 1;
-  return Math.max(0, last > 0 && !text.includes('\n', blocks[last].at) ? last - 1 : last);
+  if (last < 1) return 0;
+  let end = text.indexOf('\n', blocks[last].at);
+  if (end >= 0 && blocks[last].kind === 'table') end = text.indexOf('\n', end + 1);
+  return end < 0 ? last - 1 : last;
 }
 
 function parse(lines, depth) {
@@ -176,9 +182,7 @@ function table(lines, line) {
   const rows = [];
   let end = line + 2;
   for (; end < lines.length && !blank(lines[end]) && lines[end].includes('|'); end += 1) {
-    const row = cells(lines[end]).slice(0, head.length);
-    while (row.length < head.length) row.push('');
-    rows.push(row);
+    rows.push(cells(lines[end]).slice(0, head.length));
   }
   return [{ kind: 'table', align, head, rows }, end];
 }
@@ -206,7 +210,7 @@ function cells(line) {
 }
 
 function closed(heading) {
-  return heading.replace(/(?:^|[ \t]+)#+[ \t]*$/, '').trim();
+  return heading.replace(/(?:^|(?<![ \t])[ \t]+)#+[ \t]*$/, '').trim();
 }
 
 function blank(line) {

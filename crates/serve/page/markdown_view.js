@@ -5,6 +5,7 @@
 // the last one on; of a block of code that grows only the new characters are added. So a frame costs what the last block
 // costs, however long the answer is.
 
+import { announce } from './announce.js';
 import { el, icon, copyText } from './dom.js';
 import { firstOpen, parseBlocks } from './markdown.js';
 import { parseInline } from './inline.js';
@@ -35,7 +36,7 @@ export class MarkdownView {
       shown.push({ at: block.at, block, node });
     });
     for (const old of this.#shown.slice(shown.length)) old.node.remove();
-    const final = done ? shown.length : firstOpen(shown, text);
+    const final = done ? shown.length : firstOpen(shown.map(({ block }) => block), text);
     for (let i = keep; i < final; i += 1) this.#onBlock(spoken(shown[i].node));
     this.#text = text;
     this.#shown = shown;
@@ -75,6 +76,7 @@ function code(block) {
   const copy = el('button', { type: 'button', class: 'code-copy', 'aria-label': 'Copy code' }, icon('copy'), el('span', {}, 'Copy'));
   copy.addEventListener('click', async () => {
     const copied = await copyText(body.textContent);
+    announce(copied ? 'Copied.' : 'Not copied.');
     copy.lastChild.textContent = copied ? 'Copied' : 'Not copied';
     setTimeout(() => { copy.lastChild.textContent = 'Copy'; }, 1600);
   });

@@ -42,14 +42,17 @@ function readAmount(amount) {
   return found && found.low <= found.value && found.value <= found.high ? found : null;
 }
 
+// The keys below are a stranger's words: these tables have no prototype in which such a word could be found.
 const END_SENTENCES = {
+  __proto__: null,
   stop: 'It ended by itself', length: 'It ended at the limit of tokens', context: 'It ended as there was no more room', cut: 'It broke off',
 };
 
+const ENDS = { __proto__: null, length: 'at its limit', context: 'out of room', cut: 'broke off' };
+
 /** How an answer from elsewhere ended, where it did not end by itself. */
 function endOf(finish) {
-  if (finish === undefined || finish === 'stop') return null;
-  return { length: 'at its limit', context: 'out of room', cut: 'broke off' }[finish] ?? finish.replaceAll('_', ' ');
+  return finish === undefined || finish === 'stop' ? null : ENDS[finish] ?? finish.replaceAll('_', ' ');
 }
 
 /** The badge of an answer: {word, energy, cost, title}; what is not known is null. */
@@ -112,8 +115,9 @@ export function costOf({ usage, timings, firstMs, dropped }) {
 }
 
 export function seconds(ms) {
-  if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
-  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  const whole = Math.round(ms / 1000);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
 function rate(perSecond) {

@@ -3,11 +3,12 @@
 // A message of the person is shown as it was typed; an answer goes through markdown_view.js and grows while it comes.
 // Thinking is folded and only put on the screen when it is opened.
 
+import { announce } from './announce.js';
 import { copyText, el, icon, iconButton } from './dom.js';
 import { badgeOf, costOf, seconds } from './measure.js';
 import { MarkdownView } from './markdown_view.js';
 
-const ENDS = { length: 'Ended at the limit of tokens', stopped: 'Stopped', cut: 'The page was closed before the end' };
+const ENDS = { __proto__: null, length: 'Ended at the limit of tokens', stopped: 'Stopped', cut: 'The page was closed before the end' };
 
 export class MessageView {
   #message;
@@ -58,6 +59,14 @@ export class MessageView {
     this.#drawFoot(this.#versionsPlace);
   }
 
+  /** The same message, as it is now: another tab may have written it. */
+  renew(message) {
+    const before = this.#message;
+    this.#message = message;
+    if (message === before || message.role === 'user' || JSON.stringify(message) === JSON.stringify(before)) return;
+    this.finish();
+  }
+
   /** Presses a thumb; one that is pressed already is taken back. */
   async press(signal) {
     const message = this.#message;
@@ -68,8 +77,7 @@ export class MessageView {
     const before = message.rated ?? null;
     message.rated = before === signal ? null : signal;
     show();
-    if (await this.#actions.rate(message, message.rated ?? 'withdrawn')) return;
-    message.rated = before;
+    if (!(await this.#actions.rate(message, message.rated ?? 'withdrawn'))) message.rated = before;
     show();
   }
 
@@ -116,7 +124,11 @@ export class MessageView {
 
   #drawThinking() {
     const { reasoning, content, thoughtMs } = this.#message;
-    if (!reasoning) return;
+    if (!reasoning) {
+      this.#thinking?.details.remove(); // the answer was replaced
+      this.#thinking = null;
+      return;
+    }
     if (!this.#thinking) {
       const inside = el('div', { class: 'thought' });
       const details = el('details', { class: 'thinking' }, el('summary', {}, icon('right'), el('span')), inside);
@@ -150,18 +162,25 @@ export class MessageView {
     const { error, finish, model } = this.#message;
     const parts = [...(model ? [model] : []), ...costOf(this.#message), ...(ENDS[finish] ? [ENDS[finish]] : [])];
     const cost = el('span', { class: 'cost' }, ...parts.map((part) => el('span', {}, part)));
-    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), ...this.#badge(), cost);
+    const [badge, details] = this.#badge();
+    this.#foot.replaceChildren(...this.#versions(place), this.#tools(), ...badge, cost, ...details);
     this.node.querySelector('.failed')?.remove();
     if (error) this.#foot.before(this.#failure(error));
   }
 
-  /** Where the answer is from, what it took, and what that costs. */
+  /** Where the answer is from, what it took, and what that costs; and, folded until the badge is pressed, all that is known of it. */
   #badge() {
     const badge = badgeOf(this.#message.origin);
-    if (!badge) return [];
+    if (!badge) return [[], []];
     const parts = [badge.energy, badge.cost].filter((part) => part !== null).map((part) => el('span', {}, part));
     const route = el('span', { class: `route ${this.#message.origin.route}` }, badge.word);
-    return [el('span', { class: 'badge', title: badge.title }, route, ...parts)];
+    const details = el('p', { class: 'details', hidden: true }, badge.title);
+    const button = el('button', { type: 'button', class: 'badge', title: badge.title, 'aria-expanded': 'false' }, route, ...parts);
+    button.addEventListener('click', () => {
+      details.hidden = !details.hidden;
+      button.setAttribute('aria-expanded', String(!details.hidden));
+    });
+    return [[button], [details]];
   }
 
   #failure(error) {
@@ -173,7 +192,9 @@ export class MessageView {
   #tools() {
     const user = this.#message.role === 'user';
     const copy = iconButton('copy', user ? 'Copy message' : 'Copy answer', async () => {
-      copy.classList.toggle('copied', await copyText(this.#message.content));
+      const copied = await copyText(this.#message.content);
+      announce(copied ? 'Copied.' : 'Not copied.');
+      copy.classList.toggle('copied', copied);
       setTimeout(() => copy.classList.remove('copied'), 1600);
     });
     const other = user

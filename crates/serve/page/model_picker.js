@@ -44,9 +44,9 @@ export class ModelPicker {
       this.#names = await this.#api.models();
       this.#fill(this.#names.length ? null : 'no model');
       this.#told();
-    } catch {
+    } catch (error) {
       this.#names = [];
-      this.#fill('no server');
+      this.#fill([401, 403].includes(error.status) ? 'no access' : 'no server');
     }
   }
 

@@ -15,8 +15,8 @@ export class SseParser {
 
   /** Takes the next piece of text and returns the events it completes: `[{event, data}]`. */
   push(text) {
-    if (this.#afterCr && text.startsWith('\n')) text = text.slice(1);
     if (text === '') return [];
+    if (this.#afterCr && text.startsWith('\n')) text = text.slice(1);
     this.#afterCr = text.endsWith('\r');
     const lines = text.split(/\r\n|\n|\r/);
     lines[0] = this.#rest + lines[0];

@@ -18,6 +18,27 @@ export function toJson(chats) {
   return `${JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, chats }, null, 2)}\n`;
 }
 
+/** Chats in files that each can be read again: {files: [text], left: [title]}, the latter those too large for that. */
+export function toFiles(chats, bytesMax = FILE_BYTES_MAX) {
+  const groups = [];
+  const left = [];
+  let bytes = Infinity; // of the last group, a little too many as each chat is counted with a file's frame
+  for (const chat of chats) {
+    const own = new Blob([toJson([chat])]).size;
+    if (own > bytesMax || chat.messages.length > MESSAGES_MAX) {
+      left.push(chat.title);
+      continue;
+    }
+    if (bytes + own > bytesMax || groups.at(-1).length === CHATS_MAX) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1).push(chat);
+    bytes += own;
+  }
+  return { files: groups.map(toJson), left };
+}
+
 /** The branch that is shown, as a document. Thinking is a quotation; the model's Markdown is kept as it is. */
 export function toMarkdown(chat) {
   const parts = [`# ${chat.title || 'Chat'}`];
@@ -65,7 +86,7 @@ function readChat(chat, where, makeId, now) {
   const title = typeof chat.title === 'string' ? titleOf(chat.title.slice(0, 10 * TITLE_CHARS_MAX)) : '';
   return {
     id: makeId(), title, named: chat.named === true, created: time(chat.created, now), updated: time(chat.updated, now),
-    model: string(chat.model), system: string(chat.system), sampling: requestFields(chat.sampling), messages,
+    model: string(chat.model), ...(chat.route === 'local' ? { route: 'local' } : {}), system: string(chat.system), sampling: requestFields(chat.sampling), messages,
     head: ids.get(String(chat.head)) ?? messages.at(-1)?.id ?? null,
   };
 }

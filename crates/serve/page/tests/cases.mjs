@@ -57,6 +57,14 @@ export const CASES = [
       const page = await open(context, origin);
       await ask(page, STORY);
       assert.match(await text(page, '.assistant .badge'), /^here[\d.,]+ (mJ|J|Wh) \(.* to .*\), (measured|modelled|estimated)/);
+      assert.ok(await page.isHidden('.assistant .details'));
+      await page.focus('.assistant .badge');
+      await page.keyboard.press('Enter');
+      assert.match(await text(page, '.assistant .details'), /^Answered on this device\. .*Energy: /);
+      assert.ok(await page.isVisible('.assistant .details'));
+      assert.equal(await page.getAttribute('.assistant .badge', 'aria-expanded'), 'true');
+      await page.click('.assistant .badge');
+      assert.ok(await page.isHidden('.assistant .details'));
       await page.reload();
       await page.waitForSelector('.assistant .badge');
       const [ledger] = await Promise.all([context.waitForEvent('page'), page.evaluate(() => document.querySelector('#ledger').click())]);
@@ -69,9 +77,10 @@ export const CASES = [
       const page = await open(context, origin);
       const chunk = (content, more = {}) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }], ...more });
       const ingle = { route: 'there', by: 'workstation', joules: { value: 900, low: 100, high: 3600, method: 'ESTIMATED' }, replaced: { joules: { value: 1, low: 0, high: 2 } } };
-      await played(context, [chunk('Wrong words.'), chunk('[void]', { ingle: { replaced_by: 'workstation' } }), chunk('Right words.'), { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ingle }]);
+      await played(context, [...chunks('Wrong thoughts.', 4, 'reasoning_content'), chunk('Wrong words.'), chunk('[void]', { ingle: { replaced_by: 'workstation' } }), chunk('Right words.'), { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }], ingle }]);
       await ask(page, 'x');
       assert.equal((await text(page, '.assistant .answer')).trim(), 'Right words.');
+      assert.equal(await count(page, '.thinking'), 0);
       assert.match(await text(page, '.assistant .badge'), /^there900 J/);
       assert.match(await page.getAttribute('.assistant .badge', 'title'), /Answered by workstation\. An answer from this device was begun and replaced/);
     },
@@ -237,6 +246,49 @@ export const CASES = [
     },
   },
   {
+    name: 'a text that takes long to read brings none back and pushes none out', async run(context, origin) {
+      await context.addInitScript(() => {
+        const real = Blob.prototype.arrayBuffer;
+        Blob.prototype.arrayBuffer = async function read() {
+          if (this.name === 'slow.txt') await new Promise((resolve) => { window.readSlow = resolve; });
+          return real.call(this);
+        };
+      });
+      const page = await open(context, origin);
+      const choose = (name) => page.setInputFiles('#texts', { name, mimeType: 'text/plain', buffer: Buffer.from(name) });
+      const attached = (names) => page.waitForFunction((wanted) => [...document.querySelectorAll('#attached li')].map((item) => item.textContent).join() === wanted, names.join());
+      await choose('first.txt');
+      await attached(['first.txt']);
+      await choose('slow.txt');
+      await page.waitForFunction(() => window.readSlow);
+      await choose('quick.txt');
+      await attached(['first.txt', 'quick.txt']);
+      await page.click('[aria-label="Leave out first.txt"]');
+      await page.evaluate(() => window.readSlow());
+      await attached(['quick.txt', 'slow.txt']);
+    },
+  },
+  {
+    name: 'the draft of a new chat waits while another is read', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'A chat');
+      await page.keyboard.press('Alt+KeyN');
+      await page.fill('#prompt', 'half a question');
+      await page.setInputFiles('#texts', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('A text.') });
+      await page.waitForSelector('#attached li');
+      await page.click('#chats a');
+      await page.waitForSelector('article');
+      assert.deepEqual([await page.inputValue('#prompt'), await count(page, '#attached li')], ['', 0]);
+      await page.keyboard.press('Alt+KeyN');
+      assert.deepEqual([await page.inputValue('#prompt'), await count(page, '#attached li')], ['half a question', 1]);
+      await page.reload();
+      await page.waitForFunction(() => document.querySelector('#prompt').value === 'half a question');
+      await ask(page, 'A whole question');
+      await page.keyboard.press('Alt+KeyN');
+      assert.equal(await page.inputValue('#prompt'), '', 'a draft that was sent is gone');
+    },
+  },
+  {
     name: 'stop keeps what had come', async run(context, origin) {
       // A fast model may be done before it is stopped; a few stories are begun until one is caught.
       for (let attempt = 0; attempt < 6; attempt += 1) {
@@ -380,6 +432,47 @@ export const CASES = [
     },
   },
   {
+    name: 'an edit that is sent amid another answer stops that one, and its own can be stopped', async run(context, origin) {
+      // Played in the page itself: answers that do not end unless they are stopped.
+      await context.addInitScript(() => {
+        const real = window.fetch;
+        window.fetch = (path, options) => {
+          if (path !== '/v1/chat/completions') return real(path, options);
+          const body = new ReadableStream({ start(stream) {
+            stream.enqueue(new TextEncoder().encode('data: {"choices":[{"index":0,"delta":{"content":"On and on"}}]}\n\n'));
+            options.signal.addEventListener('abort', () => stream.error(options.signal.reason));
+          } });
+          return Promise.resolve(new Response(body, { headers: { 'Content-Type': 'text/event-stream' } }));
+        };
+      });
+      const page = await open(context, origin);
+      const send = async (message) => {
+        await page.fill('#prompt', message);
+        await page.press('#prompt', 'Enter');
+      };
+      const stopped = () => page.evaluate(async () => (await (await import('/page/store.js')).openStore()).all().then(([chat]) => chat.messages.filter(({ finish }) => finish === 'stopped').length));
+      await send('One');
+      await page.waitForSelector('.assistant .answer p');
+      await page.click('#stop');
+      await page.waitForSelector('.assistant .cost');
+      await page.focus('#prompt');
+      await page.keyboard.press('ArrowUp');
+      await page.waitForSelector('.editing');
+      await send('Two');
+      await page.waitForFunction(() => document.querySelectorAll('.assistant').length === 2);
+      await page.fill('.editing textarea', 'One, edited');
+      await page.press('.editing textarea', 'Enter');
+      await page.waitForFunction(() => document.querySelector('.user .versions')?.textContent === '2 / 2');
+      await page.waitForTimeout(200);
+      assert.ok(await page.isVisible('#stop'), 'the second answer can be stopped');
+      await page.keyboard.press('Escape');
+      await page.waitForSelector('.assistant .cost');
+      assert.ok(await page.isVisible('#send'));
+      await page.waitForTimeout(200);
+      assert.equal(await stopped(), 3);
+    },
+  },
+  {
     name: 'regenerate makes another version', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, STORY);
@@ -448,6 +541,102 @@ export const CASES = [
     },
   },
   {
+    name: 'a chat too large to be imported is not exported, and that is said', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'A small one');
+      const exportAll = async () => {
+        await page.click('#all-menu summary');
+        await page.click('#export-all');
+      };
+      const noted = (part) => page.waitForFunction((wanted) => document.querySelector('#notes').textContent.includes(wanted), part, { timeout: 20_000 });
+      await page.evaluate(async () => {
+        const store = await (await import('/page/store.js')).openStore();
+        const [small] = await store.all();
+        const messages = small.messages.map((message) => ({ ...message, content: 'x'.repeat(33 << 20) }));
+        await store.put({ ...small, id: 'large', title: 'A large one', messages });
+      });
+      const [file] = await Promise.all([page.waitForEvent('download'), exportAll()]);
+      assert.deepEqual(JSON.parse(await readFile(await file.path(), 'utf8')).chats.map(({ title }) => title), ['A small one']);
+      await noted('no import would take them: A large one');
+      await page.evaluate(() => { IDBObjectStore.prototype.getAll = () => { throw new Error('The disk is gone.'); }; });
+      await exportAll();
+      await noted('The disk is gone.');
+    },
+  },
+  {
+    name: 'what could not be kept or deleted is told, each time, and is not taken for done', async run(context, origin) {
+      const page = await open(context, origin);
+      await ask(page, 'Kept');
+      const noted = (part) => page.waitForFunction((wanted) => document.querySelector('#notes').textContent.includes(wanted), part);
+      const full = (is) => page.evaluate((deny) => {
+        window.realTransaction ??= IDBDatabase.prototype.transaction;
+        IDBDatabase.prototype.transaction = function open(stores, mode) {
+          if (deny && mode === 'readwrite') throw new DOMException('The disk is full', 'QuotaExceededError');
+          return window.realTransaction.call(this, stores, mode);
+        };
+      }, is);
+      const dismiss = () => page.evaluate(() => document.querySelector('#notes').replaceChildren());
+      const messages = [{ id: 'a', role: 'user', content: 'x' }];
+      const choose = (n) => page.setInputFiles('#file', { name: 'chats.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify({ format: 'ingle-chats', version: 1, chats: Array(n).fill({ messages }) })) });
+      for (let time = 0; time < 2; time += 1) {
+        await full(true);
+        await ask(page, 'Not kept');
+        await noted('could not keep the chat: The disk is full. Export it');
+        await choose(2);
+        await noted('0 of 2 chats were kept: the browser has no room for more.');
+        await page.keyboard.press('Alt+Delete');
+        await noted('0 of 1 chats were deleted: The disk is full.');
+        assert.equal(await count(page, '#chats li'), 1);
+        await dismiss();
+        await full(false);
+        await ask(page, 'Kept again');
+      }
+      await page.reload();
+      await page.waitForSelector('.assistant .cost');
+      assert.equal(await page.locator('.said').last().textContent(), 'Kept again');
+    },
+  },
+  {
+    name: 'a chat that was deleted and brought back in another tab is kept again', async run(context, origin) {
+      const [one, two] = [await open(context, origin), await open(context, origin)];
+      await ask(one, 'First');
+      const hash = new URL(one.url()).hash;
+      const stored = await one.evaluate(async () => (await (await import('/page/store.js')).openStore()).all());
+      await one.keyboard.press('Alt+Delete');
+      await one.waitForSelector('#chats .none');
+      await two.evaluate(async ([chat]) => (await (await import('/page/store.js')).openStore()).put(chat), stored);
+      await one.waitForSelector('#chats a');
+      await one.click('#chats a');
+      await one.waitForSelector('.assistant .cost');
+      await ask(one, 'Second');
+      await one.reload();
+      await one.waitForSelector('.assistant .cost');
+      assert.deepEqual([new URL(one.url()).hash, await count(one, 'article')], [hash, 4]);
+    },
+  },
+  {
+    name: 'a form is left by a press beside it, not by one that ends there', async run(context, origin) {
+      const page = await open(context, origin);
+      await page.click('#settings-open');
+      await page.fill('#system', 'Be brief.');
+      const dialog = await page.locator('#settings').boundingBox();
+      const field = await page.locator('#system').boundingBox();
+      const isOpen = async () => (await page.locator('#settings[open]').count()) === 1;
+      await page.mouse.move(field.x + 40, field.y + 10);
+      await page.mouse.down();
+      await page.mouse.move(dialog.x - 20, field.y + 10);
+      await page.mouse.up();
+      assert.ok(await isOpen(), 'text is selected beyond the edge');
+      await page.mouse.click(dialog.x + 4, dialog.y + 4);
+      assert.ok(await isOpen(), 'a click on the padding');
+      await page.mouse.click(dialog.x - 20, dialog.y + 10);
+      assert.ok(!(await isOpen()), 'a click beside it');
+      await page.click('#settings-open');
+      await page.click('#settings [data-cancel]');
+      assert.ok(!(await isOpen()));
+    },
+  },
+  {
     name: 'delete all asks first', async run(context, origin) {
       const page = await open(context, origin);
       await ask(page, 'One');
@@ -490,6 +679,10 @@ export const CASES = [
       await page.waitForSelector('.assistant .cost');
       await press('Alt+ArrowDown');
       await page.waitForFunction(() => document.querySelector('#title').textContent === 'Named by keys');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'prompt');
+      await press('Alt+ArrowUp');
+      await page.waitForFunction(() => document.querySelector('#title').textContent === 'Another');
+      assert.equal(await count(page, '.editing'), 0);
       await press('Alt+KeyK');
       await page.keyboard.type('anoth');
       assert.equal(await count(page, '#chats li'), 1);
@@ -624,16 +817,23 @@ export const CASES = [
         const key = route.request().headers().authorization ?? null;
         seen.push(key);
         if (key === 'Bearer secret') return route.continue({ headers: { ...route.request().headers(), authorization: '' } });
-        return route.fulfill({ status: 401, json: { error: { message: 'An API key is needed.' } } });
+        return route.fulfill({ status: 401, json: { error: { message: 'An API key is needed' } } });
       });
       const page = await context.newPage();
       await page.goto(origin);
       await page.waitForSelector('#ask[open]');
-      assert.match(await text(page, '#ask-text'), /An API key is needed/);
+      assert.match(await text(page, '#ask-text'), /An API key is needed\. It is kept/);
       assert.equal(await page.getAttribute('#ask-value', 'type'), 'password');
       await page.keyboard.type('wrong');
       await page.keyboard.press('Enter');
       await page.waitForFunction(() => document.querySelector('#ask[open]') && document.querySelector('#ask-value').value === '');
+      await page.keyboard.type('schl\u00fcssel');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.querySelector('#ask[open]') && /ASCII\. It is kept/.test(document.querySelector('#ask-text').textContent));
+      await page.keyboard.press('Escape');
+      await page.waitForFunction(() => document.querySelector('#model').textContent === 'no access');
+      await page.reload();
+      await page.waitForSelector('#ask[open]');
       await page.keyboard.type('secret');
       await page.keyboard.press('Enter');
       await page.waitForSelector('#model:not([disabled]) option', { state: 'attached' });
@@ -641,7 +841,7 @@ export const CASES = [
       await page.reload();
       await page.waitForSelector('#model:not([disabled]) option', { state: 'attached' });
       assert.equal(await page.locator('#ask[open]').count(), 0);
-      assert.deepEqual(seen.slice(0, 3), [null, 'Bearer wrong', 'Bearer secret']);
+      assert.deepEqual(seen.slice(0, 4), [null, 'Bearer wrong', 'Bearer wrong', 'Bearer secret']);
       assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes('secret'), 'the key outlives the session');
     },
   },
@@ -685,6 +885,102 @@ export const CASES = [
     },
   },
   {
+    name: 'what another tab writes is shown where a reader is, and is not overwritten', async run(context, origin) {
+      const [one, two] = [await open(context, origin), await open(context, origin)];
+      await ask(one, `${'Line by line.\n'.repeat(60)}`);
+      await two.waitForSelector('#chats a');
+      await two.click('#chats a');
+      await two.waitForSelector('.assistant .cost');
+      await two.click('.user [aria-label="Edit message"]');
+      await two.type('.editing textarea', 'half an edit');
+      const top = await two.evaluate(async () => {
+        const scroll = document.querySelector('#scroll');
+        scroll.scrollTop = 40;
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        return scroll.scrollTop;
+      });
+      await ask(one, 'More of it');
+      await two.waitForFunction(() => document.querySelectorAll('article').length === 4 && document.querySelectorAll('.assistant .cost').length === 2);
+      assert.match(await two.inputValue('.editing textarea'), /half an edit$/);
+      assert.equal(await two.evaluate(() => document.querySelector('#scroll').scrollTop), top);
+      await two.press('.editing textarea', 'Escape');
+      // A name that is being typed while the other tab goes on.
+      const model = await one.locator('#model option').last().getAttribute('value');
+      await two.keyboard.press('Alt+KeyT');
+      await two.keyboard.type('Named meanwhile');
+      await one.selectOption('#model', model);
+      await ask(one, 'And more');
+      await two.waitForFunction(() => document.querySelectorAll('article').length === 6);
+      assert.equal(await two.inputValue('#model'), model);
+      await two.keyboard.press('Enter');
+      await one.waitForFunction(() => document.querySelector('#title').textContent === 'Named meanwhile');
+      assert.equal(await count(one, 'article'), 6);
+      // Settings likewise, and versions can still be turned to.
+      await two.keyboard.press('Alt+KeyS');
+      await two.fill('#system', 'Be brief.');
+      await ask(one, 'Still more');
+      await two.click('#settings .primary');
+      await one.waitForFunction(() => document.querySelector('#settings-open').classList.contains('set'));
+      assert.equal(await count(one, 'article'), 8);
+      await two.locator('[aria-label="Make this answer again"]').last().click();
+      await two.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2' && document.querySelectorAll('.assistant .cost').length === 4);
+      await one.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '2 / 2');
+      await one.click('[aria-label="Version before"]');
+      await two.waitForFunction(() => document.querySelector('.assistant .versions')?.textContent === '1 / 2');
+    },
+  },
+  {
+    name: 'the focus stays where it was, or goes to the field', async run(context, origin) {
+      await played(context, null, { status: 503, error: 'All places are taken.', times: 1 });
+      const page = await open(context, origin);
+      const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.tagName);
+      const press = async (control) => {
+        await page.focus(control);
+        await page.keyboard.press('Enter');
+      };
+      const done = (versions) => page.waitForFunction((wanted) => document.querySelector('.assistant .cost') && (document.querySelector('.assistant .versions')?.textContent ?? '') === wanted, versions);
+      await page.fill('#prompt', 'Hello');
+      await press('#send');
+      await page.waitForSelector('.failed');
+      assert.equal(await focused(), 'Message', 'after Send');
+      await press('.failed button');
+      assert.equal(await focused(), 'Message', 'after Try again');
+      await done('2 / 2');
+      await press('[aria-label="Make this answer again"]');
+      assert.equal(await focused(), 'Message', 'after Make this answer again');
+      await done('3 / 3');
+      await press('[aria-label="Version before"]');
+      await done('2 / 3');
+      assert.equal(await focused(), 'Version before');
+      await page.keyboard.press('Enter');
+      await done('1 / 3');
+      assert.equal(await focused(), 'Version behind', 'from the first the way back');
+      await page.keyboard.press('Enter');
+      await done('2 / 3');
+      assert.equal(await focused(), 'Version behind');
+    },
+  },
+  {
+    name: 'arrows reach all of a menu that can be chosen', async run(context, origin) {
+      const page = await open(context, origin);
+      const walk = async (menu, key, n) => {
+        await page.focus(`${menu} summary`);
+        const ids = [];
+        for (let i = 0; i < n; i += 1) {
+          await page.keyboard.press(key);
+          ids.push(await page.evaluate(() => document.activeElement.id));
+        }
+        await page.keyboard.press('Escape');
+        return ids;
+      };
+      assert.deepEqual(await walk('#all-menu', 'ArrowDown', 5), ['ledger', 'import', 'export-all', 'delete-all', 'ledger']);
+      assert.deepEqual(await walk('#all-menu', 'ArrowUp', 2), ['delete-all', 'export-all']);
+      assert.deepEqual(await walk('#chat-menu', 'ArrowDown', 1), [''], 'all of it is disabled');
+      await page.evaluate(() => { document.querySelector('#rename').disabled = false; document.querySelector('#delete').disabled = false; });
+      assert.deepEqual(await walk('#chat-menu', 'ArrowDown', 3), ['rename', 'delete', 'rename']);
+    },
+  },
+  {
     name: 'readers of the screen are told', async run(context, origin) {
       await played(context, chunks('First paragraph.\n\nSecond one.\n\n```js\nlet a;\n```', 4));
       const page = await open(context, origin);
@@ -706,6 +1002,11 @@ export const CASES = [
       await page.click('.code-copy');
       await page.waitForFunction(() => document.querySelector('.code-copy').textContent === 'Copied');
       assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'if a < b:\n\tprint("<b>")');
+      const said = () => page.locator('#announcements p').allTextContents().then((all) => all.filter((line) => line === 'Copied.').length);
+      assert.equal(await said(), 1);
+      await page.click('[aria-label="Copy answer"]');
+      await page.waitForSelector('.copied');
+      assert.equal(await said(), 2);
     },
   },
   {

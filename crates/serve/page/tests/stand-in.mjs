@@ -37,9 +37,15 @@ async function answer(request, response, key) {
   if (pathname === '/' || /^\/page\/[a-z_]+\.[a-z]+$/.test(pathname)) return file(response, pathname === '/' ? 'index.html' : pathname.slice(6));
   if (key && request.headers.authorization !== `Bearer ${key}`) return refuse(response, 401, 'This server needs an API key.');
   if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: [...MODELS.map((id) => ({ id, object: 'model' })), READS_ONLY], ingle: { endpoints: ['workstation'], feedback: true } });
+  if (pathname === '/ledger') return ledger(response);
   if (pathname === '/v1/ingle/feedback' && request.method === 'POST') return json(response, 200, {});
   if (pathname === '/v1/chat/completions' && request.method === 'POST') return complete(request, response);
   return refuse(response, 404, `There is no ${pathname} here.`);
+}
+
+function ledger(response) {
+  response.writeHead(200, { 'Content-Type': KINDS['.html'], 'Content-Security-Policy': POLICY });
+  response.end('<!doctype html><title>Ledger</title><p>Answered here: 1 answer</p><svg width="9" height="9"></svg>');
 }
 
 async function file(response, name) {

@@ -6,7 +6,7 @@ import * as conversation from '../../conversation.js';
 import { BYTES_MAX, DOCUMENTS_MAX, faultOf, readDocuments } from '../../attachments.js';
 import { badgeOf, costOf, readOrigin, readTimings, readUsage, seconds } from '../../measure.js';
 import { requestFields, SETTINGS, shown } from '../../sampling.js';
-import { fileName, fromJson, toJson, toMarkdown } from '../../transfer.js';
+import { fileName, fromJson, toFiles, toJson, toMarkdown } from '../../transfer.js';
 
 let made = 0;
 const id = () => `id${made++}`;
@@ -67,6 +67,23 @@ test('a file out and in again is the same chat', () => {
   assert.deepEqual(back.messages.map(({ parent }) => back.messages.findIndex((m) => m.id === parent)), [-1, 0, 0, 2, -1]);
 });
 
+test('all chats go out in files that each come in again, and one too large for that is named', () => {
+  const chats = ['a', 'b', 'c', 'd'].map((name, i) => {
+    const chat = conversation.newChat(name, 1000, {});
+    conversation.append(chat, null, user(`${name} ${'\u20ac'.repeat(i === 2 ? 2000 : 100)}`));
+    return chat;
+  });
+  const bytesMax = 2500;
+  const { files, left } = toFiles(chats, bytesMax);
+  assert.ok(files.length > 1 && files.every((file) => new Blob([file]).size <= bytesMax));
+  assert.deepEqual(files.flatMap((file) => fromJson(file, id, 2000)).map(({ title }) => title[0]), ['a', 'b', 'd']);
+  assert.deepEqual(left.map((title) => title[0]), ['c']);
+  const small = (n) => Array.from({ length: n }, () => ({ title: '', messages: [] }));
+  assert.deepEqual(toFiles(small(10_001)).files.map((file) => JSON.parse(file).chats.length), [10_000, 1]);
+  assert.deepEqual(toFiles([{ title: 'long', messages: Array(20_001).fill(0) }]), { files: [], left: ['long'] });
+  assert.equal(toFiles(chats).files[0], toJson(chats), 'what fits one file is one');
+});
+
 test('a file keeps no field it does not know, and no number that is none', () => {
   const file = { format: 'ingle-chats', version: 1, chats: [{ evil: 1, created: 'x', updated: 1e99, sampling: { top_p: 7, top_k: 1.5, stop: [1], seed: 4 },
     messages: [{ id: 1, role: 'user', content: 'hi', evil: 2 }, { parent: 1, role: 'assistant', content: '', usage: { completion_tokens: -1, evil: 3 }, firstMs: '9' }] }] };
@@ -84,6 +101,11 @@ test('what is no file of chats is refused with the reason', () => {
     ['{"format":"ingle-chats","version":1,"chats":[null]}', /Chat 1: "messages"/], ['{"format":"ingle-chats","version":1,"chats":[{"messages":[null]}]}', /message 1/],
     ['{"format":"ingle-chats","version":1,"chats":[{"messages":[{"role":"user","content":"","parent":"later"}]}]}', /"parent"/]];
   for (const [text, reason] of cases) assert.throws(() => fromJson(text, id, 1), reason, text);
+});
+
+test('of where a chat in a file was answered only "stay here" is kept', () => {
+  const routeOf = (route) => fromJson(toJson([{ ...branched().chat, route }]), id, 2000)[0].route;
+  assert.deepEqual(['local', 'cloud', 'auto', { local: 1 }, undefined].map(routeOf), ['local', undefined, undefined, undefined, undefined]);
 });
 
 test('Markdown has the branch that is shown', () => {
@@ -115,7 +137,7 @@ test('the line of costs tells what was measured and nothing else', () => {
   assert.deepEqual(costOf({ usage, timings, firstMs: 480 }), ['1 token', '31.4 tokens/s', 'first after 0.5 s', 'prompt 1,234 at 402/s']);
   assert.deepEqual(costOf({ usage: null, timings: null, dropped: 20 }), ['20 oldest left out']);
   assert.equal(readTimings({ predicted_per_second: null }), null);
-  assert.equal(seconds(61_000), '1 min 1 s');
+  assert.deepEqual([900, 59_400, 59_600, 61_000, 119_600].map(seconds), ['0.9 s', '59 s', '1 min 0 s', '1 min 1 s', '2 min 0 s']);
 });
 
 test('the badge says where an answer is from, how its energy is known, and nothing that was not said', () => {
@@ -129,6 +151,7 @@ test('the badge says where an answer is from, how its energy is known, and nothi
   assert.deepEqual(readOrigin({ route: 'here', joules: { value: 9, low: 10, high: 11, method: 'x' }, money: { ...money, currency: '<b>' } }), { route: 'here' });
   for (const bad of [null, {}, { route: 'moon' }, 'here']) assert.equal(readOrigin(bad), null);
   assert.equal(badgeOf(null), null);
+  assert.equal(badgeOf(readOrigin({ route: 'there', finish: 'constructor' })).word, 'there, constructor', 'a word that every object knows');
 });
 
 test('texts are texts, few and short enough for a request, and others are refused in a sentence', () => {
@@ -143,6 +166,17 @@ test('texts are texts, few and short enough for a request, and others are refuse
   assert.deepEqual(readDocuments([text, { name: 1, text: 'x' }, { name: 'b', text: '' }, null, 'x', { ...text, path: '/etc/passwd' }]), [text, text]);
   assert.deepEqual([readDocuments(null), readDocuments('x')], [[], []]);
   assert.ok(new Blob([readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name]).size <= 255);
+});
+
+test('of the texts of a file the bad ones are left out, not those beside them, and hostile ones take little time', () => {
+  const text = { name: 'a.md', text: 'Anna lives here.' };
+  const long = { name: 'b', text: 'x'.repeat(BYTES_MAX + 1) };
+  assert.deepEqual(readDocuments([text, long, text]), [text, text]);
+  assert.equal(readDocuments(Array(100_000).fill(text)).length, DOCUMENTS_MAX);
+  const start = performance.now();
+  const [{ name }] = readDocuments([{ name: `\u{1f600}${'x'.repeat(100_000)}`, text: 'x' }]);
+  assert.deepEqual([name, readDocuments([{ name: '\u{1f600}'.repeat(100), text: 'x' }])[0].name.length], [`\u{1f600}${'x'.repeat(251)}`, 2 * 63]);
+  assert.ok(performance.now() - start < 2000, 'a long name took its square');
 });
 
 test('texts go out and come back with their chat, and the badge says what of them left', () => {

@@ -21,6 +21,12 @@ test('gives the same events wherever a piece ends', () => {
   }
 });
 
+test('of two LF behind a CR only the first belongs to it', () => {
+  const parser = new SseParser();
+  const events = ['data: a\r', '\n', '\n', 'data: b\n\n'].flatMap((piece) => parser.push(piece));
+  assert.deepEqual(events.map(({ data }) => data), ['a', 'b']);
+});
+
 test('gives no event for one that has not ended', () => {
   const parser = new SseParser();
   assert.deepEqual(parser.push('data: half\n'), []);
