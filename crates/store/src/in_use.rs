@@ -1,7 +1,8 @@
 //! Whether a running program uses a file: it holds a shared lock on each model file it has mapped, and a lock of its own on
 //! each one it fetches. Both end with the program, however it ends.
 
-use std::fs::{File, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -18,7 +19,12 @@ pub struct Claim {
 /// [`Error::InUse`] for the first that another program uses; `what` is the model's name.
 pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Result<Claim> {
     let mut files = Vec::new();
+    let mut claimed = BTreeSet::new();
     for path in paths {
+        // Two names of one content are one file, which can be claimed once.
+        if !fs::canonicalize(path).is_ok_and(|real| claimed.insert(real)) {
+            continue;
+        }
         let Ok(file) = File::open(path) else { continue };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
@@ -42,7 +48,7 @@ mod tests {
     #[test]
     fn a_shared_lock_is_a_use_and_ends_with_its_holder() {
         let path = std::env::temp_dir().join(format!("ingle-in-use-{}", std::process::id()));
-        std::fs::write(&path, "x").unwrap();
+        fs::write(&path, "x").unwrap();
         let reader = File::open(&path).unwrap();
         reader.lock_shared().unwrap();
         let said = claim("m", [path.as_path()]).unwrap_err().to_string();
@@ -52,6 +58,19 @@ mod tests {
         assert!(is_in_use(&path));
         drop(held);
         assert!(!is_in_use(&path));
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_with_two_names_is_claimed_once() {
+        let path = std::env::temp_dir().join(format!("ingle-two-names-{}", std::process::id()));
+        let link = path.with_extension("link");
+        fs::write(&path, "x").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let held = claim("m", [path.as_path(), &link, &path]).unwrap();
+        assert!(is_in_use(&link));
+        drop(held);
+        [path, link].iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 }

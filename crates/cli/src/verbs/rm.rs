@@ -222,9 +222,6 @@ fn remove_hub(
 fn used(cache: &Cache, hub: &HubRef, removal: &Removal) -> Vec<PathBuf> {
     let locks = cache.locks_dir(&hub.repo);
     let mut files: Vec<PathBuf> = removal.names.iter().chain(&removal.blobs).cloned().collect();
-    files.sort_by_cached_key(|path| std::fs::canonicalize(path).ok());
-    // A name and its content are one file, which can be claimed once.
-    files.dedup_by_key(|path| std::fs::canonicalize(path).ok());
     if removal.is_all {
         let held = std::fs::read_dir(&locks).into_iter().flatten().flatten();
         files.extend(held.map(|lock| lock.path()));
