@@ -36,6 +36,18 @@ pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Resul
     Ok(Claim { _files: files })
 }
 
+/// A use of a file: nobody can claim it as long as this lives.
+#[derive(Debug)]
+pub struct Use {
+    _file: File,
+}
+
+/// Begins a use of the file at `path`, where it is there and knows locks.
+pub fn hold(path: &Path) -> Option<Use> {
+    let file = File::open(path).ok()?;
+    file.try_lock_shared().is_ok().then_some(Use { _file: file })
+}
+
 /// Whether another program, or another part of this one, holds a lock on the file.
 pub fn is_in_use(path: &Path) -> bool {
     claim("", [path]).is_err()
@@ -49,8 +61,8 @@ mod tests {
     fn a_shared_lock_is_a_use_and_ends_with_its_holder() {
         let path = std::env::temp_dir().join(format!("ingle-in-use-{}", std::process::id()));
         fs::write(&path, "x").unwrap();
-        let reader = File::open(&path).unwrap();
-        reader.lock_shared().unwrap();
+        let reader = hold(&path).unwrap();
+        assert!(hold(&path).is_some(), "uses don't keep each other out");
         let said = claim("m", [path.as_path()]).unwrap_err().to_string();
         assert!(said.starts_with("m: ") && said.contains("in use"), "{said}");
         drop(reader);

@@ -112,6 +112,22 @@ fn a_new_release_proves_itself_or_is_given_up() {
     assert_eq!(device.content().as_deref(), Some("three"), "it has proved itself");
 }
 
+/// Tries come back when a use ends, and all of them have begun by then.
+#[test]
+fn uses_that_run_side_by_side_do_not_give_a_release_up() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let uses: Vec<_> =
+        (0..8).map(|_| device.releases.open(MODEL, device.now, true).unwrap().unwrap()).collect();
+    assert!(uses.iter().all(|opened| opened.told.is_empty() && opened.used.is_some()), "{uses:?}");
+    assert_eq!(device.content().as_deref(), Some("two"));
+    uses.iter().for_each(|_| device.releases.ended(MODEL).unwrap());
+    drop(uses);
+    assert_eq!(device.content().as_deref(), Some("two"), "it has proved itself");
+}
+
 #[test]
 fn a_release_that_was_taken_back_is_not_used() {
     let world = World::new();

@@ -5,7 +5,7 @@
 //! - Versions only rise. Below the floor nothing is installed and nothing fallen back to; what failed here is not tried again.
 //! - A release is taken when the device is among those it is for, and when the user or the user's policy says yes.
 //! - A new release is on probation: every use that begins is a try, and one that ends well gives all tries back. When tries run
-//!   out the other slot is used again; when enough uses ended well the release is good, and its minimum version is the floor.
+//!   out and nobody uses it who may still end well, the other slot is used again; when enough uses ended well the release is good, and its minimum version is the floor.
 //! - Without fresh word for longer than the grace, a model is used with a warning or not at all, as the user chose.
 
 use super::offer::{Offer, Revocation};
@@ -34,6 +34,8 @@ pub struct Known<'a> {
     pub source: &'a Source,
     /// What is here.
     pub model: &'a Model,
+    /// A program uses the active slot.
+    pub is_in_use: bool,
 }
 
 /// What has happened.
@@ -322,6 +324,8 @@ fn opening(known: &Known<'_>, now: u64) -> Vec<Action> {
     }
     match active.standing {
         Standing::Good => {}
+        // Uses that run side by side have all begun before one of them ends.
+        Standing::Probation { tries_left: 0, .. } if known.is_in_use => {}
         Standing::Probation { tries_left: 0, .. } => {
             match known.give_up(active, &format!("{TRIES} uses in a row did not end well")) {
                 Ok(given_up) => actions.extend(given_up),

@@ -37,7 +37,7 @@ fn revoke(source: &mut Source, version: u64) {
 }
 
 fn ask(source: &Source, model: &Model, input: Input<'_>) -> Vec<Action> {
-    plan(&Known { name: "chat", device: "d", source, model }, input)
+    plan(&Known { name: "chat", device: "d", source, model, is_in_use: false }, input)
 }
 
 fn told(actions: &[Action]) -> String {
@@ -141,6 +141,28 @@ fn tries_run_out_and_the_other_slot_is_used_again() {
     only.active.as_mut().unwrap().standing = Standing::Probation { tries_left: 0, uses_left: 1 };
     let actions = ask(&source, &only, Input::Opening(source.fresh_at));
     assert!(told(&actions).contains("there is no other version") && actions.contains(&Action::Open));
+}
+
+#[test]
+fn uses_that_run_side_by_side_are_no_failures() {
+    let source = source(Consent::Auto, WhenStale::Warn);
+    let mut model = with_two();
+    let opening = |model: &Model, is_in_use| {
+        plan(
+            &Known { name: "chat", device: "d", source: &source, model, is_in_use },
+            Input::Opening(source.fresh_at),
+        )
+    };
+    for n in 0..10 {
+        let actions = opening(&model, n > 0);
+        actions.iter().for_each(|a| apply(&mut model, a));
+        assert_eq!(actions.last(), Some(&Action::Open));
+    }
+    assert_eq!((model.active.as_ref().map(|s| s.version), model.blocked.len()), (Some(3), 0));
+    // Once all of them have ended, and none well, it is a failure.
+    assert!(told(&opening(&model, false)).contains("version 3 is given up"));
+    ask(&source, &model, Input::Ended).iter().for_each(|a| apply(&mut model, a));
+    assert_eq!(opening(&model, false), [Action::CountTry, Action::Open]);
 }
 
 #[test]

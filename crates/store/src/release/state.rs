@@ -147,6 +147,13 @@ pub enum Standing {
     Good,
 }
 
+impl Standing {
+    /// Whether all its tries have begun and none of them has ended well.
+    pub fn has_no_tries(self) -> bool {
+        matches!(self, Self::Probation { tries_left: 0, .. })
+    }
+}
+
 /// A release that failed here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {

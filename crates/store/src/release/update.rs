@@ -19,13 +19,14 @@ use super::offer::{self, File, Offer, Offered};
 use super::plan::{Action, Asked, Input, Known, PROBATION, Step, apply, plan, switch};
 use super::refresh::{below, check_root, refresh, signed};
 use super::state::{Model, Policy, Slot, Source, State, StateFile, Trusted};
+use crate::cache::files_below;
 use crate::error::{Error, Result, at};
 use crate::fetch::{Event, Pass, Retry, Target, Watch, fetch};
 use crate::hash::hash_file;
-use crate::in_use::claim;
+use crate::in_use::{Use, claim, hold, is_in_use};
 use crate::parts::Parts;
 use crate::signing::keys::PublicKey;
-use crate::signing::{mismatch, read_bundle, verify};
+use crate::signing::{BUNDLE_NAME, mismatch, read_bundle, verify};
 use crate::space;
 
 /// The slowest that a file may come: fewer bytes than `bytes_min` in `window` end the attempt.
@@ -94,12 +95,14 @@ pub enum Outcome {
 }
 
 /// A model to open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Opened {
     /// The file or folder.
     pub path: PathBuf,
     /// What the user should know.
     pub told: Vec<String>,
+    /// Whoever opens it to answer with it keeps this until that ends.
+    pub used: Option<Use>,
 }
 
 /// The releases on this device.
@@ -304,12 +307,18 @@ impl Releases {
         let Some((url, _)) = source_of(&state, name) else { return Ok(None) };
         let url = url.to_owned();
         let input = Input::Opening(now);
-        let mut actions = self.plan(&state, &url, name, input)?;
+        let planned = self.plan(&state, &url, name, input)?;
         // Looking is no use; but what may not be used, or has failed too often, is given up whoever looks.
         let is_change = |a: &Action| matches!(a, Action::Block(..) | Action::FallBack);
-        if actions.iter().any(|a| is_change(a) || (is_use && *a == Action::CountTry)) {
-            actions = self.react(&url, name, input)?;
-        }
+        let (actions, opened) =
+            match planned.iter().any(|a| is_change(a) || (is_use && *a == Action::CountTry)) {
+                false => (planned, self.opened(&state, name, is_use)),
+                // Held before the next one counts, so that uses which begin together see each other.
+                true => self.edit(|state| {
+                    let actions = self.react_in(state, &url, name, input)?;
+                    Ok((actions, self.opened(state, name, is_use)))
+                })?,
+            };
         let mut told = Vec::new();
         for action in actions {
             match action {
@@ -318,9 +327,22 @@ impl Releases {
                 _ => {}
             }
         }
-        let state = self.file.read()?;
-        let slot = source_of(&state, name).and_then(|(_, model)| model.active.as_ref());
-        Ok(slot.map(|slot| Opened { path: self.file.path_of(name, slot), told }))
+        Ok(opened.map(|opened| Opened { told, ..opened }))
+    }
+
+    /// What is used as the model `name`, held where that is a use.
+    fn opened(&self, state: &State, name: &str, is_use: bool) -> Option<Opened> {
+        let slot = source_of(state, name)?.1.active.as_ref()?;
+        let bundle = self.file.slot_dir(name, slot).join(BUNDLE_NAME);
+        let used = is_use.then(|| hold(&bundle)).flatten();
+        Some(Opened { path: self.file.path_of(name, slot), told: Vec::new(), used })
+    }
+
+    /// Whether a program uses what is used as the model `name`.
+    fn is_in_use(&self, name: &str, model: &Model) -> bool {
+        let Some(active) = &model.active else { return false };
+        let folder = self.file.slot_dir(name, active);
+        files_below(&folder).iter().any(|file| is_in_use(&folder.join(file)))
     }
 
     /// A use of the model `name` ended well.
@@ -341,18 +363,23 @@ impl Releases {
         let source = state.sources.get(url).ok_or_else(|| unknown_source(url))?;
         let none = Model::default();
         let model = source.models.get(name).unwrap_or(&none);
-        Ok(plan(&Known { name, device: &state.device, source, model }, input))
+        // Looked at only where it matters: whoever looks holds the files for a moment.
+        let has_no_tries = model.active.as_ref().is_some_and(|slot| slot.standing.has_no_tries());
+        let is_in_use = has_no_tries && self.is_in_use(name, model);
+        Ok(plan(&Known { name, device: &state.device, source, model, is_in_use }, input))
     }
 
     /// Plans and does to the state what the plan says, in one step.
     fn react(&self, url: &str, name: &str, input: Input<'_>) -> Result<Vec<Action>> {
-        self.edit(|state| {
-            let actions = self.plan(state, url, name, input)?;
-            if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
-                actions.iter().for_each(|action| apply(model, action));
-            }
-            Ok(actions)
-        })
+        self.edit(|state| self.react_in(state, url, name, input))
+    }
+
+    fn react_in(&self, state: &mut State, url: &str, name: &str, input: Input<'_>) -> Result<Vec<Action>> {
+        let actions = self.plan(state, url, name, input)?;
+        if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
+            actions.iter().for_each(|action| apply(model, action));
+        }
+        Ok(actions)
     }
 
     fn change(&self, url: &str, name: &str, actions: &[Action]) -> Result<()> {
@@ -549,8 +576,7 @@ impl Releases {
         let given_up = source_of(&state, name).and_then(|(_, model)| model.other.clone());
         if let Some(slot) = given_up {
             let folder = self.file.slot_dir(name, &slot);
-            let files: Vec<PathBuf> =
-                crate::cache::files_below(&folder).iter().map(|f| folder.join(f)).collect();
+            let files: Vec<PathBuf> = files_below(&folder).iter().map(|f| folder.join(f)).collect();
             let claim = claim(name, files.iter().map(PathBuf::as_path))?;
             self.edit(|state| {
                 if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
