@@ -298,6 +298,21 @@ fn slow_retrieval_is_given_up() {
     recovers(&publisher, &device, 3, "one");
 }
 
+/// Whatever a device does before the first bytes come, and between two attempts, is not the server's pace.
+#[test]
+fn only_bytes_that_come_are_held_against_the_pace() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, &"two ".repeat(5000));
+    let target = publisher.target(2, "m.gguf");
+    publisher.hub.fail(&target, [Fault::Drop(9000), Fault::Status(404, None)]);
+    said(device.update(), &["version 2", "no such file"]);
+    // Each read brings a byte at least.
+    device.pace = Pace { bytes_min: 1, window: Duration::ZERO };
+    publisher.hub.fail(&target, [Fault::Drop(3000), Fault::IgnoreRange]);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
 /// CVE-2025-2885: a root must be exactly one version above the one that vouches for it.
 #[test]
 fn a_root_that_skips_a_version_is_refused() {

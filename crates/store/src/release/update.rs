@@ -4,7 +4,6 @@
 //! slots in one step; only then one write of the state makes it the one that is used. What nothing names any more is removed
 //! after the state that stopped naming it was written. So a program that ends anywhere leaves the old release or the new.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +40,29 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self { bytes_min: 64 << 10, window: Duration::from_secs(60) }
+    }
+}
+
+/// What came since a moment: from so many bytes to so many.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    start: Duration,
+    from: u64,
+    last: u64,
+}
+
+impl Pace {
+    /// Whether too little came in a window that is over, now that `done` bytes are here. The first one begins with the first bytes,
+    /// not while what was kept is hashed; another where one is over, and where a file begins anew.
+    fn is_too_slow(self, window: &mut Option<Window>, done: u64, now: Duration) -> bool {
+        let new = Window { start: now, from: done, last: done };
+        let Some(Window { start, from, .. }) = window.filter(|window| window.last <= done) else {
+            *window = Some(new);
+            return false;
+        };
+        let is_over = now.saturating_sub(start) >= self.window;
+        *window = Some(if is_over { new } else { Window { start, from, last: done } });
+        is_over && done - from < self.bytes_min
     }
 }
 
@@ -468,18 +490,17 @@ impl Releases {
             partial,
             tag_file: None,
         };
-        let window = Cell::new(((work.clock)(), None));
+        let mut window = None;
         let mut watch = |event: Event<'_>| {
             self.disk.step();
-            if let Event::Bytes { done, .. } = event {
-                let (start, from) = window.get();
-                let (now, from) = ((work.clock)(), from.unwrap_or(done));
-                if now.saturating_sub(start) < work.pace.window {
-                    window.set((start, Some(from)));
-                } else {
-                    is_slow.fetch_or(done.saturating_sub(from) < work.pace.bytes_min, Relaxed);
-                    window.set((now, Some(done)));
+            match event {
+                Event::Bytes { done, .. } => {
+                    let is_too_slow = work.pace.is_too_slow(&mut window, done, (work.clock)());
+                    is_slow.fetch_or(is_too_slow, Relaxed);
                 }
+                // How long is waited for a server is the retries' business.
+                Event::Waiting { .. } => window = None,
+                _ => {}
             }
             tell(Told::Fetching(event));
         };
