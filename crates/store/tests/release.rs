@@ -8,7 +8,7 @@ mod publisher;
 mod world;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hub::{Fault, Hub};
@@ -21,7 +21,7 @@ use ingle_store::release::roles::KeyFolder;
 use ingle_store::release::state::State;
 use ingle_store::release::update::{Outcome, Pace};
 use ingle_store::verify::{Verified, verify};
-use publisher::{Device, MODEL, Publisher, now};
+use publisher::{Device, MODEL, Publisher, files_below, now};
 use serde_json::{Value, json};
 use world::{World, said};
 
@@ -311,6 +311,33 @@ fn only_bytes_that_come_are_held_against_the_pace() {
     device.pace = Pace { bytes_min: 1, window: Duration::ZERO };
     publisher.hub.fail(&target, [Fault::Drop(3000), Fault::IgnoreRange]);
     assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
+#[test]
+fn what_came_of_a_version_goes_with_it() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let staging = world.dir.join("releases/staging");
+    let bytes = |files: &[PathBuf]| files.iter().map(|path| path.metadata().unwrap().len()).sum::<u64>();
+    let break_off = |version: u64| {
+        publisher.publish_one(version, &"text".repeat(5000));
+        let faults = [Fault::Drop(9000), Fault::Status(404, None)];
+        publisher.hub.fail(&publisher.target(version, "m.gguf"), faults);
+        said(device.update(), &["no such file"]);
+        let mut parts = files_below(&staging);
+        parts.retain(|path| path.extension().is_some_and(|end| end == "incomplete"));
+        assert_eq!(bytes(&parts), 9000, "{parts:?}");
+    };
+    break_off(2);
+    break_off(3);
+    let removal = device.releases.removal(MODEL).unwrap().unwrap();
+    let slots = files_below(&world.dir.join("releases/slots"));
+    assert_eq!(removal.bytes, bytes(&slots) + bytes(&files_below(&staging)));
+    device.releases.remove(removal).unwrap();
+    assert!(files_below(&staging).is_empty());
+    break_off(4);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(4));
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0);
 }
 
 /// CVE-2025-2885: a root must be exactly one version above the one that vouches for it.

@@ -23,6 +23,7 @@ use crate::error::{Error, Result, at};
 use crate::fetch::{Event, Pass, Retry, Target, Watch, fetch};
 use crate::hash::hash_file;
 use crate::in_use::{Use, claim, hold, is_in_use};
+use crate::parallel::kept_beside;
 use crate::parts::Parts;
 use crate::signing::keys::PublicKey;
 use crate::signing::{BUNDLE_NAME, mismatch, read_bundle, verify};
@@ -423,7 +424,10 @@ impl Releases {
                 self.plan(state, url, &offer.model, Input::Failed(offer, step, &error.to_string()))?
             {
                 match action {
-                    Action::Discard(_) => self.disk.remove_folder(&self.staged(offer))?,
+                    Action::Discard(_) => {
+                        self.disk.remove_folder(&self.parts(offer))?;
+                        self.disk.remove_folder(&self.staged(offer))?;
+                    }
                     action => self.change(url, &offer.model, &[action])?,
                 }
             }
@@ -439,18 +443,24 @@ impl Releases {
         self.file.staging_dir().join(format!("{}@{}", offer.model, offer.version))
     }
 
+    /// Where those of its files are that have not come whole.
+    fn parts(&self, offer: &Offer) -> PathBuf {
+        self.file.staging_dir().join(format!("{}@{}.parts", offer.model, offer.version))
+    }
+
     /// Brings all files of an offer into its staging folder, each verified by its hash.
     fn fetch(&self, url: &str, offer: &Offer, work: &Work<'_>, tell: Tell<'_>) -> Result<()> {
-        let staged = self.staged(offer);
+        let (staged, parts) = (self.staged(offer), self.parts(offer));
         self.sweep(offer)?;
         self.disk.make_folder(&staged)?;
+        self.disk.make_folder(&parts)?;
+        let partial = |file: &File| parts.join(format!("{}.incomplete", file.digest));
         let missing = |f: &&File| !fs::metadata(staged.join(&f.name)).is_ok_and(|m| m.len() == f.size);
-        let needed = offer.files.iter().filter(missing).map(|f| f.size).sum();
+        let left = |f: &File| f.size.saturating_sub(bytes_kept(&partial(f)));
+        let needed = offer.files.iter().filter(missing).map(left).sum();
         space::check(&staged, needed, space::free_bytes(&staged))?;
         let address = Url::parse(url)
             .map_err(|e| Error::Reference { found: url.to_owned(), expected: e.to_owned() })?;
-        let parts_dir = self.file.staging_dir().join("parts");
-        self.disk.make_folder(&parts_dir)?;
         for file in &offer.files {
             let to = staged.join(&file.name);
             if to.is_file() {
@@ -461,13 +471,13 @@ impl Releases {
                     Some(_) => at(&to, fs::remove_file(&to))?,
                 }
             }
-            let partial = parts_dir.join(format!("{}.incomplete", file.digest));
+            let partial = partial(file);
             let target_url = below(&address, &format!("targets/{}", file.target))?;
             self.fetch_file(file, &target_url, &partial, work, tell)?;
             self.disk.make_folder(to.parent().unwrap_or(&to))?;
             self.disk.rename(&partial, &to)?;
         }
-        Ok(())
+        self.disk.remove_folder(&parts)
     }
 
     /// Brings one file here, not slower than it may come.
@@ -545,11 +555,12 @@ impl Releases {
             }
             self.disk.remove_folder(&path)?;
         }
-        let staging = self.file.staging_dir();
+        let (staging, parts) = (self.file.staging_dir(), self.parts(offer));
         for name in folders_in(&staging) {
-            let is_of_model = name.rsplit_once('@').is_some_and(|(model, _)| model == offer.model);
-            if is_of_model && staging.join(&name) != staged {
-                self.disk.remove_folder(&staging.join(&name))?;
+            let path = staging.join(&name);
+            let is_of_model = name.rsplit_once('@').is_none_or(|(model, _)| model == offer.model);
+            if is_of_model && path != staged && path != parts {
+                self.disk.remove_folder(&path)?;
             }
         }
         Ok(())
@@ -629,6 +640,12 @@ fn folders_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.filter_map(|e| e.file_name().into_string().ok()).collect()
+}
+
+/// Bytes that have come of a file whose beginning lies at `partial`.
+fn bytes_kept(partial: &Path) -> u64 {
+    let beside: u64 = kept_beside(partial).iter().map(|kept| kept.end - kept.start).sum();
+    fs::metadata(partial).map_or(0, |meta| meta.len()) + beside
 }
 
 fn step_of(error: &Error) -> Step {
