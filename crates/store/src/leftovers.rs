@@ -241,7 +241,9 @@ fn remove_version(library: &Library, snapshot: &Path) -> Result<u64> {
         .collect();
     // Without its manifest it is no version any more, whatever stops us behind this.
     remove_if_there(&snapshot.join(MANIFEST))?;
-    at(snapshot, fs::remove_dir_all(snapshot))?;
+    if snapshot.exists() {
+        at(snapshot, fs::remove_dir_all(snapshot))?;
+    }
     let mut bytes = 0;
     for blob in &blobs {
         bytes += fs::metadata(blob).map_or(0, |m| m.len());

@@ -256,6 +256,63 @@ fn a_modelpack_of_raw_layers_is_a_file_or_a_folder() {
     assert_eq!(names.len(), 4, "{names:?}");
 }
 
+/// Content that is gone comes again, and until then there is no model.
+#[test]
+fn an_image_whose_content_is_gone_is_not_whole() {
+    let world = World::new();
+    let library = world.library();
+    let model = ollama(&world);
+    let path = world.pull_image(&library, "ollama:tiny").unwrap();
+    let license = library.images.blobs_dir().join(sha256(b"MIT"));
+    fs::remove_file(&license).unwrap();
+    assert!(matches!(library.find("ollama:tiny").unwrap(), Meaning::Absent(_)));
+    assert_eq!(world.pull_image(&library, "ollama:tiny").unwrap(), path);
+    assert_eq!((fs::read(&path).unwrap(), fs::read(&license).unwrap()), (model, b"MIT".to_vec()));
+    // Its name can be removed while it is not whole.
+    fs::remove_file(&license).unwrap();
+    let image = ingle_store::registry::image::ImageRef::parse("ollama:tiny").unwrap().unwrap();
+    assert!(library.images.is_known(&image));
+    assert!(ingle_store::leftovers::remove_image(&library, &image).unwrap() > 0);
+    assert!(!library.images.is_known(&image));
+}
+
+/// The manifest says that an image is whole, so no file of the image may be it.
+#[test]
+fn no_file_of_an_image_takes_its_manifests_place() {
+    let world = World::new();
+    let library = world.library();
+    let config = "application/vnd.cncf.model.weight.config.v1.raw";
+    let tar = "application/vnd.cncf.model.weight.v1.tar";
+    let dir = world.dir.join("pack");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("manifest.json"), b"{}").unwrap();
+    let archive = world.dir.join("pack.tar");
+    let made =
+        std::process::Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&dir).arg(".").status();
+    assert!(made.unwrap().success());
+    for first in [
+        at(layer(&world, "a/b", config, b"{}"), "manifest.json"),
+        layer(&world, "a/b", tar, &fs::read(&archive).unwrap()),
+    ] {
+        let raw = "application/vnd.cncf.model.weight.v1.raw";
+        let layers = json!([first, at(layer(&world, "a/b", raw, b"weights"), "m.gguf")]);
+        world.hub.add_manifest("a/b", "v1", &json!({ "layers": layers }));
+        said(world.pull_image(&library, &oci(&world, "a/b:v1")), &["manifest"]);
+        assert!(matches!(library.find(&oci(&world, "a/b:v1")).unwrap(), Meaning::Absent(_)));
+    }
+    // What is no model gets no name.
+    let doc = "application/vnd.cncf.model.doc.v1.raw";
+    let layers =
+        json!([layer(&world, "a/c", tar, &empty_tar()), at(layer(&world, "a/c", doc, b"x"), "README.md")]);
+    world.hub.add_manifest("a/c", "v1", &json!({ "layers": layers }));
+    said(world.pull_image(&library, &oci(&world, "a/c:v1")), &["make up no model"]);
+    assert!(library.images.refs().is_empty());
+}
+
+fn empty_tar() -> Vec<u8> {
+    vec![0; 1024]
+}
+
 #[test]
 fn a_modelpack_of_archives_is_unpacked() {
     let world = World::new();
