@@ -16,7 +16,7 @@ use ingle_store::error::Error;
 use ingle_store::release::Releases;
 use ingle_store::release::disk::Disk;
 use ingle_store::release::make::{Contents, Expires, Maker};
-use ingle_store::release::offer::Revocation;
+use ingle_store::release::offer::{Revocation, Terms};
 use ingle_store::release::roles::KeyFolder;
 use ingle_store::release::state::State;
 use ingle_store::release::update::{Outcome, Pace};
@@ -487,6 +487,42 @@ fn a_release_that_was_made_stays_as_it_is_but_for_its_terms() {
     maker.refresh(&Expires::default()).unwrap();
     publisher.serve();
     device.refresh().unwrap();
+}
+
+/// What devices refuse whole, or could never mean anything to them, is not signed.
+#[test]
+fn what_no_device_would_take_is_not_made() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let repository = publisher.repository();
+    let maker = Maker { repository: &repository, keys: &publisher.keys, now: publisher.now };
+    let release = |version, change: fn(&mut Terms)| {
+        let mut release = publisher.release(version, "x");
+        change(&mut release.terms);
+        Contents { releases: vec![release], ..Contents::default() }
+    };
+    let revoked = |model: &str, version, digest: Option<&str>| {
+        let one =
+            Revocation { model: model.into(), version, digest: digest.map(str::to_owned), why: "x".into() };
+        Contents { revoked: vec![one], ..Contents::default() }
+    };
+    for (contents, words) in [
+        (release(2, |terms| terms.percent = 101), "at most 100"),
+        (release(2, |terms| terms.salt = "x".repeat(9999)), "too much text"),
+        (release(2, |terms| terms.smoke.perplexity_max_milli = Some(1)), "a perplexity without a text"),
+        (release(0, |_| ()), "devices would not see it"),
+        (revoked("chat", None, None), "neither version nor digest"),
+        (revoked("chat", Some(0), None), "version 0"),
+        (revoked("chat", None, Some("")), "64 hex digits"),
+        (revoked("chat", None, Some(&"AB".repeat(32))), "lower case"),
+        (revoked("../chat", Some(1), None), "the name of a model"),
+    ] {
+        said(maker.make(&contents, &|| false, &mut |_| {}), &[words]);
+    }
+    // Nothing of it was signed, and what comes next is as always.
+    assert!(!repository.join("metadata/2.targets.json").exists());
+    maker.make(&revoked("chat", None, Some(&"ab".repeat(32))), &|| false, &mut |_| {}).unwrap();
+    recovers(&publisher, &device, 3, "one");
 }
 
 #[test]

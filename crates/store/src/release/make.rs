@@ -4,7 +4,7 @@
 //! metadata/  1.root.json 2.root.json ...  7.targets.json  7.snapshot.json  timestamp.json
 //! targets/   MODEL/VERSION/HASH.FILE ...  MODEL/VERSION/HASH.model.sig  HASH.revoked.json
 //! ```
-//! A release that was made stays as it is: only its terms may change. What a reader may ask for is in place before the
+//! A release that was made stays as it is: only its terms may change. What is to be signed is read as devices read it first. What a reader may ask for is in place before the
 //! metadata that names it, and `timestamp.json`, which names all the rest, comes last.
 
 use std::fs;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
 use super::disk::Disk;
-use super::offer::{CUSTOM, REVOKED_NAME, Revocation, Terms, is_model_name};
+use super::offer::{self, CUSTOM, REVOKED_NAME, Revocation, Terms, is_model_name};
 use super::roles::{KeyFolder, ROLES};
 use crate::error::{Error, Result, at};
 use crate::hash::{Digest, Hasher};
@@ -105,13 +105,15 @@ impl Maker<'_> {
     /// Signs and adds `contents`. `stop` ends it with `None`, before any metadata has changed.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a release that is there with other content, and for keys that can't sign what they must.
+    /// [`Error::Mismatch`] for a release that is there with other content, for what devices would refuse, and for keys that can't sign
+    /// what they must.
     pub fn make(
         &self,
         contents: &Contents,
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(u64),
     ) -> Result<Option<Made>> {
+        contents.revoked.iter().try_for_each(check_revocation)?;
         let root = self.root(&contents.expires)?;
         let mut targets = self.last("targets")?.map_or_else(Map::new, |last| {
             last.get("targets").and_then(Value::as_object).cloned().unwrap_or_default()
@@ -121,13 +123,13 @@ impl Maker<'_> {
                 return Ok(None);
             }
         }
+        let is_revoked = |model: &str, version: u64| {
+            contents.revoked.iter().any(|r| r.model == model && r.version == Some(version))
+        };
         targets.retain(|name, _| {
             let mut parts = name.splitn(3, '/');
             let (model, version) = (parts.next(), parts.next().and_then(|v| v.parse().ok()));
-            let is_revoked = |r: &Revocation| {
-                Some(r.model.as_str()) == model && r.version.is_some() && r.version == version
-            };
-            !contents.revoked.iter().any(is_revoked)
+            !model.zip(version).is_some_and(|(model, version)| is_revoked(model, version))
         });
         let list = json!({ "revoked": contents.revoked });
         let text = serde_json::to_vec_pretty(&list).expect("plain data");
@@ -135,6 +137,15 @@ impl Maker<'_> {
         targets.insert(REVOKED_NAME.to_owned(), entry);
         let n_targets = targets.len();
         let signed = json!({ "targets": targets });
+        let offered = offer::read(&signed, true)?;
+        let is_offered = |r: &&Release| {
+            offered.offers.iter().any(|o| o.model == r.model && o.version == r.version)
+                || is_revoked(&r.model, r.version)
+        };
+        if let Some(Release { model, version, .. }) = contents.releases.iter().find(|r| !is_offered(r)) {
+            let found = "devices would not see it";
+            return Err(mismatch(model, &format!("version {version}"), found, "a version from 1 on"));
+        }
         let targets = self.write::<Targets>("targets", signed, &root, &contents.expires)?;
         let (snapshot, timestamp) = self.seal(&root, targets, &contents.expires)?;
         let versions = [root.signed.version.get(), targets, snapshot, timestamp];
@@ -405,6 +416,20 @@ impl Maker<'_> {
             Some((folder, file)) => targets.join(folder).join(format!("{hash}.{file}")),
             None => targets.join(format!("{hash}.{name}")),
         }
+    }
+}
+
+/// That there is something that a revocation can be of.
+fn check_revocation(revocation: &Revocation) -> Result<()> {
+    let Revocation { model, version, digest, .. } = revocation;
+    let wrong = |part: &str, found: &str, expected: &str| Err(mismatch("revoked", part, found, expected));
+    let is_digest = |digest: &String| Digest::sha256(digest).is_some_and(|read| read.to_string() == *digest);
+    match (version, digest) {
+        _ if !is_model_name(model) => wrong("model", model, "the name of a model"),
+        (None, None) => wrong(model, "neither version nor digest", "one of them"),
+        (Some(0), _) => wrong(model, "version 0", "a version from 1 on"),
+        (_, Some(digest)) if !is_digest(digest) => wrong(model, digest, "64 hex digits in lower case"),
+        _ => Ok(()),
     }
 }
 
