@@ -263,6 +263,27 @@ fn arbitrary_install_takes_more_than_the_server_and_more_than_the_repository() {
     assert_eq!(device.content().as_deref(), Some("one"));
 }
 
+/// What can't be read while a signature is checked was not signed wrongly, and is no reason to give up what came.
+#[test]
+fn a_disk_that_fails_blocks_no_release() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, "two");
+    publisher.hub.fail(&publisher.target(2, "notes.txt"), vec![Fault::WrongBytes; 2]);
+    said(device.update(), &["version 2", "sha256"]);
+    let staged = world.dir.join(format!("releases/staging/{MODEL}@2"));
+    assert!(staged.exists(), "what came right is kept");
+    publisher.hub.forget_faults();
+    device.before = Box::new(move |step| {
+        if step == "verify the signature" {
+            fs::rename(&staged, staged.with_extension("elsewhere")).unwrap();
+        }
+    });
+    said(device.update(), &["version 2", "model.sig"]);
+    device.before = Box::new(|_| ());
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
 #[test]
 fn endless_data_ends() {
     let world = World::new();

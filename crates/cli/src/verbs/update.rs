@@ -292,8 +292,10 @@ fn with_work<T>(
     // The user named this address; plain http is allowed to it alone.
     let client = network::client_to(&[&parsed], network::STALL_TIMEOUT, env)?;
     let start = Instant::now();
-    let said =
-        |failure: Failure| Error::Refused { what: "the check of a release".into(), why: failure.message };
+    let said = |failure: Failure| match failure.exit {
+        Exit::INTERRUPTED => Error::Interrupted(failure.message),
+        _ => Error::Refused { what: "the check of a release".into(), why: failure.message },
+    };
     let result = run(&Work {
         client: &client,
         retry: Retry::default(),

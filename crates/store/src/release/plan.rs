@@ -67,10 +67,8 @@ pub enum Asked {
 /// A step of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Files did not come.
+    /// Files did not come, or not as metadata says; or they can't be read.
     Fetch,
-    /// Files came that are not what metadata says.
-    Hash,
     /// The publisher did not sign them.
     Signature,
     /// They are no model.
@@ -284,10 +282,8 @@ fn take(known: &Known<'_>, offer: &Offer, asked: Asked) -> Vec<Action> {
 fn failed(offer: &Offer, step: Step, why: &str) -> Vec<Action> {
     let version = offer.version;
     match step {
-        // What has come is kept, and the next attempt goes on behind it.
+        // What has come is kept, and the next attempt goes on behind it: whoever sent wrong bytes may send the right ones tomorrow.
         Step::Fetch => Vec::new(),
-        // Whoever sent it may send the right bytes tomorrow.
-        Step::Hash => vec![Action::Discard(version)],
         Step::Signature | Step::Structure | Step::Smoke => {
             vec![Action::Discard(version), Action::Block(version, why.to_owned())]
         }

@@ -269,12 +269,17 @@ impl Releases {
                 Action::Fetch(offer) => {
                     tell(Told::Step(&offer, "fetch"));
                     let fetched = self.fetch(url, &offer, work, tell);
-                    fetched.map_err(|error| self.failed(&state, url, &offer, step_of(&error), error))?;
+                    fetched.map_err(|error| self.failed(&state, url, &offer, Step::Fetch, error))?;
                 }
                 Action::CheckSignature(offer) => {
                     tell(Told::Step(&offer, "verify the signature"));
                     let checked = self.check_signature(&state, url, &offer, work);
-                    digest = checked.map_err(|e| self.failed(&state, url, &offer, Step::Signature, e))?;
+                    digest = checked.map_err(|error| {
+                        // A disk that can't be read says nothing of the release.
+                        let is_wrong = matches!(error, Error::Mismatch { .. });
+                        let step = if is_wrong { Step::Signature } else { Step::Fetch };
+                        self.failed(&state, url, &offer, step, error)
+                    })?;
                 }
                 Action::CheckStructure(offer) => {
                     tell(Told::Step(&offer, "check the structure"));
@@ -646,10 +651,6 @@ fn folders_in(folder: &Path) -> Vec<String> {
 fn bytes_kept(partial: &Path) -> u64 {
     let beside: u64 = kept_beside(partial).iter().map(|kept| kept.end - kept.start).sum();
     fs::metadata(partial).map_or(0, |meta| meta.len()) + beside
-}
-
-fn step_of(error: &Error) -> Step {
-    if matches!(error, Error::Mismatch { .. }) { Step::Hash } else { Step::Fetch }
 }
 
 pub(super) fn unknown_source(url: &str) -> Error {
