@@ -488,6 +488,46 @@ fn keys_can_be_rotated_and_too_few_signatures_are_none() {
     assert!(said_of.contains("root.5.pem"), "{said_of}");
 }
 
+/// The days that were asked for are kept to, and nothing that a timestamp rests on expires before it does.
+#[test]
+fn a_refresh_keeps_a_repository_valid() {
+    let world = World::new();
+    let publisher = Publisher::new(&world.dir, &world.hub);
+    let repository = publisher.repository();
+    let expires = Expires { root: 100, targets: 50, snapshot: 10, timestamp: 5 };
+    let releases = vec![publisher.release(1, "one")];
+    publisher.publish(&Contents { releases, expires, ..Contents::default() });
+    let after = |days: u64| {
+        let maker =
+            Maker { repository: &repository, keys: &publisher.keys, now: publisher.now + days * 86_400 };
+        let made = maker.refresh().unwrap();
+        let last = |name: &str| -> i64 {
+            let metadata: Value = serde_json::from_slice(&publisher.metadata(name)).unwrap();
+            let expires: jiff::Timestamp = metadata["signed"]["expires"].as_str().unwrap().parse().unwrap();
+            (expires.as_second() - publisher.now as i64) / 86_400
+        };
+        let [root, targets, snapshot, _] = made.versions;
+        let days = [
+            last(&format!("{root}.root.json")),
+            last(&format!("{targets}.targets.json")),
+            last(&format!("{snapshot}.snapshot.json")),
+            last("timestamp.json"),
+        ];
+        (root, targets, days, made.n_targets)
+    };
+    assert_eq!(after(1), (1, 1, [100, 50, 11, 6], 4));
+    assert_eq!(after(45), (1, 1, [100, 50, 55, 50], 4));
+    assert_eq!(after(46), (1, 2, [100, 96, 56, 51], 4));
+    assert_eq!(after(96), (2, 3, [196, 146, 106, 101], 4));
+    // Keys that are others now have signed nothing yet.
+    let keys = open_keys(&world.dir).rotate("targets").unwrap();
+    let maker = Maker { repository: &repository, keys: &keys, now: publisher.now };
+    assert_eq!(maker.refresh().unwrap().versions[..2], [3, 4]);
+    publisher.serve();
+    let device = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(1));
+}
+
 #[test]
 fn a_release_that_was_made_stays_as_it_is_but_for_its_terms() {
     let world = World::new();
@@ -505,7 +545,7 @@ fn a_release_that_was_made_stays_as_it_is_but_for_its_terms() {
         maker.make(&contents, &|| false, &mut |_| {}),
         &["version 1 is in the repository with other content"],
     );
-    maker.refresh(&Expires::default()).unwrap();
+    maker.refresh().unwrap();
     publisher.serve();
     device.refresh().unwrap();
 }

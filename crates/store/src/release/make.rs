@@ -12,6 +12,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
@@ -26,6 +27,8 @@ use crate::signing::{BUNDLE_NAME, folder, mismatch, sign, verify};
 /// Of the TUF specification that the metadata follows.
 const SPEC_VERSION: &str = "1.0.31";
 const DAY_SECONDS: u64 = 86_400;
+/// Where the days stand that metadata is valid, beside the list of what was taken back.
+const EXPIRES: &str = "expires_days";
 
 /// What a repository is to offer from now on, beside what it offers already.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,8 @@ pub struct Release {
 }
 
 /// Days that metadata is valid.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Expires {
     /// Which keys hold which role.
     pub root: u32,
@@ -133,7 +137,9 @@ impl Maker<'_> {
         });
         let list = json!({ "revoked": contents.revoked });
         let text = serde_json::to_vec_pretty(&list).expect("plain data");
-        let entry = self.place(REVOKED_NAME, &text, Some(list))?;
+        // Signed along, so that a refresh knows them.
+        let custom = json!({ "revoked": contents.revoked, EXPIRES: contents.expires });
+        let entry = self.place(REVOKED_NAME, &text, Some(custom))?;
         targets.insert(REVOKED_NAME.to_owned(), entry);
         let n_targets = targets.len();
         let signed = json!({ "targets": targets });
@@ -152,22 +158,44 @@ impl Maker<'_> {
         Ok(Some(Made { versions, n_targets }))
     }
 
-    /// Says anew that there is nothing newer: signs snapshot and timestamp again.
+    /// Says anew that there is nothing newer: signs snapshot and timestamp again, and root and targets where the timestamp would
+    /// outlast them or their keys are others now. All are valid as long as the last `make` said.
     ///
     /// # Errors
     /// As [`Self::make`]; [`Error::NotFound`] where there is no repository yet.
-    pub fn refresh(&self, expires: &Expires) -> Result<Made> {
+    pub fn refresh(&self) -> Result<Made> {
         let why = "there is no repository here yet; ingle release make makes one".to_owned();
         let missing = || Error::NotFound { what: self.repository.display().to_string(), why };
         let last = self.last("targets")?.ok_or_else(missing)?;
-        let root = self.root(expires)?;
-        let targets = last.get("version").and_then(Value::as_u64).unwrap_or(0);
+        let expires = expires_of(&last)?;
+        let root = self.root(&expires)?;
+        let mut targets = last.get("version").and_then(Value::as_u64).unwrap_or(0);
         let n_targets = last.get("targets").and_then(Value::as_object).map_or(0, Map::len);
-        let (snapshot, timestamp) = self.seal(&root, targets, expires)?;
+        if !self.stand(targets, &root, &expires)? {
+            let signed = json!({ "targets": last.get("targets") });
+            targets = self.write::<Targets>("targets", signed, &root, &expires)?;
+        }
+        let (snapshot, timestamp) = self.seal(&root, targets, &expires)?;
         Ok(Made { versions: [root.signed.version.get(), targets, snapshot, timestamp], n_targets })
     }
 
-    /// The newest root, made anew where the keys say other than it does.
+    /// Whether the targets of `version` are signed as `root` wants it, for as long as a timestamp of now.
+    fn stand(&self, version: u64, root: &Signed<Root>, expires: &Expires) -> Result<bool> {
+        let path = self.metadata(&format!("{version}.targets.json"));
+        let targets: Option<Signed<Targets>> = serde_json::from_slice(&at(&path, fs::read(&path))?).ok();
+        Ok(targets.is_some_and(|targets| {
+            self.outlasts(targets.signed.expires.as_second(), expires)
+                && root.signed.verify_role(&targets).is_ok()
+        }))
+    }
+
+    /// Whether what expires then, in seconds since 1970, is valid as long as a timestamp of now.
+    fn outlasts(&self, then: i64, expires: &Expires) -> bool {
+        let timestamp = self.now.saturating_add(u64::from(expires.timestamp) * DAY_SECONDS);
+        u64::try_from(then).is_ok_and(|then| then >= timestamp)
+    }
+
+    /// The newest root, made anew where the keys say other than it does, or a timestamp of now would outlast it.
     fn root(&self, expires: &Expires) -> Result<Signed<Root>> {
         let last = self.last_root()?;
         let mut keys = Map::new();
@@ -185,7 +213,7 @@ impl Maker<'_> {
         }
         let (keys, roles) = (Value::Object(keys), Value::Object(roles));
         if let Some((value, signed)) = &last {
-            let lasts = signed.signed.expires.as_second() > i64::try_from(self.now).unwrap_or(i64::MAX);
+            let lasts = self.outlasts(signed.signed.expires.as_second(), expires);
             if lasts && value.get("keys") == Some(&keys) && value.get("roles") == Some(&roles) {
                 return Ok(signed.clone());
             }
@@ -417,6 +445,13 @@ impl Maker<'_> {
             None => targets.join(format!("{hash}.{name}")),
         }
     }
+}
+
+/// How long metadata is valid, as these targets say it.
+fn expires_of(targets: &Value) -> Result<Expires> {
+    let said = targets.pointer(&format!("/targets/{REVOKED_NAME}/custom/{CUSTOM}/{EXPIRES}"));
+    said.map_or_else(|| Ok(Expires::default()), Expires::deserialize)
+        .map_err(|e| mismatch("targets", EXPIRES, &e.to_string(), "what ingle release wrote"))
 }
 
 /// That there is something that a revocation can be of.
