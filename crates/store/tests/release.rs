@@ -263,6 +263,19 @@ fn arbitrary_install_takes_more_than_the_server_and_more_than_the_repository() {
     assert_eq!(device.content().as_deref(), Some("one"));
 }
 
+#[test]
+fn a_file_may_have_a_name_that_addresses_have_another_use_for() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let release = publisher.release(2, "two");
+    fs::write(release.folder.join("50% of a #? name.txt"), "notes").unwrap();
+    publisher.publish(&Contents { releases: vec![release], ..Contents::default() });
+    let target = publisher.target(2, "name.txt");
+    let encoded = target.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F");
+    publisher.hub.add_plain(&encoded, b"notes");
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
 /// What can't be read while a signature is checked was not signed wrongly, and is no reason to give up what came.
 #[test]
 fn a_disk_that_fails_blocks_no_release() {

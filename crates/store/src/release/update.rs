@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use ingle_net::url::encode_path;
 use ingle_net::{Client, Url};
 use serde_json::Value;
 
@@ -477,7 +478,7 @@ impl Releases {
                 }
             }
             let partial = partial(file);
-            let target_url = below(&address, &format!("targets/{}", file.target))?;
+            let target_url = below(&address, &format!("targets/{}", encode_path(&file.target)))?;
             self.fetch_file(file, &target_url, &partial, work, tell)?;
             self.disk.make_folder(to.parent().unwrap_or(&to))?;
             self.disk.rename(&partial, &to)?;
