@@ -121,6 +121,23 @@ fn a_pass_that_ends_on_the_way_is_renewed_for_all_connections() {
 }
 
 #[test]
+fn an_address_of_passes_that_is_busy_is_asked_again() {
+    for fault in [Fault::Status(503, None), Fault::Status(429, Some("0")), Fault::Noise] {
+        let world = World::new();
+        let library = world.library();
+        let model = ollama(&world);
+        world.hub.require_pass("pass-1");
+        world.hub.fail("/token", [fault]);
+        assert_eq!(fs::read(world.pull_image(&library, "ollama:tiny").unwrap()).unwrap(), model);
+    }
+    let world = World::new();
+    ollama(&world);
+    world.hub.require_pass("pass-1");
+    world.hub.fail("/token", [Fault::Status(403, None)]);
+    said(world.pull_image(&world.library(), "ollama:tiny"), &["does not give it to everybody"]);
+}
+
+#[test]
 fn a_registry_that_gives_no_pass_is_said() {
     let world = World::new();
     let library = world.library();
@@ -198,6 +215,21 @@ fn a_login_does_not_follow_a_realm_that_is_not_safe() {
     world.hub.require_login_at(LOGIN, "Bearer", &thief.url);
     said(world.pull_image(&world.library(), "ollama:tiny"), &["401"]);
     assert!(!thief.seen().is_empty() && thief.seen().iter().all(|s| s.header("authorization").is_none()));
+}
+
+/// Layers lie elsewhere, and whoever has them names an address for passes: it is not the registry's, and not asked.
+#[test]
+fn a_redirect_names_no_address_for_passes() {
+    let [elsewhere, thief] = [Hub::start(), Hub::start()];
+    let mut world = World::with(&[&elsewhere, &thief], None);
+    world.logins = login_for(&world, LOGIN);
+    let model = ollama(&world);
+    world.hub.require_login(LOGIN, "Bearer");
+    elsewhere.require_login_at(LOGIN, "Bearer", &thief.url);
+    let blob = format!("/v2/{NAME}/blobs/sha256:{}", sha256(&model));
+    world.hub.fail(&blob, vec![Fault::Redirect(elsewhere.url.clone()); 9]);
+    said(world.pull_image(&world.library(), "ollama:tiny"), &["to the login that is kept for it"]);
+    assert!(!elsewhere.seen().is_empty() && thief.seen().is_empty());
 }
 
 #[test]
