@@ -9,6 +9,8 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hub::{Fault, Hub};
@@ -126,6 +128,30 @@ fn uses_that_run_side_by_side_do_not_give_a_release_up() {
     uses.iter().for_each(|_| device.releases.ended(MODEL).unwrap());
     drop(uses);
     assert_eq!(device.content().as_deref(), Some("two"), "it has proved itself");
+}
+
+/// While the newest release is put in its place another program goes back to the one before, which that would have taken.
+#[test]
+fn a_release_that_came_into_use_meanwhile_keeps_its_slot() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let folder = world.dir.join("releases");
+    let is_switching = Arc::new(AtomicBool::new(false));
+    let (beside, is_now) = (Releases::new(&folder), is_switching.clone());
+    let disk = Disk::telling(move || {
+        if is_now.swap(false, Relaxed) {
+            beside.roll_back(MODEL, &mut |_| {}).unwrap();
+        }
+    });
+    let mut device = Device::at(&publisher.url(), Releases::on(disk, &folder), &world.client);
+    device.before = Box::new(move |step| is_switching.store(step == "switch", Relaxed));
+    publisher.publish_one(3, "three");
+    assert_eq!(device.update().unwrap(), Outcome::Updated(3));
+    assert_eq!(device.content().as_deref(), Some("three"));
+    device.releases.roll_back(MODEL, &mut |_| {}).unwrap();
+    assert_eq!(device.content().as_deref(), Some("one"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! - Versions only rise. Below the floor nothing is installed and nothing fallen back to; what failed here is not tried again.
 //! - A release is taken when the device is among those it is for, and when the user or the user's policy says yes.
 //! - A new release is on probation: every use that begins is a try, and one that ends well gives all tries back. When tries run
-//!   out and nobody uses it who may still end well, the other slot is used again; when enough uses ended well the release is good, and its minimum version is the floor.
+//!   out and nobody uses it who may still end well, the other slot is used again, also before a newer release takes that slot; when enough uses ended well the release is good, and its minimum version is the floor.
 //! - Without fresh word for longer than the grace, a model is used with a warning or not at all, as the user chose.
 
 use super::offer::{Offer, Revocation};
@@ -176,6 +176,13 @@ impl Known<'_> {
         self.source.revoked.iter().find(|r| r.is_of(self.name, slot.version, &slot.digest))
     }
 
+    /// Why what is used now has to be given up.
+    fn fault(&self, active: &Slot) -> Option<String> {
+        let taken_back = self.revocation(active).map(|revoked| format!("taken back: {}", revoked.why));
+        let has_failed = active.standing.has_no_tries() && !self.is_in_use;
+        taken_back.or_else(|| has_failed.then(|| format!("{TRIES} uses in a row did not end well")))
+    }
+
     /// The other slot, or why it may not be used.
     fn other(&self) -> Result<&Slot, String> {
         let Some(other) = &self.model.other else { return Err("there is no other version here".into()) };
@@ -210,11 +217,10 @@ impl Known<'_> {
 fn offered(known: &Known<'_>, offers: &[Offer], asked: Asked) -> Vec<Action> {
     let mut actions = Vec::new();
     let (name, model) = (known.name, known.model);
-    let taken_back = model.active.as_ref().and_then(|slot| Some((slot, known.revocation(slot)?)));
-    if let Some((slot, revoked)) = taken_back {
-        actions = known.give_up(slot, &format!("taken back: {}", revoked.why)).unwrap_or_else(|no_other| {
-            let (version, why) = (slot.version, &revoked.why);
-            vec![Action::Tell(format!("{name}: version {version} was taken back ({why}), and {no_other}"))]
+    // What is no good is given up first: otherwise the slot that it is in would be what the newer release falls back to.
+    if let Some((slot, why)) = model.active.as_ref().and_then(|slot| Some((slot, known.fault(slot)?))) {
+        actions = known.give_up(slot, &why).unwrap_or_else(|no_other| {
+            vec![Action::Tell(format!("{name}: version {} is no good ({why}), and {no_other}", slot.version))]
         });
     }
     let active = model.active.as_ref().map_or(0, |slot| slot.version);
@@ -318,20 +324,18 @@ fn opening(known: &Known<'_>, now: u64) -> Vec<Action> {
             WhenStale::Warn => actions.push(Action::Tell(said)),
         }
     }
-    match active.standing {
-        Standing::Good => {}
-        // Uses that run side by side have all begun before one of them ends.
-        Standing::Probation { tries_left: 0, .. } if known.is_in_use => {}
-        Standing::Probation { tries_left: 0, .. } => {
-            match known.give_up(active, &format!("{TRIES} uses in a row did not end well")) {
-                Ok(given_up) => actions.extend(given_up),
-                Err(no_other) => actions.push(Action::Tell(format!(
-                    "{name}: {TRIES} uses of version {} in a row did not end well, and {no_other}",
-                    active.version
-                ))),
+    match known.fault(active) {
+        Some(why) => match known.give_up(active, &why) {
+            Ok(given_up) => actions.extend(given_up),
+            Err(no_other) => {
+                let version = active.version;
+                actions.push(Action::Tell(format!("{name}: version {version}: {why}, and {no_other}")));
             }
-        }
-        Standing::Probation { .. } => actions.push(Action::CountTry),
+        },
+        // Uses that run side by side have all begun before one of them ends.
+        None if active.standing.has_no_tries() => {}
+        None if active.standing != Standing::Good => actions.push(Action::CountTry),
+        None => {}
     }
     actions.push(Action::Open);
     actions

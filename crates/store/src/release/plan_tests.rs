@@ -165,6 +165,22 @@ fn uses_that_run_side_by_side_are_no_failures() {
     assert_eq!(opening(&model, false), [Action::CountTry, Action::Open]);
 }
 
+/// The release that a newer one falls back to is one that worked.
+#[test]
+fn a_release_that_has_failed_is_given_up_before_a_newer_one_comes() {
+    let source = source(Consent::Auto, WhenStale::Warn);
+    let mut model = with_two();
+    model.active.as_mut().unwrap().standing = Standing::Probation { tries_left: 0, uses_left: 5 };
+    let offers = [offer(4, 100)];
+    let actions = ask(&source, &model, Input::Offered(&offers, Asked::Nothing));
+    assert!(told(&actions).contains("version 3 is given up (3 uses in a row"), "{actions:?}");
+    assert!(matches!(actions.last(), Some(Action::Switch(_))));
+    actions.iter().for_each(|a| apply(&mut model, a));
+    assert_eq!(model.active.as_ref().map(|s| s.version), Some(2));
+    switch(&mut model, slot(4, PROBATION));
+    assert_eq!(model.other.as_ref().map(|s| s.version), Some(2));
+}
+
 #[test]
 fn uses_that_end_well_make_a_release_good_and_raise_the_floor() {
     let source = source(Consent::Auto, WhenStale::Warn);

@@ -607,24 +607,36 @@ impl Releases {
         }
     }
 
+    /// Removes the release to fall back to, if there is one; `false` where it became another one meanwhile.
+    fn free_slot(&self, url: &str, name: &str) -> Result<bool> {
+        let state = self.file.read()?;
+        let other = |state: &State| state.sources.get(url)?.models.get(name)?.other.clone();
+        let Some(slot) = other(&state) else { return Ok(true) };
+        let folder = self.file.slot_dir(name, &slot);
+        let files: Vec<PathBuf> = files_below(&folder).iter().map(|f| folder.join(f)).collect();
+        let claim = claim(name, files.iter().map(PathBuf::as_path))?;
+        self.disk.step();
+        let is_free = self.edit(|state| {
+            // A program that opened the model may have fallen back to it.
+            let is_same = other(state).as_ref() == Some(&slot);
+            if let Some(model) =
+                state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)).filter(|_| is_same)
+            {
+                model.other = None;
+            }
+            Ok(is_same)
+        })?;
+        drop(claim);
+        if is_free {
+            self.disk.remove_folder(&folder)?;
+        }
+        Ok(is_free)
+    }
+
     /// Makes what is staged the release that is used.
     fn switch(&self, url: &str, offer: &Offer, digest: &str) -> Result<()> {
         let name = &offer.model;
-        let state = self.file.read()?;
-        let given_up = source_of(&state, name).and_then(|(_, model)| model.other.clone());
-        if let Some(slot) = given_up {
-            let folder = self.file.slot_dir(name, &slot);
-            let files: Vec<PathBuf> = files_below(&folder).iter().map(|f| folder.join(f)).collect();
-            let claim = claim(name, files.iter().map(PathBuf::as_path))?;
-            self.edit(|state| {
-                if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
-                    model.other = None;
-                }
-                Ok(())
-            })?;
-            drop(claim);
-            self.disk.remove_folder(&folder)?;
-        }
+        while !self.free_slot(url, name)? {}
         let slot = Slot::of(offer, digest, PROBATION);
         let folder = self.file.slot_dir(name, &slot);
         self.disk.make_folder(&self.file.slots_dir(name))?;
