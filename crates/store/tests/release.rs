@@ -653,6 +653,26 @@ fn another_repository_can_not_take_over_a_model() {
     assert_eq!(device.content().as_deref(), Some("one"));
 }
 
+/// A release that failed here is remembered, and no model of that name is here.
+#[test]
+fn what_failed_in_one_repository_does_not_keep_another_ones_model_out() {
+    let world = World::new();
+    let hub = Hub::start();
+    let other_world = World::with(&[&hub], None);
+    let releases = || Releases::new(world.dir.join("releases"));
+    let first = Publisher::new(&world.dir, &world.hub);
+    let second = Publisher::new(&other_world.dir, &hub);
+    first.publish_one(1, "one");
+    second.publish_one(9, "nine");
+    let mut device = Device::following(&first, releases(), &world.client);
+    device.structure = Some("no GGUF file");
+    said(device.update(), &["no GGUF file"]);
+    let other = Device::following(&second, releases(), &other_world.client);
+    assert_eq!(other.update().unwrap(), Outcome::Updated(9));
+    assert_eq!(other.content().as_deref(), Some("nine"));
+    said(device.update(), &["a model of this name"]);
+}
+
 /// Both slots go and what was learnt stays: neither older metadata nor a release below the floor comes in behind it.
 #[test]
 fn a_model_that_was_removed_comes_back_no_older() {

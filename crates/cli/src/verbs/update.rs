@@ -188,7 +188,8 @@ fn update_all(name: Option<&str>, matches: &ArgMatches, env: &Env) -> Result<(),
     if state.sources.is_empty() {
         return Err(Failure::not_found("no repository is followed; ingle update --follow URL begins to"));
     }
-    let owner = name.and_then(|name| state.sources.iter().find(|(_, s)| s.models.contains_key(name)));
+    let has_name = |source: &Source, name: &str| source.models.get(name).is_some_and(Model::has_name);
+    let owner = name.and_then(|name| state.sources.iter().find(|(_, source)| has_name(source, name)));
     if let (Some(name), Some((url, Source { is_unfollowed: true, .. }))) = (name, owner) {
         let again = format!("ingle update --follow {url} with its root and key follows it again");
         return Err(Failure::blocked(format!("{name}: its repository is followed no more; {again}")));
@@ -339,7 +340,7 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
         };
         rows.extend(source.models.iter().map(|(name, model)| row(name, model)));
         let mut absent: Vec<&str> = offered.offers.iter().map(|o| o.model.as_str()).collect();
-        absent.retain(|name| !is_here(&state, name));
+        absent.retain(|name| !source.models.contains_key(*name) && !is_here(&state, name));
         absent.dedup();
         rows.extend(absent.into_iter().map(|name| row(name, &Model::default())));
     }
@@ -368,7 +369,7 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
 }
 
 fn is_here(state: &State, name: &str) -> bool {
-    state.sources.values().any(|source| source.models.contains_key(name))
+    state.sources.values().any(|source| source.models.get(name).is_some_and(Model::has_name))
 }
 
 impl Row {

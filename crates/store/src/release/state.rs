@@ -164,6 +164,11 @@ pub struct Blocked {
 }
 
 impl Model {
+    /// Whether a release of it is here or has proved itself here: no other repository may have a model of its name.
+    pub fn has_name(&self) -> bool {
+        self.active.is_some() || self.other.is_some() || self.floor > 0
+    }
+
     /// Whether its slots name nothing out of their folders, whoever wrote the state.
     fn stays_inside(&self) -> bool {
         let mut slots = [&self.active, &self.other].into_iter().flatten();

@@ -255,8 +255,8 @@ impl Releases {
         let _lock = self.file.lock_updates(&self.disk)?;
         let offered = self.offered(url)?;
         let state = self.file.read()?;
-        if let Some((other, _)) = state.sources.iter().find(|(u, s)| *u != url && s.models.contains_key(name))
-        {
+        let has_name = |source: &Source| source.models.get(name).is_some_and(Model::has_name);
+        if let Some((other, _)) = state.sources.iter().find(|(u, s)| *u != url && has_name(s)) {
             let why = format!("{other} has a model of this name, and its releases are followed");
             return Err(Error::NotFound { what: format!("{name} of {url}"), why });
         }
@@ -649,9 +649,11 @@ impl Releases {
     }
 }
 
-/// The repository whose model `name` is.
+/// The repository whose model `name` is; where none has the name, one that is known to have had such a model.
 pub(super) fn source_of<'a>(state: &'a State, name: &str) -> Option<(&'a str, &'a Model)> {
-    state.sources.iter().find_map(|(url, source)| Some((url.as_str(), source.models.get(name)?)))
+    let models =
+        state.sources.iter().filter_map(|(url, source)| Some((url.as_str(), source.models.get(name)?)));
+    models.clone().find(|(_, model)| model.has_name()).or_else(|| models.clone().next())
 }
 
 fn folders_in(folder: &Path) -> Vec<String> {
