@@ -518,13 +518,43 @@ fn keys_can_be_rotated_and_too_few_signatures_are_none() {
     let made = publisher.publish_one(2, "two");
     assert_eq!(made.versions[0], 2);
     assert_eq!(device.update().unwrap(), Outcome::Updated(2));
-    // Without the old root's keys the next root can't be signed.
+    // A key of which nothing is left can't be named.
     let keys = world.dir.join("keys");
-    for n in [5, 6] {
-        fs::remove_file(keys.join(format!("root.{n}.pem"))).unwrap();
+    for half in ["root.5.pem", "root.5.pub.pem"] {
+        fs::remove_file(keys.join(half)).unwrap();
     }
     let said_of = open_keys(&world.dir).ids("root").unwrap_err().to_string();
     assert!(said_of.contains("root.5.pem"), "{said_of}");
+}
+
+/// Root and publisher are kept offline: whoever refreshes has the public halves of their keys.
+#[test]
+fn private_keys_may_lie_elsewhere_until_they_are_needed() {
+    let world = World::new();
+    let (mut publisher, device) = pair(&world);
+    let (keys, vault) = (world.dir.join("keys"), world.dir.join("vault"));
+    fs::create_dir_all(&vault).unwrap();
+    let offline = ["root.1.pem", "root.2.pem", "root.3.pem", "targets.1.pem", "publisher.pem"];
+    for name in offline {
+        fs::rename(keys.join(name), vault.join(name)).unwrap();
+    }
+    publisher.keys = open_keys(&world.dir);
+    let repository = publisher.repository();
+    let refresh = |days: u64| {
+        let now = publisher.now + days * 86_400;
+        Maker { repository: &repository, keys: &publisher.keys, now }.refresh()
+    };
+    assert_eq!(refresh(0).unwrap().versions[..2], [1, 1]);
+    publisher.serve();
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+    said(refresh(85), &["targets", "a threshold of its keys"]);
+    said(refresh(360), &["root", "too few private keys are here"]);
+    // New keys neither take a name that is in use nor the place of a key that has lost its roles.
+    let rotated = open_keys(&world.dir).rotate("root").unwrap();
+    assert_eq!(rotated.holders("root").keys, ["root.4.pem", "root.5.pem", "root.6.pem"]);
+    fs::remove_file(keys.join("roles.json")).unwrap();
+    said(KeyFolder::create(&keys, &Default::default()), &["these are in use"]);
+    said(KeyFolder::create(&vault, &Default::default()), &["publisher.pem", "these are in use"]);
 }
 
 /// The days that were asked for are kept to, and nothing that a timestamp rests on expires before it does.

@@ -229,7 +229,7 @@ impl Maker<'_> {
         ids.dedup();
         let (text, root) = self.sign::<Root>(&value, &ids)?;
         let wrong = |who: &str| {
-            let found = "fewer signatures than it takes";
+            let found = "fewer signatures than it takes, for too few private keys are here";
             mismatch(
                 &self.repository.display().to_string(),
                 "root",
@@ -412,7 +412,7 @@ impl Maker<'_> {
         Ok(value)
     }
 
-    /// Signs with those of the keys `ids` that are here.
+    /// Signs with those of the keys `ids` whose private halves are here.
     fn sign<T: Role + DeserializeOwned>(
         &self,
         value: &Value,
@@ -425,7 +425,7 @@ impl Maker<'_> {
         let bytes = role.canonical_form().map_err(|e| wrong(&e))?;
         let mut signatures = Vec::new();
         for key in ids.iter().filter_map(|id| self.keys.key(id)) {
-            signatures.push(json!({ "keyid": key.id, "sig": key.sign(&bytes)? }));
+            signatures.extend(key.sign(&bytes)?.map(|sig| json!({ "keyid": key.id, "sig": sig })));
         }
         let document = json!({ "signatures": signatures, "signed": value });
         let mut text = serde_json::to_vec_pretty(&document).expect("plain data");

@@ -113,8 +113,7 @@ impl Publisher {
         }
         let bytes = canonical(&signed).into_bytes();
         let ids = self.keys.ids(role).unwrap();
-        let sign =
-            |id: &String| json!({ "keyid": id, "sig": self.keys.key(id).unwrap().sign(&bytes).unwrap() });
+        let sign = |id: &String| json!({ "keyid": id, "sig": self.keys.key(id).unwrap().sign(&bytes).unwrap().unwrap() });
         let signatures: Vec<Value> = ids.iter().map(sign).collect();
         json!({ "signatures": signatures, "signed": signed }).to_string().into_bytes()
     }
