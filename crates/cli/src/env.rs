@@ -6,6 +6,8 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use ingle_store::in_use::Use;
+
 use crate::at_rest::AtRest;
 use crate::dirs::Dirs;
 use crate::exit::Failure;
@@ -35,8 +37,8 @@ pub struct Env {
     pub interrupted: Arc<AtomicBool>,
     /// Models that are opened now are used, not looked at.
     pub is_use: bool,
-    /// Models of releases that were opened to be used.
-    pub used: Mutex<Vec<String>>,
+    /// Models of releases that were opened to be used, and those uses.
+    pub used: Mutex<Vec<(String, Option<Use>)>>,
 }
 
 impl Env {

@@ -67,7 +67,7 @@ pub fn path_of(name: &str, env: &Env) -> Result<Option<std::path::PathBuf>, Fail
         say(format_args!("\x1b[33mwarning:\x1b[0m {said}"));
     }
     if env.is_use {
-        env.used.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+        env.used.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), opened.used));
     }
     Ok(Some(opened.path))
 }
@@ -79,7 +79,7 @@ pub fn used_well(env: &Env) -> Result<(), Failure> {
         return Ok(());
     }
     let releases = releases(env);
-    used.iter().try_for_each(|name| releases.ended(name))?;
+    used.iter().try_for_each(|(name, _)| releases.ended(name))?;
     Ok(())
 }
 

@@ -7,7 +7,9 @@ mod harness;
 mod hub;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use harness::{Dir, TestCommand, hostile, tiny};
@@ -180,6 +182,26 @@ fn a_release_that_takes_too_much_to_look_at_is_refused() {
     world.publish(3, &tiny(), "");
     world.ingle(&["update", "chat", "--yes"]).ok();
     assert_eq!(world.version(), Some(3));
+}
+
+/// Whoever stops an update while a release is measured has stopped it: nothing is held against the release.
+#[test]
+#[cfg(unix)]
+fn an_update_that_is_stopped_is_no_failure() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let world = World::new();
+    world.dir.file("plan/v1/m.gguf", fs::read(tiny()).unwrap());
+    world.dir.file("plan/v1/probe.txt", "abcdefghijklmno".repeat(400_000));
+    world.make(&format!("[models.chat]\nversion = 1\nfolder = \"v1\"\n{SMOKE}perplexity_max = 1e6\n"));
+    world.follow();
+    let mut command = world.ingle(&["update", "chat", "--yes"]).command;
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("chat 1: evaluate")));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let rows = world.ingle(&["update", "--check", "--json"]).json();
+    assert!(rows[0]["blocked"].as_array().unwrap().is_empty(), "{rows}");
 }
 
 /// `list`, `du`, `verify` and `rm` know models that came as releases; what was learnt of them stays.

@@ -46,7 +46,7 @@ fn measure(folder: &Path, mib: usize) -> Result<(), Box<dyn std::error::Error>> 
                 let made = start.elapsed().as_secs_f64();
                 let head = ingle_store::delta::patch::Head::read(&mut &patch[..])?;
                 let start = Instant::now();
-                apply(&old, &patch[..], &head.new, &folder.join("made"), &mut |_| true)?;
+                apply(&old, &patch[..], (&head.new, head.new_bytes), &folder.join("made"), &mut |_| true)?;
                 let applied = start.elapsed().as_secs_f64();
                 println!(
                     "{name}, changed by {:.1} % of their norm, level {level}: {:.1} % of the file, made with {:.0} MB/s, applied with {:.0} MB/s",

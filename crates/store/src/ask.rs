@@ -7,7 +7,7 @@ use ingle_net::{Client, Request, Url};
 
 use crate::answer::{Head, Verdict, judge};
 use crate::error::{Error, Result};
-use crate::fetch::{Event, Pass, Retry, Watch, denied, pause};
+use crate::fetch::{Event, Pass, Retry, Stop, Watch, denied, pause};
 use crate::registry::pass::Shown;
 
 /// Time for the whole answer.
@@ -86,7 +86,11 @@ fn try_once(
         status: code,
         said: said.to_owned(),
     };
-    if question.pass.is_renewed(client, &response).map_err(|e| (e, None))? {
+    let stopped = |stop: Stop| match stop {
+        Stop::Final(error) => (error, None),
+        Stop::Later(error, asked) => (error, Some(asked)),
+    };
+    if question.pass.is_renewed(client, &response).map_err(stopped)? {
         return Err((status(", and gave a new pass"), Some(Some(Duration::ZERO))));
     }
     let head = Head { content_length: Some(0), content_range: None, ..Head::of(&response) };

@@ -323,6 +323,32 @@ pub(crate) fn files_below(dir: &Path) -> Vec<String> {
     files
 }
 
+/// Every name of a file or link below a folder that may not be there, links not followed.
+///
+/// # Errors
+/// What the system says of a folder that can't be read; folders in more folders than are looked at.
+pub(crate) fn names_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    let mut folders = vec![(dir.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true if depth == DEPTH_MAX => {
+                    return Err(io::Error::other("folders within too many folders"));
+                }
+                true => folders.push((entry.path(), depth + 1)),
+                false => names.push(entry.path()),
+            }
+        }
+    }
+    Ok(names)
+}
+
 /// Locks `path`, making it if need be; `wait` is called while another holds it, and may give up.
 pub(crate) fn lock_file(path: &Path, mut wait: impl FnMut() -> Result<()>) -> Result<Lock> {
     let file = at(path, File::options().create(true).truncate(false).write(true).open(path))?;

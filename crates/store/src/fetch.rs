@@ -129,7 +129,7 @@ impl Pass<'_> {
     }
 
     /// After a refusal: whether there is something new to show.
-    pub(crate) fn is_renewed(&self, client: &Client, refusal: &Response) -> Result<bool> {
+    pub(crate) fn is_renewed(&self, client: &Client, refusal: &Response) -> std::result::Result<bool, Stop> {
         match self {
             Self::Registry(passes) if refusal.status == 401 => passes.renew(client, refusal),
             _ => Ok(false),

@@ -1,7 +1,8 @@
 //! Whether a running program uses a file: it holds a shared lock on each model file it has mapped, and a lock of its own on
 //! each one it fetches. Both end with the program, however it ends.
 
-use std::fs::{File, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -18,7 +19,12 @@ pub struct Claim {
 /// [`Error::InUse`] for the first that another program uses; `what` is the model's name.
 pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Result<Claim> {
     let mut files = Vec::new();
+    let mut claimed = BTreeSet::new();
     for path in paths {
+        // Two names of one content are one file, which can be claimed once.
+        if !fs::canonicalize(path).is_ok_and(|real| claimed.insert(real)) {
+            continue;
+        }
         let Ok(file) = File::open(path) else { continue };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
@@ -28,6 +34,18 @@ pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Resul
         }
     }
     Ok(Claim { _files: files })
+}
+
+/// A use of a file: nobody can claim it as long as this lives.
+#[derive(Debug)]
+pub struct Use {
+    _file: File,
+}
+
+/// Begins a use of the file at `path`, where it is there and knows locks.
+pub fn hold(path: &Path) -> Option<Use> {
+    let file = File::open(path).ok()?;
+    file.try_lock_shared().is_ok().then_some(Use { _file: file })
 }
 
 /// Whether another program, or another part of this one, holds a lock on the file.
@@ -42,9 +60,9 @@ mod tests {
     #[test]
     fn a_shared_lock_is_a_use_and_ends_with_its_holder() {
         let path = std::env::temp_dir().join(format!("ingle-in-use-{}", std::process::id()));
-        std::fs::write(&path, "x").unwrap();
-        let reader = File::open(&path).unwrap();
-        reader.lock_shared().unwrap();
+        fs::write(&path, "x").unwrap();
+        let reader = hold(&path).unwrap();
+        assert!(hold(&path).is_some(), "uses don't keep each other out");
         let said = claim("m", [path.as_path()]).unwrap_err().to_string();
         assert!(said.starts_with("m: ") && said.contains("in use"), "{said}");
         drop(reader);
@@ -52,6 +70,19 @@ mod tests {
         assert!(is_in_use(&path));
         drop(held);
         assert!(!is_in_use(&path));
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_with_two_names_is_claimed_once() {
+        let path = std::env::temp_dir().join(format!("ingle-two-names-{}", std::process::id()));
+        let link = path.with_extension("link");
+        fs::write(&path, "x").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let held = claim("m", [path.as_path(), &link, &path]).unwrap();
+        assert!(is_in_use(&link));
+        drop(held);
+        [path, link].iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 }

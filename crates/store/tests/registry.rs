@@ -121,6 +121,23 @@ fn a_pass_that_ends_on_the_way_is_renewed_for_all_connections() {
 }
 
 #[test]
+fn an_address_of_passes_that_is_busy_is_asked_again() {
+    for fault in [Fault::Status(503, None), Fault::Status(429, Some("0")), Fault::Noise] {
+        let world = World::new();
+        let library = world.library();
+        let model = ollama(&world);
+        world.hub.require_pass("pass-1");
+        world.hub.fail("/token", [fault]);
+        assert_eq!(fs::read(world.pull_image(&library, "ollama:tiny").unwrap()).unwrap(), model);
+    }
+    let world = World::new();
+    ollama(&world);
+    world.hub.require_pass("pass-1");
+    world.hub.fail("/token", [Fault::Status(403, None)]);
+    said(world.pull_image(&world.library(), "ollama:tiny"), &["does not give it to everybody"]);
+}
+
+#[test]
 fn a_registry_that_gives_no_pass_is_said() {
     let world = World::new();
     let library = world.library();
@@ -200,6 +217,21 @@ fn a_login_does_not_follow_a_realm_that_is_not_safe() {
     assert!(!thief.seen().is_empty() && thief.seen().iter().all(|s| s.header("authorization").is_none()));
 }
 
+/// Layers lie elsewhere, and whoever has them names an address for passes: it is not the registry's, and not asked.
+#[test]
+fn a_redirect_names_no_address_for_passes() {
+    let [elsewhere, thief] = [Hub::start(), Hub::start()];
+    let mut world = World::with(&[&elsewhere, &thief], None);
+    world.logins = login_for(&world, LOGIN);
+    let model = ollama(&world);
+    world.hub.require_login(LOGIN, "Bearer");
+    elsewhere.require_login_at(LOGIN, "Bearer", &thief.url);
+    let blob = format!("/v2/{NAME}/blobs/sha256:{}", sha256(&model));
+    world.hub.fail(&blob, vec![Fault::Redirect(elsewhere.url.clone()); 9]);
+    said(world.pull_image(&world.library(), "ollama:tiny"), &["to the login that is kept for it"]);
+    assert!(!elsewhere.seen().is_empty() && thief.seen().is_empty());
+}
+
 #[test]
 fn what_ollama_has_already_is_used_where_it_lies() {
     let world = World::new();
@@ -254,6 +286,63 @@ fn a_modelpack_of_raw_layers_is_a_file_or_a_folder() {
     assert_eq!(world.hub.seen().len(), n + 3);
     let names: Vec<_> = library.list().unwrap().into_iter().map(|m| m.name).collect();
     assert_eq!(names.len(), 4, "{names:?}");
+}
+
+/// Content that is gone comes again, and until then there is no model.
+#[test]
+fn an_image_whose_content_is_gone_is_not_whole() {
+    let world = World::new();
+    let library = world.library();
+    let model = ollama(&world);
+    let path = world.pull_image(&library, "ollama:tiny").unwrap();
+    let license = library.images.blobs_dir().join(sha256(b"MIT"));
+    fs::remove_file(&license).unwrap();
+    assert!(matches!(library.find("ollama:tiny").unwrap(), Meaning::Absent(_)));
+    assert_eq!(world.pull_image(&library, "ollama:tiny").unwrap(), path);
+    assert_eq!((fs::read(&path).unwrap(), fs::read(&license).unwrap()), (model, b"MIT".to_vec()));
+    // Its name can be removed while it is not whole.
+    fs::remove_file(&license).unwrap();
+    let image = ingle_store::registry::image::ImageRef::parse("ollama:tiny").unwrap().unwrap();
+    assert!(library.images.is_known(&image));
+    assert!(ingle_store::leftovers::remove_image(&library, &image).unwrap() > 0);
+    assert!(!library.images.is_known(&image));
+}
+
+/// The manifest says that an image is whole, so no file of the image may be it.
+#[test]
+fn no_file_of_an_image_takes_its_manifests_place() {
+    let world = World::new();
+    let library = world.library();
+    let config = "application/vnd.cncf.model.weight.config.v1.raw";
+    let tar = "application/vnd.cncf.model.weight.v1.tar";
+    let dir = world.dir.join("pack");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("manifest.json"), b"{}").unwrap();
+    let archive = world.dir.join("pack.tar");
+    let made =
+        std::process::Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&dir).arg(".").status();
+    assert!(made.unwrap().success());
+    for first in [
+        at(layer(&world, "a/b", config, b"{}"), "manifest.json"),
+        layer(&world, "a/b", tar, &fs::read(&archive).unwrap()),
+    ] {
+        let raw = "application/vnd.cncf.model.weight.v1.raw";
+        let layers = json!([first, at(layer(&world, "a/b", raw, b"weights"), "m.gguf")]);
+        world.hub.add_manifest("a/b", "v1", &json!({ "layers": layers }));
+        said(world.pull_image(&library, &oci(&world, "a/b:v1")), &["manifest"]);
+        assert!(matches!(library.find(&oci(&world, "a/b:v1")).unwrap(), Meaning::Absent(_)));
+    }
+    // What is no model gets no name.
+    let doc = "application/vnd.cncf.model.doc.v1.raw";
+    let layers =
+        json!([layer(&world, "a/c", tar, &empty_tar()), at(layer(&world, "a/c", doc, b"x"), "README.md")]);
+    world.hub.add_manifest("a/c", "v1", &json!({ "layers": layers }));
+    said(world.pull_image(&library, &oci(&world, "a/c:v1")), &["make up no model"]);
+    assert!(library.images.refs().is_empty());
+}
+
+fn empty_tar() -> Vec<u8> {
+    vec![0; 1024]
 }
 
 #[test]

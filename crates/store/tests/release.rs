@@ -8,7 +8,9 @@ mod publisher;
 mod world;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hub::{Fault, Hub};
@@ -16,12 +18,12 @@ use ingle_store::error::Error;
 use ingle_store::release::Releases;
 use ingle_store::release::disk::Disk;
 use ingle_store::release::make::{Contents, Expires, Maker};
-use ingle_store::release::offer::Revocation;
+use ingle_store::release::offer::{Revocation, Terms};
 use ingle_store::release::roles::KeyFolder;
 use ingle_store::release::state::State;
 use ingle_store::release::update::{Outcome, Pace};
 use ingle_store::verify::{Verified, verify};
-use publisher::{Device, MODEL, Publisher, now};
+use publisher::{Device, MODEL, Publisher, files_below, now};
 use serde_json::{Value, json};
 use world::{World, said};
 
@@ -110,6 +112,46 @@ fn a_new_release_proves_itself_or_is_given_up() {
     uses(5, true);
     uses(20, false);
     assert_eq!(device.content().as_deref(), Some("three"), "it has proved itself");
+}
+
+/// Tries come back when a use ends, and all of them have begun by then.
+#[test]
+fn uses_that_run_side_by_side_do_not_give_a_release_up() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let uses: Vec<_> =
+        (0..8).map(|_| device.releases.open(MODEL, device.now, true).unwrap().unwrap()).collect();
+    assert!(uses.iter().all(|opened| opened.told.is_empty() && opened.used.is_some()), "{uses:?}");
+    assert_eq!(device.content().as_deref(), Some("two"));
+    uses.iter().for_each(|_| device.releases.ended(MODEL).unwrap());
+    drop(uses);
+    assert_eq!(device.content().as_deref(), Some("two"), "it has proved itself");
+}
+
+/// While the newest release is put in its place another program goes back to the one before, which that would have taken.
+#[test]
+fn a_release_that_came_into_use_meanwhile_keeps_its_slot() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    publisher.publish_one(2, "two");
+    device.update().unwrap();
+    let folder = world.dir.join("releases");
+    let is_switching = Arc::new(AtomicBool::new(false));
+    let (beside, is_now) = (Releases::new(&folder), is_switching.clone());
+    let disk = Disk::telling(move || {
+        if is_now.swap(false, Relaxed) {
+            beside.roll_back(MODEL, &mut |_| {}).unwrap();
+        }
+    });
+    let mut device = Device::at(&publisher.url(), Releases::on(disk, &folder), &world.client);
+    device.before = Box::new(move |step| is_switching.store(step == "switch", Relaxed));
+    publisher.publish_one(3, "three");
+    assert_eq!(device.update().unwrap(), Outcome::Updated(3));
+    assert_eq!(device.content().as_deref(), Some("three"));
+    device.releases.roll_back(MODEL, &mut |_| {}).unwrap();
+    assert_eq!(device.content().as_deref(), Some("one"));
 }
 
 #[test]
@@ -248,6 +290,40 @@ fn arbitrary_install_takes_more_than_the_server_and_more_than_the_repository() {
 }
 
 #[test]
+fn a_file_may_have_a_name_that_addresses_have_another_use_for() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let release = publisher.release(2, "two");
+    fs::write(release.folder.join("50% of a #? name.txt"), "notes").unwrap();
+    publisher.publish(&Contents { releases: vec![release], ..Contents::default() });
+    let target = publisher.target(2, "name.txt");
+    let encoded = target.replace('%', "%25").replace(' ', "%20").replace('#', "%23").replace('?', "%3F");
+    publisher.hub.add_plain(&encoded, b"notes");
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
+/// What can't be read while a signature is checked was not signed wrongly, and is no reason to give up what came.
+#[test]
+fn a_disk_that_fails_blocks_no_release() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, "two");
+    publisher.hub.fail(&publisher.target(2, "notes.txt"), vec![Fault::WrongBytes; 2]);
+    said(device.update(), &["version 2", "sha256"]);
+    let staged = world.dir.join(format!("releases/staging/{MODEL}@2"));
+    assert!(staged.exists(), "what came right is kept");
+    publisher.hub.forget_faults();
+    device.before = Box::new(move |step| {
+        if step == "verify the signature" {
+            fs::rename(&staged, staged.with_extension("elsewhere")).unwrap();
+        }
+    });
+    said(device.update(), &["version 2", "model.sig"]);
+    device.before = Box::new(|_| ());
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
+#[test]
 fn endless_data_ends() {
     let world = World::new();
     let (publisher, device) = pair(&world);
@@ -280,6 +356,48 @@ fn slow_retrieval_is_given_up() {
     said(device.update(), &["version 2", "fewer than 10000 bytes"]);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     recovers(&publisher, &device, 3, "one");
+}
+
+/// Whatever a device does before the first bytes come, and between two attempts, is not the server's pace.
+#[test]
+fn only_bytes_that_come_are_held_against_the_pace() {
+    let world = World::new();
+    let (publisher, mut device) = pair(&world);
+    publisher.publish_one(2, &"two ".repeat(5000));
+    let target = publisher.target(2, "m.gguf");
+    publisher.hub.fail(&target, [Fault::Drop(9000), Fault::Status(404, None)]);
+    said(device.update(), &["version 2", "no such file"]);
+    // Each read brings a byte at least.
+    device.pace = Pace { bytes_min: 1, window: Duration::ZERO };
+    publisher.hub.fail(&target, [Fault::Drop(3000), Fault::IgnoreRange]);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(2));
+}
+
+#[test]
+fn what_came_of_a_version_goes_with_it() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let staging = world.dir.join("releases/staging");
+    let bytes = |files: &[PathBuf]| files.iter().map(|path| path.metadata().unwrap().len()).sum::<u64>();
+    let break_off = |version: u64| {
+        publisher.publish_one(version, &"text".repeat(5000));
+        let faults = [Fault::Drop(9000), Fault::Status(404, None)];
+        publisher.hub.fail(&publisher.target(version, "m.gguf"), faults);
+        said(device.update(), &["no such file"]);
+        let mut parts = files_below(&staging);
+        parts.retain(|path| path.extension().is_some_and(|end| end == "incomplete"));
+        assert_eq!(bytes(&parts), 9000, "{parts:?}");
+    };
+    break_off(2);
+    break_off(3);
+    let removal = device.releases.removal(MODEL).unwrap().unwrap();
+    let slots = files_below(&world.dir.join("releases/slots"));
+    assert_eq!(removal.bytes, bytes(&slots) + bytes(&files_below(&staging)));
+    device.releases.remove(removal).unwrap();
+    assert!(files_below(&staging).is_empty());
+    break_off(4);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(4));
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0);
 }
 
 /// CVE-2025-2885: a root must be exactly one version above the one that vouches for it.
@@ -400,13 +518,83 @@ fn keys_can_be_rotated_and_too_few_signatures_are_none() {
     let made = publisher.publish_one(2, "two");
     assert_eq!(made.versions[0], 2);
     assert_eq!(device.update().unwrap(), Outcome::Updated(2));
-    // Without the old root's keys the next root can't be signed.
+    // A key of which nothing is left can't be named.
     let keys = world.dir.join("keys");
-    for n in [5, 6] {
-        fs::remove_file(keys.join(format!("root.{n}.pem"))).unwrap();
+    for half in ["root.5.pem", "root.5.pub.pem"] {
+        fs::remove_file(keys.join(half)).unwrap();
     }
     let said_of = open_keys(&world.dir).ids("root").unwrap_err().to_string();
     assert!(said_of.contains("root.5.pem"), "{said_of}");
+}
+
+/// Root and publisher are kept offline: whoever refreshes has the public halves of their keys.
+#[test]
+fn private_keys_may_lie_elsewhere_until_they_are_needed() {
+    let world = World::new();
+    let (mut publisher, device) = pair(&world);
+    let (keys, vault) = (world.dir.join("keys"), world.dir.join("vault"));
+    fs::create_dir_all(&vault).unwrap();
+    let offline = ["root.1.pem", "root.2.pem", "root.3.pem", "targets.1.pem", "publisher.pem"];
+    for name in offline {
+        fs::rename(keys.join(name), vault.join(name)).unwrap();
+    }
+    publisher.keys = open_keys(&world.dir);
+    let repository = publisher.repository();
+    let refresh = |days: u64| {
+        let now = publisher.now + days * 86_400;
+        Maker { repository: &repository, keys: &publisher.keys, now }.refresh()
+    };
+    assert_eq!(refresh(0).unwrap().versions[..2], [1, 1]);
+    publisher.serve();
+    assert_eq!(device.update().unwrap(), Outcome::Nothing);
+    said(refresh(85), &["targets", "a threshold of its keys"]);
+    said(refresh(360), &["root", "too few private keys are here"]);
+    // New keys neither take a name that is in use nor the place of a key that has lost its roles.
+    let rotated = open_keys(&world.dir).rotate("root").unwrap();
+    assert_eq!(rotated.holders("root").keys, ["root.4.pem", "root.5.pem", "root.6.pem"]);
+    fs::remove_file(keys.join("roles.json")).unwrap();
+    said(KeyFolder::create(&keys, &Default::default()), &["these are in use"]);
+    said(KeyFolder::create(&vault, &Default::default()), &["publisher.pem", "these are in use"]);
+}
+
+/// The days that were asked for are kept to, and nothing that a timestamp rests on expires before it does.
+#[test]
+fn a_refresh_keeps_a_repository_valid() {
+    let world = World::new();
+    let publisher = Publisher::new(&world.dir, &world.hub);
+    let repository = publisher.repository();
+    let expires = Expires { root: 100, targets: 50, snapshot: 10, timestamp: 5 };
+    let releases = vec![publisher.release(1, "one")];
+    publisher.publish(&Contents { releases, expires, ..Contents::default() });
+    let after = |days: u64| {
+        let maker =
+            Maker { repository: &repository, keys: &publisher.keys, now: publisher.now + days * 86_400 };
+        let made = maker.refresh().unwrap();
+        let last = |name: &str| -> i64 {
+            let metadata: Value = serde_json::from_slice(&publisher.metadata(name)).unwrap();
+            let expires: jiff::Timestamp = metadata["signed"]["expires"].as_str().unwrap().parse().unwrap();
+            (expires.as_second() - publisher.now as i64) / 86_400
+        };
+        let [root, targets, snapshot, _] = made.versions;
+        let days = [
+            last(&format!("{root}.root.json")),
+            last(&format!("{targets}.targets.json")),
+            last(&format!("{snapshot}.snapshot.json")),
+            last("timestamp.json"),
+        ];
+        (root, targets, days, made.n_targets)
+    };
+    assert_eq!(after(1), (1, 1, [100, 50, 11, 6], 4));
+    assert_eq!(after(45), (1, 1, [100, 50, 55, 50], 4));
+    assert_eq!(after(46), (1, 2, [100, 96, 56, 51], 4));
+    assert_eq!(after(96), (2, 3, [196, 146, 106, 101], 4));
+    // Keys that are others now have signed nothing yet.
+    let keys = open_keys(&world.dir).rotate("targets").unwrap();
+    let maker = Maker { repository: &repository, keys: &keys, now: publisher.now };
+    assert_eq!(maker.refresh().unwrap().versions[..2], [3, 4]);
+    publisher.serve();
+    let device = Device::following(&publisher, Releases::new(world.dir.join("releases")), &world.client);
+    assert_eq!(device.update().unwrap(), Outcome::Updated(1));
 }
 
 #[test]
@@ -426,9 +614,45 @@ fn a_release_that_was_made_stays_as_it_is_but_for_its_terms() {
         maker.make(&contents, &|| false, &mut |_| {}),
         &["version 1 is in the repository with other content"],
     );
-    maker.refresh(&Expires::default()).unwrap();
+    maker.refresh().unwrap();
     publisher.serve();
     device.refresh().unwrap();
+}
+
+/// What devices refuse whole, or could never mean anything to them, is not signed.
+#[test]
+fn what_no_device_would_take_is_not_made() {
+    let world = World::new();
+    let (publisher, device) = pair(&world);
+    let repository = publisher.repository();
+    let maker = Maker { repository: &repository, keys: &publisher.keys, now: publisher.now };
+    let release = |version, change: fn(&mut Terms)| {
+        let mut release = publisher.release(version, "x");
+        change(&mut release.terms);
+        Contents { releases: vec![release], ..Contents::default() }
+    };
+    let revoked = |model: &str, version, digest: Option<&str>| {
+        let one =
+            Revocation { model: model.into(), version, digest: digest.map(str::to_owned), why: "x".into() };
+        Contents { revoked: vec![one], ..Contents::default() }
+    };
+    for (contents, words) in [
+        (release(2, |terms| terms.percent = 101), "at most 100"),
+        (release(2, |terms| terms.salt = "x".repeat(9999)), "too much text"),
+        (release(2, |terms| terms.smoke.perplexity_max_milli = Some(1)), "a perplexity without a text"),
+        (release(0, |_| ()), "devices would not see it"),
+        (revoked("chat", None, None), "neither version nor digest"),
+        (revoked("chat", Some(0), None), "version 0"),
+        (revoked("chat", None, Some("")), "64 hex digits"),
+        (revoked("chat", None, Some(&"AB".repeat(32))), "lower case"),
+        (revoked("../chat", Some(1), None), "the name of a model"),
+    ] {
+        said(maker.make(&contents, &|| false, &mut |_| {}), &[words]);
+    }
+    // Nothing of it was signed, and what comes next is as always.
+    assert!(!repository.join("metadata/2.targets.json").exists());
+    maker.make(&revoked("chat", None, Some(&"ab".repeat(32))), &|| false, &mut |_| {}).unwrap();
+    recovers(&publisher, &device, 3, "one");
 }
 
 #[test]
@@ -457,6 +681,26 @@ fn another_repository_can_not_take_over_a_model() {
     second.refresh().unwrap();
     said(second.install(), &["a model of this name"]);
     assert_eq!(device.content().as_deref(), Some("one"));
+}
+
+/// A release that failed here is remembered, and no model of that name is here.
+#[test]
+fn what_failed_in_one_repository_does_not_keep_another_ones_model_out() {
+    let world = World::new();
+    let hub = Hub::start();
+    let other_world = World::with(&[&hub], None);
+    let releases = || Releases::new(world.dir.join("releases"));
+    let first = Publisher::new(&world.dir, &world.hub);
+    let second = Publisher::new(&other_world.dir, &hub);
+    first.publish_one(1, "one");
+    second.publish_one(9, "nine");
+    let mut device = Device::following(&first, releases(), &world.client);
+    device.structure = Some("no GGUF file");
+    said(device.update(), &["no GGUF file"]);
+    let other = Device::following(&second, releases(), &other_world.client);
+    assert_eq!(other.update().unwrap(), Outcome::Updated(9));
+    assert_eq!(other.content().as_deref(), Some("nine"));
+    said(device.update(), &["a model of this name"]);
 }
 
 /// Both slots go and what was learnt stays: neither older metadata nor a release below the floor comes in behind it.

@@ -178,6 +178,32 @@ fn what_was_begun_goes_on_by_the_way_that_costs_less() {
     assert_eq!(sent(&world, FILE), 1000);
 }
 
+/// A patch is made beside what has come; one that does not hold, or would make a larger file, costs its own bytes only.
+#[test]
+fn a_patch_that_fails_leaves_what_has_come() {
+    let old = noise(6 * MIB, 1);
+    let mut new = old.clone();
+    (0..6 * MIB).step_by(999).for_each(|at| new[at] ^= 1);
+    for spoil in [|patch: &mut Vec<u8>| *patch.last_mut().unwrap() = 9, |patch: &mut Vec<u8>| patch[86] = 1] {
+        let world = with_revisions(&old, &new);
+        let mut patch = publish_patch(&world, &old, &new);
+        spoil(&mut patch);
+        world.hub.add_at(REPO, NEXT, &name_of_patch(&old), &patch);
+        fs::write(world.partial(FILE, &new), &new[..3 * MIB]).unwrap();
+        assert_eq!(pull(&world, &new), ["a patch"]);
+        assert_eq!(sent(&world, FILE), 3 * MIB);
+    }
+}
+
+#[test]
+fn a_list_that_is_longer_than_what_is_left_is_not_asked_for() {
+    let (old, new) = (noise(2 * MIB, 1), noise(2 * MIB, 2));
+    let world = with_revisions(&old, &new);
+    world.hub.add_at(REPO, NEXT, &chunks_name(FILE), &noise(2 * MIB, 3));
+    assert!(pull(&world, &new).is_empty());
+    assert_eq!(sent(&world, &chunks_name(FILE)), 0);
+}
+
 #[test]
 fn nothing_is_asked_for_where_nothing_is_published_or_here() {
     let (old, new) = (noise(2 * MIB, 1), noise(2 * MIB, 2));

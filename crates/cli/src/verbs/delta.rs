@@ -180,7 +180,8 @@ fn apply(old: &Path, from: &Path, out: &Path, env: &Env) -> Result<(), Failure> 
         .map_err(|why| Failure::invalid(format!("{}: {why}", from.display())))?;
     let part = out.with_added_extension("part");
     let patch = open()?;
-    let made = |tell: &mut dyn FnMut(u64) -> bool| patch::apply(old, patch, &head.new, &part, tell);
+    let expected = (&head.new, head.new_bytes);
+    let made = |tell: &mut dyn FnMut(u64) -> bool| patch::apply(old, patch, expected, &part, tell);
     Watched::new("making", env).during(made)?;
     std::fs::rename(&part, out).map_err(|e| Failure::file(out, &e))?;
     say(format_args!("{}: sha256 {}", out.display(), head.new));

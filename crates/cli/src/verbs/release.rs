@@ -123,7 +123,7 @@ fn keys(folder: &Path, matches: &ArgMatches, _: &Env) -> Result<serde_json::Valu
         "devices need {shown}/{PUBLISHER_PUBLIC} and, once there is a repository, its metadata/1.root.json"
     ));
     say(format_args!(
-        "whoever has the other files of {shown} can publish; keep those of root and publisher offline"
+        "whoever has the other .pem files of {shown} can publish; keep root.*.pem and publisher.pem offline, and leave their .pub.pem here"
     ));
     Ok(json!({ "folder": folder, "roles": ROLES.map(|role| made.holders(role).clone()) }))
 }
@@ -142,27 +142,11 @@ fn rotate(folder: &Path, matches: &ArgMatches, _: &Env) -> Result<serde_json::Va
 #[serde(deny_unknown_fields)]
 struct Plan {
     #[serde(default)]
-    expires_days: Days,
+    expires_days: Expires,
     #[serde(default)]
     models: BTreeMap<String, ModelPlan>,
     #[serde(default)]
     revoked: Vec<Revocation>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Days {
-    root: u32,
-    targets: u32,
-    snapshot: u32,
-    timestamp: u32,
-}
-
-impl Default for Days {
-    fn default() -> Self {
-        let Expires { root, targets, snapshot, timestamp } = Expires::default();
-        Self { root, targets, snapshot, timestamp }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -234,20 +218,18 @@ fn make(folder: &Path, matches: &ArgMatches, env: &Env) -> Result<serde_json::Va
         let terms = Terms { open, percent, salt, minimum_version, smoke: smoke.fixed()? };
         releases.push(Release { model, version, folder: from, terms });
     }
-    let Days { root, targets, snapshot, timestamp } = plan.expires_days;
-    let expires = Expires { root, targets, snapshot, timestamp };
     let repository = Path::new(needed(matches, "output")?);
     let keys = KeyFolder::open(Path::new(needed(matches, "keys")?))?;
     let maker = Maker { repository, keys: &keys, now: now() };
     let stop = || env.interrupted.load(Relaxed);
-    let contents = Contents { releases, revoked: plan.revoked, expires };
+    let contents = Contents { releases, revoked: plan.revoked, expires: plan.expires_days };
     let made = maker.make(&contents, &stop, &mut |_| {})?.ok_or_else(Failure::interrupted)?;
     Ok(told(repository, &made))
 }
 
 fn refresh(repository: &Path, matches: &ArgMatches, _: &Env) -> Result<serde_json::Value, Failure> {
     let keys = KeyFolder::open(Path::new(needed(matches, "keys")?))?;
-    let made = Maker { repository, keys: &keys, now: now() }.refresh(&Expires::default())?;
+    let made = Maker { repository, keys: &keys, now: now() }.refresh()?;
     Ok(told(repository, &made))
 }
 

@@ -222,9 +222,6 @@ fn remove_hub(
 fn used(cache: &Cache, hub: &HubRef, removal: &Removal) -> Vec<PathBuf> {
     let locks = cache.locks_dir(&hub.repo);
     let mut files: Vec<PathBuf> = removal.names.iter().chain(&removal.blobs).cloned().collect();
-    files.sort_by_cached_key(|path| std::fs::canonicalize(path).ok());
-    // A name and its content are one file, which can be claimed once.
-    files.dedup_by_key(|path| std::fs::canonicalize(path).ok());
     if removal.is_all {
         let held = std::fs::read_dir(&locks).into_iter().flatten().flatten();
         files.extend(held.map(|lock| lock.path()));
@@ -238,10 +235,12 @@ fn remove_image(
     library: &Library,
     agrees: Agrees<'_>,
 ) -> Result<Option<u64>, Failure> {
-    let Some(found) = library.images.locate(image) else {
+    // Also one that is not whole any more: it takes room, and its name.
+    if !library.images.is_known(image) {
         return Err(Failure::not_found(format!("{name}: no such model here; ingle list shows them")));
-    };
-    if !agrees(&format!("Remove {} ({} where nothing else uses it)", found.image, human_bytes(found.size)))? {
+    }
+    let size = library.images.locate(image).map_or(0, |found| found.size);
+    if !agrees(&format!("Remove {image} ({} where nothing else uses it)", human_bytes(size)))? {
         return Ok(None);
     }
     Ok(Some(leftovers::remove_image(library, image)?))

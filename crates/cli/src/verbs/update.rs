@@ -188,7 +188,8 @@ fn update_all(name: Option<&str>, matches: &ArgMatches, env: &Env) -> Result<(),
     if state.sources.is_empty() {
         return Err(Failure::not_found("no repository is followed; ingle update --follow URL begins to"));
     }
-    let owner = name.and_then(|name| state.sources.iter().find(|(_, s)| s.models.contains_key(name)));
+    let has_name = |source: &Source, name: &str| source.models.get(name).is_some_and(Model::has_name);
+    let owner = name.and_then(|name| state.sources.iter().find(|(_, source)| has_name(source, name)));
     if let (Some(name), Some((url, Source { is_unfollowed: true, .. }))) = (name, owner) {
         let again = format!("ingle update --follow {url} with its root and key follows it again");
         return Err(Failure::blocked(format!("{name}: its repository is followed no more; {again}")));
@@ -292,8 +293,10 @@ fn with_work<T>(
     // The user named this address; plain http is allowed to it alone.
     let client = network::client_to(&[&parsed], network::STALL_TIMEOUT, env)?;
     let start = Instant::now();
-    let said =
-        |failure: Failure| Error::Refused { what: "the check of a release".into(), why: failure.message };
+    let said = |failure: Failure| match failure.exit {
+        Exit::INTERRUPTED => Error::Interrupted(failure.message),
+        _ => Error::Refused { what: "the check of a release".into(), why: failure.message },
+    };
     let result = run(&Work {
         client: &client,
         retry: Retry::default(),
@@ -337,7 +340,7 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
         };
         rows.extend(source.models.iter().map(|(name, model)| row(name, model)));
         let mut absent: Vec<&str> = offered.offers.iter().map(|o| o.model.as_str()).collect();
-        absent.retain(|name| !is_here(&state, name));
+        absent.retain(|name| !source.models.contains_key(*name) && !is_here(&state, name));
         absent.dedup();
         rows.extend(absent.into_iter().map(|name| row(name, &Model::default())));
     }
@@ -366,7 +369,7 @@ fn report(matches: &ArgMatches, env: &Env) -> Result<Exit, Failure> {
 }
 
 fn is_here(state: &State, name: &str) -> bool {
-    state.sources.values().any(|source| source.models.contains_key(name))
+    state.sources.values().any(|source| source.models.get(name).is_some_and(Model::has_name))
 }
 
 impl Row {

@@ -6,7 +6,8 @@
 //! one by one, so that making and applying take the memory of a few.
 //!
 //! [`apply`] writes the new file from front to back beside its place and gives it out only when its SHA-256 is the head's, which is to be
-//! what the caller expects. A patch from elsewhere may say anything: every number is checked, and no record asks for more than a block.
+//! what the caller expects. A patch from elsewhere may say anything: every number is checked, no record asks for more than a block, and
+//! no more is written than the new file has.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -123,12 +124,19 @@ pub fn make(
     Ok(maker.summary)
 }
 
-/// Makes the file at `part` of the one at `old` by `patch`, and syncs it; it has the hash `expected` then. The caller renames it.
+/// Makes the file at `part` of the one at `old` by `patch`, and syncs it; it has the hash and the bytes that are `expected` then. The
+/// caller renames it.
 ///
 /// # Errors
 /// [`Error::Mismatch`] where the patch is none, is not of this file or makes another one, and what the system says; nothing is left at
 /// `part` then.
-pub fn apply(old: &Path, patch: impl Read, expected: &Digest, part: &Path, tell: Tell<'_>) -> Result<Head> {
+pub fn apply(
+    old: &Path,
+    patch: impl Read,
+    expected: (&Digest, u64),
+    part: &Path,
+    tell: Tell<'_>,
+) -> Result<Head> {
     remove_if_there(part)?;
     let applied = apply_to(old, patch, expected, part, tell);
     if applied.is_err() {
@@ -137,7 +145,13 @@ pub fn apply(old: &Path, patch: impl Read, expected: &Digest, part: &Path, tell:
     applied
 }
 
-fn apply_to(old: &Path, patch: impl Read, expected: &Digest, part: &Path, tell: Tell<'_>) -> Result<Head> {
+fn apply_to(
+    old: &Path,
+    patch: impl Read,
+    (digest, n_bytes): (&Digest, u64),
+    part: &Path,
+    tell: Tell<'_>,
+) -> Result<Head> {
     let wrong = |what: &str, found: String, expected: String| Error::Mismatch {
         file: part.display().to_string(),
         part: what.to_owned(),
@@ -147,8 +161,12 @@ fn apply_to(old: &Path, patch: impl Read, expected: &Digest, part: &Path, tell: 
     let broken = |why: &str| wrong("patch", why.to_owned(), "records that ingle wrote".into());
     let mut patch = BufReader::with_capacity(1 << 16, patch);
     let head = Head::read(&mut patch).map_err(|why| broken(&why))?;
-    if head.new != *expected {
-        return Err(wrong("patch", format!("it makes {}", head.new), expected.to_string()));
+    if head.new != *digest {
+        return Err(wrong("patch", format!("it makes {}", head.new), digest.to_string()));
+    }
+    if head.new_bytes != n_bytes {
+        let found = format!("it makes {} bytes", head.new_bytes);
+        return Err(wrong("patch", found, n_bytes.to_string()));
     }
     let mut source = Source::open(old)?;
     if source.n_bytes != head.old_bytes {

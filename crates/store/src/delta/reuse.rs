@@ -62,8 +62,8 @@ impl Puller<'_> {
         let list = published(chunks_name(&file.path)).filter(|_| !olds.is_empty());
         let patch_bytes = by_patch.map(|(_, patch)| patch.size);
         let stretches = match list {
-            // Not worth asking for where the patch is smaller than the list alone.
-            Some(list) if patch_bytes.is_none_or(|bytes| bytes > list.size) => {
+            // Not worth asking for where the list alone is more than the patch, or than what is left.
+            Some(list) if list.size < left && patch_bytes.is_none_or(|bytes| bytes > list.size) => {
                 let found = lenient(self.compare(job, file, list, &olds[0].0, watch))?;
                 found.map(|stretches| chunks::behind(&stretches, begun))
             }
@@ -120,12 +120,15 @@ impl Puller<'_> {
             !self.client.is_interrupted()
         };
         let bytes = at(&fetched, File::open(&fetched))?;
-        let applied = patch::apply(old, bytes, &file.digest, target.partial, &mut tell);
+        // Beside what has come already, which a patch that does not hold leaves as it was.
+        let patched = target.partial.with_added_extension("patched");
+        let applied = patch::apply(old, bytes, (&file.digest, file.size), &patched, &mut tell)
+            .and_then(|_| at(target.partial, std::fs::rename(&patched, target.partial)));
         // One that was applied, or can't be, is of no more use; one that was stopped is.
         if !matches!(applied, Err(Error::Interrupted(_))) {
             remove_if_there(&fetched)?;
         }
-        applied.map(drop)
+        applied
     }
 
     /// What of `file` lies in `old`, by the published list.

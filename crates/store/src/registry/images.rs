@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use super::image::{ImageRef, Version};
 use super::manifest::entry;
-use crate::cache::{files_below, symlink, write_whole};
+use crate::cache::{files_below, names_below, symlink, write_whole};
 use crate::error::{Result, at};
 use crate::hash::Digest;
 use crate::listing::RemoteFile;
@@ -26,6 +26,11 @@ use crate::plan::OnDisk;
 
 /// The manifest's name in a snapshot.
 pub const MANIFEST: &str = "manifest.json";
+
+/// Whether a file of an image would take the manifest's place, on whatever system.
+pub(crate) fn is_manifest(path: &str) -> bool {
+    path.eq_ignore_ascii_case(MANIFEST)
+}
 
 /// The folder of images.
 #[derive(Debug, Clone)]
@@ -167,9 +172,15 @@ impl Images {
         write_whole(&self.ref_path(image), digest.to_string().as_bytes())
     }
 
+    /// Whether all of a snapshot is here: its manifest, which comes last, and content behind every name.
+    pub(crate) fn is_whole(&self, snapshot: &Path) -> bool {
+        snapshot.join(MANIFEST).is_file()
+            && names_below(snapshot).is_ok_and(|names| names.iter().all(|name| name.exists()))
+    }
+
     /// The image, if all of it is here.
     pub fn locate(&self, image: &ImageRef) -> Option<FoundImage> {
-        let snapshot = self.snapshot(&self.digest_of(image)?);
+        let snapshot = Some(self.snapshot(&self.digest_of(image)?)).filter(|s| self.is_whole(s))?;
         let manifest = fs::metadata(snapshot.join(MANIFEST)).ok()?;
         let mut files = files_below(&snapshot);
         files.retain(|f| f != MANIFEST);
@@ -189,6 +200,12 @@ impl Images {
     /// Every name that was given to an image.
     pub fn refs(&self) -> Vec<ImageRef> {
         files_below(&self.refs_dir()).iter().filter_map(|path| ImageRef::of_path(path)).collect()
+    }
+
+    /// Whether anything is here of an image, be it only its name.
+    pub fn is_known(&self, image: &ImageRef) -> bool {
+        let snapshot = self.digest_of(image).map(|digest| self.snapshot(&digest));
+        snapshot.is_some_and(|snapshot| snapshot.exists() || self.ref_path(image).exists())
     }
 
     /// Every image here.

@@ -18,8 +18,10 @@ use zeroize::Zeroizing;
 /// More is no such file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 const LOGIN_BYTES_MAX: usize = 16 << 10;
-/// What docker's own registry is listed under, and where it is.
+/// What docker's own registry is listed under, and its other names.
 const DOCKER: (&str, [&str; 2]) = ("index.docker.io", ["registry-1.docker.io", "docker.io"]);
+/// What may stand behind a registry's name and still mean all of it.
+const VERSIONS: [&str; 3] = ["", "v1", "v2"];
 /// What programs that keep logins know it by.
 const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
 /// The name that stands before a token that is no password.
@@ -113,11 +115,11 @@ impl Logins {
                 // What a program keeps is listed here empty.
                 _ => continue,
             };
-            logins.by_host.insert(host_of(&host), Some(kept));
+            logins.by_host.extend(host_of(&host).map(|host| (host, Some(kept))));
         }
         for (server, name) in content.cred_helpers {
             let host = host_of(&server);
-            logins.by_host.insert(host, Some(Kept::Program(Helper { name, server })));
+            logins.by_host.extend(host.map(|host| (host, Some(Kept::Program(Helper { name, server })))));
         }
         Ok(logins)
     }
@@ -172,15 +174,16 @@ fn is_program(name: &str) -> bool {
 
 /// What the registry at `url` is listed under.
 fn host_at(url: &Url) -> String {
-    let host = host_of(&url.origin.to_string());
-    if DOCKER.1.contains(&host.as_str()) { DOCKER.0.to_owned() } else { host }
+    host_of(&url.origin.to_string()).unwrap_or_default()
 }
 
-/// Host and port of an entry's name, which may be an address.
-fn host_of(name: &str) -> String {
-    let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default().to_lowercase();
-    host.strip_suffix(":443").map_or(host.clone(), str::to_owned)
+/// Host and port of an entry's name, which may be an address; `None` for one that is of a part of a registry.
+fn host_of(name: &str) -> Option<String> {
+    let rest = name.split_once("://").map_or(name, |(_, rest)| rest).to_lowercase();
+    let (host, path) = rest.split_once('/').unwrap_or((&rest, ""));
+    let host = host.strip_suffix(":443").unwrap_or(host);
+    let host = if DOCKER.1.contains(&host) { DOCKER.0 } else { host };
+    VERSIONS.contains(&path.trim_end_matches('/')).then(|| host.to_owned())
 }
 
 /// Characters of base64.
@@ -199,6 +202,8 @@ mod tests {
             "https://index.docker.io/v1/": {"auth": "ZG9ja2VyOngK"},
             "box.lan:5000": {"auth": "Ym94Ong="},
             "empty.example": {},
+            "quay.io/team": {"auth": "dGVhbTp4"},
+            "v2.example/v2/": {"auth": "djI6eA=="},
             "token.example": {"auth": "eDp5", "identitytoken": "z"}
         },
         "credHelpers": {"gcr.io": "gcloud"},
@@ -219,9 +224,15 @@ mod tests {
         assert_eq!(basic("https://ghcr.io"), "bmFtZTpzZWNyZXQ=");
         assert_eq!(basic("https://registry-1.docker.io"), "ZG9ja2VyOngK");
         assert_eq!(basic("http://box.lan:5000"), "Ym94Ong=");
-        for url in
-            ["https://box.lan", "https://box.lan:5001", "https://empty.example", "https://evil.ghcr.io"]
-        {
+        assert_eq!(basic("https://v2.example"), "djI6eA==");
+        for url in [
+            "https://box.lan",
+            "https://box.lan:5001",
+            "https://empty.example",
+            "https://evil.ghcr.io",
+            // Of a part of it, and perhaps not of the part that is asked for.
+            "https://quay.io",
+        ] {
             assert_eq!(basic(url), "None", "{url}");
         }
         let helper = |name: &str, server: &str| {
@@ -232,6 +243,10 @@ mod tests {
         let store = Logins::parse(br#"{"auths": {"a.example": {}}, "credsStore": "desktop"}"#).unwrap();
         assert_eq!(of(&store, "https://a.example"), helper("desktop", "a.example"));
         assert_eq!(of(&store, "https://docker.io"), helper("desktop", "https://index.docker.io/v1/"));
+        let docker = Logins::parse(br#"{"auths": {"docker.io": {"auth": "ZG9ja2VyOngK"}}}"#).unwrap();
+        for url in ["https://docker.io", "https://index.docker.io", "https://registry-1.docker.io"] {
+            assert!(matches!(of(&docker, url), Some(Kept::Login(_))), "{url}");
+        }
         let mut asked = store.clone();
         let a = Url::parse("https://a.example").unwrap();
         asked.note(&a, None);

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::images::is_manifest;
 use super::media::{LICENSE, Role, role_of};
 use crate::choose::{Choice, choose};
 use crate::error::{Error, Result};
@@ -108,7 +109,11 @@ pub fn parse(what: &str, bytes: &[u8]) -> Result<Answer> {
             |why: &str| Error::NotFound { what: what.to_owned(), why: format!("layer {kind:?}: {why}") };
         let path = match role_of(&layer.media_type) {
             Some(Role::File(usual)) => Some(path_of(layer, usual, &layers).map_err(|p| {
-                wrong("path of a layer", format!("{p:?}"), "a path that stays in its folder")
+                wrong(
+                    "path of a layer",
+                    format!("{p:?}"),
+                    "a path that stays in its folder and is not the manifest's",
+                )
             })?),
             Some(Role::Tar) => None,
             Some(Role::Beside) => continue,
@@ -138,7 +143,11 @@ fn path_of(layer: &Descriptor, usual: &str, before: &[Layer]) -> std::result::Re
     let said = annotations.and_then(|a| PATHS.iter().find_map(|name| a.get(*name)));
     if let Some(said) = said {
         let said = said.strip_prefix("./").unwrap_or(said);
-        return if is_safe_path(said) { Ok(said.to_owned()) } else { Err(said.to_owned()) };
+        return if is_safe_path(said) && !is_manifest(said) {
+            Ok(said.to_owned())
+        } else {
+            Err(said.to_owned())
+        };
     }
     let is_taken = |path: &str| before.iter().any(|l| l.path.as_deref() == Some(path));
     if usual != LICENSE || !is_taken(usual) {
@@ -207,6 +216,7 @@ mod tests {
             (manifest(&[model.clone(), model.clone()]), "twice"),
             (manifest(&[at("../../x.gguf")]), "stays in its folder"),
             (manifest(&[at("/etc/x.gguf")]), "stays in its folder"),
+            (manifest(&[at("manifest.json")]), "not the manifest's"),
             (manifest(&[layer("application/vnd.ollama.image.adapter", "")]), "--adapter"),
             (manifest(&[layer("application/vnd.cncf.model.weight.v1.tar+zstd", "")]), "compressed"),
             (manifest(&[layer("application/vnd.oci.image.layer.v1.tar", "")]), "nobody here knows"),

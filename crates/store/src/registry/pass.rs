@@ -1,7 +1,7 @@
 //! The passes of registries: a request without one is answered by 401 and the address where everybody gets one.
 //!
-//! A login that the user has for the registry ([`super::login`]) is sent along, by https or to the registry's own origin alone; without one
-//! nothing of the user's is. A registry may also want the login itself with each request. A pass lasts some minutes, so a long
+//! A login that the user has for the registry ([`super::login`]) is sent along, by https or to the registry's own origin alone, and only
+//! where the registry itself asks for it; without one nothing of the user's is. A registry may also want the login itself with each request. A pass lasts some minutes, so a long
 //! download asks for a new one when the old one is refused.
 
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +14,9 @@ use ingle_net::{Client, Credential, Request, Response, Url};
 use serde::Deserialize;
 
 use super::login::{Kept, Login};
-use crate::error::{Error, Result};
+use crate::answer::{Head, Verdict, judge};
+use crate::error::Error;
+use crate::fetch::Stop;
 
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 const PASS_BYTES_MAX: usize = 32 << 10;
@@ -106,13 +108,16 @@ impl Passes {
     }
 
     /// After a refusal: asks for a pass where the refusal says one is to be had. Says whether there is a new one.
-    pub(crate) fn renew(&self, client: &Client, refusal: &Response) -> Result<bool> {
+    pub(crate) fn renew(&self, client: &Client, refusal: &Response) -> Result<bool, Stop> {
+        // Where a redirect leads, others may say what they like.
+        if self.registry.as_ref().is_none_or(|registry| registry.origin != refusal.url.origin) {
+            return Ok(false);
+        }
         let asked = refusal.header("www-authenticate").unwrap_or_default();
         let Some(challenge) = parse(asked) else {
             // It wants the login itself; once that was shown, it was refused.
             let is_basic = asked.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"));
-            let is_at_home = self.registry.as_ref().is_some_and(|r| r.origin == refusal.url.origin);
-            return Ok(match self.login().filter(|_| is_basic && is_at_home && self.shown().is_none()) {
+            return Ok(match self.login().filter(|_| is_basic && self.shown().is_none()) {
                 Some(login) => {
                     self.show(Shown::Login(login.clone()));
                     true
@@ -122,7 +127,7 @@ impl Passes {
         };
         let url = address(&challenge)
             .map_err(|expected| wrong(&refusal.url, format!("the realm {:?}", challenge.realm), expected))?;
-        let response = client.get(&Request {
+        let request = Request {
             purpose: Purpose::RegistryPass,
             url: &url,
             token: self.login().filter(|_| self.is_for(&url)).map(|login| Credential::Basic(login.basic())),
@@ -131,16 +136,28 @@ impl Passes {
             if_range: None,
             accept: None,
             timeout: Some(TIMEOUT),
-        })?;
-        if response.status != 200 {
+        };
+        let passing = |e: ingle_net::Error| match e {
+            ingle_net::Error::Connection { .. } => Stop::Later(e.into(), None),
+            e => Stop::Final(e.into()),
+        };
+        let response = client.get(&request).map_err(passing)?;
+        let status = response.status;
+        match judge(&Head { content_length: Some(0), ..Head::of(&response) }, 0, None) {
+            Verdict::Restart { .. } => {}
             // It gives none to everybody: the refusal stands.
-            return Ok(false);
+            Verdict::Denied => return Ok(false),
+            verdict => {
+                let asked = if let Verdict::Later(asked) = verdict { asked } else { None };
+                let said = ", expected a pass; try again later".to_owned();
+                return Err(Stop::Later(Error::Status { url: url.origin.to_string(), status, said }, asked));
+            }
         }
-        let bytes = response.read_whole(ANSWER_BYTES_MAX)?;
+        let bytes = response.read_whole(ANSWER_BYTES_MAX).map_err(passing)?;
         let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
         let pass = answer.and_then(|a| a.token.or(a.access_token)).filter(|pass| is_plain(pass));
         let Some(pass) = pass else {
-            return Err(wrong(&url, "no pass".into(), "JSON with a token"));
+            return Err(wrong(&url, "no pass".into(), "JSON with a token").into());
         };
         self.show(Shown::Token(pass));
         Ok(true)
@@ -184,7 +201,7 @@ pub fn parse(text: &str) -> Option<Challenge> {
 }
 
 /// Where to ask.
-fn address(challenge: &Challenge) -> std::result::Result<Url, &'static str> {
+fn address(challenge: &Challenge) -> Result<Url, &'static str> {
     let mut text = challenge.realm.clone();
     for (name, value) in &challenge.query {
         text.push(if text.contains('?') { '&' } else { '?' });

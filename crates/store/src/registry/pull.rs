@@ -8,7 +8,7 @@ use std::time::Duration;
 use ingle_net::{Client, Url};
 
 use super::image::{ImageRef, Version};
-use super::images::{Images, MANIFEST};
+use super::images::{Images, MANIFEST, is_manifest};
 use super::login::Logins;
 use super::manifest::{ACCEPT, Answer, Layer, MANIFEST_BYTES_MAX, Manifest, entry, parse};
 use super::pass::Passes;
@@ -88,7 +88,7 @@ impl ImagePuller<'_> {
             return Err(Error::Mismatch { file, part, found, expected });
         };
         let files: Vec<RemoteFile> = manifest.layers.iter().map(file_of).collect();
-        let is_here = self.images.snapshot(&manifest.digest).join(MANIFEST).is_file();
+        let is_here = self.images.is_whole(&self.images.snapshot(&manifest.digest));
         let known: Vec<&str> = manifest.layers.iter().filter_map(|l| l.path.as_deref()).collect();
         if known.len() == files.len() {
             entry(&known).map_err(|why| Error::NotFound { what: image.to_string(), why })?;
@@ -142,24 +142,24 @@ impl ImagePuller<'_> {
     pub fn perform(&self, job: &ImageJob, watch: Watch<'_>) -> Result<PathBuf> {
         let images = self.images;
         let snapshot = images.snapshot(&job.manifest.digest);
-        if !snapshot.join(MANIFEST).is_file() {
+        images.prepare()?;
+        // Tells those who tidy up that what has no name yet is about to get one.
+        let _lock = self.lock(&job.manifest.digest, &job.image.to_string(), watch)?;
+        if !images.is_whole(&snapshot) {
             self.check_room(job)?;
-            images.prepare()?;
-            // Tells those who tidy up that what has no name yet is about to get one.
-            let _lock = self.lock(&job.manifest.digest, &job.image.to_string(), watch)?;
             for (layer, file) in job.manifest.layers.iter().zip(&job.files) {
                 self.perform_layer(job, layer, file, &snapshot, watch)?;
             }
             write_whole(&snapshot.join(MANIFEST), &job.bytes)?;
         }
-        images.write_ref(&job.image, &job.manifest.digest)?;
         let pinned = ImageRef { version: Version::Digest(job.manifest.digest.clone()), ..job.image.clone() };
-        let found = images.locate(&pinned);
-        found.map(|f| f.path()).ok_or_else(|| Error::NotFound {
+        let found = images.locate(&pinned).ok_or_else(|| Error::NotFound {
             what: job.image.to_string(),
             why: "its files make up no model: neither a GGUF file nor config.json with safetensors weights"
                 .into(),
-        })
+        })?;
+        images.write_ref(&job.image, &job.manifest.digest)?;
+        Ok(found.path())
     }
 
     /// That the disk has room for what will be fetched; an archive lies there twice while its files are taken out of it.
@@ -281,6 +281,11 @@ impl ImagePuller<'_> {
     }
 
     fn take_out(&self, path: &str, size: u64, content: &mut dyn Read, snapshot: &Path) -> Result<()> {
+        if is_manifest(path) {
+            let (file, part) = (path.to_owned(), "path in an archive".to_owned());
+            let (found, expected) = ("the name of the manifest".to_owned(), "another".to_owned());
+            return Err(Error::Mismatch { file, part, found, expected });
+        }
         // Named by what is taken out, so that two programs do not write the same one.
         let draft =
             self.images.blobs_dir().join(format!("{}.{}.tmp", path.replace('/', "_"), std::process::id()));

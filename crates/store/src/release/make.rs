@@ -4,7 +4,7 @@
 //! metadata/  1.root.json 2.root.json ...  7.targets.json  7.snapshot.json  timestamp.json
 //! targets/   MODEL/VERSION/HASH.FILE ...  MODEL/VERSION/HASH.model.sig  HASH.revoked.json
 //! ```
-//! A release that was made stays as it is: only its terms may change. What a reader may ask for is in place before the
+//! A release that was made stays as it is: only its terms may change. What is to be signed is read as devices read it first. What a reader may ask for is in place before the
 //! metadata that names it, and `timestamp.json`, which names all the rest, comes last.
 
 use std::fs;
@@ -12,11 +12,12 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tough::schema::{Role, Root, Signed, Snapshot, Targets, Timestamp};
 
 use super::disk::Disk;
-use super::offer::{CUSTOM, REVOKED_NAME, Revocation, Terms, is_model_name};
+use super::offer::{self, CUSTOM, REVOKED_NAME, Revocation, Terms, is_model_name};
 use super::roles::{KeyFolder, ROLES};
 use crate::error::{Error, Result, at};
 use crate::hash::{Digest, Hasher};
@@ -26,6 +27,8 @@ use crate::signing::{BUNDLE_NAME, folder, mismatch, sign, verify};
 /// Of the TUF specification that the metadata follows.
 const SPEC_VERSION: &str = "1.0.31";
 const DAY_SECONDS: u64 = 86_400;
+/// Where the days stand that metadata is valid, beside the list of what was taken back.
+const EXPIRES: &str = "expires_days";
 
 /// What a repository is to offer from now on, beside what it offers already.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,8 @@ pub struct Release {
 }
 
 /// Days that metadata is valid.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Expires {
     /// Which keys hold which role.
     pub root: u32,
@@ -105,13 +109,15 @@ impl Maker<'_> {
     /// Signs and adds `contents`. `stop` ends it with `None`, before any metadata has changed.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a release that is there with other content, and for keys that can't sign what they must.
+    /// [`Error::Mismatch`] for a release that is there with other content, for what devices would refuse, and for keys that can't sign
+    /// what they must.
     pub fn make(
         &self,
         contents: &Contents,
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(u64),
     ) -> Result<Option<Made>> {
+        contents.revoked.iter().try_for_each(check_revocation)?;
         let root = self.root(&contents.expires)?;
         let mut targets = self.last("targets")?.map_or_else(Map::new, |last| {
             last.get("targets").and_then(Value::as_object).cloned().unwrap_or_default()
@@ -121,42 +127,75 @@ impl Maker<'_> {
                 return Ok(None);
             }
         }
+        let is_revoked = |model: &str, version: u64| {
+            contents.revoked.iter().any(|r| r.model == model && r.version == Some(version))
+        };
         targets.retain(|name, _| {
             let mut parts = name.splitn(3, '/');
             let (model, version) = (parts.next(), parts.next().and_then(|v| v.parse().ok()));
-            let is_revoked = |r: &Revocation| {
-                Some(r.model.as_str()) == model && r.version.is_some() && r.version == version
-            };
-            !contents.revoked.iter().any(is_revoked)
+            !model.zip(version).is_some_and(|(model, version)| is_revoked(model, version))
         });
         let list = json!({ "revoked": contents.revoked });
         let text = serde_json::to_vec_pretty(&list).expect("plain data");
-        let entry = self.place(REVOKED_NAME, &text, Some(list))?;
+        // Signed along, so that a refresh knows them.
+        let custom = json!({ "revoked": contents.revoked, EXPIRES: contents.expires });
+        let entry = self.place(REVOKED_NAME, &text, Some(custom))?;
         targets.insert(REVOKED_NAME.to_owned(), entry);
         let n_targets = targets.len();
         let signed = json!({ "targets": targets });
+        let offered = offer::read(&signed, true)?;
+        let is_offered = |r: &&Release| {
+            offered.offers.iter().any(|o| o.model == r.model && o.version == r.version)
+                || is_revoked(&r.model, r.version)
+        };
+        if let Some(Release { model, version, .. }) = contents.releases.iter().find(|r| !is_offered(r)) {
+            let found = "devices would not see it";
+            return Err(mismatch(model, &format!("version {version}"), found, "a version from 1 on"));
+        }
         let targets = self.write::<Targets>("targets", signed, &root, &contents.expires)?;
         let (snapshot, timestamp) = self.seal(&root, targets, &contents.expires)?;
         let versions = [root.signed.version.get(), targets, snapshot, timestamp];
         Ok(Some(Made { versions, n_targets }))
     }
 
-    /// Says anew that there is nothing newer: signs snapshot and timestamp again.
+    /// Says anew that there is nothing newer: signs snapshot and timestamp again, and root and targets where the timestamp would
+    /// outlast them or their keys are others now. All are valid as long as the last `make` said.
     ///
     /// # Errors
     /// As [`Self::make`]; [`Error::NotFound`] where there is no repository yet.
-    pub fn refresh(&self, expires: &Expires) -> Result<Made> {
+    pub fn refresh(&self) -> Result<Made> {
         let why = "there is no repository here yet; ingle release make makes one".to_owned();
         let missing = || Error::NotFound { what: self.repository.display().to_string(), why };
         let last = self.last("targets")?.ok_or_else(missing)?;
-        let root = self.root(expires)?;
-        let targets = last.get("version").and_then(Value::as_u64).unwrap_or(0);
+        let expires = expires_of(&last)?;
+        let root = self.root(&expires)?;
+        let mut targets = last.get("version").and_then(Value::as_u64).unwrap_or(0);
         let n_targets = last.get("targets").and_then(Value::as_object).map_or(0, Map::len);
-        let (snapshot, timestamp) = self.seal(&root, targets, expires)?;
+        if !self.stand(targets, &root, &expires)? {
+            let signed = json!({ "targets": last.get("targets") });
+            targets = self.write::<Targets>("targets", signed, &root, &expires)?;
+        }
+        let (snapshot, timestamp) = self.seal(&root, targets, &expires)?;
         Ok(Made { versions: [root.signed.version.get(), targets, snapshot, timestamp], n_targets })
     }
 
-    /// The newest root, made anew where the keys say other than it does.
+    /// Whether the targets of `version` are signed as `root` wants it, for as long as a timestamp of now.
+    fn stand(&self, version: u64, root: &Signed<Root>, expires: &Expires) -> Result<bool> {
+        let path = self.metadata(&format!("{version}.targets.json"));
+        let targets: Option<Signed<Targets>> = serde_json::from_slice(&at(&path, fs::read(&path))?).ok();
+        Ok(targets.is_some_and(|targets| {
+            self.outlasts(targets.signed.expires.as_second(), expires)
+                && root.signed.verify_role(&targets).is_ok()
+        }))
+    }
+
+    /// Whether what expires then, in seconds since 1970, is valid as long as a timestamp of now.
+    fn outlasts(&self, then: i64, expires: &Expires) -> bool {
+        let timestamp = self.now.saturating_add(u64::from(expires.timestamp) * DAY_SECONDS);
+        u64::try_from(then).is_ok_and(|then| then >= timestamp)
+    }
+
+    /// The newest root, made anew where the keys say other than it does, or a timestamp of now would outlast it.
     fn root(&self, expires: &Expires) -> Result<Signed<Root>> {
         let last = self.last_root()?;
         let mut keys = Map::new();
@@ -174,7 +213,7 @@ impl Maker<'_> {
         }
         let (keys, roles) = (Value::Object(keys), Value::Object(roles));
         if let Some((value, signed)) = &last {
-            let lasts = signed.signed.expires.as_second() > i64::try_from(self.now).unwrap_or(i64::MAX);
+            let lasts = self.outlasts(signed.signed.expires.as_second(), expires);
             if lasts && value.get("keys") == Some(&keys) && value.get("roles") == Some(&roles) {
                 return Ok(signed.clone());
             }
@@ -190,7 +229,7 @@ impl Maker<'_> {
         ids.dedup();
         let (text, root) = self.sign::<Root>(&value, &ids)?;
         let wrong = |who: &str| {
-            let found = "fewer signatures than it takes";
+            let found = "fewer signatures than it takes, for too few private keys are here";
             mismatch(
                 &self.repository.display().to_string(),
                 "root",
@@ -373,7 +412,7 @@ impl Maker<'_> {
         Ok(value)
     }
 
-    /// Signs with those of the keys `ids` that are here.
+    /// Signs with those of the keys `ids` whose private halves are here.
     fn sign<T: Role + DeserializeOwned>(
         &self,
         value: &Value,
@@ -386,7 +425,7 @@ impl Maker<'_> {
         let bytes = role.canonical_form().map_err(|e| wrong(&e))?;
         let mut signatures = Vec::new();
         for key in ids.iter().filter_map(|id| self.keys.key(id)) {
-            signatures.push(json!({ "keyid": key.id, "sig": key.sign(&bytes)? }));
+            signatures.extend(key.sign(&bytes)?.map(|sig| json!({ "keyid": key.id, "sig": sig })));
         }
         let document = json!({ "signatures": signatures, "signed": value });
         let mut text = serde_json::to_vec_pretty(&document).expect("plain data");
@@ -405,6 +444,27 @@ impl Maker<'_> {
             Some((folder, file)) => targets.join(folder).join(format!("{hash}.{file}")),
             None => targets.join(format!("{hash}.{name}")),
         }
+    }
+}
+
+/// How long metadata is valid, as these targets say it.
+fn expires_of(targets: &Value) -> Result<Expires> {
+    let said = targets.pointer(&format!("/targets/{REVOKED_NAME}/custom/{CUSTOM}/{EXPIRES}"));
+    said.map_or_else(|| Ok(Expires::default()), Expires::deserialize)
+        .map_err(|e| mismatch("targets", EXPIRES, &e.to_string(), "what ingle release wrote"))
+}
+
+/// That there is something that a revocation can be of.
+fn check_revocation(revocation: &Revocation) -> Result<()> {
+    let Revocation { model, version, digest, .. } = revocation;
+    let wrong = |part: &str, found: &str, expected: &str| Err(mismatch("revoked", part, found, expected));
+    let is_digest = |digest: &String| Digest::sha256(digest).is_some_and(|read| read.to_string() == *digest);
+    match (version, digest) {
+        _ if !is_model_name(model) => wrong("model", model, "the name of a model"),
+        (None, None) => wrong(model, "neither version nor digest", "one of them"),
+        (Some(0), _) => wrong(model, "version 0", "a version from 1 on"),
+        (_, Some(digest)) if !is_digest(digest) => wrong(model, digest, "64 hex digits in lower case"),
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@
 //! - Versions only rise. Below the floor nothing is installed and nothing fallen back to; what failed here is not tried again.
 //! - A release is taken when the device is among those it is for, and when the user or the user's policy says yes.
 //! - A new release is on probation: every use that begins is a try, and one that ends well gives all tries back. When tries run
-//!   out the other slot is used again; when enough uses ended well the release is good, and its minimum version is the floor.
+//!   out and nobody uses it who may still end well, the other slot is used again, also before a newer release takes that slot; when enough uses ended well the release is good, and its minimum version is the floor.
 //! - Without fresh word for longer than the grace, a model is used with a warning or not at all, as the user chose.
 
 use super::offer::{Offer, Revocation};
@@ -34,6 +34,8 @@ pub struct Known<'a> {
     pub source: &'a Source,
     /// What is here.
     pub model: &'a Model,
+    /// A program uses the active slot.
+    pub is_in_use: bool,
 }
 
 /// What has happened.
@@ -65,10 +67,8 @@ pub enum Asked {
 /// A step of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Files did not come.
+    /// Files did not come, or not as metadata says; or they can't be read.
     Fetch,
-    /// Files came that are not what metadata says.
-    Hash,
     /// The publisher did not sign them.
     Signature,
     /// They are no model.
@@ -176,6 +176,13 @@ impl Known<'_> {
         self.source.revoked.iter().find(|r| r.is_of(self.name, slot.version, &slot.digest))
     }
 
+    /// Why what is used now has to be given up.
+    fn fault(&self, active: &Slot) -> Option<String> {
+        let taken_back = self.revocation(active).map(|revoked| format!("taken back: {}", revoked.why));
+        let has_failed = active.standing.has_no_tries() && !self.is_in_use;
+        taken_back.or_else(|| has_failed.then(|| format!("{TRIES} uses in a row did not end well")))
+    }
+
     /// The other slot, or why it may not be used.
     fn other(&self) -> Result<&Slot, String> {
         let Some(other) = &self.model.other else { return Err("there is no other version here".into()) };
@@ -210,11 +217,10 @@ impl Known<'_> {
 fn offered(known: &Known<'_>, offers: &[Offer], asked: Asked) -> Vec<Action> {
     let mut actions = Vec::new();
     let (name, model) = (known.name, known.model);
-    let taken_back = model.active.as_ref().and_then(|slot| Some((slot, known.revocation(slot)?)));
-    if let Some((slot, revoked)) = taken_back {
-        actions = known.give_up(slot, &format!("taken back: {}", revoked.why)).unwrap_or_else(|no_other| {
-            let (version, why) = (slot.version, &revoked.why);
-            vec![Action::Tell(format!("{name}: version {version} was taken back ({why}), and {no_other}"))]
+    // What is no good is given up first: otherwise the slot that it is in would be what the newer release falls back to.
+    if let Some((slot, why)) = model.active.as_ref().and_then(|slot| Some((slot, known.fault(slot)?))) {
+        actions = known.give_up(slot, &why).unwrap_or_else(|no_other| {
+            vec![Action::Tell(format!("{name}: version {} is no good ({why}), and {no_other}", slot.version))]
         });
     }
     let active = model.active.as_ref().map_or(0, |slot| slot.version);
@@ -282,10 +288,8 @@ fn take(known: &Known<'_>, offer: &Offer, asked: Asked) -> Vec<Action> {
 fn failed(offer: &Offer, step: Step, why: &str) -> Vec<Action> {
     let version = offer.version;
     match step {
-        // What has come is kept, and the next attempt goes on behind it.
+        // What has come is kept, and the next attempt goes on behind it: whoever sent wrong bytes may send the right ones tomorrow.
         Step::Fetch => Vec::new(),
-        // Whoever sent it may send the right bytes tomorrow.
-        Step::Hash => vec![Action::Discard(version)],
         Step::Signature | Step::Structure | Step::Smoke => {
             vec![Action::Discard(version), Action::Block(version, why.to_owned())]
         }
@@ -320,18 +324,18 @@ fn opening(known: &Known<'_>, now: u64) -> Vec<Action> {
             WhenStale::Warn => actions.push(Action::Tell(said)),
         }
     }
-    match active.standing {
-        Standing::Good => {}
-        Standing::Probation { tries_left: 0, .. } => {
-            match known.give_up(active, &format!("{TRIES} uses in a row did not end well")) {
-                Ok(given_up) => actions.extend(given_up),
-                Err(no_other) => actions.push(Action::Tell(format!(
-                    "{name}: {TRIES} uses of version {} in a row did not end well, and {no_other}",
-                    active.version
-                ))),
+    match known.fault(active) {
+        Some(why) => match known.give_up(active, &why) {
+            Ok(given_up) => actions.extend(given_up),
+            Err(no_other) => {
+                let version = active.version;
+                actions.push(Action::Tell(format!("{name}: version {version}: {why}, and {no_other}")));
             }
-        }
-        Standing::Probation { .. } => actions.push(Action::CountTry),
+        },
+        // Uses that run side by side have all begun before one of them ends.
+        None if active.standing.has_no_tries() => {}
+        None if active.standing != Standing::Good => actions.push(Action::CountTry),
+        None => {}
     }
     actions.push(Action::Open);
     actions

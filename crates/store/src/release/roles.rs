@@ -1,4 +1,7 @@
-//! A publisher's keys: a folder with a private key per file, and a file that says which of them hold which role.
+//! A publisher's keys: a folder with the private and the public half of each key, and a file that says which of them hold which role.
+//!
+//! Public halves are enough to say who holds a role, so the private ones may lie elsewhere: whoever refreshes a repository needs
+//! those of snapshot and timestamp alone.
 //!
 //! Roles are TUF's four and the `publisher`, whose key signs the models themselves and which devices are given once, beside
 //! the first root. A key that lost its role stays in the folder: the next root must be signed by the old ones, too.
@@ -23,6 +26,9 @@ const PUBLISHER: &str = "publisher.pem";
 /// What devices are given of it.
 pub const PUBLISHER_PUBLIC: &str = "publisher.pub.pem";
 const ROLES_FILE: &str = "roles.json";
+/// How files of private keys end, and those of their public halves.
+const PRIVATE: &str = ".pem";
+const PUBLIC: &str = ".pub.pem";
 const KEYS_MAX: usize = 16;
 
 /// Who holds a role: files of keys, of which so many must sign.
@@ -51,14 +57,24 @@ pub struct RoleKey {
     pub id: String,
     /// The public half.
     pub public: PublicKey,
-    private: PrivateKey,
+    /// Where it is here.
+    private: Option<PrivateKey>,
 }
 
 impl RoleKey {
-    fn read(path: &Path) -> Result<Self> {
-        let text = at(path, fs::read_to_string(path))?;
-        let private = PrivateKey::from_pem(&path.display().to_string(), &text)?;
-        let public = private.public();
+    /// The key whose private half is the file `name` of the folder, or would be.
+    fn read(folder: &Path, name: &str) -> Result<Self> {
+        let read = |path: &Path| at(path, fs::read_to_string(path));
+        let (path, beside) = (folder.join(name), folder.join(public_name(name)));
+        let shown = path.display().to_string();
+        let private = match path.exists() {
+            true => Some(PrivateKey::from_pem(&shown, &read(&path)?)?),
+            false => None,
+        };
+        let public = match &private {
+            Some(private) => private.public(),
+            None => PublicKey::from_pem(&beside.display().to_string(), &read(&beside)?)?,
+        };
         // Canonical JSON: keys sorted, nothing between.
         let canonical = format!(
             "{{\"keytype\":\"ed25519\",\"keyval\":{{\"public\":\"{}\"}},\"scheme\":\"ed25519\"}}",
@@ -67,12 +83,12 @@ impl RoleKey {
         Ok(Self { id: hex(digest(&SHA256, canonical.as_bytes()).as_ref()), public, private })
     }
 
-    /// Signs `bytes`, in hex.
+    /// Signs `bytes`, in hex; `None` where the private half is elsewhere.
     ///
     /// # Errors
     /// [`Error::Random`] when the system has no randomness to give.
-    pub fn sign(&self, bytes: &[u8]) -> Result<String> {
-        Ok(hex(&self.private.sign(bytes)?))
+    pub fn sign(&self, bytes: &[u8]) -> Result<Option<String>> {
+        self.private.as_ref().map(|private| Ok(hex(&private.sign(bytes)?))).transpose()
     }
 }
 
@@ -92,12 +108,10 @@ impl KeyFolder {
     pub fn create(folder: &Path, quorums: &BTreeMap<String, Quorum>) -> Result<Self> {
         let wrong = |found: String, expected: &str| Error::Reference { found, expected: expected.to_owned() };
         let disk = Disk::default();
-        let roles_file = folder.join(ROLES_FILE);
-        if roles_file.exists() {
-            return Err(wrong(
-                folder.display().to_string(),
-                "expected a folder without keys; these are in use",
-            ));
+        // Keys alone, too: whoever lost the file that says whose they are has not lost them.
+        if let Some(there) = names_in(folder)?.into_iter().find(|name| name == ROLES_FILE || is_key(name)) {
+            let found = folder.join(there).display().to_string();
+            return Err(wrong(found, "expected a folder without keys; these are in use"));
         }
         if let Some(other) = quorums.keys().find(|role| !ROLES.contains(&role.as_str())) {
             return Err(wrong(other.clone(), "expected one of the roles root, targets, snapshot, timestamp"));
@@ -133,12 +147,10 @@ impl KeyFolder {
             mismatch(&path.display().to_string(), "roles", &e.to_string(), "what ingle release keys wrote")
         })?;
         let mut keys = BTreeMap::new();
-        for entry in at(folder, fs::read_dir(folder))? {
-            let name = at(folder, entry)?.file_name().to_string_lossy().into_owned();
-            let is_of_role =
-                ROLES.iter().any(|role| name.strip_prefix(role).is_some_and(|n| n.starts_with('.')));
-            if is_of_role && name.ends_with(".pem") {
-                keys.insert(name.clone(), RoleKey::read(&folder.join(&name))?);
+        for name in names_in(folder)?.into_iter().filter(|name| is_key(name) && is_of_role(name)) {
+            let name = name.strip_suffix(PUBLIC).map_or(name.clone(), |stem| format!("{stem}{PRIVATE}"));
+            if !keys.contains_key(&name) {
+                keys.insert(name.clone(), RoleKey::read(folder, &name)?);
             }
         }
         for role in ROLES {
@@ -166,7 +178,7 @@ impl KeyFolder {
             return Err(Error::Reference { found: role.to_owned(), expected });
         };
         let number =
-            |name: &String| name.strip_prefix(role)?.strip_prefix('.')?.strip_suffix(".pem")?.parse().ok();
+            |name: &String| name.strip_prefix(role)?.strip_prefix('.')?.strip_suffix(PRIVATE)?.parse().ok();
         let last: usize = keys.keys().filter_map(number).max().unwrap_or(0);
         let disk = Disk::default();
         holder.keys = new_keys(&disk, &folder, role, last + 1, holder.keys.len())?;
@@ -182,7 +194,7 @@ impl KeyFolder {
     /// The ids of a role's keys, sorted.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a key whose file is gone. A folder for signing a role needs all public halves of that role's keys.
+    /// [`Error::NotFound`] for a key of which neither half is here.
     pub fn ids(&self, role: &str) -> Result<Vec<String>> {
         let key = |name: &String| {
             let why = format!("{role} has this key, and its file is not in {}", self.folder.display());
@@ -208,12 +220,42 @@ impl KeyFolder {
     }
 }
 
-/// Writes `n` keys for a role, numbered from `first`; gives the names of their files.
+/// Names of the files in a folder, which need not exist, in order.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let name = |entry: std::io::Result<fs::DirEntry>| -> Result<String> {
+        Ok(at(folder, entry)?.file_name().to_string_lossy().into_owned())
+    };
+    let mut names = at(folder, fs::read_dir(folder))?.map(name).collect::<Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a file holds one of our keys, or half of one.
+fn is_key(name: &str) -> bool {
+    name.ends_with(PRIVATE) && (is_of_role(name) || [PUBLISHER, PUBLISHER_PUBLIC].contains(&name))
+}
+
+fn is_of_role(name: &str) -> bool {
+    ROLES.iter().any(|role| name.strip_prefix(role).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// What the public half of a key is called.
+fn public_name(name: &str) -> String {
+    format!("{}{PUBLIC}", name.strip_suffix(PRIVATE).unwrap_or(name))
+}
+
+/// Writes `n` keys for a role, numbered from `first`; gives the names of the files of their private halves.
 fn new_keys(disk: &Disk, folder: &Path, role: &str, first: usize, n: usize) -> Result<Vec<String>> {
     let ed25519 = KINDS.iter().find(|kind| kind.name == "ed25519").expect("it is on the shelf");
     let name = |number| {
-        let name = format!("{role}.{number}.pem");
-        disk.write_secret(&folder.join(&name), generate(ed25519)?.as_bytes())?;
+        let name = format!("{role}.{number}{PRIVATE}");
+        let private = generate(ed25519)?;
+        let public = PrivateKey::from_pem(&name, &private)?.public().to_pem();
+        disk.write_secret(&folder.join(&name), private.as_bytes())?;
+        disk.write(&folder.join(public_name(&name)), public.as_bytes())?;
         Ok(name)
     };
     (first..first + n).map(name).collect()

@@ -147,6 +147,13 @@ pub enum Standing {
     Good,
 }
 
+impl Standing {
+    /// Whether all its tries have begun and none of them has ended well.
+    pub fn has_no_tries(self) -> bool {
+        matches!(self, Self::Probation { tries_left: 0, .. })
+    }
+}
+
 /// A release that failed here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
@@ -157,6 +164,11 @@ pub struct Blocked {
 }
 
 impl Model {
+    /// Whether a release of it is here or has proved itself here: no other repository may have a model of its name.
+    pub fn has_name(&self) -> bool {
+        self.active.is_some() || self.other.is_some() || self.floor > 0
+    }
+
     /// Whether its slots name nothing out of their folders, whoever wrote the state.
     fn stays_inside(&self) -> bool {
         let mut slots = [&self.active, &self.other].into_iter().flatten();

@@ -4,13 +4,13 @@
 //! slots in one step; only then one write of the state makes it the one that is used. What nothing names any more is removed
 //! after the state that stopped naming it was written. So a program that ends anywhere leaves the old release or the new.
 
-use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use ingle_net::url::encode_path;
 use ingle_net::{Client, Url};
 use serde_json::Value;
 
@@ -19,13 +19,15 @@ use super::offer::{self, File, Offer, Offered};
 use super::plan::{Action, Asked, Input, Known, PROBATION, Step, apply, plan, switch};
 use super::refresh::{below, check_root, refresh, signed};
 use super::state::{Model, Policy, Slot, Source, State, StateFile, Trusted};
+use crate::cache::files_below;
 use crate::error::{Error, Result, at};
 use crate::fetch::{Event, Pass, Retry, Target, Watch, fetch};
 use crate::hash::hash_file;
-use crate::in_use::claim;
+use crate::in_use::{Use, claim, hold, is_in_use};
+use crate::parallel::kept_beside;
 use crate::parts::Parts;
 use crate::signing::keys::PublicKey;
-use crate::signing::{mismatch, read_bundle, verify};
+use crate::signing::{BUNDLE_NAME, mismatch, read_bundle, verify};
 use crate::space;
 
 /// The slowest that a file may come: fewer bytes than `bytes_min` in `window` end the attempt.
@@ -40,6 +42,29 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self { bytes_min: 64 << 10, window: Duration::from_secs(60) }
+    }
+}
+
+/// What came since a moment: from so many bytes to so many.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    start: Duration,
+    from: u64,
+    last: u64,
+}
+
+impl Pace {
+    /// Whether too little came in a window that is over, now that `done` bytes are here. The first one begins with the first bytes,
+    /// not while what was kept is hashed; another where one is over, and where a file begins anew.
+    fn is_too_slow(self, window: &mut Option<Window>, done: u64, now: Duration) -> bool {
+        let new = Window { start: now, from: done, last: done };
+        let Some(Window { start, from, .. }) = window.filter(|window| window.last <= done) else {
+            *window = Some(new);
+            return false;
+        };
+        let is_over = now.saturating_sub(start) >= self.window;
+        *window = Some(if is_over { new } else { Window { start, from, last: done } });
+        is_over && done - from < self.bytes_min
     }
 }
 
@@ -94,12 +119,14 @@ pub enum Outcome {
 }
 
 /// A model to open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Opened {
     /// The file or folder.
     pub path: PathBuf,
     /// What the user should know.
     pub told: Vec<String>,
+    /// Whoever opens it to answer with it keeps this until that ends.
+    pub used: Option<Use>,
 }
 
 /// The releases on this device.
@@ -228,8 +255,8 @@ impl Releases {
         let _lock = self.file.lock_updates(&self.disk)?;
         let offered = self.offered(url)?;
         let state = self.file.read()?;
-        if let Some((other, _)) = state.sources.iter().find(|(u, s)| *u != url && s.models.contains_key(name))
-        {
+        let has_name = |source: &Source| source.models.get(name).is_some_and(Model::has_name);
+        if let Some((other, _)) = state.sources.iter().find(|(u, s)| *u != url && has_name(s)) {
             let why = format!("{other} has a model of this name, and its releases are followed");
             return Err(Error::NotFound { what: format!("{name} of {url}"), why });
         }
@@ -243,12 +270,17 @@ impl Releases {
                 Action::Fetch(offer) => {
                     tell(Told::Step(&offer, "fetch"));
                     let fetched = self.fetch(url, &offer, work, tell);
-                    fetched.map_err(|error| self.failed(&state, url, &offer, step_of(&error), error))?;
+                    fetched.map_err(|error| self.failed(&state, url, &offer, Step::Fetch, error))?;
                 }
                 Action::CheckSignature(offer) => {
                     tell(Told::Step(&offer, "verify the signature"));
                     let checked = self.check_signature(&state, url, &offer, work);
-                    digest = checked.map_err(|e| self.failed(&state, url, &offer, Step::Signature, e))?;
+                    digest = checked.map_err(|error| {
+                        // A disk that can't be read says nothing of the release.
+                        let is_wrong = matches!(error, Error::Mismatch { .. });
+                        let step = if is_wrong { Step::Signature } else { Step::Fetch };
+                        self.failed(&state, url, &offer, step, error)
+                    })?;
                 }
                 Action::CheckStructure(offer) => {
                     tell(Told::Step(&offer, "check the structure"));
@@ -304,12 +336,18 @@ impl Releases {
         let Some((url, _)) = source_of(&state, name) else { return Ok(None) };
         let url = url.to_owned();
         let input = Input::Opening(now);
-        let mut actions = self.plan(&state, &url, name, input)?;
+        let planned = self.plan(&state, &url, name, input)?;
         // Looking is no use; but what may not be used, or has failed too often, is given up whoever looks.
         let is_change = |a: &Action| matches!(a, Action::Block(..) | Action::FallBack);
-        if actions.iter().any(|a| is_change(a) || (is_use && *a == Action::CountTry)) {
-            actions = self.react(&url, name, input)?;
-        }
+        let (actions, opened) =
+            match planned.iter().any(|a| is_change(a) || (is_use && *a == Action::CountTry)) {
+                false => (planned, self.opened(&state, name, is_use)),
+                // Held before the next one counts, so that uses which begin together see each other.
+                true => self.edit(|state| {
+                    let actions = self.react_in(state, &url, name, input)?;
+                    Ok((actions, self.opened(state, name, is_use)))
+                })?,
+            };
         let mut told = Vec::new();
         for action in actions {
             match action {
@@ -318,9 +356,22 @@ impl Releases {
                 _ => {}
             }
         }
-        let state = self.file.read()?;
-        let slot = source_of(&state, name).and_then(|(_, model)| model.active.as_ref());
-        Ok(slot.map(|slot| Opened { path: self.file.path_of(name, slot), told }))
+        Ok(opened.map(|opened| Opened { told, ..opened }))
+    }
+
+    /// What is used as the model `name`, held where that is a use.
+    fn opened(&self, state: &State, name: &str, is_use: bool) -> Option<Opened> {
+        let slot = source_of(state, name)?.1.active.as_ref()?;
+        let bundle = self.file.slot_dir(name, slot).join(BUNDLE_NAME);
+        let used = is_use.then(|| hold(&bundle)).flatten();
+        Some(Opened { path: self.file.path_of(name, slot), told: Vec::new(), used })
+    }
+
+    /// Whether a program uses what is used as the model `name`.
+    fn is_in_use(&self, name: &str, model: &Model) -> bool {
+        let Some(active) = &model.active else { return false };
+        let folder = self.file.slot_dir(name, active);
+        files_below(&folder).iter().any(|file| is_in_use(&folder.join(file)))
     }
 
     /// A use of the model `name` ended well.
@@ -341,18 +392,23 @@ impl Releases {
         let source = state.sources.get(url).ok_or_else(|| unknown_source(url))?;
         let none = Model::default();
         let model = source.models.get(name).unwrap_or(&none);
-        Ok(plan(&Known { name, device: &state.device, source, model }, input))
+        // Looked at only where it matters: whoever looks holds the files for a moment.
+        let has_no_tries = model.active.as_ref().is_some_and(|slot| slot.standing.has_no_tries());
+        let is_in_use = has_no_tries && self.is_in_use(name, model);
+        Ok(plan(&Known { name, device: &state.device, source, model, is_in_use }, input))
     }
 
     /// Plans and does to the state what the plan says, in one step.
     fn react(&self, url: &str, name: &str, input: Input<'_>) -> Result<Vec<Action>> {
-        self.edit(|state| {
-            let actions = self.plan(state, url, name, input)?;
-            if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
-                actions.iter().for_each(|action| apply(model, action));
-            }
-            Ok(actions)
-        })
+        self.edit(|state| self.react_in(state, url, name, input))
+    }
+
+    fn react_in(&self, state: &mut State, url: &str, name: &str, input: Input<'_>) -> Result<Vec<Action>> {
+        let actions = self.plan(state, url, name, input)?;
+        if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
+            actions.iter().for_each(|action| apply(model, action));
+        }
+        Ok(actions)
     }
 
     fn change(&self, url: &str, name: &str, actions: &[Action]) -> Result<()> {
@@ -374,7 +430,10 @@ impl Releases {
                 self.plan(state, url, &offer.model, Input::Failed(offer, step, &error.to_string()))?
             {
                 match action {
-                    Action::Discard(_) => self.disk.remove_folder(&self.staged(offer))?,
+                    Action::Discard(_) => {
+                        self.disk.remove_folder(&self.parts(offer))?;
+                        self.disk.remove_folder(&self.staged(offer))?;
+                    }
                     action => self.change(url, &offer.model, &[action])?,
                 }
             }
@@ -390,18 +449,24 @@ impl Releases {
         self.file.staging_dir().join(format!("{}@{}", offer.model, offer.version))
     }
 
+    /// Where those of its files are that have not come whole.
+    fn parts(&self, offer: &Offer) -> PathBuf {
+        self.file.staging_dir().join(format!("{}@{}.parts", offer.model, offer.version))
+    }
+
     /// Brings all files of an offer into its staging folder, each verified by its hash.
     fn fetch(&self, url: &str, offer: &Offer, work: &Work<'_>, tell: Tell<'_>) -> Result<()> {
-        let staged = self.staged(offer);
+        let (staged, parts) = (self.staged(offer), self.parts(offer));
         self.sweep(offer)?;
         self.disk.make_folder(&staged)?;
+        self.disk.make_folder(&parts)?;
+        let partial = |file: &File| parts.join(format!("{}.incomplete", file.digest));
         let missing = |f: &&File| !fs::metadata(staged.join(&f.name)).is_ok_and(|m| m.len() == f.size);
-        let needed = offer.files.iter().filter(missing).map(|f| f.size).sum();
+        let left = |f: &File| f.size.saturating_sub(bytes_kept(&partial(f)));
+        let needed = offer.files.iter().filter(missing).map(left).sum();
         space::check(&staged, needed, space::free_bytes(&staged))?;
         let address = Url::parse(url)
             .map_err(|e| Error::Reference { found: url.to_owned(), expected: e.to_owned() })?;
-        let parts_dir = self.file.staging_dir().join("parts");
-        self.disk.make_folder(&parts_dir)?;
         for file in &offer.files {
             let to = staged.join(&file.name);
             if to.is_file() {
@@ -412,13 +477,13 @@ impl Releases {
                     Some(_) => at(&to, fs::remove_file(&to))?,
                 }
             }
-            let partial = parts_dir.join(format!("{}.incomplete", file.digest));
-            let target_url = below(&address, &format!("targets/{}", file.target))?;
+            let partial = partial(file);
+            let target_url = below(&address, &format!("targets/{}", encode_path(&file.target)))?;
             self.fetch_file(file, &target_url, &partial, work, tell)?;
             self.disk.make_folder(to.parent().unwrap_or(&to))?;
             self.disk.rename(&partial, &to)?;
         }
-        Ok(())
+        self.disk.remove_folder(&parts)
     }
 
     /// Brings one file here, not slower than it may come.
@@ -441,18 +506,17 @@ impl Releases {
             partial,
             tag_file: None,
         };
-        let window = Cell::new(((work.clock)(), None));
+        let mut window = None;
         let mut watch = |event: Event<'_>| {
             self.disk.step();
-            if let Event::Bytes { done, .. } = event {
-                let (start, from) = window.get();
-                let (now, from) = ((work.clock)(), from.unwrap_or(done));
-                if now.saturating_sub(start) < work.pace.window {
-                    window.set((start, Some(from)));
-                } else {
-                    is_slow.fetch_or(done.saturating_sub(from) < work.pace.bytes_min, Relaxed);
-                    window.set((now, Some(done)));
+            match event {
+                Event::Bytes { done, .. } => {
+                    let is_too_slow = work.pace.is_too_slow(&mut window, done, (work.clock)());
+                    is_slow.fetch_or(is_too_slow, Relaxed);
                 }
+                // How long is waited for a server is the retries' business.
+                Event::Waiting { .. } => window = None,
+                _ => {}
             }
             tell(Told::Fetching(event));
         };
@@ -497,11 +561,12 @@ impl Releases {
             }
             self.disk.remove_folder(&path)?;
         }
-        let staging = self.file.staging_dir();
+        let (staging, parts) = (self.file.staging_dir(), self.parts(offer));
         for name in folders_in(&staging) {
-            let is_of_model = name.rsplit_once('@').is_some_and(|(model, _)| model == offer.model);
-            if is_of_model && staging.join(&name) != staged {
-                self.disk.remove_folder(&staging.join(&name))?;
+            let path = staging.join(&name);
+            let is_of_model = name.rsplit_once('@').is_none_or(|(model, _)| model == offer.model);
+            if is_of_model && path != staged && path != parts {
+                self.disk.remove_folder(&path)?;
             }
         }
         Ok(())
@@ -542,25 +607,36 @@ impl Releases {
         }
     }
 
+    /// Removes the release to fall back to, if there is one; `false` where it became another one meanwhile.
+    fn free_slot(&self, url: &str, name: &str) -> Result<bool> {
+        let state = self.file.read()?;
+        let other = |state: &State| state.sources.get(url)?.models.get(name)?.other.clone();
+        let Some(slot) = other(&state) else { return Ok(true) };
+        let folder = self.file.slot_dir(name, &slot);
+        let files: Vec<PathBuf> = files_below(&folder).iter().map(|f| folder.join(f)).collect();
+        let claim = claim(name, files.iter().map(PathBuf::as_path))?;
+        self.disk.step();
+        let is_free = self.edit(|state| {
+            // A program that opened the model may have fallen back to it.
+            let is_same = other(state).as_ref() == Some(&slot);
+            if let Some(model) =
+                state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)).filter(|_| is_same)
+            {
+                model.other = None;
+            }
+            Ok(is_same)
+        })?;
+        drop(claim);
+        if is_free {
+            self.disk.remove_folder(&folder)?;
+        }
+        Ok(is_free)
+    }
+
     /// Makes what is staged the release that is used.
     fn switch(&self, url: &str, offer: &Offer, digest: &str) -> Result<()> {
         let name = &offer.model;
-        let state = self.file.read()?;
-        let given_up = source_of(&state, name).and_then(|(_, model)| model.other.clone());
-        if let Some(slot) = given_up {
-            let folder = self.file.slot_dir(name, &slot);
-            let files: Vec<PathBuf> =
-                crate::cache::files_below(&folder).iter().map(|f| folder.join(f)).collect();
-            let claim = claim(name, files.iter().map(PathBuf::as_path))?;
-            self.edit(|state| {
-                if let Some(model) = state.sources.get_mut(url).and_then(|s| s.models.get_mut(name)) {
-                    model.other = None;
-                }
-                Ok(())
-            })?;
-            drop(claim);
-            self.disk.remove_folder(&folder)?;
-        }
+        while !self.free_slot(url, name)? {}
         let slot = Slot::of(offer, digest, PROBATION);
         let folder = self.file.slot_dir(name, &slot);
         self.disk.make_folder(&self.file.slots_dir(name))?;
@@ -573,9 +649,11 @@ impl Releases {
     }
 }
 
-/// The repository whose model `name` is.
+/// The repository whose model `name` is; where none has the name, one that is known to have had such a model.
 pub(super) fn source_of<'a>(state: &'a State, name: &str) -> Option<(&'a str, &'a Model)> {
-    state.sources.iter().find_map(|(url, source)| Some((url.as_str(), source.models.get(name)?)))
+    let models =
+        state.sources.iter().filter_map(|(url, source)| Some((url.as_str(), source.models.get(name)?)));
+    models.clone().find(|(_, model)| model.has_name()).or_else(|| models.clone().next())
 }
 
 fn folders_in(folder: &Path) -> Vec<String> {
@@ -584,8 +662,10 @@ fn folders_in(folder: &Path) -> Vec<String> {
     folders.filter_map(|e| e.file_name().into_string().ok()).collect()
 }
 
-fn step_of(error: &Error) -> Step {
-    if matches!(error, Error::Mismatch { .. }) { Step::Hash } else { Step::Fetch }
+/// Bytes that have come of a file whose beginning lies at `partial`.
+fn bytes_kept(partial: &Path) -> u64 {
+    let beside: u64 = kept_beside(partial).iter().map(|kept| kept.end - kept.start).sum();
+    fs::metadata(partial).map_or(0, |meta| meta.len()) + beside
 }
 
 pub(super) fn unknown_source(url: &str) -> Error {

@@ -255,7 +255,8 @@ impl Hub {
         if token.is_some_and(|t| seen.header("authorization") != Some(&format!("Bearer {t}"))) {
             return respond(&stream, 401, &[], b"no");
         }
-        if let Some(answer) = self.check_pass(&path, &seen) {
+        let is_pass_refused = path == "/token" && fault.is_some();
+        if !is_pass_refused && let Some(answer) = self.check_pass(&path, &seen) {
             return respond(&stream, answer.0, &answer.1, answer.2.as_bytes());
         }
         match fault {

@@ -113,8 +113,7 @@ impl Publisher {
         }
         let bytes = canonical(&signed).into_bytes();
         let ids = self.keys.ids(role).unwrap();
-        let sign =
-            |id: &String| json!({ "keyid": id, "sig": self.keys.key(id).unwrap().sign(&bytes).unwrap() });
+        let sign = |id: &String| json!({ "keyid": id, "sig": self.keys.key(id).unwrap().sign(&bytes).unwrap().unwrap() });
         let signatures: Vec<Value> = ids.iter().map(sign).collect();
         json!({ "signatures": signatures, "signed": signed }).to_string().into_bytes()
     }
@@ -179,6 +178,8 @@ pub struct Device<'a> {
     /// What the child that opens a model says, and what the one says that measures it.
     pub structure: Option<&'static str>,
     pub smoke: Option<&'static str>,
+    /// Is called before each step.
+    pub before: Box<dyn Fn(&str)>,
     /// What happened, step by step.
     pub steps: RefCell<Vec<String>>,
     /// What was said.
@@ -205,6 +206,7 @@ impl<'a> Device<'a> {
             metadata_time_max: Duration::from_secs(10),
             structure: None,
             smoke: None,
+            before: Box::new(|_| ()),
             steps: RefCell::default(),
             said: RefCell::default(),
         }
@@ -241,7 +243,10 @@ impl<'a> Device<'a> {
         use ingle_store::release::update::Told;
         self.with_work(|work| {
             self.releases.update(&self.url, MODEL, Asked::Yes, work, &mut |told| match told {
-                Told::Step(_, step) => self.steps.borrow_mut().push(step.to_owned()),
+                Told::Step(_, step) => {
+                    (self.before)(step);
+                    self.steps.borrow_mut().push(step.to_owned());
+                }
                 Told::Said(said) => self.said.borrow_mut().push(said.to_owned()),
                 Told::Fetching(_) => {}
             })

@@ -56,6 +56,13 @@ fn sha(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
+/// Applies a patch that makes a file with these bytes.
+fn make_new(old: &Path, patch: &[u8], new: &[u8], part: &Path) -> Head {
+    let head = apply(old, patch, (&sha(new), new.len() as u64), part, &mut go_on).unwrap();
+    assert!(std::fs::read(part).unwrap() == new);
+    head
+}
+
 #[test]
 fn a_revision_of_the_same_layout_is_made_from_what_changed() {
     let folder = Folder::new("same");
@@ -71,8 +78,7 @@ fn a_revision_of_the_same_layout_is_made_from_what_changed() {
     assert_eq!((summary.same_bytes, summary.xor_bytes, summary.new_bytes), (same, xored, 100));
     assert!(made.len() < 10_000, "{} bytes for a thousand changes", made.len());
     let part = folder.0.join("part");
-    let head = apply(&old, &made[..], &sha(&bytes), &part, &mut go_on).unwrap();
-    assert!(std::fs::read(&part).unwrap() == bytes);
+    let head = make_new(&old, &made, &bytes, &part);
     assert_eq!((head.old, head.new), (sha(&std::fs::read(&old).unwrap()), sha(&bytes)));
 }
 
@@ -84,8 +90,7 @@ fn nothing_changed_costs_a_record() {
         let (made, _) = patch(&old, &old, &same_places(n as u64, n as u64));
         assert_eq!(made.len(), HEAD_BYTES + if n > 0 { 17 } else { 0 } + 1);
         let part = folder.0.join("part");
-        apply(&old, &made[..], &sha(&noise(n, 1)), &part, &mut go_on).unwrap();
-        assert!(std::fs::read(&part).unwrap() == noise(n, 1));
+        make_new(&old, &made, &noise(n, 1), &part);
     }
 }
 
@@ -108,8 +113,7 @@ fn tensors_that_moved_cost_nothing() {
     let (made, summary) = patch(&old, &new, &layout);
     assert!(made.len() < 250 && summary.same_bytes == a.len() as u64, "{} bytes", made.len());
     let part = folder.0.join("part");
-    apply(&old, &made[..], &sha(&new_bytes), &part, &mut go_on).unwrap();
-    assert!(std::fs::read(&part).unwrap() == new_bytes);
+    make_new(&old, &made, &new_bytes, &part);
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn anything_else_than_the_right_patch_leaves_nothing() {
     let (made, _) = patch(&old, &new, &same_places(5000, 4000));
     let part = folder.0.join("part");
     let refused = |old: &Path, patch: &[u8], expected: &Digest| {
-        let error = apply(old, patch, expected, &part, &mut go_on).unwrap_err();
+        let error = apply(old, patch, (expected, 4000), &part, &mut go_on).unwrap_err();
         assert!(!part.exists(), "{error}");
         error.to_string()
     };
@@ -140,6 +144,8 @@ fn anything_else_than_the_right_patch_leaves_nothing() {
         }
     }
     assert!(refused(&old, &made, &sha(b"other")).contains("it makes"));
+    let longer = apply(&old, &made[..], (&right, 4001), &part, &mut go_on).unwrap_err().to_string();
+    assert!(longer.contains("it makes 4000 bytes, expected 4001") && !part.exists(), "{longer}");
     let other = folder.file("other", &noise(5000, 9));
     assert!(refused(&other, &made, &right).contains("sha256"));
     let shorter = folder.file("shorter", &noise(4999, 1));
@@ -169,7 +175,8 @@ fn records_that_ask_for_too_much_are_refused() {
         ("too little", 10, vec![END]),
     ] {
         let patch = [head(new_bytes), bytes].concat();
-        let error = apply(&old, &patch[..], &sha(b""), &part, &mut go_on).unwrap_err().to_string();
+        let expected = (&sha(b""), new_bytes);
+        let error = apply(&old, &patch[..], expected, &part, &mut go_on).unwrap_err().to_string();
         assert!(error.contains("part: patch: ") && !part.exists(), "{name}: {error}");
     }
 }
@@ -180,7 +187,9 @@ fn whoever_stops_it_has_the_old_file() {
     let old = folder.file("old", &noise(3 * BLOCK_BYTES, 1));
     let (made, _) = patch(&old, &old, &same_places(3 << 20, 3 << 20));
     let part = folder.0.join("part");
-    let stopped = apply(&old, &made[..], &sha(&noise(3 * BLOCK_BYTES, 1)), &part, &mut |_| false);
+    let new = noise(3 * BLOCK_BYTES, 1);
+    let expected = (&sha(&new), new.len() as u64);
+    let stopped = apply(&old, &made[..], expected, &part, &mut |_| false);
     assert!(matches!(stopped, Err(Error::Interrupted(_))) && !part.exists());
     let stopped = make(&old, &old, &[], 3, &mut Vec::new(), &mut |_| false);
     assert!(matches!(stopped, Err(Error::Interrupted(_))));
