@@ -46,8 +46,7 @@ impl Journal {
     /// The journal of a run that writes `output`: gone on with when its key is `key`, begun anew otherwise. Second: whether it is
     /// gone on with.
     pub fn open(output: &Path, key: &str) -> Result<(Self, bool)> {
-        let name = output.file_name().unwrap_or_default().to_string_lossy();
-        let journal = Self { folder: output.with_file_name(format!(".{name}.compress")) };
+        let journal = Self { folder: folder_of(output) };
         if journal.read("key").is_some_and(|known| known == key.as_bytes()) {
             return Ok((journal, true));
         }
@@ -101,6 +100,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Notes `what` for good, as long as the work is not finished.
+    pub fn note(&self, what: &str) -> Result<()> {
+        self.write(what, |_| Ok(()))
+    }
+
+    /// Whether a run that writes `output` has noted `what`, whatever its key.
+    pub fn has_noted(output: &Path, what: &str) -> bool {
+        read(&folder_of(output).join(what)).is_some()
+    }
+
     /// A file of the run's own in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -114,14 +123,8 @@ impl Journal {
         }
     }
 
-    /// What stands in the file `name` before its hash; nothing where it is missing or damaged.
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        BufReader::new(File::open(self.folder.join(name)).ok()?).read_to_end(&mut bytes).ok()?;
-        let content = bytes.len().checked_sub(HASH)?;
-        let holds = Sha256::digest(&bytes[..content])[..] == bytes[content..];
-        bytes.truncate(content);
-        holds.then_some(bytes)
+        read(&self.folder.join(name))
     }
 
     fn write(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
@@ -141,6 +144,22 @@ impl Journal {
     fn failed(&self, path: &Path, source: std::io::Error) -> Error {
         Error::Write { file: path.display().to_string(), source }
     }
+}
+
+/// Where the journal of a run that writes `output` lies.
+fn folder_of(output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!(".{name}.compress"))
+}
+
+/// What stands in the file at `path` before its hash; nothing where it is missing or damaged.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    BufReader::new(File::open(path).ok()?).read_to_end(&mut bytes).ok()?;
+    let content = bytes.len().checked_sub(HASH)?;
+    let holds = Sha256::digest(&bytes[..content])[..] == bytes[content..];
+    bytes.truncate(content);
+    holds.then_some(bytes)
 }
 
 fn stream(name: &str) -> String {
@@ -242,6 +261,17 @@ mod tests {
         assert!(!went_on && other.tensors("layer-0000").is_none());
         other.remove().unwrap();
         assert!(fs::read_dir(output.parent().unwrap()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn what_was_noted_is_known_before_the_work_is_and_as_long_as_it_lasts() {
+        let output = output("noted");
+        assert!(!Journal::has_noted(&output, "this"));
+        let (journal, _) = Journal::open(&output, "key").unwrap();
+        journal.note("this").unwrap();
+        assert!(Journal::has_noted(&output, "this") && !Journal::has_noted(&output, "that"));
+        journal.remove().unwrap();
+        assert!(!Journal::has_noted(&output, "this"));
     }
 
     #[test]

@@ -17,9 +17,10 @@ const MARKS: usize = 8;
 /// The page of `found` for the model called `name`, with what became of the choice behind it, once that is made.
 pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
     let mut page = page::begin(&format!("Formats for {name}"));
-    let outcome = match found.chosen {
-        Some(_) => "The filled point is the file that was written.",
-        None => "Nothing that was made holds all of it.",
+    let outcome = match (found.chosen, &result) {
+        (Some(_), Some(_)) => "The filled point is the file that was written.",
+        (Some(_), None) => "The filled point is what the file will be; it is not written yet.",
+        (None, _) => "Nothing that was made holds all of it.",
     };
     add(&mut page, format_args!("<p>Asked: {}. {outcome}</p>\n{}\n", escaped(&asked(found)), drawing(found)));
     page.push_str(
@@ -231,6 +232,7 @@ mod tests {
         assert!(page.contains("a &lt;model&gt; &amp; more") && page.contains("size at most 3.000 MB"));
         assert_eq!((page.matches("<circle").count(), page.matches("<td>+5.0 %</td>").count()), (4, 2));
         assert_eq!(page.matches("class=\"pick\"").count(), 1);
+        assert!(page.contains("it is not written yet") && !page.contains("that was written"));
         // Of three points of the frontier, the one that is worse than a smaller one is not on the line.
         let line = page.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(line.split(' ').count(), 2, "{line}");
