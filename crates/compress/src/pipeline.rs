@@ -30,6 +30,7 @@ use crate::calibrate::{Site, Stats};
 use crate::error::{Error, Result};
 use crate::inputs;
 use crate::journal::{Done, Journal};
+use crate::method::feedback::Order;
 use crate::method::{Encoder, Known, Needs, Task};
 use crate::plan::{Choice, Plan};
 use crate::prune::Prune;
@@ -85,6 +86,11 @@ impl<'a> Job<'a> {
         };
         let for_prune = self.prune.map_or(Needs::Nothing, |prune| prune.method.needs());
         self.encoder.needs.max(for_balance).max(for_prune)
+    }
+
+    /// The order in which the columns of layers' matrices are decided.
+    fn order(&self) -> Order {
+        self.prune.map_or(Order::Descending, |prune| prune.order())
     }
 
     /// The name of what the formats of all layers before `end` lead to: the stream behind them.
@@ -252,12 +258,13 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    /// Takes what was seen apart, site by site, so that sums and factor of one alone lie beside each other.
-    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, pool: &Pool) -> Self {
+    /// Takes what was seen apart, site by site, so that sums and factor of one alone lie beside each other. Columns are to be decided in
+    /// `order`.
+    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, order: Order, pool: &Pool) -> Self {
         let mut all = Self::default();
         for Site { weights, stats } in sites {
             all.by_weight.extend(weights.into_iter().map(|weight| (weight, all.known.len())));
-            all.known.push(Known::new(stats, pool));
+            all.known.push(Known::new(stats, order, pool));
         }
         all
     }
@@ -271,7 +278,7 @@ impl Sites {
 /// What the output matrix is given.
 fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
     let with_products = job.encoder.needs == Needs::Products && job.encoded().any(|name| name == HEAD);
-    Ok(Sites::new([head_site(job, walk, with_products)?], job.pool))
+    Ok(Sites::new([head_site(job, walk, with_products)?], Order::Descending, job.pool))
 }
 
 /// What the output matrix is given, as it was seen.
@@ -291,7 +298,7 @@ fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>)
     let samples: Vec<Site> = sites.iter_mut().map(inputs::sampled).collect();
     let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
     let rounded = inputs::rounded(job, &samples, &balanced.scales);
-    let known = Sites::new(sites, job.pool);
+    let known = Sites::new(sites, job.order(), job.pool);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
     let encode = |(at, tensor): (usize, &Tensor)| {
         let changed = balanced.changed.get(&tensor.name);

@@ -15,6 +15,7 @@ use ingle_model::weights::Layer;
 use crate::calibrate::Site;
 use crate::error::{Error, Result};
 use crate::method::error::Measure;
+use crate::method::feedback::Order;
 use crate::method::rounding::encode_by_importance;
 use crate::method::{Known, Needs, Task};
 use crate::mixture::named;
@@ -107,7 +108,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
     let (n_layers, mut entries) = (job.config.layers.len(), Vec::new());
     for i in 0..n_layers {
         let sites = look(job, &mut walks, i, watch)?;
-        let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), job.pool) };
+        let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), Order::Descending, job.pool) };
         for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name) == Some(i)) {
             if !watch(Progress::Encoding(i, &tensor.name)) {
                 return Err(Error::Interrupted);
@@ -124,7 +125,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
     let site = head_site(job, &mut walks.changed, job.encoder.needs == Needs::Products)?;
-    let inputs = Inputs { known: Sites::new([site.clone()], job.pool), sites: &[site] };
+    let inputs = Inputs { known: Sites::new([site.clone()], Order::Descending, job.pool), sites: &[site] };
     for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name).is_none_or(|i| i >= n_layers)) {
         if !watch(Progress::Ends(&tensor.name)) {
             return Err(Error::Interrupted);
