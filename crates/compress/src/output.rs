@@ -2,7 +2,9 @@
 //!
 //! The bytes go to a file beside the target, which takes the target's name once they are all on the disk; when anything
 //! fails, a full disk included, what was written is removed and the target is as it was. Only a process that is killed
-//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model.
+//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model. A folder that is replaced steps aside first, as
+//! `.NAME.PID.old`: a process that is killed at that moment leaves the old one and the new one under these names, and nothing under the
+//! target's own.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -105,6 +107,9 @@ pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> 
     if input.and_then(same).unwrap_or(false) {
         return Err(Error::SameFile { file: file() });
     }
+    if input.is_some_and(|input| is_within(input, target)) {
+        return Err(other("holds the input, expected another folder (the input is never changed)"));
+    }
     match fs::symlink_metadata(target) {
         Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
         Ok(meta) if !meta.is_dir() => Err(other("is a file, expected a folder's name")),
@@ -113,6 +118,14 @@ pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> 
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `input`, or a link of that name, lies somewhere in the folder `target`.
+fn is_within(input: &Path, target: &Path) -> bool {
+    let Ok(target) = fs::canonicalize(target) else { return false };
+    let input = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
+    let mut places = [Some(&*input), input.parent()].into_iter().flatten();
+    places.any(|place| fs::canonicalize(place).is_ok_and(|place| place.starts_with(&target)))
 }
 
 /// A name in the target's folder that no other process takes.
@@ -183,6 +196,28 @@ mod tests {
         let missing = write(&dir.join("no/such/out"), Some(&input), Existing::Keep, |_| Ok(()));
         assert!(matches!(missing, Err(Error::Write { .. })));
         assert_eq!(names(&dir), ["in"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_the_input_is_not_replaced() {
+        let dir = folder("within");
+        let [target, inner, other] = ["model", "model/weights", "other"].map(|name| dir.join(name));
+        fs::create_dir_all(&inner).unwrap();
+        fs::create_dir(&other).unwrap();
+        for folder in [&target, &other] {
+            fs::write(folder.join("config.json"), b"{}").unwrap();
+        }
+        let input = inner.join("in.gguf");
+        fs::write(&input, b"weights").unwrap();
+        for existing in [Existing::Keep, Existing::Replace] {
+            let refused = write_folder(&target, Some(&input), existing, |_| Ok(()));
+            let said = refused.unwrap_err().to_string();
+            assert!(said.contains("holds the input"), "{said}");
+        }
+        assert_eq!(fs::read(&input).unwrap(), b"weights");
+        write_folder(&other, Some(&input), Existing::Replace, |_| Ok(())).unwrap();
+        assert!(names(&other).is_empty());
         fs::remove_dir_all(&dir).unwrap();
     }
 }
