@@ -2,12 +2,12 @@
 //!
 //! The bytes go to a file beside the target, which takes the target's name once they are all on the disk; when anything
 //! fails, a full disk included, what was written is removed and the target is as it was. Only a process that is killed
-//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model. A folder that is replaced steps aside first, as
-//! `.NAME.PID.old`: a process that is killed at that moment leaves the old one and the new one under these names, and nothing under the
+//! leaves its part behind, `.NAME.N.part` with the first number that was free, which nothing takes for a model. A folder that is replaced steps aside first, as
+//! `.NAME.N.old`: a process that is killed at that moment leaves the old one and the new one under these names, and nothing under the
 //! target's own.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<
         Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
         Ok(meta) if meta.is_dir() => Err(Error::Write {
             file: file(),
-            source: std::io::Error::other("is a folder, expected a file's name"),
+            source: io::Error::other("is a folder, expected a file's name"),
         }),
         _ => Ok(()),
     }
@@ -51,8 +51,8 @@ pub fn write<T>(
 ) -> Result<T> {
     check(target, input, existing)?;
     let failed = |source| Error::Write { file: target.display().to_string(), source };
-    let part = Part(beside(target));
-    let file = OpenOptions::new().write(true).create_new(true).open(&part.0).map_err(failed)?;
+    let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+    let (part, file) = beside(target, create).map_err(failed)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let outcome = fill(&mut out).map_err(|e| match e {
         Error::Stream(source) => failed(source),
@@ -78,8 +78,11 @@ pub fn write_folder<T>(
 ) -> Result<T> {
     check_folder(target, input, existing)?;
     let failed = |source| Error::Write { file: target.display().to_string(), source };
-    let part = Part(beside(target));
-    fs::create_dir(&part.0).map_err(failed)?;
+    let create = |path: &Path| match path.with_extension("old").exists() {
+        true => Err(ErrorKind::AlreadyExists.into()),
+        false => fs::create_dir(path),
+    };
+    let (part, ()) = beside(target, create).map_err(failed)?;
     let outcome = fill(&part.0)?;
     check_folder(target, input, existing)?;
     let old = part.0.with_extension("old");
@@ -102,7 +105,7 @@ pub fn write_folder<T>(
 /// Fails when the folder `target` can't be made from `input`, as [`check`].
 pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
     let file = || target.display().to_string();
-    let other = |said: &str| Error::Write { file: file(), source: std::io::Error::other(said.to_owned()) };
+    let other = |said: &str| Error::Write { file: file(), source: io::Error::other(said.to_owned()) };
     let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);
     if input.and_then(same).unwrap_or(false) {
         return Err(Error::SameFile { file: file() });
@@ -128,10 +131,18 @@ fn is_within(input: &Path, target: &Path) -> bool {
     places.any(|place| fs::canonicalize(place).is_ok_and(|place| place.starts_with(&target)))
 }
 
-/// A name in the target's folder that no other process takes.
-fn beside(target: &Path) -> PathBuf {
+/// What `create` makes in the target's folder, under the first name that nobody has taken: numbers of processes come again.
+fn beside<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Part, T)> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    let mut n = 0;
+    loop {
+        let path = target.with_file_name(format!(".{name}.{n}.part"));
+        match create(&path) {
+            Ok(made) => return Ok((Part(path), made)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Removed when dropped; after the renaming there is nothing to remove.
@@ -168,7 +179,7 @@ mod tests {
         let target = dir.join("out");
         let full = write(&target, None, Existing::Keep, |out| -> Result<()> {
             out.write_all(&[1; 5000])?;
-            Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+            Err(io::Error::from(ErrorKind::StorageFull).into())
         });
         assert!(full.unwrap_err().to_string().starts_with(&target.display().to_string()));
         assert!(names(&dir).is_empty());
@@ -196,6 +207,24 @@ mod tests {
         let missing = write(&dir.join("no/such/out"), Some(&input), Existing::Keep, |_| Ok(()));
         assert!(matches!(missing, Err(Error::Write { .. })));
         assert_eq!(names(&dir), ["in"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_others_have_begun_is_left_alone() {
+        let dir = folder("begun");
+        for part in [".out.0.part", ".out.1.part"] {
+            fs::write(dir.join(part), b"another's").unwrap();
+        }
+        fs::create_dir_all(dir.join(".model.0.old/weights")).unwrap();
+        let [target, model] = ["out", "model"].map(|name| dir.join(name));
+        write(&target, None, Existing::Keep, |out| Ok(out.write_all(b"mine")?)).unwrap();
+        fs::create_dir(&model).unwrap();
+        fs::write(model.join("config.json"), b"{}").unwrap();
+        write_folder(&model, None, Existing::Replace, |_| Ok(())).unwrap();
+        assert_eq!(names(&dir), [".model.0.old", ".out.0.part", ".out.1.part", "model", "out"]);
+        assert_eq!(fs::read(dir.join(".out.1.part")).unwrap(), b"another's");
+        assert!(names(&model).is_empty());
         fs::remove_dir_all(&dir).unwrap();
     }
 
