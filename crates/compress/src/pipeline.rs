@@ -194,38 +194,36 @@ fn hex(hash: Sha256) -> String {
 /// When the family can't be gone through layer by layer, a weight is not finite, or the journal can't be written.
 pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let n_layers = job.config.layers.len();
-    let mut walks = None;
+    let (mut walks, mut reached) = (None, 0);
     if job.needs() > Needs::Nothing {
         let mut begun = Walks::begin(job)?;
-        let reached = (1..=n_layers).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
-        walks = Some((begun, reached));
+        // A stream behind a layer that is not there any more is of no use: that layer needs what comes before it.
+        let is_whole = |&i: &usize| job.journal.tensors(&job.layer_part(i)).is_some();
+        let n_whole = (0..n_layers).take_while(is_whole).count();
+        reached = (1..=n_whole).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
+        walks = Some(begun);
     }
-    for i in 0..n_layers {
+    for i in reached..n_layers {
         let part = job.layer_part(i);
         let mut done = job.journal.tensors(&part);
-        let passed = walks.as_ref().is_none_or(|(_, reached)| i < *reached);
-        if done.is_some() && passed {
-            continue;
+        match (&mut walks, done.is_some()) {
+            (None, true) => continue,
+            (Some(walks), true) => walks.pass_unchanged(job, i, watch)?,
+            (walks, false) => {
+                let sites = walks.as_mut().map(|walks| look(job, walks, i, watch)).transpose()?;
+                let encoded = encode_layer(job, i, sites.unwrap_or_default(), watch)?;
+                job.journal.put(&part, &encoded)?;
+                done = Some(encoded);
+            }
         }
-        if done.is_none() {
-            let sites = match &mut walks {
-                Some((walks, _)) => look(job, walks, i, watch)?,
-                None => Vec::new(),
-            };
-            let encoded = encode_layer(job, i, sites, watch)?;
-            job.journal.put(&part, &encoded)?;
-            done = Some(encoded);
-        } else if let Some((walks, _)) = &mut walks {
-            walks.pass_unchanged(job, i, watch)?;
-        }
-        if let (Some((walks, _)), Some(done)) = (&mut walks, done) {
+        if let (Some(walks), Some(done)) = (&mut walks, done) {
             let layer =
                 Layer::of(&layer_file(job, i, Some(done), |t| t.clone())?, job.config, i, job.kernels)?;
             walks.go_on(job, &layer, i, watch)?;
         }
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
-    ends(job, walks.map(|(walks, _)| walks.changed), watch)
+    ends(job, walks.map(|walks| walks.changed), watch)
 }
 
 /// Encodes what belongs to no layer.
