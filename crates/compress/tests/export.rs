@@ -10,7 +10,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_model::config::Config;
 use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder};
-use ingle_model::file::{Contents, gguf, safetensors};
+use ingle_model::file::{Contents, Value, gguf, safetensors};
 
 /// A place that goes away with the test.
 struct Temp(PathBuf);
@@ -129,6 +129,18 @@ fn a_gguf_file_gets_a_configuration_of_its_keys_or_a_sentence() {
     assert!(said("llama").starts_with("tensor rope_freqs.weight: config.json for a scaled rotation"));
     assert!(
         said("qwen2").starts_with("metadata qwen2.rope.scaling.type: config.json for the value \"yarn\"")
+    );
+    let mut half_turned = Contents::new("GGUF 3");
+    let (whole, turned) = (open("qwen3"), "qwen3.rope.dimension_count");
+    for (key, value) in whole.keys().filter(|(key, _)| *key != turned) {
+        half_turned.set(key, value.clone()).unwrap();
+    }
+    whole.tensors().iter().for_each(|tensor| half_turned.add(tensor.clone()).unwrap());
+    half_turned.set(turned, Value::Uint(2)).unwrap();
+    let said = folder::export::export(&half_turned, None).unwrap_err().to_string();
+    assert!(
+        said.starts_with("metadata qwen3.rope.dimension_count: config.json for 2 turned values"),
+        "{said}"
     );
     let gemma = tests().join("folders/gemma");
     let said = folder::export::export(&import(&gemma), Some(&fs::read(gemma.join(folder::CONFIG)).unwrap()));
