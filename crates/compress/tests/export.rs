@@ -159,6 +159,25 @@ fn blocks_of_q4_0_keep_their_codes_and_scales() {
 }
 
 #[test]
+fn routers_and_gates_of_one_row_stay_floats() {
+    let temp = Temp::new("routers");
+    let from = tests().join("folders/qwen2moe");
+    let (file, config) = (import(&from), fs::read(from.join(folder::CONFIG)).unwrap());
+    write(&file, Some(&config), "W8A16", &temp.0.join("out"), SHARD_BYTES_MAX);
+    let (back, written) = (import(&temp.0.join("out")), entries(&temp.0.join("out")));
+    let said = fs::read_to_string(temp.0.join("out").join(folder::CONFIG)).unwrap();
+    for (theirs, ours) in [("gate", "ffn_gate_inp"), ("shared_expert_gate", "ffn_gate_inp_shexp")] {
+        let name = format!("model.layers.0.mlp.{theirs}");
+        assert_eq!(written[&format!("{name}.weight")].0, "F16", "{name}");
+        assert!(said.contains(&format!("\"{name}\"")), "{said}");
+        let [a, b] =
+            [&file, &back].map(|file| file.tensor(&format!("blk.0.{ours}.weight")).unwrap().values());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-3 * a.abs() + 1e-6), "{ours}");
+    }
+    assert!(written.contains_key("model.layers.0.mlp.shared_expert.up_proj.weight_packed"));
+}
+
+#[test]
 fn rounded_weights_are_within_half_a_step_of_what_they_were() {
     let temp = Temp::new("rounded");
     let from = tests().join("quantised/ct-pack-f32");
