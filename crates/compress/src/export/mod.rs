@@ -213,7 +213,7 @@ impl<'a> Job<'a> {
 
     fn write(&self, encoding: &Encoding, to: &mut Create) -> Result<()> {
         let (at, n) = self.out.part;
-        let rows = Source { bytes: self.tensor.slices(n).swap_remove(at), job: self };
+        let rows = Source { bytes: self.tensor.slice(at, n), job: self };
         match self.scheme {
             Some(scheme) => {
                 let (codes, scales) = scheme.encode(&rows)?;

@@ -235,7 +235,7 @@ fn entry(
 /// Some rows of matrix `m`, evenly spread, and how many times as many there are.
 fn sample(tensor: &Tensor, m: usize, rows: usize, cols: usize) -> Result<(Vec<f32>, f64)> {
     let (row_bytes, n) = (tensor.format.row_bytes(cols), rows.min(SAMPLE_ROWS));
-    let matrix = tensor.slices(tensor.n_values() / (cols * rows)).swap_remove(m);
+    let matrix = tensor.slice(m, tensor.n_values() / (cols * rows));
     let mut values = vec![0.0; n * cols];
     for (i, values) in values.chunks_exact_mut(cols).enumerate() {
         let row = i * rows / n;
