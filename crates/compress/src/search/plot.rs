@@ -85,16 +85,18 @@ impl Scale {
     /// Around what was tried, and what was expected of it.
     fn new(found: &Found) -> Self {
         let all = || found.trials.iter().flat_map(|t| [t.predicted, t.measured]);
-        let range = |of: &dyn Fn(Figures) -> f64, pad: f64| {
+        let range = |of: &dyn Fn(Figures) -> f64| {
+            let finite = all().map(of).filter(|v| v.is_finite());
             let (low, high) =
-                all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+                finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
             if low > high {
-                [0.0, 1.0]
-            } else {
-                [low - pad * (high - low) - 1e-9, high + pad * (high - low) + 1e-9]
+                return [0.0, 1.0];
             }
+            // Wider than nothing even where all are the same.
+            let pad = (0.15 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+            [low - pad, high + pad]
         };
-        Self { x: range(&|f| f.bytes as f64, 0.15), y: range(&log_kld, 0.15) }
+        Self { x: range(&|f| f.bytes as f64), y: range(&log_kld) }
     }
 
     fn x(&self, bytes: f64) -> f64 {
@@ -243,6 +245,24 @@ mod tests {
     fn an_empty_search_is_drawn_too() {
         let page = page("m", &Found { trials: Vec::new(), chosen: None, ..found() }, None);
         assert!(page.contains("Nothing that was made") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn trials_that_are_all_alike_are_drawn_too() {
+        for kld in [0.02, 0.0, 1.0] {
+            let mut alike = found();
+            for trial in &mut alike.trials {
+                trial.predicted = Figures { kld, bytes: 3_000_000_000, speed: 2.0 };
+                trial.measured = trial.predicted;
+            }
+            alike.frontier.clear();
+            let scale = Scale::new(&alike);
+            for range in [scale.x, scale.y] {
+                assert!(range[0] < range[1] && marks(range).len() > 2, "{range:?}");
+            }
+            let page = page("m", &alike, None);
+            assert!(!page.contains("NaN") && !page.contains("inf"));
+        }
     }
 
     #[test]
