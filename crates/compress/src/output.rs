@@ -49,21 +49,54 @@ pub fn write<T>(
     existing: Existing,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
 ) -> Result<T> {
-    check(target, input, existing)?;
-    let failed = |source| Error::Write { file: target.display().to_string(), source };
-    let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
-    let (part, file) = beside(target, create).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let (begun, mut out) = Begun::new(target, input, existing)?;
     let outcome = fill(&mut out).map_err(|e| match e {
-        Error::Stream(source) => failed(source),
+        Error::Stream(source) => begun.failed(source),
         other => other,
     })?;
-    out.flush().map_err(failed)?;
-    out.get_ref().sync_all().map_err(failed)?;
-    drop(out);
-    check(target, input, existing)?;
-    fs::rename(&part.0, target).map_err(failed)?;
+    begun.finish(out)?;
     Ok(outcome)
+}
+
+/// A file on its way to its name, for what is written bit by bit; [`write()`] is for all else. Dropped before its end, nothing is left.
+#[derive(Debug)]
+pub struct Begun {
+    target: PathBuf,
+    input: Option<PathBuf>,
+    existing: Existing,
+    part: Part,
+}
+
+impl Begun {
+    /// Begins `target`; second: where its bytes go.
+    ///
+    /// # Errors
+    /// Those of [`check`], and what the system says.
+    pub fn new(target: &Path, input: Option<&Path>, existing: Existing) -> Result<(Self, BufWriter<File>)> {
+        check(target, input, existing)?;
+        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let made = beside(target, create);
+        let (part, file) =
+            made.map_err(|source| Error::Write { file: target.display().to_string(), source })?;
+        let begun = Self { target: target.to_owned(), input: input.map(Path::to_owned), existing, part };
+        Ok((begun, BufWriter::with_capacity(1 << 20, file)))
+    }
+
+    /// Gives the file its name, once `out` has all its bytes.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn finish(self, mut out: BufWriter<File>) -> Result<()> {
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|e| self.failed(e))?;
+        drop(out);
+        check(&self.target, self.input.as_deref(), self.existing)?;
+        fs::rename(&self.part.0, &self.target).map_err(|e| self.failed(e))
+    }
+
+    /// What the system says, of the target.
+    pub fn failed(&self, source: io::Error) -> Error {
+        Error::Write { file: self.target.display().to_string(), source }
+    }
 }
 
 /// Makes the folder `target` of what `fill` puts into an empty one. A folder that is replaced must be one of a model.
@@ -146,6 +179,7 @@ fn beside<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Resu
 }
 
 /// Removed when dropped; after the renaming there is nothing to remove.
+#[derive(Debug)]
 struct Part(PathBuf);
 
 impl Drop for Part {
@@ -190,6 +224,18 @@ mod tests {
         write(&target, None, Existing::Replace, |out| Ok(out.write_all(b"second")?)).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"second");
         assert_eq!(names(&dir), ["out"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_begun_and_dropped_leaves_what_was_there() {
+        let dir = folder("dropped");
+        let target = dir.join("out");
+        fs::write(&target, b"first").unwrap();
+        let (begun, mut out) = Begun::new(&target, None, Existing::Replace).unwrap();
+        out.write_all(b"second").unwrap();
+        drop((begun, out));
+        assert_eq!((names(&dir), fs::read(&target).unwrap()), (vec!["out".into()], b"first".to_vec()));
         fs::remove_dir_all(&dir).unwrap();
     }
 
