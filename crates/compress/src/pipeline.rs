@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::inputs;
 use crate::journal::{Done, Journal};
 use crate::method::feedback::Order;
-use crate::method::{Encoder, Known, Needs, Task};
+use crate::method::{Encoder, Known, Needs, Task, Zeros};
 use crate::plan::{Choice, Plan};
 use crate::prune::Prune;
 use crate::quantize::{self, with_tensors};
@@ -330,7 +330,10 @@ fn encode_tensor(
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);
     // Rows are encoded without knowing of each other, but they may be pruned together.
-    let run_rows = if prune.is_some() { rows } else { (RUN_VALUES / cols).max(1) };
+    let (run_rows, zeros) = match prune {
+        Some(_) => (rows, Zeros::Stay),
+        None => ((RUN_VALUES / cols).max(1), Zeros::Change),
+    };
     let (mut bytes, mut loss) = (Vec::with_capacity(format.row_bytes(tensor.n_values())), Loss::default());
     for (m, matrix) in tensor.slices(n_matrices).into_iter().enumerate() {
         let known = sites.of(&name).or_else(|| sites.of(&format!("{name}.{m}")));
@@ -348,7 +351,8 @@ fn encode_tensor(
             if let Some(prune) = prune {
                 prune.apply(&mut wanted, cols, known, job.pool);
             }
-            let encoded = (job.encoder.encode)(&Task { values: &wanted, cols, format, known }, job.pool);
+            let task = Task { values: &wanted, cols, format, known, zeros };
+            let encoded = (job.encoder.encode)(&task, job.pool);
             loss.add(loss_of(&values, &encoded, format, cols, job.pool));
             bytes.extend(encoded);
         }
@@ -404,7 +408,13 @@ pub(crate) fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
     if tensor.format.block > 1 || rows == 1 || !tensor.shape[0].is_multiple_of(q8_0.block) {
         return tensor.clone();
     }
-    let task = Task { values: &tensor.values(), cols: tensor.shape[0], format: q8_0, known: None };
+    let task = Task {
+        values: &tensor.values(),
+        cols: tensor.shape[0],
+        format: q8_0,
+        known: None,
+        zeros: Zeros::Change,
+    };
     let bytes = (crate::method::rounding::RTN.encode)(&task, pool);
     Tensor::new(tensor.name.clone(), tensor.shape.clone(), q8_0, vec![Piece::InPlace(Bytes::new(bytes))])
 }

@@ -61,6 +61,17 @@ pub struct Task<'a> {
     pub format: &'static Format,
     /// What is known of its input; nothing of tables that are looked up, and of experts that met no token.
     pub known: Option<&'a Known>,
+    /// What becomes of weights that are 0.
+    pub zeros: Zeros,
+}
+
+/// What becomes of weights that are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They make good the error of others, as all weights do.
+    Change,
+    /// They were pruned, and stay as near to 0 as their block has a value.
+    Stay,
 }
 
 /// What is known of an input.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::method::error::Measure;
 use crate::method::feedback::Order;
 use crate::method::rounding::encode_by_importance;
-use crate::method::{Known, Needs, Task};
+use crate::method::{Known, Needs, Task, Zeros};
 use crate::mixture::named;
 use crate::pipeline::{HEAD, Job, Progress, Sites, Watch, head_site};
 use crate::plan::{Choice, Plan, Why, fitting};
@@ -208,7 +208,7 @@ fn entry(
             error.max(0.0) * share * n_matrices as f64 / n_matrices.div_ceil(step) as f64
         };
         for (&format, sum) in formats.iter().zip(&mut errors).take(formats.len() - 1) {
-            let task = Task { values: &values, cols, format, known };
+            let task = Task { values: &values, cols, format, known, zeros: Zeros::Change };
             *sum += error(format, &(job.encoder.encode)(&task, job.pool));
         }
         let coarse = fitting(named(PROBED), cols);
