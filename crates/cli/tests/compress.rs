@@ -6,6 +6,7 @@ mod harness;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use harness::Dir;
@@ -28,6 +29,12 @@ fn args(out: &str, recipe: &str) -> Vec<String> {
 
 fn run(dir: &Dir, args: &[String]) -> harness::Outcome {
     dir.ingle(&args.iter().map(String::as_str).collect::<Vec<_>>()).run()
+}
+
+/// `ingle` at work, to be killed.
+fn begun(dir: &Dir, args: &[String]) -> Child {
+    let mut command = dir.ingle(&args.iter().map(String::as_str).collect::<Vec<_>>()).command;
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn ok(dir: &Dir, args: &[String]) -> serde_json::Value {
@@ -84,10 +91,7 @@ fn killed_at_ten_moments_it_ends_with_the_same_bytes() {
     let mut state = 7u64;
     for _ in 0..10 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let words = args("killed.gguf", &recipe);
-        let mut command = dir.ingle(&words.iter().map(String::as_str).collect::<Vec<_>>()).command;
-        let mut child =
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = begun(&dir, &args("killed.gguf", &recipe));
         std::thread::sleep(Duration::from_secs_f64(
             whole.as_secs_f64() * (state >> 40) as f64 / (1 << 25) as f64,
         ));
@@ -106,6 +110,31 @@ fn killed_at_ten_moments_it_ends_with_the_same_bytes() {
         fs::read_dir(dir.path(".")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     left.retain(|name| name.contains("compress"));
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
+    let dir = Dir::new();
+    let recipe = "type = \"Q8_0\"\nmethod = \"rtn\"\n[calibration]\ntokens = 256\nctx = 64\n";
+    let mut words = args("found.gguf", &dir.file("r.toml", recipe));
+    let size = fs::metadata(source()).unwrap().len() * 6 / 10;
+    words.extend(["--target".into(), format!("size<={size}"), "--eval-windows".into(), "1".into()]);
+    let mut child = begun(&dir, &words);
+    while !dir.path("found.gguf.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a report");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!dir.path("found.gguf").exists(), "it was killed too late");
+    let said = ok(&dir, &words);
+    let kept = fs::read_to_string(dir.path("found.gguf.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&kept).unwrap()["file_bytes"], said["file_bytes"]);
+    assert!(fs::read_to_string(dir.path("found.gguf.html")).unwrap().contains("that was written"));
+    // What another search has left is in the way, as before.
+    fs::remove_file(dir.path("found.gguf")).unwrap();
+    let again = run(&dir, &words);
+    assert!(again.code == 1 && again.stderr.contains("found.gguf.json"), "{again:?}");
 }
 
 #[test]

@@ -61,6 +61,17 @@ fn a_model_is_its_own_base_in_both_forms() {
 }
 
 #[test]
+fn a_base_never_takes_the_models_place() {
+    let dir = Dir::new();
+    let (text, model) = (text(&dir), dir.file("m.gguf", fs::read(tiny()).unwrap()));
+    for compact in [&[][..], &["--compact"]] {
+        let words = ["perplexity", &model, "--file", &text, "--ctx", "32", "--save-base", "./m.gguf"];
+        dir.ingle(&[&words[..], compact].concat()).fails(1, &["is the input itself"]);
+        assert!(fs::read(&model).unwrap() == fs::read(tiny()).unwrap());
+    }
+}
+
+#[test]
 fn a_changed_compact_base_is_refused() {
     let dir = Dir::new();
     let (text, base) = (text(&dir), dir.path("base.bin").display().to_string());

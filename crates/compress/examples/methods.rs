@@ -7,7 +7,7 @@ use std::time::Instant;
 use ingle_compress::linalg;
 use ingle_compress::method::error::Measure;
 use ingle_compress::method::feedback::{Factor, Order};
-use ingle_compress::method::{gptq, rounding};
+use ingle_compress::method::{Zeros, gptq, rounding};
 use ingle_kernel::par::Pool;
 use ingle_kernel::quant::FORMATS;
 
@@ -56,7 +56,7 @@ fn main() {
         };
         let before = timed("  measuring", size.powi(3), || error(&bytes));
         timed("  codes by feedback", size.powi(3), || {
-            gptq::choose_codes(&weights, format, &factor, &mut bytes, &pool);
+            gptq::choose_codes(&weights, format, &factor, Zeros::Change, &mut bytes, &pool);
         });
         println!("  error {:.3} of what it was", error(&bytes) / before);
     }

@@ -33,6 +33,12 @@ pub enum Error {
         /// The path as it was given.
         file: String,
     },
+    /// Another run of the program makes it at this moment.
+    #[error("{file}: another run is writing it")]
+    Busy {
+        /// The path as it was given.
+        file: String,
+    },
     /// The system would not write it.
     #[error("{file}: {source}")]
     Write {

@@ -82,7 +82,10 @@ pub(crate) fn rounded(
             let (tensor, act) =
                 (&job.file.tensors()[at], job.kernels.row_kernel(job.plan.choices[at].format, cols).form.act);
             let n_matrices: usize = tensor.shape.iter().skip(2).product();
-            let Some(matrix) = tensor.slices(n_matrices).into_iter().nth(m) else { continue };
+            if m >= n_matrices {
+                continue;
+            }
+            let matrix = tensor.slice(m, n_matrices);
             let mut values = vec![0.0; tensor.n_values() / n_matrices];
             (tensor.format.dequantize)(&matrix, &mut values);
             if let Some(found) = tried.of(&values, act, job.kernels, job.pool) {

@@ -3,9 +3,10 @@
 //! A folder beside the output, `.NAME.compress`, holds a file `key` that says what is being done; a journal with another key is begun
 //! anew. Each part of the work, a layer or a tensor, is a file of its tensors, and a stream is the residual stream between two layers, of
 //! which only the last is kept. Parts are named by who runs, so that work that is done in more than one way stands side by side. Every file ends with the SHA-256 of what stands before, and gets its name when it
-//! is whole; one that does not hold its hash counts as not there. Who finishes removes the folder.
+//! is whole; one that does not hold its hash counts as not there. A lock in the folder keeps a second run with the same output out. Who
+//! finishes removes the folder.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -35,9 +36,12 @@ pub struct Done {
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
+    /// Held as long as this lives.
+    _lock: File,
 }
 
 const HASH: usize = 32;
+const LOCK: &str = "lock";
 /// The longest name and the most tensors of a part; a part with more is damaged.
 const NAME_MAX: usize = 65_535;
 const TENSORS_MAX: usize = 1 << 20;
@@ -45,14 +49,17 @@ const TENSORS_MAX: usize = 1 << 20;
 impl Journal {
     /// The journal of a run that writes `output`: gone on with when its key is `key`, begun anew otherwise. Second: whether it is
     /// gone on with.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another run has it open, and what the system says.
     pub fn open(output: &Path, key: &str) -> Result<(Self, bool)> {
-        let name = output.file_name().unwrap_or_default().to_string_lossy();
-        let journal = Self { folder: output.with_file_name(format!(".{name}.compress")) };
+        let folder = folder_of(output);
+        fs::create_dir_all(&folder).map_err(|e| failed(&folder, e))?;
+        let journal = Self { _lock: lock(&folder.join(LOCK), output)?, folder };
         if journal.read("key").is_some_and(|known| known == key.as_bytes()) {
             return Ok((journal, true));
         }
-        journal.remove()?;
-        fs::create_dir_all(&journal.folder).map_err(|e| journal.failed(&journal.folder, e))?;
+        journal.clear().map_err(|e| failed(&journal.folder, e))?;
         journal.write("key", |out| out.write_all(key.as_bytes()))?;
         Ok((journal, false))
     }
@@ -101,6 +108,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Notes `what` for good, as long as the work is not finished.
+    pub fn note(&self, what: &str) -> Result<()> {
+        self.write(what, |_| Ok(()))
+    }
+
+    /// Whether a run that writes `output` has noted `what`, whatever its key.
+    pub fn has_noted(output: &Path, what: &str) -> bool {
+        read(&folder_of(output).join(what)).is_some()
+    }
+
     /// A file of the run's own in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -109,19 +126,24 @@ impl Journal {
     /// Removes it all.
     pub fn remove(&self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.failed(&self.folder, e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(&self.folder, e)),
             _ => Ok(()),
         }
     }
 
-    /// What stands in the file `name` before its hash; nothing where it is missing or damaged.
+    /// Removes all but the lock.
+    fn clear(&self) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if !path.ends_with(LOCK) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        BufReader::new(File::open(self.folder.join(name)).ok()?).read_to_end(&mut bytes).ok()?;
-        let content = bytes.len().checked_sub(HASH)?;
-        let holds = Sha256::digest(&bytes[..content])[..] == bytes[content..];
-        bytes.truncate(content);
-        holds.then_some(bytes)
+        read(&self.folder.join(name))
     }
 
     fn write(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
@@ -135,12 +157,40 @@ impl Journal {
             out.into_inner()?.sync_all()?;
             fs::rename(&part, &path)
         };
-        written().map_err(|e| self.failed(&path, e))
+        written().map_err(|e| failed(&path, e))
     }
+}
 
-    fn failed(&self, path: &Path, source: std::io::Error) -> Error {
-        Error::Write { file: path.display().to_string(), source }
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::Write { file: path.display().to_string(), source }
+}
+
+/// Locks the file at `path` for a run that writes `output`.
+fn lock(path: &Path, output: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|e| failed(path, e))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Busy { file: output.display().to_string() }),
+        // A file system without locks: better unguarded than not at all.
+        Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(path, e)),
+        _ => Ok(file),
     }
+}
+
+/// Where the journal of a run that writes `output` lies.
+fn folder_of(output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!(".{name}.compress"))
+}
+
+/// What stands in the file at `path` before its hash; nothing where it is missing or damaged.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    BufReader::new(File::open(path).ok()?).read_to_end(&mut bytes).ok()?;
+    let content = bytes.len().checked_sub(HASH)?;
+    let holds = Sha256::digest(&bytes[..content])[..] == bytes[content..];
+    bytes.truncate(content);
+    holds.then_some(bytes)
 }
 
 fn stream(name: &str) -> String {
@@ -231,6 +281,7 @@ mod tests {
         let tensors = [done("a"), Done { loss: None, inputs: None, bytes: Vec::new(), ..done("b") }];
         journal.put("layer-0000", &tensors).unwrap();
         journal.keep_stream("1", &[1.0, -0.0], "0").unwrap();
+        drop(journal);
         let (again, went_on) = Journal::open(&output, "this").unwrap();
         assert!(went_on);
         assert_eq!(again.tensors("layer-0000").unwrap(), tensors);
@@ -238,10 +289,38 @@ mod tests {
         assert!(stream == [1.0, 0.0] && stream[1].is_sign_negative() && again.stream("1", 1).is_none());
         again.keep_stream("2", &[0.0], "1").unwrap();
         assert_eq!(again.stream("1", 2), None);
+        drop(again);
         let (other, went_on) = Journal::open(&output, "that").unwrap();
-        assert!(!went_on && other.tensors("layer-0000").is_none());
+        assert!(!went_on && other.tensors("layer-0000").is_none() && other.stream("2", 1).is_none());
         other.remove().unwrap();
         assert!(fs::read_dir(output.parent().unwrap()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn two_runs_with_one_output_do_not_meet() {
+        let output = output("two");
+        let (first, _) = Journal::open(&output, "this").unwrap();
+        first.put("ends", &[done("a")]).unwrap();
+        for key in ["this", "that"] {
+            let said = Journal::open(&output, key).unwrap_err().to_string();
+            assert_eq!(said, format!("{}: another run is writing it", output.display()));
+        }
+        assert!(first.tensors("ends").is_some());
+        drop(first);
+        let (again, went_on) = Journal::open(&output, "this").unwrap();
+        assert!(went_on);
+        again.remove().unwrap();
+    }
+
+    #[test]
+    fn what_was_noted_is_known_before_the_work_is_and_as_long_as_it_lasts() {
+        let output = output("noted");
+        assert!(!Journal::has_noted(&output, "this"));
+        let (journal, _) = Journal::open(&output, "key").unwrap();
+        journal.note("this").unwrap();
+        assert!(Journal::has_noted(&output, "this") && !Journal::has_noted(&output, "that"));
+        journal.remove().unwrap();
+        assert!(!Journal::has_noted(&output, "this"));
     }
 
     #[test]

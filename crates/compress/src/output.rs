@@ -2,10 +2,12 @@
 //!
 //! The bytes go to a file beside the target, which takes the target's name once they are all on the disk; when anything
 //! fails, a full disk included, what was written is removed and the target is as it was. Only a process that is killed
-//! leaves its part behind, `.NAME.PID.part`, which nothing takes for a model.
+//! leaves its part behind, `.NAME.N.part` with the first number that was free, which nothing takes for a model. A folder that is replaced steps aside first, as
+//! `.NAME.N.old`: a process that is killed at that moment leaves the old one and the new one under these names, and nothing under the
+//! target's own.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -31,7 +33,7 @@ pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<
         Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
         Ok(meta) if meta.is_dir() => Err(Error::Write {
             file: file(),
-            source: std::io::Error::other("is a folder, expected a file's name"),
+            source: io::Error::other("is a folder, expected a file's name"),
         }),
         _ => Ok(()),
     }
@@ -47,21 +49,54 @@ pub fn write<T>(
     existing: Existing,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
 ) -> Result<T> {
-    check(target, input, existing)?;
-    let failed = |source| Error::Write { file: target.display().to_string(), source };
-    let part = Part(beside(target));
-    let file = OpenOptions::new().write(true).create_new(true).open(&part.0).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let (begun, mut out) = Begun::new(target, input, existing)?;
     let outcome = fill(&mut out).map_err(|e| match e {
-        Error::Stream(source) => failed(source),
+        Error::Stream(source) => begun.failed(source),
         other => other,
     })?;
-    out.flush().map_err(failed)?;
-    out.get_ref().sync_all().map_err(failed)?;
-    drop(out);
-    check(target, input, existing)?;
-    fs::rename(&part.0, target).map_err(failed)?;
+    begun.finish(out)?;
     Ok(outcome)
+}
+
+/// A file on its way to its name, for what is written bit by bit; [`write()`] is for all else. Dropped before its end, nothing is left.
+#[derive(Debug)]
+pub struct Begun {
+    target: PathBuf,
+    input: Option<PathBuf>,
+    existing: Existing,
+    part: Part,
+}
+
+impl Begun {
+    /// Begins `target`; second: where its bytes go.
+    ///
+    /// # Errors
+    /// Those of [`check`], and what the system says.
+    pub fn new(target: &Path, input: Option<&Path>, existing: Existing) -> Result<(Self, BufWriter<File>)> {
+        check(target, input, existing)?;
+        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let made = beside(target, create);
+        let (part, file) =
+            made.map_err(|source| Error::Write { file: target.display().to_string(), source })?;
+        let begun = Self { target: target.to_owned(), input: input.map(Path::to_owned), existing, part };
+        Ok((begun, BufWriter::with_capacity(1 << 20, file)))
+    }
+
+    /// Gives the file its name, once `out` has all its bytes.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn finish(self, mut out: BufWriter<File>) -> Result<()> {
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|e| self.failed(e))?;
+        drop(out);
+        check(&self.target, self.input.as_deref(), self.existing)?;
+        fs::rename(&self.part.0, &self.target).map_err(|e| self.failed(e))
+    }
+
+    /// What the system says, of the target.
+    pub fn failed(&self, source: io::Error) -> Error {
+        Error::Write { file: self.target.display().to_string(), source }
+    }
 }
 
 /// Makes the folder `target` of what `fill` puts into an empty one. A folder that is replaced must be one of a model.
@@ -76,8 +111,11 @@ pub fn write_folder<T>(
 ) -> Result<T> {
     check_folder(target, input, existing)?;
     let failed = |source| Error::Write { file: target.display().to_string(), source };
-    let part = Part(beside(target));
-    fs::create_dir(&part.0).map_err(failed)?;
+    let create = |path: &Path| match path.with_extension("old").exists() {
+        true => Err(ErrorKind::AlreadyExists.into()),
+        false => fs::create_dir(path),
+    };
+    let (part, ()) = beside(target, create).map_err(failed)?;
     let outcome = fill(&part.0)?;
     check_folder(target, input, existing)?;
     let old = part.0.with_extension("old");
@@ -100,10 +138,13 @@ pub fn write_folder<T>(
 /// Fails when the folder `target` can't be made from `input`, as [`check`].
 pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
     let file = || target.display().to_string();
-    let other = |said: &str| Error::Write { file: file(), source: std::io::Error::other(said.to_owned()) };
+    let other = |said: &str| Error::Write { file: file(), source: io::Error::other(said.to_owned()) };
     let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);
     if input.and_then(same).unwrap_or(false) {
         return Err(Error::SameFile { file: file() });
+    }
+    if input.is_some_and(|input| is_within(input, target)) {
+        return Err(other("holds the input, expected another folder (the input is never changed)"));
     }
     match fs::symlink_metadata(target) {
         Ok(_) if existing == Existing::Keep => Err(Error::Exists { file: file() }),
@@ -115,13 +156,30 @@ pub fn check_folder(target: &Path, input: Option<&Path>, existing: Existing) -> 
     }
 }
 
-/// A name in the target's folder that no other process takes.
-fn beside(target: &Path) -> PathBuf {
+/// Whether `input`, or a link of that name, lies somewhere in the folder `target`.
+fn is_within(input: &Path, target: &Path) -> bool {
+    let Ok(target) = fs::canonicalize(target) else { return false };
+    let input = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
+    let mut places = [Some(&*input), input.parent()].into_iter().flatten();
+    places.any(|place| fs::canonicalize(place).is_ok_and(|place| place.starts_with(&target)))
+}
+
+/// What `create` makes in the target's folder, under the first name that nobody has taken: numbers of processes come again.
+fn beside<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Result<(Part, T)> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    let mut n = 0;
+    loop {
+        let path = target.with_file_name(format!(".{name}.{n}.part"));
+        match create(&path) {
+            Ok(made) => return Ok((Part(path), made)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Removed when dropped; after the renaming there is nothing to remove.
+#[derive(Debug)]
 struct Part(PathBuf);
 
 impl Drop for Part {
@@ -155,7 +213,7 @@ mod tests {
         let target = dir.join("out");
         let full = write(&target, None, Existing::Keep, |out| -> Result<()> {
             out.write_all(&[1; 5000])?;
-            Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+            Err(io::Error::from(ErrorKind::StorageFull).into())
         });
         assert!(full.unwrap_err().to_string().starts_with(&target.display().to_string()));
         assert!(names(&dir).is_empty());
@@ -166,6 +224,18 @@ mod tests {
         write(&target, None, Existing::Replace, |out| Ok(out.write_all(b"second")?)).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"second");
         assert_eq!(names(&dir), ["out"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_begun_and_dropped_leaves_what_was_there() {
+        let dir = folder("dropped");
+        let target = dir.join("out");
+        fs::write(&target, b"first").unwrap();
+        let (begun, mut out) = Begun::new(&target, None, Existing::Replace).unwrap();
+        out.write_all(b"second").unwrap();
+        drop((begun, out));
+        assert_eq!((names(&dir), fs::read(&target).unwrap()), (vec!["out".into()], b"first".to_vec()));
         fs::remove_dir_all(&dir).unwrap();
     }
 
@@ -183,6 +253,46 @@ mod tests {
         let missing = write(&dir.join("no/such/out"), Some(&input), Existing::Keep, |_| Ok(()));
         assert!(matches!(missing, Err(Error::Write { .. })));
         assert_eq!(names(&dir), ["in"]);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_others_have_begun_is_left_alone() {
+        let dir = folder("begun");
+        for part in [".out.0.part", ".out.1.part"] {
+            fs::write(dir.join(part), b"another's").unwrap();
+        }
+        fs::create_dir_all(dir.join(".model.0.old/weights")).unwrap();
+        let [target, model] = ["out", "model"].map(|name| dir.join(name));
+        write(&target, None, Existing::Keep, |out| Ok(out.write_all(b"mine")?)).unwrap();
+        fs::create_dir(&model).unwrap();
+        fs::write(model.join("config.json"), b"{}").unwrap();
+        write_folder(&model, None, Existing::Replace, |_| Ok(())).unwrap();
+        assert_eq!(names(&dir), [".model.0.old", ".out.0.part", ".out.1.part", "model", "out"]);
+        assert_eq!(fs::read(dir.join(".out.1.part")).unwrap(), b"another's");
+        assert!(names(&model).is_empty());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_the_input_is_not_replaced() {
+        let dir = folder("within");
+        let [target, inner, other] = ["model", "model/weights", "other"].map(|name| dir.join(name));
+        fs::create_dir_all(&inner).unwrap();
+        fs::create_dir(&other).unwrap();
+        for folder in [&target, &other] {
+            fs::write(folder.join("config.json"), b"{}").unwrap();
+        }
+        let input = inner.join("in.gguf");
+        fs::write(&input, b"weights").unwrap();
+        for existing in [Existing::Keep, Existing::Replace] {
+            let refused = write_folder(&target, Some(&input), existing, |_| Ok(()));
+            let said = refused.unwrap_err().to_string();
+            assert!(said.contains("holds the input"), "{said}");
+        }
+        assert_eq!(fs::read(&input).unwrap(), b"weights");
+        write_folder(&other, Some(&input), Existing::Replace, |_| Ok(())).unwrap();
+        assert!(names(&other).is_empty());
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -30,7 +30,8 @@ use crate::calibrate::{Site, Stats};
 use crate::error::{Error, Result};
 use crate::inputs;
 use crate::journal::{Done, Journal};
-use crate::method::{Encoder, Known, Needs, Task};
+use crate::method::feedback::Order;
+use crate::method::{Encoder, Known, Needs, Task, Zeros};
 use crate::plan::{Choice, Plan};
 use crate::prune::Prune;
 use crate::quantize::{self, with_tensors};
@@ -85,6 +86,11 @@ impl<'a> Job<'a> {
         };
         let for_prune = self.prune.map_or(Needs::Nothing, |prune| prune.method.needs());
         self.encoder.needs.max(for_balance).max(for_prune)
+    }
+
+    /// The order in which the columns of layers' matrices are decided.
+    fn order(&self) -> Order {
+        self.prune.map_or(Order::Descending, |prune| prune.order())
     }
 
     /// The name of what the formats of all layers before `end` lead to: the stream behind them.
@@ -188,38 +194,36 @@ fn hex(hash: Sha256) -> String {
 /// When the family can't be gone through layer by layer, a weight is not finite, or the journal can't be written.
 pub fn run(job: &Job<'_>, watch: Watch<'_>) -> Result<()> {
     let n_layers = job.config.layers.len();
-    let mut walks = None;
+    let (mut walks, mut reached) = (None, 0);
     if job.needs() > Needs::Nothing {
         let mut begun = Walks::begin(job)?;
-        let reached = (1..=n_layers).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
-        walks = Some((begun, reached));
+        // A stream behind a layer that is not there any more is of no use: that layer needs what comes before it.
+        let is_whole = |&i: &usize| job.journal.tensors(&job.layer_part(i)).is_some();
+        let n_whole = (0..n_layers).take_while(is_whole).count();
+        reached = (1..=n_whole).rev().find(|&i| begun.take_up(job, i)).unwrap_or(0);
+        walks = Some(begun);
     }
-    for i in 0..n_layers {
+    for i in reached..n_layers {
         let part = job.layer_part(i);
         let mut done = job.journal.tensors(&part);
-        let passed = walks.as_ref().is_none_or(|(_, reached)| i < *reached);
-        if done.is_some() && passed {
-            continue;
+        match (&mut walks, done.is_some()) {
+            (None, true) => continue,
+            (Some(walks), true) => walks.pass_unchanged(job, i, watch)?,
+            (walks, false) => {
+                let sites = walks.as_mut().map(|walks| look(job, walks, i, watch)).transpose()?;
+                let encoded = encode_layer(job, i, sites.unwrap_or_default(), watch)?;
+                job.journal.put(&part, &encoded)?;
+                done = Some(encoded);
+            }
         }
-        if done.is_none() {
-            let sites = match &mut walks {
-                Some((walks, _)) => look(job, walks, i, watch)?,
-                None => Vec::new(),
-            };
-            let encoded = encode_layer(job, i, sites, watch)?;
-            job.journal.put(&part, &encoded)?;
-            done = Some(encoded);
-        } else if let Some((walks, _)) = &mut walks {
-            walks.pass_unchanged(job, i, watch)?;
-        }
-        if let (Some((walks, _)), Some(done)) = (&mut walks, done) {
+        if let (Some(walks), Some(done)) = (&mut walks, done) {
             let layer =
                 Layer::of(&layer_file(job, i, Some(done), |t| t.clone())?, job.config, i, job.kernels)?;
             walks.go_on(job, &layer, i, watch)?;
         }
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
-    ends(job, walks.map(|(walks, _)| walks.changed), watch)
+    ends(job, walks.map(|walks| walks.changed), watch)
 }
 
 /// Encodes what belongs to no layer.
@@ -252,12 +256,13 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    /// Takes what was seen apart, site by site, so that sums and factor of one alone lie beside each other.
-    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, pool: &Pool) -> Self {
+    /// Takes what was seen apart, site by site, so that sums and factor of one alone lie beside each other. Columns are to be decided in
+    /// `order`.
+    pub(crate) fn new(sites: impl IntoIterator<Item = Site>, order: Order, pool: &Pool) -> Self {
         let mut all = Self::default();
         for Site { weights, stats } in sites {
             all.by_weight.extend(weights.into_iter().map(|weight| (weight, all.known.len())));
-            all.known.push(Known::new(stats, pool));
+            all.known.push(Known::new(stats, order, pool));
         }
         all
     }
@@ -271,7 +276,7 @@ impl Sites {
 /// What the output matrix is given.
 fn head_sites(job: &Job<'_>, walk: &mut Walk<'_>) -> Result<Sites> {
     let with_products = job.encoder.needs == Needs::Products && job.encoded().any(|name| name == HEAD);
-    Ok(Sites::new([head_site(job, walk, with_products)?], job.pool))
+    Ok(Sites::new([head_site(job, walk, with_products)?], Order::Descending, job.pool))
 }
 
 /// What the output matrix is given, as it was seen.
@@ -291,7 +296,7 @@ fn encode_layer(job: &Job<'_>, i: usize, mut sites: Vec<Site>, watch: Watch<'_>)
     let samples: Vec<Site> = sites.iter_mut().map(inputs::sampled).collect();
     let balanced = job.balance.map(|how| layer.balance(how, &mut sites)).unwrap_or_default();
     let rounded = inputs::rounded(job, &samples, &balanced.scales);
-    let known = Sites::new(sites, job.pool);
+    let known = Sites::new(sites, job.order(), job.pool);
     let tensors = job.file.tensors().iter().enumerate().filter(|(_, t)| layer_of(&t.name) == Some(i));
     let encode = |(at, tensor): (usize, &Tensor)| {
         let changed = balanced.changed.get(&tensor.name);
@@ -325,7 +330,10 @@ fn encode_tensor(
     let (cols, rows) = (tensor.shape[0], tensor.shape.get(1).copied().unwrap_or(1));
     let n_matrices = tensor.n_values() / (cols * rows);
     // Rows are encoded without knowing of each other, but they may be pruned together.
-    let run_rows = if prune.is_some() { rows } else { (RUN_VALUES / cols).max(1) };
+    let (run_rows, zeros) = match prune {
+        Some(_) => (rows, Zeros::Stay),
+        None => ((RUN_VALUES / cols).max(1), Zeros::Change),
+    };
     let (mut bytes, mut loss) = (Vec::with_capacity(format.row_bytes(tensor.n_values())), Loss::default());
     for (m, matrix) in tensor.slices(n_matrices).into_iter().enumerate() {
         let known = sites.of(&name).or_else(|| sites.of(&format!("{name}.{m}")));
@@ -343,7 +351,8 @@ fn encode_tensor(
             if let Some(prune) = prune {
                 prune.apply(&mut wanted, cols, known, job.pool);
             }
-            let encoded = (job.encoder.encode)(&Task { values: &wanted, cols, format, known }, job.pool);
+            let task = Task { values: &wanted, cols, format, known, zeros };
+            let encoded = (job.encoder.encode)(&task, job.pool);
             loss.add(loss_of(&values, &encoded, format, cols, job.pool));
             bytes.extend(encoded);
         }
@@ -399,7 +408,13 @@ pub(crate) fn as_q8_0(tensor: &Tensor, pool: &Pool) -> Tensor {
     if tensor.format.block > 1 || rows == 1 || !tensor.shape[0].is_multiple_of(q8_0.block) {
         return tensor.clone();
     }
-    let task = Task { values: &tensor.values(), cols: tensor.shape[0], format: q8_0, known: None };
+    let task = Task {
+        values: &tensor.values(),
+        cols: tensor.shape[0],
+        format: q8_0,
+        known: None,
+        zeros: Zeros::Change,
+    };
     let bytes = (crate::method::rounding::RTN.encode)(&task, pool);
     Tensor::new(tensor.name.clone(), tensor.shape.clone(), q8_0, vec![Piece::InPlace(Bytes::new(bytes))])
 }

@@ -10,7 +10,7 @@ use ingle_kernel::bytes::Bytes;
 use ingle_model::config::Config;
 use ingle_model::file::folder::weights::SAFETENSORS;
 use ingle_model::file::folder::{self, Folder};
-use ingle_model::file::{Contents, gguf, safetensors};
+use ingle_model::file::{Contents, Value, gguf, safetensors};
 
 /// A place that goes away with the test.
 struct Temp(PathBuf);
@@ -130,6 +130,18 @@ fn a_gguf_file_gets_a_configuration_of_its_keys_or_a_sentence() {
     assert!(
         said("qwen2").starts_with("metadata qwen2.rope.scaling.type: config.json for the value \"yarn\"")
     );
+    let mut half_turned = Contents::new("GGUF 3");
+    let (whole, turned) = (open("qwen3"), "qwen3.rope.dimension_count");
+    for (key, value) in whole.keys().filter(|(key, _)| *key != turned) {
+        half_turned.set(key, value.clone()).unwrap();
+    }
+    whole.tensors().iter().for_each(|tensor| half_turned.add(tensor.clone()).unwrap());
+    half_turned.set(turned, Value::Uint(2)).unwrap();
+    let said = folder::export::export(&half_turned, None).unwrap_err().to_string();
+    assert!(
+        said.starts_with("metadata qwen3.rope.dimension_count: config.json for 2 turned values"),
+        "{said}"
+    );
     let gemma = tests().join("folders/gemma");
     let said = folder::export::export(&import(&gemma), Some(&fs::read(gemma.join(folder::CONFIG)).unwrap()));
     let said = said.unwrap_err().to_string();
@@ -144,6 +156,25 @@ fn blocks_of_q4_0_keep_their_codes_and_scales() {
     let written = write(&file, Some(&config), "W4A16-G32", &temp.0.join("out"), SHARD_BYTES_MAX);
     assert_eq!(written.n_integers, 7);
     assert_same(&import(&temp.0.join("out")), &file, "W4A16-G32");
+}
+
+#[test]
+fn routers_and_gates_of_one_row_stay_floats() {
+    let temp = Temp::new("routers");
+    let from = tests().join("folders/qwen2moe");
+    let (file, config) = (import(&from), fs::read(from.join(folder::CONFIG)).unwrap());
+    write(&file, Some(&config), "W8A16", &temp.0.join("out"), SHARD_BYTES_MAX);
+    let (back, written) = (import(&temp.0.join("out")), entries(&temp.0.join("out")));
+    let said = fs::read_to_string(temp.0.join("out").join(folder::CONFIG)).unwrap();
+    for (theirs, ours) in [("gate", "ffn_gate_inp"), ("shared_expert_gate", "ffn_gate_inp_shexp")] {
+        let name = format!("model.layers.0.mlp.{theirs}");
+        assert_eq!(written[&format!("{name}.weight")].0, "F16", "{name}");
+        assert!(said.contains(&format!("\"{name}\"")), "{said}");
+        let [a, b] =
+            [&file, &back].map(|file| file.tensor(&format!("blk.0.{ours}.weight")).unwrap().values());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-3 * a.abs() + 1e-6), "{ours}");
+    }
+    assert!(written.contains_key("model.layers.0.mlp.shared_expert.up_proj.weight_packed"));
 }
 
 #[test]

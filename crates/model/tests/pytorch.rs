@@ -160,6 +160,7 @@ const CASES: &[(&str, &str)] = &[
     ("key-number", "data.pkl: a key that is no text, expected names of tensors"),
     ("list-for-tensor", "tensor w: something that is no tensor is not supported"),
     ("tensor-twice", "tensor w: a second value, expected each tensor once"),
+    ("second-no-tensor", "tensor w: a second value, expected each tensor once"),
     ("parameter-nested", "tensor w: a parameter of something else"),
     ("parameter-itself", "tensor w: a parameter of something else"),
     // Tensors and storages.

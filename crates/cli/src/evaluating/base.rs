@@ -8,7 +8,7 @@ use ingle_compress::evaluate::compact::{self, CompactBase};
 use ingle_compress::evaluate::divergence::Position;
 use ingle_compress::evaluate::full;
 use ingle_compress::evaluate::protocol::{HALF, Text};
-use ingle_compress::output::{self, Existing};
+use ingle_compress::output::{self, Begun, Existing};
 use ingle_kernel::bytes::Bytes;
 
 use crate::exit::Failure;
@@ -118,28 +118,30 @@ fn cut_short(path: &str, error: &std::io::Error) -> Failure {
     }
 }
 
-/// A reference in the making.
+/// A reference in the making, there whole or not at all.
 pub enum Save {
     /// Streamed, as it is long.
-    Full(String, full::Writer<BufWriter<File>>),
-    /// There whole or not at all.
-    Compact(PathBuf, compact::Writer),
+    Full(Begun, full::Writer<BufWriter<File>>),
+    /// Held until it is whole.
+    Compact { target: PathBuf, model: PathBuf, writer: compact::Writer },
 }
 
 impl Save {
-    /// Begins the file `path` for what a model called `name` says of `text`.
+    /// Begins the file `path`, which is not the model's, for what the model in the file `model` says of `text`.
     pub fn begin(
         path: &str,
         is_compact: bool,
         text: &Text,
         n_vocab: usize,
-        name: &str,
+        model: &Path,
     ) -> Result<Self, Failure> {
+        let (target, model) = (PathBuf::from(path), model.to_owned());
         if is_compact {
-            let target = PathBuf::from(path);
-            output::check(&target, None, Existing::Replace).map_err(Failure::failed)?;
-            let writer = compact::Writer::new(text, n_vocab, name, compact::N_BEST, compact::N_DRAWN);
-            return Ok(Self::Compact(target, writer));
+            output::check(&target, Some(&model), Existing::Replace).map_err(Failure::failed)?;
+            // A base may be given away; where its model lay is nobody's business.
+            let name = model.file_name().unwrap_or_default().to_string_lossy();
+            let writer = compact::Writer::new(text, n_vocab, &name, compact::N_BEST, compact::N_DRAWN);
+            return Ok(Self::Compact { target, model, writer });
         }
         if text.protocol != &HALF {
             return Err(Failure::usage(format!(
@@ -147,17 +149,19 @@ impl Save {
                 text.protocol
             )));
         }
-        let file = File::create(path).map_err(|e| Failure::file(path, &e))?;
-        let out = BufWriter::with_capacity(1 << 20, file);
+        let begun = Begun::new(&target, Some(&model), Existing::Replace);
+        let (begun, out) = begun.map_err(Failure::failed)?;
         let writer = full::Writer::begin(text, n_vocab, out).map_err(|e| Failure::file(path, &e))?;
-        Ok(Self::Full(path.to_owned(), writer))
+        Ok(Self::Full(begun, writer))
     }
 
     /// Adds the next position, whose true token is `id`.
     pub fn push(&mut self, logits: &[f32], id: u32) -> Result<(), Failure> {
         match self {
-            Self::Full(path, writer) => writer.push(logits, id).map_err(|e| Failure::file(path, &e)),
-            Self::Compact(_, writer) => {
+            Self::Full(begun, writer) => {
+                writer.push(logits, id).map_err(|e| Failure::failed(begun.failed(e)))
+            }
+            Self::Compact { writer, .. } => {
                 writer.push(logits, id);
                 Ok(())
             }
@@ -167,11 +171,14 @@ impl Save {
     /// Ends the file.
     pub fn finish(self) -> Result<(), Failure> {
         match self {
-            Self::Full(path, writer) => writer.finish().map(drop).map_err(|e| Failure::file(path, &e)),
-            Self::Compact(target, writer) => {
+            Self::Full(begun, writer) => {
+                let out = writer.finish().map_err(|e| Failure::failed(begun.failed(e)))?;
+                begun.finish(out).map_err(Failure::failed)
+            }
+            Self::Compact { target, model, writer } => {
                 let bytes = writer.finish();
                 let fill = |out: &mut BufWriter<File>| Ok(out.write_all(&bytes)?);
-                output::write(Path::new(&target), None, Existing::Replace, fill).map_err(Failure::failed)
+                output::write(&target, Some(&model), Existing::Replace, fill).map_err(Failure::failed)
             }
         }
     }

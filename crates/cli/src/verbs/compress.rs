@@ -141,7 +141,12 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         None => (file.contents(), &loaded.model.config),
     };
     let key = pipeline::key(contents, &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
+    let has_begun = Journal::has_noted(&output, report::BEGUN);
     let (journal, goes_on) = Journal::open(&output, &key).map_err(|e| failure(file, e))?;
+    if has_begun {
+        // With another key all else is forgotten.
+        journal.note(report::BEGUN).map_err(|e| failure(file, e))?;
+    }
     if goes_on {
         say("going on where the last run was stopped");
     }
@@ -156,16 +161,16 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     if outcome.written {
         output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
         std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
-        journal.remove().map_err(|e| failure(file, e))?;
     }
     outcome.output = output;
     outcome.slim = slimmed.map(|slimmed| slimmed.report);
     outcome.seconds = start.elapsed().as_secs_f64();
     if reports {
-        // What a search wrote is this run's own.
-        let existing = if found.is_some() { Existing::Replace } else { existing };
         let found = found.as_ref().map(|found| (found, None));
-        report::write(&outcome.output, file.name(), found, Some(&outcome), existing)?;
+        report::write(&outcome.output, file.name(), found, Some(&outcome), &journal, existing)?;
+    }
+    if outcome.written {
+        journal.remove().map_err(|e| failure(file, e))?;
     }
     Ok(outcome)
 }

@@ -138,9 +138,8 @@ fn measure(
         let rows = match (self::text(matches, "base"), self::text(matches, "save-base")) {
             (Some(path), _) => Rows::Beside(Base::open(path, vocab)?),
             (None, Some(path)) => {
-                // A base may be given away; where its model lay is nobody's business.
-                let name = Path::new(loaded.file.name()).file_name().unwrap_or_default().to_string_lossy();
-                Rows::Keep(Save::begin(path, matches.get_flag("compact"), text, vocab, &name)?)
+                let model = Path::new(loaded.file.name());
+                Rows::Keep(Save::begin(path, matches.get_flag("compact"), text, vocab, model)?)
             }
             (None, None) => Rows::Score,
         };

@@ -70,7 +70,11 @@ impl Scheme {
                 }
             } else {
                 for (values, codes) in values.chunks_exact(group).zip(codes.chunks_exact_mut(group)) {
-                    let scale = self.fit(values);
+                    let scale = self.fit(values).ok_or_else(|| {
+                        let most = values.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs()));
+                        let expected = format!("what {} bits and a scale in binary16 can hold", self.bits);
+                        rows.refused(i, most.unwrap_or_default(), expected)
+                    })?;
                     scales.extend_from_slice(&f32_to_f16(scale).to_le_bytes());
                     codes
                         .iter_mut()
@@ -89,8 +93,8 @@ impl Scheme {
         if scale == 0.0 { 0 } else { (value / scale).round().clamp(-half, half - 1.0) as i8 }
     }
 
-    /// The scale for these values, one that binary16 holds.
-    fn fit(&self, values: &[f32]) -> f32 {
+    /// The scale for these values, one that binary16 holds; `None` where it holds none that is tried.
+    fn fit(&self, values: &[f32]) -> Option<f32> {
         let most = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         let top = ((1 << (self.bits - 1)) - 1) as f32;
         let error = |scale: f32| {
@@ -99,7 +103,7 @@ impl Scheme {
         };
         let tries = (0..TRIES).map(|i| f16_to_f32(f32_to_f16(most / (top + (i as f32 - 4.0) / 8.0))));
         let tries = tries.filter(|scale| scale.is_finite()).map(|scale| (error(scale), scale));
-        tries.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, scale)| scale)
+        tries.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, scale)| scale)
     }
 
     fn pack(&self, codes: &[i8], to: &mut Vec<u8>) {
@@ -127,5 +131,20 @@ impl Scheme {
         json!({"quant_method": "compressed-tensors", "format": "pack-quantized", "quantization_status": "compressed",
             "global_compression_ratio": null, "kv_cache_scheme": null, "ignore": left,
             "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights, "input_activations": null, "output_activations": null}}})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_no_scale_reaches_have_none() {
+        let scheme = Scheme { bits: 4, group: Some(4) };
+        assert_eq!(scheme.fit(&[0.0; 4]), Some(0.0));
+        assert_eq!(scheme.fit(&[7.0, -7.0, 3.0, 0.0]), Some(1.0));
+        // 65504 is the most that binary16 has.
+        assert!(scheme.fit(&[4e5, 0.0, 0.0, 0.0]).is_some_and(|scale| scale > 5e4));
+        assert_eq!(scheme.fit(&[1e6, 0.0, 0.0, 0.0]), None);
     }
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use self::integers::Scheme;
 use crate::error::{Error, Result};
+use crate::role::kept;
 
 /// Bytes of a file of weights, but for one that holds a single larger tensor.
 pub const SHARD_BYTES_MAX: u64 = 5_000_000_000;
@@ -196,7 +197,9 @@ pub fn write(
 
 impl<'a> Job<'a> {
     fn new(file: &'a Contents, out: &'a Out, encoding: &Encoding) -> Result<Self> {
-        let scheme = encoding.scheme.filter(|_| out.is_linear);
+        let tensor = &file.tensors()[out.tensor];
+        // What is kept in GGUF files is kept here too: routers of experts, gates of one row.
+        let scheme = encoding.scheme.filter(|_| out.is_linear && kept(&tensor.name, &tensor.shape).is_none());
         let records = match scheme {
             Some(scheme) => scheme.records(out)?,
             None => {
@@ -205,12 +208,12 @@ impl<'a> Job<'a> {
                 vec![Record { name, dtype: encoding.float.1, shape, n_bytes }]
             }
         };
-        Ok(Self { out, tensor: &file.tensors()[out.tensor], records, scheme })
+        Ok(Self { out, tensor, records, scheme })
     }
 
     fn write(&self, encoding: &Encoding, to: &mut Create) -> Result<()> {
         let (at, n) = self.out.part;
-        let rows = Source { bytes: self.tensor.slices(n).swap_remove(at), job: self };
+        let rows = Source { bytes: self.tensor.slice(at, n), job: self };
         match self.scheme {
             Some(scheme) => {
                 let (codes, scales) = scheme.encode(&rows)?;

@@ -8,7 +8,8 @@
 //!   themselves, so of the codes around the solution the best are taken;
 //! - a superblock's `d` and `dmin`: two equations again, of all its columns, and what f16 makes of the solution.
 //!
-//! A move that does not lower the error is not made. A superblock goes through its numbers `PASSES` times; superblocks are gone
+//! A move that does not lower the error is not made. Weights that were pruned take no part: whatever becomes of their scales, their
+//! levels follow so that they stay nearest to 0. A superblock goes through its numbers `PASSES` times; superblocks are gone
 //! through from the first to the last, each with the errors of all others as they then are, and that `SWEEPS` times.
 //!
 //! Cost: `1.5 * rows * cols^2` multiplications and additions in f32 a sweep; memory: `4 * cols^2` bytes for `H`. Left out: formats of one
@@ -21,6 +22,7 @@ use ingle_kernel::quant::Format;
 use ingle_kernel::quant::grid::{GROUP, Grid, Levels, Scales, Scaling, Step};
 use ingle_kernel::simd::Kernels;
 
+use super::Zeros;
 use crate::linalg;
 
 /// Columns of a superblock.
@@ -80,7 +82,14 @@ fn dense() -> Dense<f32> {
 ///
 /// # Panics
 /// When the scales of `format` can't be changed, or rows are not whole superblocks.
-pub fn descend(values: &[f32], format: &Format, products: &Products, blocks: &mut [u8], pool: &Pool) {
+pub fn descend(
+    values: &[f32],
+    format: &Format,
+    products: &Products,
+    zeros: Zeros,
+    blocks: &mut [u8],
+    pool: &Pool,
+) {
     let grid = format.grid.as_ref().expect("a format with a grid");
     let scaling = grid.scaling.as_ref().expect("scales that change");
     let (cols, row_bytes) = (products.cols, format.row_bytes(products.cols));
@@ -89,7 +98,7 @@ pub fn descend(values: &[f32], format: &Format, products: &Products, blocks: &mu
     pool.for_rows(&mut tasks, 1, |_, task| {
         let (values, blocks) = &mut task[0];
         for _ in 0..SWEEPS {
-            sweep(values, format, (grid, scaling), products, blocks);
+            sweep(values, format, (grid, scaling), products, zeros, blocks);
         }
     });
 }
@@ -100,6 +109,7 @@ fn sweep(
     format: &Format,
     (grid, scaling): (&Grid, &Scaling),
     products: &Products,
+    zeros: Zeros,
     blocks: &mut [u8],
 ) {
     let cols = products.cols;
@@ -112,10 +122,14 @@ fn sweep(
     for first in (0..cols).step_by(SUPER) {
         let near = &products.near[first * SUPER..][..SUPER * SUPER];
         let rows = errors.chunks_exact_mut(cols).zip(gradient.chunks_exact_mut(cols));
-        for ((errors, gradient), row) in rows.zip(blocks.chunks_exact_mut(format.row_bytes(cols))) {
+        let rows = rows.zip(values.chunks_exact(cols));
+        for (((errors, gradient), values), row) in rows.zip(blocks.chunks_exact_mut(format.row_bytes(cols))) {
             let block = &mut row[first / SUPER * format.bytes..][..format.bytes];
             let gradient = gradient[first..][..SUPER].as_mut_array().expect("a superblock");
             let mut fit = Fit::new(block, grid, scaling, near, gradient);
+            if zeros == Zeros::Stay {
+                fit.pruned = std::array::from_fn(|k| values[first + k] == 0.0);
+            }
             fit.run();
             (scaling.write)(&fit.scales, block);
             (grid.write)(&fit.levels.map(|level| level as i8), block);
@@ -135,6 +149,8 @@ struct Fit<'a> {
     scaling: &'a Scaling,
     scales: Scales,
     levels: [f32; SUPER],
+    /// Weights that stay as near to 0 as can be.
+    pruned: [bool; SUPER],
     /// `H` between its columns. `(SUPER, SUPER)`
     near: &'a [f32],
     /// `E H` at its columns.
@@ -182,8 +198,8 @@ impl<'a> Fit<'a> {
         let mut levels = [0; SUPER];
         (grid.read)(block, &mut [Step::default(); SUPER / GROUP], &mut levels);
         let levels = levels.map(f32::from);
-        let changes = [0.0; SUPER];
-        Self { grid: grid.levels, scaling, scales: (scaling.read)(block), levels, near, gradient, changes }
+        let (scales, pruned, changes) = ((scaling.read)(block), [false; SUPER], [0.0; SUPER]);
+        Self { grid: grid.levels, scaling, scales, levels, pruned, near, gradient, changes }
     }
 
     fn run(&mut self) {
@@ -194,6 +210,11 @@ impl<'a> Fit<'a> {
                 self.codes(first, group);
             }
             self.units();
+            for k in 0..SUPER {
+                if self.pruned[k] {
+                    self.to_zero(k);
+                }
+            }
         }
     }
 
@@ -218,7 +239,7 @@ impl<'a> Fit<'a> {
         for k in first..first + group {
             let (h, g) = (self.near[k * SUPER + k], self.gradient[k]);
             let wanted = self.levels[k] + g / (h * step);
-            if !wanted.is_finite() {
+            if self.pruned[k] || !wanted.is_finite() {
                 continue;
             }
             let level = f32::from(self.grid.nearest(wanted));
@@ -227,6 +248,18 @@ impl<'a> Fit<'a> {
                 self.levels[k] = level;
                 self.apply(k, &[change]);
             }
+        }
+    }
+
+    /// Moves level `k` to where its value is nearest to 0.
+    fn to_zero(&mut self, k: usize) {
+        let Scales { d, dmin, sc, m } = self.scales;
+        let (step, min) = (d * f32::from(sc[k / GROUP]), dmin * f32::from(m[k / GROUP]));
+        let level = f32::from(Step { scale: step, min }.nearest(self.grid, 0.0));
+        if level != self.levels[k] {
+            let change = step * (level - self.levels[k]);
+            self.levels[k] = level;
+            self.apply(k, &[change]);
         }
     }
 
@@ -322,7 +355,7 @@ mod tests {
         let (pool, h, w) = (Pool::new(n_threads), hessian(COLS), weights(ROWS, COLS));
         let mut bytes = encode_by_importance(&w, COLS, format, None, &pool);
         if descended {
-            descend(&w, format, &Products::new(&h, COLS, 0.01, &pool), &mut bytes, &pool);
+            descend(&w, format, &Products::new(&h, COLS, 0.01, &pool), Zeros::Change, &mut bytes, &pool);
         }
         bytes
     }

@@ -16,7 +16,7 @@ use ingle_kernel::quant::grid::{self, GROUP, Levels, Step};
 use super::descent::descend;
 use super::feedback::{Columns, Factor, Place, Rule, feedback};
 use super::rounding::encode_by_importance;
-use super::{Encoder, Needs};
+use super::{Encoder, Needs, Zeros};
 
 /// Error feedback; by importances alone where a format has no grid or nothing is known of the input.
 pub static GPTQ: Encoder = Encoder {
@@ -29,10 +29,10 @@ pub static GPTQ: Encoder = Encoder {
         let mut bytes = encode_by_importance(task.values, task.cols, task.format, squares, pool);
         let (Some(known), Some(grid)) = (task.known, &task.format.grid) else { return bytes };
         if let Some(factor) = &known.factor {
-            choose_codes(task.values, task.format, factor, &mut bytes, pool);
+            choose_codes(task.values, task.format, factor, task.zeros, &mut bytes, pool);
         }
         if let (Some(products), Some(_)) = (&known.products, &grid.scaling) {
-            descend(task.values, task.format, products, &mut bytes, pool);
+            descend(task.values, task.format, products, task.zeros, &mut bytes, pool);
         }
         bytes
     },
@@ -71,12 +71,16 @@ struct Blocks<'a> {
     steps: &'a [Step],
     /// Steps of a row.
     width: usize,
+    /// The weights, where those that are 0 stay so. `(rows, cols)`
+    staying: Option<&'a [f32]>,
 }
 
 impl Grid for Blocks<'_> {
     #[inline(always)]
     fn nearest(&self, row: usize, col: usize, value: f64) -> f32 {
         let step = self.steps[row * self.width + col / GROUP];
+        let stays = self.staying.is_some_and(|weights| weights[row * self.width * GROUP + col] == 0.0);
+        let value = if stays { 0.0 } else { value };
         step.value(step.nearest(self.levels, value as f32))
     }
 }
@@ -92,7 +96,7 @@ const ROWS: usize = 16;
 pub fn encode(values: &[f32], format: &Format, importance: &[f32], factor: &Factor, pool: &Pool) -> Vec<u8> {
     let cols = factor.cols();
     let mut bytes = encode_by_importance(values, cols, format, Some(importance), pool);
-    choose_codes(values, format, factor, &mut bytes, pool);
+    choose_codes(values, format, factor, Zeros::Change, &mut bytes, pool);
     bytes
 }
 
@@ -101,7 +105,14 @@ pub fn encode(values: &[f32], format: &Format, importance: &[f32], factor: &Fact
 ///
 /// # Panics
 /// As [`encode`].
-pub fn choose_codes(values: &[f32], format: &Format, factor: &Factor, blocks: &mut [u8], pool: &Pool) {
+pub fn choose_codes(
+    values: &[f32],
+    format: &Format,
+    factor: &Factor,
+    zeros: Zeros,
+    blocks: &mut [u8],
+    pool: &Pool,
+) {
     let grid = format.grid.as_ref().expect("a format with a grid");
     let (cols, row_bytes) = (factor.cols(), format.row_bytes(factor.cols()));
     assert!(cols.is_multiple_of(format.block), "{cols} columns in blocks of {}", format.block);
@@ -116,7 +127,8 @@ pub fn choose_codes(values: &[f32], format: &Format, factor: &Factor, blocks: &m
         (grid.read)(blocks, steps, &mut vec![0; steps.len() * GROUP]);
     });
     let mut chosen = values.to_vec();
-    round_to(&mut chosen, factor, &Blocks { levels: grid.levels, steps: &steps, width }, pool);
+    let staying = (zeros == Zeros::Stay).then_some(values);
+    round_to(&mut chosen, factor, &Blocks { levels: grid.levels, steps: &steps, width, staying }, pool);
     let rows = chosen.chunks(ROWS * cols).zip(steps.chunks(ROWS * width));
     let mut tasks: Vec<_> = rows.zip(blocks.chunks_mut(ROWS * row_bytes)).collect();
     pool.for_rows(&mut tasks, 1, |_, task| {
@@ -138,8 +150,11 @@ fn levels_of(values: &[f32], steps: &[Step], grid: &grid::Grid) -> Vec<i8> {
 mod tests {
     use ingle_kernel::quant::{FORMATS, by_name};
 
+    use super::super::descent::Products;
     use super::super::error::Measure;
     use super::super::feedback::Order;
+    use super::super::prune::{Sparsity, magnitude};
+    use super::super::{Known, Task};
     use super::*;
     use crate::linalg;
     use crate::noise::noise;
@@ -193,6 +208,36 @@ mod tests {
                 steps
             };
             assert_eq!(steps(&before), steps(&after), "{}", format.name);
+        }
+    }
+
+    #[test]
+    fn pruned_weights_stay_as_near_to_0_as_their_block_has_a_value() {
+        let pool = Pool::new(2);
+        let (mut w, h) = matrix(&pool);
+        magnitude(&mut w, COLS, Sparsity::Part(0.5));
+        let factor = Factor::new(&h, COLS, Order::Descending, &pool).unwrap();
+        let products = Some(Products::new(&h, COLS, factor.damping(), &pool));
+        let squares = (0..COLS).map(|j| h[j * COLS + j] as f32).collect();
+        let known = Known { squares, factor: Some(factor), products, correction: None };
+        for format in FORMATS.iter().filter(|f| f.grid.is_some()) {
+            let grid = format.grid.as_ref().unwrap();
+            let encoded = |zeros| {
+                let task = Task { values: &w, cols: COLS, format, known: Some(&known), zeros };
+                (GPTQ.encode)(&task, &pool)
+            };
+            let bytes = encoded(Zeros::Stay);
+            let (mut steps, mut levels) = (vec![Step::default(); w.len() / GROUP], vec![0; w.len()]);
+            (grid.read)(&bytes, &mut steps, &mut levels);
+            for (i, _) in w.iter().enumerate().filter(|(_, w)| **w == 0.0) {
+                let step = steps[i / GROUP];
+                let (value, least) = (step.value(levels[i]), step.value(step.nearest(grid.levels, 0.0)));
+                assert_eq!(value.abs(), least.abs(), "{}: weight {i}", format.name);
+            }
+            // What makes good less costs more.
+            let measure = Measure::new(&h, COLS, &pool);
+            let error = |bytes: &[u8]| measure.of(&w, &decode(format, bytes), &pool);
+            assert!(error(&bytes) > error(&encoded(Zeros::Change)), "{}", format.name);
         }
     }
 

@@ -61,6 +61,17 @@ pub struct Task<'a> {
     pub format: &'static Format,
     /// What is known of its input; nothing of tables that are looked up, and of experts that met no token.
     pub known: Option<&'a Known>,
+    /// What becomes of weights that are 0.
+    pub zeros: Zeros,
+}
+
+/// What becomes of weights that are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They make good the error of others, as all weights do.
+    Change,
+    /// They were pruned, and stay as near to 0 as their block has a value.
+    Stay,
 }
 
 /// What is known of an input.
@@ -68,7 +79,7 @@ pub struct Task<'a> {
 pub struct Known {
     /// Mean squares by column: the importances of encoders.
     pub squares: Vec<f32>,
-    /// The factor of `H` with its columns in falling order, where products were kept.
+    /// The factor of `H` with its columns in the order that was asked for, where products were kept.
     pub factor: Option<Factor>,
     /// `H` itself, where it could be factored.
     pub products: Option<Products>,
@@ -77,13 +88,13 @@ pub struct Known {
 }
 
 impl Known {
-    /// From what was seen at a site; `None` when that was nothing.
-    pub fn new(mut stats: Stats, pool: &Pool) -> Option<Self> {
+    /// From what was seen at a site, columns to be decided in `order`; `None` when that was nothing.
+    pub fn new(mut stats: Stats, order: Order, pool: &Pool) -> Option<Self> {
         let (n_tokens, squares, cols) = (stats.n_tokens, stats.mean_squares(), stats.cols());
         let drift = stats.take_drift();
         let mut known = Self { squares, factor: None, products: None, correction: None };
         if let Some(h) = stats.into_hessian() {
-            known.factor = Factor::new(&h, cols, Order::Descending, pool);
+            known.factor = Factor::new(&h, cols, order, pool);
             if let Some(factor) = &known.factor {
                 let damping = factor.damping();
                 known.products = Some(Products::new(&h, cols, damping, pool));

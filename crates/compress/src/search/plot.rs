@@ -17,9 +17,10 @@ const MARKS: usize = 8;
 /// The page of `found` for the model called `name`, with what became of the choice behind it, once that is made.
 pub fn page(name: &str, found: &Found, result: Option<Result<'_>>) -> String {
     let mut page = page::begin(&format!("Formats for {name}"));
-    let outcome = match found.chosen {
-        Some(_) => "The filled point is the file that was written.",
-        None => "Nothing that was made holds all of it.",
+    let outcome = match (found.chosen, &result) {
+        (Some(_), Some(_)) => "The filled point is the file that was written.",
+        (Some(_), None) => "The filled point is what the file will be; it is not written yet.",
+        (None, _) => "Nothing that was made holds all of it.",
     };
     add(&mut page, format_args!("<p>Asked: {}. {outcome}</p>\n{}\n", escaped(&asked(found)), drawing(found)));
     page.push_str(
@@ -84,16 +85,18 @@ impl Scale {
     /// Around what was tried, and what was expected of it.
     fn new(found: &Found) -> Self {
         let all = || found.trials.iter().flat_map(|t| [t.predicted, t.measured]);
-        let range = |of: &dyn Fn(Figures) -> f64, pad: f64| {
+        let range = |of: &dyn Fn(Figures) -> f64| {
+            let finite = all().map(of).filter(|v| v.is_finite());
             let (low, high) =
-                all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+                finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
             if low > high {
-                [0.0, 1.0]
-            } else {
-                [low - pad * (high - low) - 1e-9, high + pad * (high - low) + 1e-9]
+                return [0.0, 1.0];
             }
+            // Wider than nothing even where all are the same.
+            let pad = (0.15 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+            [low - pad, high + pad]
         };
-        Self { x: range(&|f| f.bytes as f64, 0.15), y: range(&log_kld, 0.15) }
+        Self { x: range(&|f| f.bytes as f64), y: range(&log_kld) }
     }
 
     fn x(&self, bytes: f64) -> f64 {
@@ -231,6 +234,7 @@ mod tests {
         assert!(page.contains("a &lt;model&gt; &amp; more") && page.contains("size at most 3.000 MB"));
         assert_eq!((page.matches("<circle").count(), page.matches("<td>+5.0 %</td>").count()), (4, 2));
         assert_eq!(page.matches("class=\"pick\"").count(), 1);
+        assert!(page.contains("it is not written yet") && !page.contains("that was written"));
         // Of three points of the frontier, the one that is worse than a smaller one is not on the line.
         let line = page.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         assert_eq!(line.split(' ').count(), 2, "{line}");
@@ -241,6 +245,24 @@ mod tests {
     fn an_empty_search_is_drawn_too() {
         let page = page("m", &Found { trials: Vec::new(), chosen: None, ..found() }, None);
         assert!(page.contains("Nothing that was made") && !page.contains("NaN"));
+    }
+
+    #[test]
+    fn trials_that_are_all_alike_are_drawn_too() {
+        for kld in [0.02, 0.0, 1.0] {
+            let mut alike = found();
+            for trial in &mut alike.trials {
+                trial.predicted = Figures { kld, bytes: 3_000_000_000, speed: 2.0 };
+                trial.measured = trial.predicted;
+            }
+            alike.frontier.clear();
+            let scale = Scale::new(&alike);
+            for range in [scale.x, scale.y] {
+                assert!(range[0] < range[1] && marks(range).len() > 2, "{range:?}");
+            }
+            let page = page("m", &alike, None);
+            assert!(!page.contains("NaN") && !page.contains("inf"));
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use ingle_model::weights::Layer;
 use crate::calibrate::Site;
 use crate::error::{Error, Result};
 use crate::method::error::Measure;
+use crate::method::feedback::Order;
 use crate::method::rounding::encode_by_importance;
-use crate::method::{Known, Needs, Task};
+use crate::method::{Known, Needs, Task, Zeros};
 use crate::mixture::named;
 use crate::pipeline::{HEAD, Job, Progress, Sites, Watch, head_site};
 use crate::plan::{Choice, Plan, Why, fitting};
@@ -107,7 +108,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
     let (n_layers, mut entries) = (job.config.layers.len(), Vec::new());
     for i in 0..n_layers {
         let sites = look(job, &mut walks, i, watch)?;
-        let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), job.pool) };
+        let inputs = Inputs { sites: &sites, known: Sites::new(sites.clone(), Order::Descending, job.pool) };
         for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name) == Some(i)) {
             if !watch(Progress::Encoding(i, &tensor.name)) {
                 return Err(Error::Interrupted);
@@ -124,7 +125,7 @@ pub fn measure(job: &Job<'_>, seconds: Seconds<'_>, watch: Watch<'_>) -> Result<
         job.file.tensors().iter().filter(|t| layer_of(&t.name) == Some(i)).for_each(Tensor::release);
     }
     let site = head_site(job, &mut walks.changed, job.encoder.needs == Needs::Products)?;
-    let inputs = Inputs { known: Sites::new([site.clone()], job.pool), sites: &[site] };
+    let inputs = Inputs { known: Sites::new([site.clone()], Order::Descending, job.pool), sites: &[site] };
     for (at, tensor) in free(job).filter(|(_, t)| layer_of(&t.name).is_none_or(|i| i >= n_layers)) {
         if !watch(Progress::Ends(&tensor.name)) {
             return Err(Error::Interrupted);
@@ -207,7 +208,7 @@ fn entry(
             error.max(0.0) * share * n_matrices as f64 / n_matrices.div_ceil(step) as f64
         };
         for (&format, sum) in formats.iter().zip(&mut errors).take(formats.len() - 1) {
-            let task = Task { values: &values, cols, format, known };
+            let task = Task { values: &values, cols, format, known, zeros: Zeros::Change };
             *sum += error(format, &(job.encoder.encode)(&task, job.pool));
         }
         let coarse = fitting(named(PROBED), cols);
@@ -234,7 +235,7 @@ fn entry(
 /// Some rows of matrix `m`, evenly spread, and how many times as many there are.
 fn sample(tensor: &Tensor, m: usize, rows: usize, cols: usize) -> Result<(Vec<f32>, f64)> {
     let (row_bytes, n) = (tensor.format.row_bytes(cols), rows.min(SAMPLE_ROWS));
-    let matrix = tensor.slices(tensor.n_values() / (cols * rows)).swap_remove(m);
+    let matrix = tensor.slice(m, tensor.n_values() / (cols * rows));
     let mut values = vec![0.0; n * cols];
     for (i, values) in values.chunks_exact_mut(cols).enumerate() {
         let row = i * rows / n;

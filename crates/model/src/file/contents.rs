@@ -124,6 +124,18 @@ impl Tensor {
         (0..n).map(|i| bytes.get(i * part..(i + 1) * part).expect("n parts of the whole")).collect()
     }
 
+    /// Part `i` of [`Self::slices`], the others left alone where they lie apart.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    pub fn slice(&self, i: usize, n: usize) -> Bytes {
+        if self.pieces.len() == n {
+            return self.pieces[i].bytes();
+        }
+        let part = self.n_bytes() / n;
+        self.bytes().get(i * part..(i + 1) * part).expect("one of n parts of the whole")
+    }
+
     /// Gives back the memory of what lies in a mapped file; what is looked at again is read again.
     pub fn release(&self) {
         for piece in &self.pieces {
@@ -296,5 +308,34 @@ impl Contents {
         };
         let size = of.fixed_bytes().expect("integers have a fixed size");
         Ok(Some(bytes.chunks_exact(size).map(read).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use ingle_kernel::quant::F32;
+
+    use super::*;
+
+    #[test]
+    fn one_part_is_made_without_the_others() {
+        let n_made = Arc::new(AtomicUsize::new(0));
+        let made = |i: u8| {
+            let n_made = n_made.clone();
+            Piece::Made(Arc::new(move || {
+                n_made.fetch_add(1, Relaxed);
+                vec![i; 8]
+            }))
+        };
+        let tensor = Tensor::new("w".into(), vec![2, 1, 3], &F32, (0..3).map(made).collect());
+        assert_eq!((tensor.slice(1, 3).to_vec(), n_made.load(Relaxed)), (vec![1; 8], 1));
+        let whole = vec![Piece::InPlace(tensor.bytes())];
+        let together = Tensor::new("w".into(), vec![2, 1, 3], &F32, whole);
+        for i in 0..3 {
+            assert_eq!(together.slice(i, 3).to_vec(), together.slices(3)[i].to_vec());
+            assert_eq!(together.slice(i, 3).to_vec(), tensor.slice(i, 3).to_vec());
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! quantised tensors are refused.
 //! Source: the library's `torch/serialization.py`, `_weights_only_unpickler.py` and `_utils.py`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ingle_kernel::bytes::Bytes;
@@ -106,7 +106,7 @@ pub fn parse(name: &str, bytes: &Bytes) -> Result<Vec<Entry>> {
     let part = format!("{name} data.pkl");
     let pickle = pickle::read(&part, &archive.pickle, GLOBALS)?;
     let reader = Reader { name, pickle: &pickle, archive: &archive };
-    let mut entries: Vec<Entry> = Vec::new();
+    let (mut entries, mut keys) = (Vec::new(), HashSet::new());
     for &(key, value) in reader.tensors()? {
         let Value::Text(key) = key else {
             return Err(Error::malformed(part, "a key that is no text", "names of tensors"));
@@ -115,16 +115,18 @@ pub fn parse(name: &str, bytes: &Bytes) -> Result<Vec<Entry>> {
             // A number or a flag beside the weights.
             continue;
         }
+        // Before it is copied: a pickle repeats a long key in two bytes.
+        if !keys.insert(key) {
+            return Err(Error::malformed(
+                format!("{name} tensor {key}"),
+                "a second value",
+                "each tensor once",
+            ));
+        }
         entries.push(reader.tensor(key, value)?);
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    match entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        None => Ok(entries),
-        Some(pair) => {
-            let part = format!("{name} tensor {}", pair[0].name);
-            Err(Error::malformed(part, "a second value", "each tensor once"))
-        }
-    }
+    Ok(entries)
 }
 
 /// The archive's members that count.

@@ -143,6 +143,7 @@ def hostile():
         "key-number": archive(b"\x80\x02}K\1Ns."),
         "list-for-tensor": archive(one(b"]")),
         "tensor-twice": archive(b"\x80\x02}" + text("w") + tensor() + b"s" + text("w") + tensor() + b"s."),
+        "second-no-tensor": archive(b"\x80\x02}" + text("w") + tensor() + b"s" + text("w") + b"]s."),
         "parameter-nested": archive(one(b"ctorch._utils\n_rebuild_parameter\n(" * 40 + tensor() + b"\x88}tR" * 40)),
         "parameter-itself": archive(one(b"ctorch._utils\n_rebuild_parameter\n(]\x88}tR")),
         # Tensors and storages.

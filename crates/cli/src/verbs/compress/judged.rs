@@ -238,9 +238,8 @@ impl Work<'_> {
         let text = &self.texts.judged_on;
         if !path.exists() {
             let session = Session::new(self.loaded.clone(), &load::session_options(self.env, Some(text.ctx)));
-            let name = Path::new(self.file().name()).file_name().unwrap_or_default().to_string_lossy();
-            let vocab = self.loaded.model.config.vocab;
-            let save = Save::begin(&path.display().to_string(), true, text, vocab, &name)?;
+            let (model, vocab) = (Path::new(self.file().name()), self.loaded.model.config.vocab);
+            let save = Save::begin(&path.display().to_string(), true, text, vocab, model)?;
             evaluating::read(&mut session?, self.env, text, Rows::Keep(save), &mut Evaluation::default())?;
         }
         self.base = Some(path.clone());

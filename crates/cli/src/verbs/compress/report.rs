@@ -1,11 +1,13 @@
 //! The report of `ingle compress` beside OUT: OUT.json, all that is known of the result, and OUT.html, the same to look at.
 //!
-//! With `--target` both have the search, from when it is over; with `--report` they are written without one too.
+//! With `--target` both have the search, from when it is over; with `--report` they are written without one too. Once they are
+//! begun, the journal says that they are this work's own, so that a run that goes on may replace them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ingle_compress::Error;
+use ingle_compress::journal::Journal;
 use ingle_compress::output::{self, Existing};
 use ingle_compress::page;
 use ingle_compress::recipe::Recipe;
@@ -18,6 +20,8 @@ use crate::exit::Failure;
 
 /// What they are called.
 const ENDINGS: [&str; 2] = ["json", "html"];
+/// What the journal notes before the first is written.
+pub const BEGUN: &str = "reports";
 
 /// `output` with another ending behind its own.
 pub fn beside(output: &Path, ending: &str) -> PathBuf {
@@ -25,8 +29,9 @@ pub fn beside(output: &Path, ending: &str) -> PathBuf {
     output.with_file_name(format!("{name}.{ending}"))
 }
 
-/// Whether they can be written beside `output`.
+/// Fails when they can't be written beside `output`: when others' are there that are to be kept.
 pub fn check(output: &Path, existing: Existing) -> Result<(), Error> {
+    let existing = if Journal::has_noted(output, BEGUN) { Existing::Replace } else { existing };
     ENDINGS.iter().try_for_each(|ending| output::check(&beside(output, ending), None, existing))
 }
 
@@ -36,6 +41,7 @@ pub fn write(
     model: &str,
     found: Option<(&Found, Option<&Recipe>)>,
     outcome: Option<&Outcome>,
+    journal: &Journal,
     existing: Existing,
 ) -> Result<(), Failure> {
     let mut all = outcome.map_or_else(|| json!({}), print::json);
@@ -56,9 +62,10 @@ pub fn write(
         (None, None) => return Ok(()),
     };
     let words = serde_json::to_string_pretty(&all).map_err(|e| Failure::failed(e.to_string()))?;
+    check(output, existing).and_then(|()| journal.note(BEGUN)).map_err(Failure::failed)?;
     for (ending, words) in ENDINGS.into_iter().zip([words, page]) {
         let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);
-        output::write(&beside(output, ending), None, existing, fill).map_err(Failure::failed)?;
+        output::write(&beside(output, ending), None, Existing::Replace, fill).map_err(Failure::failed)?;
     }
     Ok(())
 }

@@ -66,7 +66,14 @@ pub fn find(
     }
     let found = found.map_err(|e| failure(&work.loaded.file, e))?;
     let chosen = found.chosen.map(|i| with_formats(recipe, &found.trials[i].formats));
-    report::write(output, work.loaded.file.name(), Some((&found, chosen.as_ref())), None, existing)?;
+    report::write(
+        output,
+        work.loaded.file.name(),
+        Some((&found, chosen.as_ref())),
+        None,
+        work.journal,
+        existing,
+    )?;
     let page = report::beside(output, "html");
     say(format_args!("{} mixes were made and measured: {}", found.trials.len(), page.display()));
     chosen.ok_or_else(|| nothing(&found, &page)).map(|recipe| (recipe, found))

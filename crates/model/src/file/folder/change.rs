@@ -95,8 +95,9 @@ pub fn column(part: Part, _: &Fields<'_>) -> Result<Part> {
     Ok(Part { shape: vec![1, part.shape[0]], ..part })
 }
 
-/// Without dimensions of size 1.
-pub fn squeezed(mut part: Part, _: &Fields<'_>) -> Result<Part> {
+/// Without dimensions of size 1. What was a row may be a value then, so blocks become floats.
+pub fn squeezed(part: Part, _: &Fields<'_>) -> Result<Part> {
+    let mut part = part.plain();
     part.shape.retain(|&n| n != 1);
     if part.shape.is_empty() {
         part.shape.push(1);
@@ -356,4 +357,25 @@ fn gathered(
         }
         to
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_blocks_that_is_squeezed_can_be_taken_apart() {
+        let format = quant::by_name("q8_0").unwrap();
+        let (values, mut bytes) =
+            ((0..32).map(|i| i as f32).collect::<Vec<_>>(), vec![0; format.row_bytes(32)]);
+        format.quantize.unwrap()(&values, None, &mut bytes);
+        let pieces = vec![Piece::InPlace(Bytes::new(bytes))];
+        let part = Part { name: "conv".into(), shape: vec![32, 1], format, pieces };
+        let map = serde_json::Map::new();
+        let part = squeezed(part, &Fields::of_file("config.json", &map)).unwrap();
+        let turned = part.with_rows(32, |i| 31 - i);
+        let found = super::values(&turned.pieces[0], turned.format);
+        assert_eq!(turned.shape, [32]);
+        assert!(found.iter().zip(values.iter().rev()).all(|(a, b)| (a - b).abs() < 0.2), "{found:?}");
+    }
 }

@@ -24,6 +24,9 @@ const MISTRAL: (&str, &str) = ("mistral", "MistralForCausalLM");
 /// Tensors of rotations, which a configuration says in numbers.
 const ROTATIONS: &[&str] = &["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
+/// How many values of a head a rotation turns.
+const TURNED: &str = "rope.dimension_count";
+
 /// A folder to be written.
 #[derive(Debug)]
 pub struct Export {
@@ -197,8 +200,8 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
         "tie_word_embeddings": !has(HEAD)});
     for (key, value) in file.keys() {
         let Some(name) = key.strip_prefix(family).and_then(|rest| rest.strip_prefix('.')) else { continue };
-        // The width of a head, which has a field of its own.
-        if name == "rope.dimension_count" {
+        // The width of a head, as is seen to below.
+        if name == TURNED {
             continue;
         }
         if name == "rope.freq_base" {
@@ -224,6 +227,13 @@ fn made(file: &Contents) -> Result<Map<String, Json>> {
     {
         // Some model types have another width where the field is not there.
         config["head_dim"] = json!(dim / n.max(1));
+    }
+    let turned = format!("{family}.{TURNED}");
+    if let (Some(n), Some(head)) = (file.uint(&turned)?, config["head_dim"].as_u64())
+        && n != head
+    {
+        let found = format!("config.json for {n} turned values in heads of {head}");
+        return Err(Error::unsupported(format!("metadata {turned}"), found, ["heads that are turned whole"]));
     }
     for (field, tensor) in [("attention_bias", "blk.0.attn_q.bias"), ("mlp_bias", "blk.0.ffn_up.bias")] {
         if has(tensor) {

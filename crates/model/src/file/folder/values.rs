@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use ingle_kernel::bytes::Bytes;
 use ingle_kernel::half::f32_to_bf16;
 use ingle_kernel::quant::{self, Format};
 
@@ -161,13 +162,14 @@ fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
         let expected = format!("{:?} of type {BYTES}", [n, rows, blocks]);
         return Err(Error::malformed(format!("tensor {}", scale.name), found, expected));
     }
+    // Once for all experts: values that don't lie together are gathered for it.
+    let (codes, scales) = (entry.bytes(), scale.bytes());
     let expert = |i: usize| {
-        let share = |of: &Entry| {
-            let bytes = of.bytes();
-            let size = bytes.len() / n;
-            bytes.get(i * size..(i + 1) * size).expect("an expert's share")
+        let share = |of: &Bytes| {
+            let size = of.len() / n;
+            of.get(i * size..(i + 1) * size).expect("an expert's share")
         };
-        let (codes, scales) = (share(entry), share(scale));
+        let (codes, scales) = (share(&codes), share(&scales));
         Piece::Made(Arc::new(move || {
             let mut to = Vec::with_capacity(codes.len() + scales.len());
             for (codes, &scale) in codes.as_chunks::<{ MXFP4[0] }>().0.iter().zip(&scales[..]) {
@@ -196,8 +198,9 @@ fn e4m3(bits: u8) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use super::*;
-    use ingle_kernel::bytes::Bytes;
     use serde_json::json;
 
     fn entry(dtype: &str, shape: &[usize], bytes: Vec<u8>) -> Entry {
@@ -286,5 +289,23 @@ mod tests {
         let said =
             read_as(Change::AsIs, &blocks, Some(&entry(BYTES, &[1, 2], vec![0; 2])), FP8_BLOCK).unwrap_err();
         assert_eq!(said.to_string(), "tensor w: shape [1, 2] of type U8, expected [1, 1, 1] of type U8");
+    }
+
+    #[test]
+    fn experts_that_lie_apart_are_gathered_once_for_all() {
+        let n_gathered = Arc::new(AtomicUsize::new(0));
+        let apart = |shape: &[usize]| {
+            let (n_gathered, n_bytes) = (n_gathered.clone(), shape.iter().product());
+            let made = move || {
+                n_gathered.fetch_add(1, Relaxed);
+                (0..n_bytes).map(|i| i as u8).collect()
+            };
+            Entry { piece: Piece::Made(Arc::new(made)), ..entry(BYTES, shape, Vec::new()) }
+        };
+        let (blocks, scales) = (apart(&[3, 2, 1, 16]), apart(&[3, 2, 1]));
+        let part = read_as(Change::AsIs, &blocks, Some(&scales), FP8_BLOCK).unwrap();
+        assert_eq!(part.pieces.len(), 3);
+        let firsts: Vec<u8> = part.pieces.iter().map(|piece| piece.bytes()[0]).collect();
+        assert_eq!((firsts, n_gathered.load(Relaxed)), (vec![0, 2, 4], 2));
     }
 }
