@@ -146,8 +146,8 @@ fn a_disk_that_fills_while_weights_are_packed_leaves_nothing_behind_and_the_answ
     }
     let server = Server::of(limited);
     let expected = answer(&server);
-    wait_for("it says so", || server.said().contains("not kept packed"));
-    let said = server.said();
+    wait_for("it says so", || server.said.lock().unwrap().contains("not kept packed"));
+    let said = server.said.lock().unwrap().clone();
     assert!(said.contains("packed/") && said.matches("not kept packed").count() == 1, "{said}");
     assert_eq!(fs::read_dir(dir.path("cache/ingle/packed")).unwrap().count(), 0, "no part of a file is left");
     assert_eq!(answer(&server), expected);

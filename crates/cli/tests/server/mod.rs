@@ -15,8 +15,8 @@ pub struct Server {
     child: Child,
     /// As `http://127.0.0.1:PORT`.
     pub address: String,
-    /// What it wrote for people since then.
-    said: Arc<Mutex<String>>,
+    /// What it wrote for people since then; it is shown when the test fails.
+    pub said: Arc<Mutex<String>>,
 }
 
 /// What came back.
@@ -56,11 +56,6 @@ impl Server {
         let hears = Arc::clone(&said);
         std::thread::spawn(move || lines.for_each(|line| *hears.lock().unwrap() += &(line + "\n")));
         Self { child, address, said }
-    }
-
-    /// What it said on stderr since it had an address.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
     }
 
     /// Opens a request, and leaves it to the caller to read.
@@ -107,6 +102,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server said:\n{}", self.said.lock().unwrap());
+        }
     }
 }
 
