@@ -212,7 +212,7 @@ impl<'a> Fit<'a> {
             self.units();
             for k in 0..SUPER {
                 if self.pruned[k] {
-                    self.to_zero(k);
+                    self.keep_at_zero(k);
                 }
             }
         }
@@ -252,7 +252,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Moves level `k` to where its value is nearest to 0.
-    fn to_zero(&mut self, k: usize) {
+    fn keep_at_zero(&mut self, k: usize) {
         let Scales { d, dmin, sc, m } = self.scales;
         let (step, min) = (d * f32::from(sc[k / GROUP]), dmin * f32::from(m[k / GROUP]));
         let level = f32::from(Step { scale: step, min }.nearest(self.grid, 0.0));
