@@ -118,7 +118,7 @@ fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
     let recipe = "type = \"Q8_0\"\nmethod = \"rtn\"\n[calibration]\ntokens = 256\nctx = 64\n";
     let mut words = args("found.gguf", &dir.file("r.toml", recipe));
     let size = fs::metadata(source()).unwrap().len() * 6 / 10;
-    words.extend(["--target".into(), format!("size<={size}"), "--eval-windows".into(), "1".into()]);
+    words.extend(["--target".into(), format!("size<={size}B"), "--eval-windows".into(), "1".into()]);
     let mut child = begun(&dir, &words);
     while !dir.path("found.gguf.json").exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended without a report");
@@ -232,7 +232,7 @@ fn a_search_beats_the_recipe_of_its_size_and_is_made_again_by_the_recipe_it_foun
     let fixed = ok(&dir, &args("fixed.gguf", "q4km"));
     let size = fixed["file_bytes"].as_u64().unwrap();
     let mut words = args("found.gguf", "q4km");
-    words.extend(["--target".into(), format!("size<={size}")]);
+    words.extend(["--target".into(), format!("size<={size}B")]);
     let found = ok(&dir, &words);
     assert!(fs::metadata(dir.path("found.gguf")).unwrap().len() <= size);
     let kld = |said: &serde_json::Value| said["evaluation"]["kld"]["mean"]["value"].as_f64().unwrap();

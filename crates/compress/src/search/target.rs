@@ -1,7 +1,7 @@
 //! Targets: what a result must hold, as a user types it.
 //!
 //! `size<=600MB, kld<=0.03, toks>=25, ram<=1GB`: parts with commas between them, each a quantity, its comparison and a number. Bytes
-//! have a unit: KB, MB and GB count in thousands, KiB, MiB and GiB in 1024s. What a target means for formats is [`super::frontier`]'s.
+//! have a unit: B, or KB, MB and GB of thousands, or KiB, MiB and GiB of 1024s. What a target means for formats is [`super::frontier`]'s.
 
 use ingle_model::Error;
 use serde::Serialize;
@@ -78,7 +78,8 @@ static QUANTITIES: &[Quantity] = &[
 ];
 
 /// Units of bytes.
-const UNITS: [(&str, u64); 6] = [
+const UNITS: [(&str, u64); 7] = [
+    ("b", 1),
     ("kb", 1_000),
     ("mb", 1_000_000),
     ("gb", 1_000_000_000),
@@ -153,6 +154,7 @@ mod tests {
             Target { size: Some(600_000_000), kld: Some(0.03), toks: Some(25.0), ram: Some(3 << 29) };
         assert_eq!(all, expected);
         assert_eq!(Target::parse(["size<=3 KB"]).unwrap().size, Some(3000));
+        assert_eq!(Target::parse(["size<=5591270B"]).unwrap().size, Some(5_591_270));
         assert_eq!(Target::parse(["size<=3KiB"]).unwrap().size, Some(3072));
     }
 
