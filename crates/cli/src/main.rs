@@ -23,6 +23,7 @@ mod guessing;
 mod load;
 mod loading;
 mod managing;
+mod median;
 mod metering;
 mod model_ref;
 mod network;

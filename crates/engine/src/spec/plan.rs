@@ -17,6 +17,8 @@ pub const LANES_MAX: usize = 16;
 pub const CLASSES: usize = 9;
 /// Steps from one try to the next of a drafter that is not used, at first and in the end.
 const TRY_AGAIN: (u32, u32) = (64, 1024);
+/// How much longer it waits behind each: what it did not read meanwhile it reads then, so the last try costs as much as all before.
+const TRY_LATER: u32 = 4;
 /// Guesses of a try.
 const TRY_LEN: usize = 2;
 /// Steps with guesses after which one without is measured.
@@ -408,7 +410,7 @@ fn try_again(state: &mut State, lanes: &[Lane], room: usize, out: &mut [Planned]
             out[lane] = Planned { source: Some(i), n, n_others: 0 };
             source.is_trying = !source.is_free && !source.is_trying;
             if !source.is_trying {
-                source.wait = (2 * source.wait).min(TRY_AGAIN.1);
+                source.wait = (TRY_LATER * source.wait).min(TRY_AGAIN.1);
             }
             return;
         }

@@ -22,6 +22,7 @@ use crate::env::{Env, Progress};
 use crate::exit::Failure;
 use crate::guessing::{self, Guesser};
 use crate::load;
+use crate::median::median;
 use crate::settings::speculate;
 
 /// One way of guessing, measured.
@@ -312,12 +313,6 @@ fn traces(file: &str) -> Result<Vec<(String, Option<Right>)>, Failure> {
     named.collect()
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (of[(of.len() - 1) / 2], of[of.len() / 2]);
-    (low + high) / 2.0
-}
-
 /// Writes the rows as lines for people.
 pub fn print(rows: &[Row]) -> Result<(), Failure> {
     use std::io::Write;
@@ -344,15 +339,4 @@ pub fn print(rows: &[Row]) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_lies_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0]), 2.5);
-    }
 }

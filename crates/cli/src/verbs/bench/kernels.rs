@@ -21,6 +21,7 @@ use super::limits::{self, Memory};
 use super::table::{self, Column, figure, maybe, percent};
 use crate::env::{Env, Progress};
 use crate::exit::{Exit, Failure};
+use crate::median::median;
 use crate::verbs::print_json;
 
 /// Columns of a matrix, those of a model of a billion weights.
@@ -183,13 +184,6 @@ fn measure(pool: &Pool, memory: &Memory, kernels: &Kernels, format: &'static For
         }
     };
     cells.iter().zip(SHAPES).map(row).collect()
-}
-
-/// The middle of some values, the upper one of two.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn print_table(rows: &[Row]) -> Result<(), Failure> {

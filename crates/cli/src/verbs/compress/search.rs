@@ -24,7 +24,7 @@ use ingle_model::scratch::Scratch;
 
 use super::super::quantize::failure;
 use super::judged::{RESULT, Shown, Work};
-use super::pace::{KernelTimes, in_turn};
+use super::pace::{self, KernelTimes};
 use super::report;
 use crate::env::{Progress, say};
 use crate::exit::Failure;
@@ -34,6 +34,8 @@ use crate::load;
 const CTX: usize = 128;
 /// The file that a mix is timed with before it is made.
 const HOLLOW: &str = "hollow.gguf";
+/// The file of matrices that a kernel is timed with.
+const KERNEL: &str = "kernel";
 /// Tokens of a step, at most, by which buffers are sized.
 const STEP_TOKENS: usize = 512;
 
@@ -123,8 +125,13 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
         journal: work.journal,
     };
     let n_values = contents.tensors().iter().map(|t| t.n_values()).sum();
-    let mut times = KernelTimes::new(run.pool, run.kernels, n_values);
-    let mut seconds = |format, product| times.seconds(format, product);
+    let path = work.journal.path(KERNEL);
+    let mut times = KernelTimes::new(run.pool, run.kernels, n_values, path);
+    let mut untimed = None;
+    let mut seconds = |format, product| {
+        // A failure of the program's passes through the crate, which knows only its own.
+        times.seconds(format, product).map_err(|e| untimed = Some(e)).unwrap_or(f64::NAN)
+    };
     let mut progress = Progress::new(work.env);
     let mut shown = Shown::new(job.config.layers.len());
     let goes_on = || !work.env.interrupted.load(Relaxed);
@@ -136,6 +143,9 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
         shown.show(&mut progress, stage);
         goes_on()
     });
+    if let Some(failure) = untimed {
+        return Err(failure);
+    }
     let mut entries = table.map_err(failed)?;
     let probed = probe::gains(&job, &mut entries, &mut |share| {
         progress.show(format_args!("{:3.0} %  which tensors matter", 100.0 * share));
@@ -150,7 +160,7 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     let ctx = load::session_options(work.env, None).ctx_of(config);
     let scratch_bytes = Scratch::bytes_per_token(config) as u64 * ctx.min(STEP_TOKENS) as u64;
     let beside_bytes = kv::n_bytes(config, kv, ctx).saturating_add(scratch_bytes);
-    let [source_seconds] = in_turn([&mut session(work, work.loaded)?], &work.env.interrupted)?;
+    let source_seconds = pace::seconds(&mut session(work, work.loaded)?, &work.env.interrupted)?;
     Ok(Model::new(entries, fixed_bytes, beside_bytes, source_seconds))
 }
 
@@ -179,10 +189,11 @@ fn hold_to_first(
 /// How many times as fast as the source the model at `path` is, both taking turns.
 fn speed(work: &Work<'_>, path: &Path) -> Result<f64, Failure> {
     let options = load::options(work.env, work.loaded.n_threads());
-    let mix = Arc::new(Loaded::load_on(work.loaded.pool().clone(), ModelFile::open(path)?, &options)?);
-    let sessions = [&mut session(work, work.loaded)?, &mut session(work, &mix)?];
-    let [source, seconds] = in_turn(sessions, &work.env.interrupted)?;
-    Ok(source / seconds)
+    let load = || {
+        let pool = work.loaded.pool().clone();
+        session(work, &Arc::new(Loaded::load_on(pool, ModelFile::open(path)?, &options)?))
+    };
+    pace::speed(&mut session(work, work.loaded)?, load, &work.env.interrupted)
 }
 
 /// Bytes of a file of mixes that no format changes: with the longest recipe there can be, so a file is at most as large as it is
