@@ -13,7 +13,7 @@ use ingle_store::leftovers::{Kind, Leftover};
 use ingle_store::space;
 
 use crate::env::{Env, say};
-use crate::verbs::size;
+use crate::settings::size;
 
 /// How long a model is left alone that came.
 const AFTER: Duration = Duration::from_secs(3);
@@ -31,7 +31,8 @@ pub fn folder(env: &Env) -> PathBuf {
 
 /// The folder and what it may have; `None` where nothing is to be kept.
 pub fn dir(env: &Env) -> Option<PackedDir> {
-    let bytes_max = env.settings.text("packed-cache").and_then(|text| bytes(text).ok()).unwrap_or(0);
+    let bytes_max =
+        env.settings.text("packed-cache").and_then(|text| size::bytes_or_off(text).ok()).unwrap_or(0);
     if bytes_max == 0 {
         return None;
     }
@@ -39,14 +40,6 @@ pub fn dir(env: &Env) -> Option<PackedDir> {
     let taken: u64 = files_in(&path).iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let room = space::free_bytes(&path).map_or(u64::MAX, |free| taken.saturating_add(free / SHARE));
     Some(PackedDir { path, bytes_max: bytes_max.min(room) })
-}
-
-/// A size, or `off` for none.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    match text.trim() {
-        "off" | "0" => Ok(0),
-        text => size(text).map_err(|expected| format!("{expected}, or off")),
-    }
 }
 
 /// Files that no program has in use: they can be made again.
@@ -83,16 +76,5 @@ impl Writer {
     /// Has it write what `packer` has; not now, if too much waits.
     pub fn write(&self, packer: Packer) {
         let _ = self.0.try_send(packer);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_a_size_too() {
-        assert_eq!(["off", "0", "1GiB"].map(bytes), [Ok(0), Ok(0), Ok(1 << 30)]);
-        assert!(bytes("some").unwrap_err().ends_with("or off"));
     }
 }

@@ -56,10 +56,17 @@ fn planned(offered: &Offered) {
         let slot = |version| Slot { version, ..Slot::of(offer, &"0".repeat(64), PROBATION) };
         let [other, active] = HERE.map(slot);
         let mut model = Model { active: Some(active), other: Some(other), floor: 2, ..Model::default() };
-        let revoked = |version| offered.revoked.iter().any(|r| r.is_of(&offer.model, version, &"0".repeat(64)));
-        let inputs = [Input::Offered(&offered.offers, Asked::YesNow), Input::Opening(1 << 40), Input::Ended, Input::RollBack];
+        let revoked =
+            |version| offered.revoked.iter().any(|r| r.is_of(&offer.model, version, &"0".repeat(64)));
+        let inputs = [
+            Input::Offered(&offered.offers, Asked::YesNow),
+            Input::Opening(1 << 40),
+            Input::Ended,
+            Input::RollBack,
+        ];
         for input in inputs {
-            let known = Known { name: &offer.model, device: "d", source: &source, model: &model };
+            let is_in_use = offer.version % 2 == 1;
+            let known = Known { name: &offer.model, device: "d", source: &source, model: &model, is_in_use };
             let actions = plan(&known, input);
             for action in &actions {
                 match action {
@@ -109,7 +116,9 @@ fn state(document: &[u8]) {
                 for (name, model) in sources.values().flat_map(|source| &source.models) {
                     for slot in [&model.active, &model.other].into_iter().flatten() {
                         let path = file.path_of(name, slot);
-                        assert!(path.strip_prefix(&*FOLDER).is_ok_and(|below| below.to_str().is_some_and(stays)));
+                        assert!(
+                            path.strip_prefix(&*FOLDER).is_ok_and(|below| below.to_str().is_some_and(stays))
+                        );
                     }
                 }
             }

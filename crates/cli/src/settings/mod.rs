@@ -3,10 +3,11 @@
 //! A setting listed in [`SETTINGS`] is at once a flag of the verbs that name it, a variable, a key of `config.toml` and a
 //! line of `ingle config`. Those that shape a choice come from the engine's shelf, with their ranges and meanings; those
 //! of the program are here. The value of a setting that takes several is kept as a JSON array of texts, which is also how a
-//! variable gives several; a flag is repeated, a config file has an array. `layers.rs` finds what was said, `speculate.rs` reads the one
-//! setting that has a grammar.
+//! variable gives several; a flag is repeated, a config file has an array. `layers.rs` finds what was said, `size.rs` reads bytes, `speculate.rs`
+//! the one setting that has a grammar.
 
 mod layers;
+pub mod size;
 pub mod speculate;
 
 use std::sync::LazyLock;
@@ -21,8 +22,6 @@ use ingle_model::kv;
 use ingle_store::registry::image::OLLAMA_REGISTRY;
 
 pub use layers::{Settings, Source};
-
-use crate::packing;
 
 /// One setting.
 #[derive(Debug)]
@@ -108,7 +107,7 @@ fn own() -> Vec<Setting> {
         ),
         setting(
             "packed-cache",
-            Kind::Text("SIZE", |text| packing::bytes(text).map(|_| text.trim().to_owned())),
+            Kind::Text("SIZE", |text| size::bytes_or_off(text).map(|_| text.trim().to_owned())),
             Some("8GiB"),
             "Let files of weights in that order have so much of the cache folder, and half of the free disk at most; servers write them; off: none",
         ),

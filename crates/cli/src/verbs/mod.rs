@@ -145,28 +145,6 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bytes, with a unit or without.
-pub fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 10] = [
-        ("kib", 1 << 10),
-        ("mib", 1 << 20),
-        ("gib", 1 << 30),
-        ("tib", 1 << 40),
-        ("kb", 1_000),
-        ("mb", 1_000_000),
-        ("gb", 1_000_000_000),
-        ("k", 1 << 10),
-        ("m", 1 << 20),
-        ("g", 1 << 30),
-    ];
-    let lower = text.trim().to_lowercase();
-    let unit = UNITS.iter().find(|(name, _)| lower.ends_with(name));
-    let number = unit.map_or(&*lower, |(name, _)| &lower[..lower.len() - name.len()]);
-    let bytes = number.trim().parse::<f64>().ok().map(|n| n * unit.map_or(1.0, |(_, bytes)| *bytes as f64));
-    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes));
-    bytes.map(|bytes| bytes as u64).ok_or_else(|| "expected a size such as 6GiB or 800MiB".to_owned())
-}
-
 /// Bytes for people.
 pub fn human_bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

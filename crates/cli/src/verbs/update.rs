@@ -15,10 +15,11 @@ use ingle_store::release::state::{Consent, Model, Policy, Source, State, WhenSta
 use ingle_store::release::update::{Outcome, Pace, Told, Work};
 use serde::Serialize;
 
-use super::{Verb, human_bytes, json_arg, print_json, size, text, text_arg};
+use super::{Verb, human_bytes, json_arg, print_json, text, text_arg};
 use crate::env::{Env, say};
 use crate::exit::{Exit, Failure};
 use crate::pulling::Display;
+use crate::settings::size;
 use crate::updating::{Checks, now, releases};
 use crate::{network, updating};
 
@@ -96,7 +97,7 @@ fn args(command: Command) -> Command {
                 "Memory for it, such as 2GiB, of which a chat template alone may take 256MiB; default: 2GiB to open a release, twice its bytes and \
                  4GiB to use it",
             )
-            .value_parser(size),
+            .value_parser(size::bytes),
         )
         .arg(flag("rollback", "Use the version before again").requires("name").conflicts_with("unfollow"))
         .arg(
