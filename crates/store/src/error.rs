@@ -38,7 +38,7 @@ pub enum Error {
         said: String,
     },
     /// Bytes that are not what they should be.
-    #[error("{file}: {part}: {found}, expected {expected}")]
+    #[error("{file}: {part}: {}, expected {expected}", in_a_line(found))]
     Mismatch {
         /// The model's file, or the hub's listing.
         file: String,
@@ -123,4 +123,27 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Names the path an operation failed on.
 pub(crate) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
     result.map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// What came may hold line breaks and worse: those are shown as they would be written.
+fn in_a_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::signing::mismatch;
+
+    #[test]
+    fn what_came_does_not_break_a_line() {
+        let said = mismatch("m", "bundle", "an unknown \"a\nb\u{1b}\u{e9}\"", "none").to_string();
+        assert_eq!(said, "m: bundle: an unknown \"a\\nb\\u{1b}\u{e9}\", expected none");
+    }
 }
