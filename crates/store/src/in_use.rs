@@ -22,7 +22,7 @@ pub fn claim<'a>(what: &str, paths: impl IntoIterator<Item = &'a Path>) -> Resul
     let mut claimed = BTreeSet::new();
     for path in paths {
         // Two names of one content are one file, which can be claimed once.
-        if !fs::canonicalize(path).is_ok_and(|real| claimed.insert(real)) {
+        if !claimed.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
             continue;
         }
         let Ok(file) = File::open(path) else { continue };

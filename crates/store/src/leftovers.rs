@@ -127,7 +127,11 @@ fn lock_of(locks: &Path, name: &str) -> PathBuf {
 fn blobs(blobs: &Path, snapshots: &Path, locks: &Path, found: &mut Vec<Leftover>) {
     let names = names_below(snapshots);
     let dangling = names.iter().flatten().filter(|name| is_dangling(name));
-    found.extend(dangling.filter_map(|name| leftover(name.clone(), Kind::Dangling, None)));
+    let lock = |name: &Path| {
+        let version = name.strip_prefix(snapshots).ok()?.iter().next()?;
+        Some(lock_of(locks, version.to_str()?))
+    };
+    found.extend(dangling.filter_map(|name| leftover(name.clone(), Kind::Dangling, lock(name))));
     let named: Option<BTreeSet<PathBuf>> =
         names.ok().map(|names| names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect());
     let Ok(blobs) = fs::canonicalize(blobs) else { return };
@@ -164,7 +168,8 @@ fn drafts_in(dir: &Path, found: &mut Vec<Leftover>) {
 /// Snapshots of images that no name has; what only they use becomes content without a name when they go.
 fn old_versions(library: &Library, found: &mut Vec<Leftover>) {
     let images = &library.images;
-    let named = named_versions(library);
+    // Where not all names can be read, any may have one.
+    let Some(named) = named_versions(library) else { return };
     for entry in fs::read_dir(images.snapshots_dir()).into_iter().flatten().flatten() {
         let path = entry.path();
         if named.contains(&path) {
@@ -182,11 +187,10 @@ fn old_versions(library: &Library, found: &mut Vec<Leftover>) {
     }
 }
 
-/// Snapshots of images that have a name.
-fn named_versions(library: &Library) -> BTreeSet<PathBuf> {
-    let images = &library.images;
-    let digests = images.refs().into_iter().filter_map(|image| images.digest_of(&image));
-    digests.map(|digest| images.snapshot(&digest)).collect()
+/// Snapshots of images that have a name; `None` where not all names can be read.
+fn named_versions(library: &Library) -> Option<BTreeSet<PathBuf>> {
+    let named = library.images.named()?;
+    Some(named.iter().map(|digest| library.images.snapshot(digest)).collect())
 }
 
 /// Whether another snapshot than `own` has a name for the content of its `file`, or may have.
@@ -219,12 +223,19 @@ pub fn perform(library: &Library, planned: &[Leftover]) -> Result<u64> {
     let mut bytes = 0;
     for one in planned {
         if one.kind == Kind::OldVersion {
-            bytes += remove_version(library, &one.path, || !named_versions(library).contains(&one.path))?;
+            bytes += remove_version(library, &one.path, || {
+                named_versions(library).is_some_and(|named| !named.contains(&one.path))
+            })?;
             continue;
         }
         let lock = one.lock.as_deref();
         let Ok(_claim) = claim("", lock.into_iter().chain([one.path.as_path()])) else { continue };
         if is_as_planned(one) {
+            // An image without one of its names is not whole: without its manifest it is fetched again.
+            let version = one.path.strip_prefix(library.images.snapshots_dir()).ok();
+            if let Some(version) = version.and_then(|below| below.iter().next()) {
+                remove_if_there(&library.images.snapshots_dir().join(version).join(MANIFEST))?;
+            }
             remove_if_there(&one.path)?;
             bytes += one.bytes;
         }

@@ -130,11 +130,13 @@ fn an_address_of_passes_that_is_busy_is_asked_again() {
         world.hub.fail("/token", [fault]);
         assert_eq!(fs::read(world.pull_image(&library, "ollama:tiny").unwrap()).unwrap(), model);
     }
-    let world = World::new();
-    ollama(&world);
-    world.hub.require_pass("pass-1");
-    world.hub.fail("/token", [Fault::Status(403, None)]);
-    said(world.pull_image(&world.library(), "ollama:tiny"), &["does not give it to everybody"]);
+    for status in [403, 404, 400] {
+        let world = World::new();
+        ollama(&world);
+        world.hub.require_pass("pass-1");
+        world.hub.fail("/token", [Fault::Status(status, None)]);
+        said(world.pull_image(&world.library(), "ollama:tiny"), &["does not give it to everybody"]);
+    }
 }
 
 #[test]
@@ -300,6 +302,13 @@ fn an_image_whose_content_is_gone_is_not_whole() {
     assert!(matches!(library.find("ollama:tiny").unwrap(), Meaning::Absent(_)));
     assert_eq!(world.pull_image(&library, "ollama:tiny").unwrap(), path);
     assert_eq!((fs::read(&path).unwrap(), fs::read(&license).unwrap()), (model, b"MIT".to_vec()));
+    // Nor does tidying up, which takes the name that leads nowhere, make it whole.
+    fs::remove_file(&license).unwrap();
+    let planned = ingle_store::leftovers::survey(&library);
+    ingle_store::leftovers::perform(&library, &planned).unwrap();
+    assert!(matches!(library.find("ollama:tiny").unwrap(), Meaning::Absent(_)));
+    assert_eq!(world.pull_image(&library, "ollama:tiny").unwrap(), path);
+    assert_eq!(fs::read(&license).unwrap(), b"MIT".to_vec());
     // Its name can be removed while it is not whole.
     fs::remove_file(&license).unwrap();
     let image = ingle_store::registry::image::ImageRef::parse("ollama:tiny").unwrap().unwrap();

@@ -19,7 +19,7 @@ use ingle_store::release::Releases;
 use ingle_store::release::disk::Disk;
 use ingle_store::release::make::{Contents, Expires, Maker};
 use ingle_store::release::offer::{Revocation, Terms};
-use ingle_store::release::roles::KeyFolder;
+use ingle_store::release::roles::{KeyFolder, Quorum};
 use ingle_store::release::state::State;
 use ingle_store::release::update::{Outcome, Pace};
 use ingle_store::verify::{Verified, verify};
@@ -549,12 +549,25 @@ fn private_keys_may_lie_elsewhere_until_they_are_needed() {
     assert_eq!(device.update().unwrap(), Outcome::Nothing);
     said(refresh(85), &["targets", "a threshold of its keys"]);
     said(refresh(360), &["root", "too few private keys are here"]);
-    // New keys neither take a name that is in use nor the place of a key that has lost its roles.
+    // Nor do new keys take the names of those whose both halves lie elsewhere, as those of older folders do.
+    for n in [1, 2, 3] {
+        let public = format!("root.{n}.pub.pem");
+        fs::rename(keys.join(&public), vault.join(&public)).unwrap();
+    }
+    assert_eq!(open_keys(&world.dir).rotate("root").unwrap().holders("root").keys[0], "root.4.pem");
     let rotated = open_keys(&world.dir).rotate("root").unwrap();
-    assert_eq!(rotated.holders("root").keys, ["root.4.pem", "root.5.pem", "root.6.pem"]);
+    assert_eq!(rotated.holders("root").keys, ["root.7.pem", "root.8.pem", "root.9.pem"]);
     fs::remove_file(keys.join("roles.json")).unwrap();
     said(KeyFolder::create(&keys, &Default::default()), &["these are in use"]);
     said(KeyFolder::create(&vault, &Default::default()), &["publisher.pem", "these are in use"]);
+    // What can't be is said before the first key is written.
+    let unreachable = [("timestamp".to_owned(), Quorum { threshold: 3, n_keys: 2 })];
+    let new = world.dir.join("new");
+    said(
+        KeyFolder::create(&new, &unreachable.into()),
+        &["timestamp=3/2", "a threshold that the keys can reach"],
+    );
+    assert!(!new.exists());
 }
 
 /// The days that were asked for are kept to, and nothing that a timestamp rests on expires before it does.
@@ -649,8 +662,15 @@ fn what_no_device_would_take_is_not_made() {
     ] {
         said(maker.make(&contents, &|| false, &mut |_| {}), &[words]);
     }
-    // Nothing of it was signed, and what comes next is as always.
+    let late = Expires { timestamp: 91, ..Expires::default() };
+    let late = Contents { expires: late, ..Contents::default() };
+    said(maker.make(&late, &|| false, &mut |_| {}), &["91 days", "at most those of root"]);
+    // Nothing of it was signed, be it by other keys, and what comes next is as always.
+    let keys = open_keys(&world.dir).rotate("timestamp").unwrap();
+    let rotated = Maker { repository: &repository, keys: &keys, now: publisher.now };
+    said(rotated.make(&release(0, |_| ()), &|| false, &mut |_| {}), &["devices would not see it"]);
     assert!(!repository.join("metadata/2.targets.json").exists());
+    assert!(!repository.join("metadata/2.root.json").exists());
     maker.make(&revoked("chat", None, Some(&"ab".repeat(32))), &|| false, &mut |_| {}).unwrap();
     recovers(&publisher, &device, 3, "one");
 }
@@ -697,6 +717,10 @@ fn what_failed_in_one_repository_does_not_keep_another_ones_model_out() {
     let mut device = Device::following(&first, releases(), &world.client);
     device.structure = Some("no GGUF file");
     said(device.update(), &["no GGUF file"]);
+    // Nor does what came of it, or what somebody left there.
+    let staged = world.dir.join(format!("releases/staging/{MODEL}@9/images"));
+    fs::create_dir_all(&staged).unwrap();
+    fs::write(staged.join(".DS_Store"), b"x").unwrap();
     let other = Device::following(&second, releases(), &other_world.client);
     assert_eq!(other.update().unwrap(), Outcome::Updated(9));
     assert_eq!(other.content().as_deref(), Some("nine"));

@@ -123,7 +123,7 @@ fn keys(folder: &Path, matches: &ArgMatches, _: &Env) -> Result<serde_json::Valu
         "devices need {shown}/{PUBLISHER_PUBLIC} and, once there is a repository, its metadata/1.root.json"
     ));
     say(format_args!(
-        "whoever has the other .pem files of {shown} can publish; keep root.*.pem and publisher.pem offline, and leave their .pub.pem here"
+        "whoever has the other .pem files of {shown} can publish; keep root.N.pem and publisher.pem offline, and leave their .pub.pem here"
     ));
     Ok(json!({ "folder": folder, "roles": ROLES.map(|role| made.holders(role).clone()) }))
 }

@@ -29,7 +29,7 @@ pub const MANIFEST: &str = "manifest.json";
 
 /// Whether a file of an image would take the manifest's place, on whatever system.
 pub(crate) fn is_manifest(path: &str) -> bool {
-    path.eq_ignore_ascii_case(MANIFEST)
+    path.trim_end_matches(['.', ' ']).eq_ignore_ascii_case(MANIFEST)
 }
 
 /// The folder of images.
@@ -200,6 +200,21 @@ impl Images {
     /// Every name that was given to an image.
     pub fn refs(&self) -> Vec<ImageRef> {
         files_below(&self.refs_dir()).iter().filter_map(|path| ImageRef::of_path(path)).collect()
+    }
+
+    /// What has a name here; `None` where not all names can be read.
+    pub(crate) fn named(&self) -> Option<Vec<Digest>> {
+        names_below(&self.refs_dir()).ok()?;
+        let mut named = Vec::new();
+        for image in self.refs() {
+            match &image.version {
+                Version::Digest(digest) => named.push(digest.clone()),
+                Version::Tag(_) => {
+                    named.extend(Digest::sha256(fs::read_to_string(self.ref_path(&image)).ok()?.trim()));
+                }
+            }
+        }
+        Some(named)
     }
 
     /// Whether anything is here of an image, be it only its name.

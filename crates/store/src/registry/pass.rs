@@ -145,13 +145,12 @@ impl Passes {
         let status = response.status;
         match judge(&Head { content_length: Some(0), ..Head::of(&response) }, 0, None) {
             Verdict::Restart { .. } => {}
-            // It gives none to everybody: the refusal stands.
-            Verdict::Denied => return Ok(false),
-            verdict => {
-                let asked = if let Verdict::Later(asked) = verdict { asked } else { None };
+            Verdict::Later(asked) => {
                 let said = ", expected a pass; try again later".to_owned();
                 return Err(Stop::Later(Error::Status { url: url.origin.to_string(), status, said }, asked));
             }
+            // It gives none to everybody, or knows nothing of the kind: the refusal stands.
+            _ => return Ok(false),
         }
         let bytes = response.read_whole(ANSWER_BYTES_MAX).map_err(passing)?;
         let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();

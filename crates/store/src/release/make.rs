@@ -94,6 +94,32 @@ pub struct Made {
     pub n_targets: usize,
 }
 
+impl Expires {
+    /// Nothing that a timestamp rests on may expire before it does.
+    fn check(self) -> Result<()> {
+        let Self { root, targets, snapshot, timestamp } = self;
+        if timestamp > root.min(targets).min(snapshot) {
+            let (found, expected) =
+                (format!("{timestamp} days"), "at most those of root, targets and snapshot");
+            return Err(mismatch(EXPIRES, "timestamp", &found, expected));
+        }
+        Ok(())
+    }
+}
+
+/// The newest root.
+struct Newest {
+    signed: Signed<Root>,
+    /// Its file, where it was made just now: nobody else has it yet.
+    unwritten: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl Newest {
+    fn version(&self) -> u64 {
+        self.signed.signed.version.get()
+    }
+}
+
 /// Who makes it, where and when.
 #[derive(Debug)]
 pub struct Maker<'a> {
@@ -118,7 +144,7 @@ impl Maker<'_> {
         tell: &mut dyn FnMut(u64),
     ) -> Result<Option<Made>> {
         contents.revoked.iter().try_for_each(check_revocation)?;
-        let root = self.root(&contents.expires)?;
+        contents.expires.check()?;
         let mut targets = self.last("targets")?.map_or_else(Map::new, |last| {
             last.get("targets").and_then(Value::as_object).cloned().unwrap_or_default()
         });
@@ -152,9 +178,10 @@ impl Maker<'_> {
             let found = "devices would not see it";
             return Err(mismatch(model, &format!("version {version}"), found, "a version from 1 on"));
         }
+        let root = self.root(&contents.expires)?;
         let targets = self.write::<Targets>("targets", signed, &root, &contents.expires)?;
         let (snapshot, timestamp) = self.seal(&root, targets, &contents.expires)?;
-        let versions = [root.signed.version.get(), targets, snapshot, timestamp];
+        let versions = [root.version(), targets, snapshot, timestamp];
         Ok(Some(Made { versions, n_targets }))
     }
 
@@ -176,16 +203,16 @@ impl Maker<'_> {
             targets = self.write::<Targets>("targets", signed, &root, &expires)?;
         }
         let (snapshot, timestamp) = self.seal(&root, targets, &expires)?;
-        Ok(Made { versions: [root.signed.version.get(), targets, snapshot, timestamp], n_targets })
+        Ok(Made { versions: [root.version(), targets, snapshot, timestamp], n_targets })
     }
 
     /// Whether the targets of `version` are signed as `root` wants it, for as long as a timestamp of now.
-    fn stand(&self, version: u64, root: &Signed<Root>, expires: &Expires) -> Result<bool> {
+    fn stand(&self, version: u64, root: &Newest, expires: &Expires) -> Result<bool> {
         let path = self.metadata(&format!("{version}.targets.json"));
         let targets: Option<Signed<Targets>> = serde_json::from_slice(&at(&path, fs::read(&path))?).ok();
         Ok(targets.is_some_and(|targets| {
             self.outlasts(targets.signed.expires.as_second(), expires)
-                && root.signed.verify_role(&targets).is_ok()
+                && root.signed.signed.verify_role(&targets).is_ok()
         }))
     }
 
@@ -196,7 +223,7 @@ impl Maker<'_> {
     }
 
     /// The newest root, made anew where the keys say other than it does, or a timestamp of now would outlast it.
-    fn root(&self, expires: &Expires) -> Result<Signed<Root>> {
+    fn root(&self, expires: &Expires) -> Result<Newest> {
         let last = self.last_root()?;
         let mut keys = Map::new();
         let mut roles = Map::new();
@@ -215,7 +242,7 @@ impl Maker<'_> {
         if let Some((value, signed)) = &last {
             let lasts = self.outlasts(signed.signed.expires.as_second(), expires);
             if lasts && value.get("keys") == Some(&keys) && value.get("roles") == Some(&roles) {
-                return Ok(signed.clone());
+                return Ok(Newest { signed: signed.clone(), unwritten: None });
             }
         }
         let signed = json!({ "consistent_snapshot": true, "keys": keys, "roles": roles });
@@ -241,8 +268,8 @@ impl Maker<'_> {
         if let Some((_, before)) = &last {
             before.signed.verify_role(&root).map_err(|_| wrong("the old root's"))?;
         }
-        Disk::default().write(&self.metadata(&format!("{version}.root.json")), &text)?;
-        Ok(root)
+        let path = self.metadata(&format!("{version}.root.json"));
+        Ok(Newest { signed: root, unwritten: Some((path, text)) })
     }
 
     /// The newest root that is there, as it stands and as it is read.
@@ -359,7 +386,7 @@ impl Maker<'_> {
     }
 
     /// Snapshot and timestamp for the targets of `version`; gives their versions.
-    fn seal(&self, root: &Signed<Root>, version: u64, expires: &Expires) -> Result<(u64, u64)> {
+    fn seal(&self, root: &Newest, version: u64, expires: &Expires) -> Result<(u64, u64)> {
         let meta = |name: &str, version: u64| -> Result<Value> {
             let path = self.metadata(&format!("{version}.{name}"));
             let text = at(&path, fs::read(&path))?;
@@ -368,8 +395,14 @@ impl Maker<'_> {
             Ok(json!({ "meta": { name: of_file } }))
         };
         let snapshot = self.write::<Snapshot>("snapshot", meta("targets.json", version)?, root, expires)?;
-        let timestamp =
-            self.write::<Timestamp>("timestamp", meta("snapshot.json", snapshot)?, root, expires)?;
+        let above = meta("snapshot.json", snapshot)?;
+        let (timestamp, text) = self.next::<Timestamp>("timestamp", above, root, expires)?;
+        // Devices that have the new root want what its keys signed: it comes when that is there.
+        let disk = Disk::default();
+        if let Some((path, text)) = &root.unwritten {
+            disk.write(path, text)?;
+        }
+        disk.write(&self.metadata("timestamp.json"), &text)?;
         Ok((snapshot, timestamp))
     }
 
@@ -378,22 +411,32 @@ impl Maker<'_> {
         &self,
         role: &str,
         signed: Value,
-        root: &Signed<Root>,
+        root: &Newest,
         expires: &Expires,
     ) -> Result<u64> {
+        let (version, text) = self.next::<T>(role, signed, root, expires)?;
+        Disk::default().write(&self.metadata(&format!("{version}.{role}.json")), &text)?;
+        Ok(version)
+    }
+
+    /// Signs the next version of a role's metadata.
+    fn next<T: Role + DeserializeOwned>(
+        &self,
+        role: &str,
+        signed: Value,
+        root: &Newest,
+        expires: &Expires,
+    ) -> Result<(u64, Vec<u8>)> {
         let last = self.last(role)?.and_then(|last| last.get("version")?.as_u64()).unwrap_or(0);
         // Files of a run that was ended before it came to the timestamp are not written over.
         let is_free = |version: &u64| !self.metadata(&format!("{version}.{role}.json")).exists();
         let version = (last + 1..).find(|v| role == "timestamp" || is_free(v)).unwrap_or(last + 1);
         let value = self.envelope(role, signed, version, expires)?;
         let (text, signed) = self.sign::<T>(&value, &self.keys.ids(role)?)?;
-        root.signed.verify_role(&signed).map_err(|e| {
+        root.signed.signed.verify_role(&signed).map_err(|e| {
             mismatch(&self.repository.display().to_string(), role, &e.to_string(), "a threshold of its keys")
         })?;
-        let name =
-            if role == "timestamp" { "timestamp.json".into() } else { format!("{version}.{role}.json") };
-        Disk::default().write(&self.metadata(&name), &text)?;
-        Ok(version)
+        Ok((version, text))
     }
 
     /// What all roles have.

@@ -112,6 +112,13 @@ pub enum Action {
     Open,
 }
 
+impl Action {
+    /// Whether what is used is given up by it.
+    pub(super) fn gives_up(&self) -> bool {
+        matches!(self, Self::Block(..) | Self::FallBack)
+    }
+}
+
 /// Says what to do. Pure.
 pub fn plan(known: &Known<'_>, input: Input<'_>) -> Vec<Action> {
     match input {

@@ -116,15 +116,18 @@ impl KeyFolder {
         if let Some(other) = quorums.keys().find(|role| !ROLES.contains(&role.as_str())) {
             return Err(wrong(other.clone(), "expected one of the roles root, targets, snapshot, timestamp"));
         }
-        disk.make_folder(folder)?;
-        let mut holders = BTreeMap::new();
+        let quorum = |role| quorums.get(role).copied().unwrap_or(Quorum { threshold: 1, n_keys: 1 });
         for role in ROLES {
-            let Quorum { threshold, n_keys } =
-                quorums.get(role).copied().unwrap_or(Quorum { threshold: 1, n_keys: 1 });
+            let Quorum { threshold, n_keys } = quorum(role);
             if !(1..=n_keys).contains(&threshold) || n_keys > KEYS_MAX {
                 let said = format!("{role}={threshold}/{n_keys}");
                 return Err(wrong(said, "expected a threshold that the keys can reach, of at most 16 keys"));
             }
+        }
+        disk.make_folder(folder)?;
+        let mut holders = BTreeMap::new();
+        for role in ROLES {
+            let Quorum { threshold, n_keys } = quorum(role);
             let keys = new_keys(&disk, folder, role, 1, n_keys)?;
             holders.insert(role.to_owned(), Holders { threshold, keys });
         }
@@ -179,7 +182,8 @@ impl KeyFolder {
         };
         let number =
             |name: &String| name.strip_prefix(role)?.strip_prefix('.')?.strip_suffix(PRIVATE)?.parse().ok();
-        let last: usize = keys.keys().filter_map(number).max().unwrap_or(0);
+        // Those that lie elsewhere have their names, too.
+        let last: usize = keys.keys().chain(&holder.keys).filter_map(number).max().unwrap_or(0);
         let disk = Disk::default();
         holder.keys = new_keys(&disk, &folder, role, last + 1, holder.keys.len())?;
         write_holders(&disk, &folder, &holders)?;

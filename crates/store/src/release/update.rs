@@ -260,7 +260,12 @@ impl Releases {
             let why = format!("{other} has a model of this name, and its releases are followed");
             return Err(Error::NotFound { what: format!("{name} of {url}"), why });
         }
-        let actions = self.plan(&state, url, name, Input::Offered(&offered.offers, asked))?;
+        let input = Input::Offered(&offered.offers, asked);
+        let mut actions = self.plan(&state, url, name, input)?;
+        // Planned and done in one step: a program that opens the model may give it up, too, and twice is back again.
+        if actions.iter().any(Action::gives_up) {
+            actions = self.react(url, name, input)?;
+        }
         let mut digest = String::new();
         let mut outcome = Outcome::Nothing;
         for action in actions {
@@ -295,7 +300,8 @@ impl Releases {
                     self.switch(url, &offer, &digest)?;
                     outcome = Outcome::Updated(offer.version);
                 }
-                action => self.change(url, name, &[action])?,
+                // Done to the state already.
+                _ => {}
             }
         }
         Ok(outcome)
@@ -338,9 +344,8 @@ impl Releases {
         let input = Input::Opening(now);
         let planned = self.plan(&state, &url, name, input)?;
         // Looking is no use; but what may not be used, or has failed too often, is given up whoever looks.
-        let is_change = |a: &Action| matches!(a, Action::Block(..) | Action::FallBack);
         let (actions, opened) =
-            match planned.iter().any(|a| is_change(a) || (is_use && *a == Action::CountTry)) {
+            match planned.iter().any(|a| a.gives_up() || (is_use && *a == Action::CountTry)) {
                 false => (planned, self.opened(&state, name, is_use)),
                 // Held before the next one counts, so that uses which begin together see each other.
                 true => self.edit(|state| {
@@ -460,6 +465,11 @@ impl Releases {
         self.sweep(offer)?;
         self.disk.make_folder(&staged)?;
         self.disk.make_folder(&parts)?;
+        // Nothing else may lie there: the signature is over all that does.
+        for other in files_below(&staged).iter().filter(|name| offer.files.iter().all(|f| f.name != **name)) {
+            let other = staged.join(other);
+            at(&other, fs::remove_file(&other))?;
+        }
         let partial = |file: &File| parts.join(format!("{}.incomplete", file.digest));
         let missing = |f: &&File| !fs::metadata(staged.join(&f.name)).is_ok_and(|m| m.len() == f.size);
         let left = |f: &File| f.size.saturating_sub(bytes_kept(&partial(f)));
