@@ -154,17 +154,14 @@ impl Gate {
         let stops: Vec<Finding> = wanted.stop.iter().flat_map(|text| find_all(text)).collect();
         let all = || findings.iter().flatten().chain(&stops);
         let mut situation = situation.clone();
-        situation.classes.extend(all().map(|finding| finding.kind.class));
-        situation.classes.sort();
-        situation.classes.dedup();
+        add_classes(&mut situation, all());
         let verdict = self.policy.decide(&situation);
-        let strict = |action: Action| kept(&self.policy, &situation, action);
         if verdict.action == Action::Local {
-            let kept = strict(Action::Local);
+            let kept = kept(&self.policy, &situation, Action::Local);
             return Release::Kept(Kept { found: kinds(all(), &kept), verdict });
         }
         // What is asked of the user is redacted as far as rules say so.
-        let replaced = strict(Action::Redact);
+        let replaced = kept(&self.policy, &situation, Action::Redact);
         let mut out = Vec::with_capacity(messages.len());
         let mut redacted = Vec::new();
         for (message, findings) in messages.iter().zip(findings) {
@@ -180,11 +177,12 @@ impl Gate {
         }
         redacted.sort_unstable();
         redacted.dedup();
-        // The gate's own work, looked at again: joined parts may show what the parts did not.
+        // The gate's own work, looked at again: joined parts may show what the parts did not, and what had too much before it may not now.
         let left: Vec<Finding> = out.iter().flat_map(|m| find_all(&m.text)).chain(stops).collect();
-        let found = kinds(left.iter(), &replaced);
+        add_classes(&mut situation, &left);
+        let found = kinds(left.iter(), &kept(&self.policy, &situation, Action::Redact));
         if !found.is_empty() {
-            return Release::Kept(Kept { verdict, found });
+            return Release::Kept(Kept { verdict: self.policy.decide(&situation), found });
         }
         let asks = verdict.action == Action::Ask;
         let outgoing = Outgoing { messages: out, wanted: wanted.clone(), verdict, redacted };
@@ -206,6 +204,13 @@ pub fn marked(policy: &Policy, text: &str, situation: &Situation, action: Action
     let classes = kept(policy, &situation, action);
     let of_these = findings.into_iter().filter(|finding| classes.contains(&finding.kind.class));
     of_these.map(|finding| finding.span).collect()
+}
+
+/// Adds the classes of `findings` to those that are known.
+fn add_classes<'a>(situation: &mut Situation, findings: impl IntoIterator<Item = &'a Finding>) {
+    situation.classes.extend(findings.into_iter().map(|finding| finding.kind.class));
+    situation.classes.sort();
+    situation.classes.dedup();
 }
 
 /// The classes that, each alone, would get an action as strict as `action`. A rule that asks for no class and redacts means all.
@@ -282,6 +287,14 @@ mod tests {
         let mut rehydrator = gate.rehydrator();
         let answer = rehydrator.push("Dear [EMA") + &rehydrator.push("IL_1], hello") + &rehydrator.finish();
         assert_eq!(answer, "Dear anna.berg@example.org, hello");
+    }
+
+    #[test]
+    fn what_shows_only_once_something_else_was_replaced_stays() {
+        let text = "SSN (bartholomea.featherstonehaugh@department.university.example): 536904399";
+        let Release::Kept(kept) = release(&mut gate(""), &[text]) else { panic!("a number leaves") };
+        assert_eq!(kept.found, ["US_SSN"]);
+        assert!(kept.to_string().contains("secrets, money"), "{kept}");
     }
 
     #[test]
