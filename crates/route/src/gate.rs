@@ -162,14 +162,20 @@ impl Gate {
         }
         // What is asked of the user is redacted as far as rules say so.
         let replaced = kept(&self.policy, &situation, Action::Redact);
+        let of_these = |findings: Vec<Finding>| -> Vec<Finding> {
+            findings.into_iter().filter(|f| replaced.contains(&f.kind.class)).collect()
+        };
+        let findings: Vec<Vec<Finding>> = findings.into_iter().map(of_these).collect();
+        // All values first: so a name that is found in the last message is known in the first.
+        for (message, findings) in messages.iter().zip(&findings) {
+            self.redactor.know(&message.text, findings);
+        }
         let mut out = Vec::with_capacity(messages.len());
         let mut redacted = Vec::new();
-        for (message, findings) in messages.iter().zip(findings) {
+        for (message, findings) in messages.iter().zip(&findings) {
             let mut text = message.text.clone();
             if !replaced.is_empty() {
-                let of_these: Vec<Finding> =
-                    findings.into_iter().filter(|f| replaced.contains(&f.kind.class)).collect();
-                let redaction = self.redactor.redact(&message.text, &of_these);
+                let redaction = self.redactor.redact(&message.text, findings);
                 redacted.extend(redaction.replaced.iter().filter_map(|r| r.kind).map(|kind| kind.name));
                 text = redaction.text;
             }
@@ -287,6 +293,14 @@ mod tests {
         let mut rehydrator = gate.rehydrator();
         let answer = rehydrator.push("Dear [EMA") + &rehydrator.push("IL_1], hello") + &rehydrator.finish();
         assert_eq!(answer, "Dear anna.berg@example.org, hello");
+    }
+
+    #[test]
+    fn what_a_later_message_shows_is_replaced_in_earlier_ones() {
+        let outgoing =
+            released(&mut gate(""), &["You help Qwertz Vbnm.", "My name is Qwertz Vbnm. Who am I?"]);
+        assert_eq!(outgoing.messages()[0].text, "You help [PERSON_1].");
+        assert_eq!(outgoing.messages()[1].text, "My name is [PERSON_1]. Who am I?");
     }
 
     #[test]
