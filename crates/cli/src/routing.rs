@@ -189,13 +189,11 @@ fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
     if !env.can_ask() {
         return Ok(false);
     }
-    // Nothing in it may hide the rest from the eye.
-    let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
-    let n_bytes: usize = outgoing.messages().iter().map(|message| message.text.len()).sum();
+    let texts = outgoing.messages().iter().map(|message| &message.text).chain(&outgoing.wanted().stop);
+    let n_bytes: usize = texts.map(String::len).sum();
     say(format_args!("This would leave the device ({}), {n_bytes} bytes of text:", outgoing.verdict().why));
-    for message in outgoing.messages() {
-        let text: String = message.text.chars().map(plain).collect();
-        say(format_args!("  {}: {text}", message.role.name()));
+    for line in outgoing.shown().lines() {
+        say(format_args!("  {line}"));
     }
     env.ask("Send it?", false)
 }

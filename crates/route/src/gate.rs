@@ -71,6 +71,15 @@ impl Outgoing {
         &self.messages
     }
 
+    /// All its text, a part after the other, for who is asked about it at a terminal: nothing in it may hide the rest from the eye.
+    pub fn shown(&self) -> String {
+        let messages = self.messages.iter().map(|message| (message.role.name(), &message.text));
+        let stops = self.wanted.stop.iter().map(|text| ("stop", text));
+        let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+        let line = |(name, text): (&str, &String)| format!("{name}: {text}\n");
+        messages.chain(stops).map(line).collect::<String>().chars().map(plain).collect()
+    }
+
     /// What is asked beside the words.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -186,7 +195,12 @@ impl Gate {
         // The gate's own work, looked at again: joined parts may show what the parts did not, and what had too much before it may not now.
         let left: Vec<Finding> = out.iter().flat_map(|m| find_all(&m.text)).chain(stops).collect();
         add_classes(&mut situation, &left);
-        let found = kinds(left.iter(), &kept(&self.policy, &situation, Action::Redact));
+        let mut found = kinds(left.iter(), &kept(&self.policy, &situation, Action::Redact));
+        // A stop text goes out as it is, so none may hold what messages showed.
+        let replaced_in = |text: &String| self.redactor.redact(text, &[]).replaced;
+        found.extend(wanted.stop.iter().flat_map(replaced_in).filter_map(|r| r.kind).map(|kind| kind.name));
+        found.sort_unstable();
+        found.dedup();
         if !found.is_empty() {
             return Release::Kept(Kept { verdict: self.policy.decide(&situation), found });
         }
@@ -336,6 +350,28 @@ mod tests {
         let wanted = Wanted { stop: vec!["anna.berg@example.org".into()], ..Wanted::default() };
         let release = gate("").release(&messages, &wanted, &Situation::default());
         assert!(matches!(release, Release::Kept(_)), "{release:?}");
+    }
+
+    #[test]
+    fn stop_texts_with_what_messages_show_stay() {
+        let messages = [Message { role: Role::User, text: "My name is Qwertz Vbnm. Who am I?".into() }];
+        let stopping = |stop: &str| {
+            let wanted = Wanted { stop: vec![stop.into()], ..Wanted::default() };
+            gate("").release(&messages, &wanted, &Situation::default())
+        };
+        let Release::Kept(kept) = stopping("\nQwertz Vbnm:") else { panic!("a name leaves") };
+        assert_eq!(kept.found, ["PERSON"]);
+        assert!(matches!(stopping("\nUser:"), Release::Released(_)));
+    }
+
+    #[test]
+    fn a_question_shows_stop_texts() {
+        let messages = [Message { role: Role::User, text: "Tell me a story".into() }];
+        let wanted = Wanted { stop: vec!["The end".into()], ..Wanted::default() };
+        let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
+        let release = gate(rule).release(&messages, &wanted, &Situation::default());
+        let Release::Ask(question) = release else { panic!("{release:?}") };
+        assert_eq!(question.would_leave().shown(), "user: Tell me a story\nstop: The end\n");
     }
 
     #[test]
