@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use crate::policy::{Action, Policy, Rule, Situation, Verdict};
-use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all};
+use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all, is_invisible};
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,8 @@ impl Outgoing {
     pub fn shown(&self) -> String {
         let messages = self.messages.iter().map(|message| (message.role.name(), &message.text));
         let stops = self.wanted.stop.iter().map(|text| ("stop", text));
-        let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+        let hides = |c: char| (c.is_control() && c != '\n') || is_invisible(c);
+        let plain = |c: char| if hides(c) { char::REPLACEMENT_CHARACTER } else { c };
         let line = |(name, text): (&str, &String)| format!("{name}: {text}\n");
         messages.chain(stops).map(line).collect::<String>().chars().map(plain).collect()
     }
@@ -362,6 +363,14 @@ mod tests {
         let Release::Kept(kept) = stopping("\nQwertz Vbnm:") else { panic!("a name leaves") };
         assert_eq!(kept.found, ["PERSON"]);
         assert!(matches!(stopping("\nUser:"), Release::Released(_)));
+    }
+
+    #[test]
+    fn nothing_in_a_question_hides_from_the_eye() {
+        let texts = ["a\u{202e}b\u{200b}c\u{e0041}d\u{1b}[8me\nf"];
+        let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
+        let Release::Ask(question) = release(&mut gate(rule), &texts) else { panic!("nobody is asked") };
+        assert_eq!(question.would_leave().shown(), "user: a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}[8me\nf\n");
     }
 
     #[test]
