@@ -60,9 +60,10 @@ pub fn wish(env: &Env) -> Wish {
     }
 }
 
-/// What is known of this moment.
+/// What is known of this moment, and of what is asked in it.
 pub fn situation(app: Option<&str>, policy: &Policy, env: &Env) -> Situation {
-    now(app, &Watch::new(policy, env))
+    let sources = if env.is_piped { vec!["file".to_owned()] } else { Vec::new() };
+    Situation { sources, ..now(app, &Watch::new(policy, env)) }
 }
 
 /// The same for who looks at the network again and again.
@@ -178,10 +179,11 @@ pub fn release(
     })
 }
 
-/// What is known of a request whose words come from `sources`.
+/// What is known of a request whose words come from `sources` too.
 pub fn situation_of(sources: &[&str], policy: &Policy, env: &Env) -> Situation {
-    let sources = sources.iter().map(|&source| source.to_owned()).collect();
-    Situation { wish: wish(env), sources, ..situation(Some(APP), policy, env) }
+    let mut situation = Situation { wish: wish(env), ..situation(Some(APP), policy, env) };
+    situation.sources.extend(sources.iter().map(|&source| source.to_owned()));
+    situation
 }
 
 /// Shows what would leave and asks.

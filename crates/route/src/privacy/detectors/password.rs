@@ -222,7 +222,9 @@ fn is_blank(value: &str, behind: &str) -> bool {
     let closing = behind.len() - behind.trim_start_matches([')', ']', '}', '>']).len();
     let whole = [value, &behind[..closing]].concat();
     match first {
-        Some('$') => is_variable(&value[1..]) || is_variable(&whole[1..]) || is_open(&whole[1..], &behind[closing..]),
+        Some('$') => {
+            is_variable(&value[1..]) || is_variable(&whole[1..]) || is_open(&whole[1..], &behind[closing..])
+        }
         Some('%') => is_directive(&value[1..]) || is_directive(&whole[1..]),
         Some('[' | '{' | '<') => is_closed(&whole) || is_open(&whole, &behind[closing..]),
         _ => false,
