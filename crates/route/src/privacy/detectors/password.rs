@@ -29,6 +29,8 @@ pub(super) static DETECTOR: Detector = Detector {
         "set PASSWORD=%PASS%",
         "password=[your password]",
         "let token = [0u8; 32];",
+        "let token = Token::Id(4)",
+        "Authorization: Bearer {key}\\r\\nOrigin: x",
         "token = secrets.token_hex(32)",
         "secret = std::env::var(\"SECRET\")",
         "postgres://joe:${PASS}@db/x",
@@ -219,6 +221,11 @@ fn is_blank(value: &str, behind: &str) -> bool {
     if value.chars().all(|char| Some(char) == first) {
         return true;
     }
+    // In code a line may end here: `"Bearer {key}\\r\\n"`.
+    let (value, behind) = match value.find('\\').filter(|at| value[at + 1..].starts_with(['r', 'n'])) {
+        Some(at) => (&value[..at], ""),
+        None => (value, behind),
+    };
     let closing = behind.len() - behind.trim_start_matches([')', ']', '}', '>']).len();
     let whole = [value, &behind[..closing]].concat();
     match first {
@@ -277,7 +284,6 @@ fn is_variable(text: &str) -> bool {
 
 /// What stands behind `%` where a value is put in: `NAME%`, `s`, `(name)s`, `{name}`.
 fn is_directive(text: &str) -> bool {
-    let text = text.trim_end_matches("\\n");
     let name = text.strip_suffix('%').is_some_and(|name| !name.is_empty() && name.chars().all(is_of_name));
     let letter = |text: &str| text.len() == 1 && text.starts_with(|char: char| char.is_ascii_alphabetic());
     let named = text.strip_suffix(['s', 'd']).is_some_and(is_closed);
@@ -287,6 +293,8 @@ fn is_directive(text: &str) -> bool {
 /// Whether it is code that fetches it or says what it is: `get_password(`, `sha256(salt`, `std::env`. A password may look like a call too,
 /// so what stands in its bracket must be a name or a number.
 fn is_code(value: &str) -> bool {
+    // Of `Token::new(` the first sign assigns.
+    let value = value.trim_start_matches(':');
     let end = value.find(|char: char| !is_of_name(char) && !".:".contains(char)).unwrap_or(value.len());
     let (path, rest) = value.split_at(end);
     if !path.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_') {
