@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use ingle_route::gate::{Message, Role};
+use ingle_route::privacy::is_invisible;
 use serde_json::Value as Json;
 
 use crate::document::{Document, n_bytes};
@@ -91,8 +92,7 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// Whether a character shows what it is: no control, nothing without width, nothing that turns the line round.
 fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    !c.is_control() && !is_invisible(c)
 }
 
 #[cfg(test)]
@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(questions(&many.join("\n")).len(), QUESTIONS_MAX);
         assert_eq!(questions(&format!("{}?", "a".repeat(QUESTION_BYTES_MAX))), Vec::<String>::new());
         assert_eq!(questions("[\"a\\nb\\u001b[2Jc\\u202e?\"]"), ["a b [2Jc ?"]);
+        assert_eq!(questions("[\"a\u{ad}b\u{fe0f}c\u{e0100}?\"]"), ["a b c ?"]);
         assert_eq!(questions(&"[".repeat(100_000)), Vec::<String>::new());
     }
 }

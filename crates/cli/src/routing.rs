@@ -60,9 +60,10 @@ pub fn wish(env: &Env) -> Wish {
     }
 }
 
-/// What is known of this moment.
+/// What is known of this moment, and of what is asked in it.
 pub fn situation(app: Option<&str>, policy: &Policy, env: &Env) -> Situation {
-    now(app, &Watch::new(policy, env))
+    let sources = if env.is_piped { vec!["file".to_owned()] } else { Vec::new() };
+    Situation { sources, ..now(app, &Watch::new(policy, env)) }
 }
 
 /// The same for who looks at the network again and again.
@@ -178,10 +179,11 @@ pub fn release(
     })
 }
 
-/// What is known of a request whose words come from `sources`.
+/// What is known of a request whose words come from `sources` too.
 pub fn situation_of(sources: &[&str], policy: &Policy, env: &Env) -> Situation {
-    let sources = sources.iter().map(|&source| source.to_owned()).collect();
-    Situation { wish: wish(env), sources, ..situation(Some(APP), policy, env) }
+    let mut situation = Situation { wish: wish(env), ..situation(Some(APP), policy, env) };
+    situation.sources.extend(sources.iter().map(|&source| source.to_owned()));
+    situation
 }
 
 /// Shows what would leave and asks.
@@ -189,13 +191,11 @@ fn agreed(outgoing: &Outgoing, env: &Env) -> Result<bool, Failure> {
     if !env.can_ask() {
         return Ok(false);
     }
-    // Nothing in it may hide the rest from the eye.
-    let plain = |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
-    let n_bytes: usize = outgoing.messages().iter().map(|message| message.text.len()).sum();
+    let texts = outgoing.messages().iter().map(|message| &message.text).chain(&outgoing.wanted().stop);
+    let n_bytes: usize = texts.map(String::len).sum();
     say(format_args!("This would leave the device ({}), {n_bytes} bytes of text:", outgoing.verdict().why));
-    for message in outgoing.messages() {
-        let text: String = message.text.chars().map(plain).collect();
-        say(format_args!("  {}: {text}", message.role.name()));
+    for line in outgoing.shown().lines() {
+        say(format_args!("  {line}"));
     }
     env.ask("Send it?", false)
 }

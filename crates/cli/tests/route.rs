@@ -91,6 +91,18 @@ fn what_is_private_stays_or_is_taken_out() {
 }
 
 #[test]
+fn what_is_piped_in_stays() {
+    let dir = Dir::new();
+    policy(&dir, "http://127.0.0.1:9", "");
+    for prompt in ["Summarise:", ""] {
+        dir.ingle(&run("demo", prompt, &["--route", "cloud"]))
+            .stdin("The bridge is old.")
+            .fails(6, &["rule \"private sources stay\""]);
+    }
+    dir.ingle(&run("demo", "Why?", &["--route", "cloud"])).stdin("").fails(7, &["workstation"]);
+}
+
+#[test]
 fn an_unsure_answer_is_replaced_and_one_that_nobody_replaces_stands() {
     let dir = Dir::new();
     let server = Server::start(&Dir::new(), &["demo"]);

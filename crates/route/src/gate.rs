@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use crate::policy::{Action, Policy, Rule, Situation, Verdict};
-use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all};
+use crate::privacy::{Class, Finding, Redactor, Rehydrator, find_all, is_invisible};
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,16 @@ impl Outgoing {
     /// The messages, without what was replaced.
     pub fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// All its text, a part after the other, for who is asked about it at a terminal: nothing in it may hide the rest from the eye.
+    pub fn shown(&self) -> String {
+        let messages = self.messages.iter().map(|message| (message.role.name(), &message.text));
+        let stops = self.wanted.stop.iter().map(|text| ("stop", text));
+        let hides = |c: char| (c.is_control() && c != '\n') || is_invisible(c);
+        let plain = |c: char| if hides(c) { char::REPLACEMENT_CHARACTER } else { c };
+        let line = |(name, text): (&str, &String)| format!("{name}: {text}\n");
+        messages.chain(stops).map(line).collect::<String>().chars().map(plain).collect()
     }
 
     /// What is asked beside the words.
@@ -154,25 +164,28 @@ impl Gate {
         let stops: Vec<Finding> = wanted.stop.iter().flat_map(|text| find_all(text)).collect();
         let all = || findings.iter().flatten().chain(&stops);
         let mut situation = situation.clone();
-        situation.classes.extend(all().map(|finding| finding.kind.class));
-        situation.classes.sort();
-        situation.classes.dedup();
+        add_classes(&mut situation, all());
         let verdict = self.policy.decide(&situation);
-        let strict = |action: Action| kept(&self.policy, &situation, action);
         if verdict.action == Action::Local {
-            let kept = strict(Action::Local);
+            let kept = kept(&self.policy, &situation, Action::Local);
             return Release::Kept(Kept { found: kinds(all(), &kept), verdict });
         }
         // What is asked of the user is redacted as far as rules say so.
-        let replaced = strict(Action::Redact);
+        let replaced = kept(&self.policy, &situation, Action::Redact);
+        let of_these = |findings: Vec<Finding>| -> Vec<Finding> {
+            findings.into_iter().filter(|f| replaced.contains(&f.kind.class)).collect()
+        };
+        let findings: Vec<Vec<Finding>> = findings.into_iter().map(of_these).collect();
+        // All values first: so a name that is found in the last message is known in the first.
+        for (message, findings) in messages.iter().zip(&findings) {
+            self.redactor.know(&message.text, findings);
+        }
         let mut out = Vec::with_capacity(messages.len());
         let mut redacted = Vec::new();
-        for (message, findings) in messages.iter().zip(findings) {
+        for (message, findings) in messages.iter().zip(&findings) {
             let mut text = message.text.clone();
             if !replaced.is_empty() {
-                let of_these: Vec<Finding> =
-                    findings.into_iter().filter(|f| replaced.contains(&f.kind.class)).collect();
-                let redaction = self.redactor.redact(&message.text, &of_these);
+                let redaction = self.redactor.redact(&message.text, findings);
                 redacted.extend(redaction.replaced.iter().filter_map(|r| r.kind).map(|kind| kind.name));
                 text = redaction.text;
             }
@@ -180,11 +193,17 @@ impl Gate {
         }
         redacted.sort_unstable();
         redacted.dedup();
-        // The gate's own work, looked at again: joined parts may show what the parts did not.
+        // The gate's own work, looked at again: joined parts may show what the parts did not, and what had too much before it may not now.
         let left: Vec<Finding> = out.iter().flat_map(|m| find_all(&m.text)).chain(stops).collect();
-        let found = kinds(left.iter(), &replaced);
+        add_classes(&mut situation, &left);
+        let mut found = kinds(left.iter(), &kept(&self.policy, &situation, Action::Redact));
+        // A stop text goes out as it is, so none may hold what messages showed.
+        let replaced_in = |text: &String| self.redactor.redact(text, &[]).replaced;
+        found.extend(wanted.stop.iter().flat_map(replaced_in).filter_map(|r| r.kind).map(|kind| kind.name));
+        found.sort_unstable();
+        found.dedup();
         if !found.is_empty() {
-            return Release::Kept(Kept { verdict, found });
+            return Release::Kept(Kept { verdict: self.policy.decide(&situation), found });
         }
         let asks = verdict.action == Action::Ask;
         let outgoing = Outgoing { messages: out, wanted: wanted.clone(), verdict, redacted };
@@ -206,6 +225,13 @@ pub fn marked(policy: &Policy, text: &str, situation: &Situation, action: Action
     let classes = kept(policy, &situation, action);
     let of_these = findings.into_iter().filter(|finding| classes.contains(&finding.kind.class));
     of_these.map(|finding| finding.span).collect()
+}
+
+/// Adds the classes of `findings` to those that are known.
+fn add_classes<'a>(situation: &mut Situation, findings: impl IntoIterator<Item = &'a Finding>) {
+    situation.classes.extend(findings.into_iter().map(|finding| finding.kind.class));
+    situation.classes.sort();
+    situation.classes.dedup();
 }
 
 /// The classes that, each alone, would get an action as strict as `action`. A rule that asks for no class and redacts means all.
@@ -285,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_later_message_shows_is_replaced_in_earlier_ones() {
+        let outgoing =
+            released(&mut gate(""), &["You help Qwertz Vbnm.", "My name is Qwertz Vbnm. Who am I?"]);
+        assert_eq!(outgoing.messages()[0].text, "You help [PERSON_1].");
+        assert_eq!(outgoing.messages()[1].text, "My name is [PERSON_1]. Who am I?");
+    }
+
+    #[test]
+    fn what_shows_only_once_something_else_was_replaced_stays() {
+        let text = "SSN (bartholomea.featherstonehaugh@department.university.example): 536904399";
+        let Release::Kept(kept) = release(&mut gate(""), &[text]) else { panic!("a number leaves") };
+        assert_eq!(kept.found, ["US_SSN"]);
+        assert!(kept.to_string().contains("secrets, money"), "{kept}");
+    }
+
+    #[test]
     fn a_question_shows_what_would_leave() {
         let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
         let Release::Ask(question) = release(&mut gate(rule), &["Mail anna.berg@example.org a poem"]) else {
@@ -309,6 +351,36 @@ mod tests {
         let wanted = Wanted { stop: vec!["anna.berg@example.org".into()], ..Wanted::default() };
         let release = gate("").release(&messages, &wanted, &Situation::default());
         assert!(matches!(release, Release::Kept(_)), "{release:?}");
+    }
+
+    #[test]
+    fn stop_texts_with_what_messages_show_stay() {
+        let messages = [Message { role: Role::User, text: "My name is Qwertz Vbnm. Who am I?".into() }];
+        let stopping = |stop: &str| {
+            let wanted = Wanted { stop: vec![stop.into()], ..Wanted::default() };
+            gate("").release(&messages, &wanted, &Situation::default())
+        };
+        let Release::Kept(kept) = stopping("\nQwertz Vbnm:") else { panic!("a name leaves") };
+        assert_eq!(kept.found, ["PERSON"]);
+        assert!(matches!(stopping("\nUser:"), Release::Released(_)));
+    }
+
+    #[test]
+    fn nothing_in_a_question_hides_from_the_eye() {
+        let texts = ["a\u{202e}b\u{200b}c\u{e0041}d\u{1b}[8me\nf"];
+        let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
+        let Release::Ask(question) = release(&mut gate(rule), &texts) else { panic!("nobody is asked") };
+        assert_eq!(question.would_leave().shown(), "user: a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}[8me\nf\n");
+    }
+
+    #[test]
+    fn a_question_shows_stop_texts() {
+        let messages = [Message { role: Role::User, text: "Tell me a story".into() }];
+        let wanted = Wanted { stop: vec!["The end".into()], ..Wanted::default() };
+        let rule = "[[rule]]\nname = \"ask me\"\nthen = \"ask\"\n";
+        let release = gate(rule).release(&messages, &wanted, &Situation::default());
+        let Release::Ask(question) = release else { panic!("{release:?}") };
+        assert_eq!(question.would_leave().shown(), "user: Tell me a story\nstop: The end\n");
     }
 
     #[test]

@@ -308,7 +308,7 @@ fn elsewhere(router: &Router, instead: Option<Instead>, json: bool, env: &Env) -
 }
 
 /// PROMPT and what is piped in; `None` when there is neither and someone sits at the terminal.
-fn prompt_text(matches: &ArgMatches, env: &Env) -> Result<Option<String>, Failure> {
+fn prompt_text(matches: &ArgMatches, env: &mut Env) -> Result<Option<String>, Failure> {
     let mut prompt = text(matches, "prompt").unwrap_or_default().to_owned();
     if !env.stdin_is_terminal {
         let mut bytes = Vec::new();
@@ -319,6 +319,7 @@ fn prompt_text(matches: &ArgMatches, env: &Env) -> Result<Option<String>, Failur
             prompt.push('\n');
         }
         prompt.push_str(&piped);
+        env.is_piped = !piped.is_empty();
         if prompt.is_empty() {
             return Err(Failure::usage("no prompt: neither PROMPT nor anything on stdin"));
         }

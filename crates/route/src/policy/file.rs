@@ -202,6 +202,11 @@ impl Policy {
                 return Err(wrong(format!("endpoint {name:?}: right is {right}, expected 0 to 1")));
             }
         }
+        for rule in &written.rule {
+            if let Some(fault) = rule.when.fault() {
+                return Err(wrong(format!("rule {:?}: {fault}", rule.name)));
+            }
+        }
         let budget = written.budget.money.unwrap_or(0.0);
         if !(budget >= 0.0 && budget.is_finite()) {
             return Err(wrong(format!("budget: money is {budget}, expected at least 0")));
@@ -228,14 +233,20 @@ impl Hours {
         }
     }
 
+    /// Whether no minute is among them.
+    pub(super) fn is_empty(self) -> bool {
+        self.from == self.to
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let minute = |text: &str| {
             let (hour, minute) = text.trim().split_once(':')?;
             let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-            (hour < 24 && minute < 60).then_some(60 * hour + minute)
+            ((hour < 24 && minute < 60) || (hour, minute) == (24, 0)).then_some(60 * hour + minute)
         };
         let (from, to) = text.split_once('-')?;
-        Some(Self { from: minute(from)?, to: minute(to)? })
+        // A day ends at 24:00 and begins at 00:00.
+        Some(Self { from: minute(from)? % 1440, to: minute(to)? })
     }
 }
 
@@ -312,6 +323,15 @@ mod tests {
                 "expected one of secret",
             ),
             ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { hours = \"25:00-1\" }", "22:00-06:30"),
+            ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { hours = \"09:00-09:00\" }", "00:00-24:00"),
+            ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { hours = \"09:00-24:01\" }", "22:00-06:30"),
+            (
+                "[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { battery_below = nan }",
+                "rule \"a\": battery_below",
+            ),
+            ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { battery_below = 20 }", "at most 1"),
+            ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { hotter_than = inf }", "degrees"),
+            ("[[rule]]\nname = \"a\"\nthen = \"local\"\nwhen = { app = [\"!*\"] }", "leaves nothing"),
             (&format!("{endpoint}key = \"sk-live-123\""), "env:NAME"),
             (&format!("{endpoint}right = 2"), "0 to 1"),
             (&format!("{endpoint}{endpoint}"), "two endpoints"),
@@ -333,6 +353,9 @@ mod tests {
         let night = hours("22:00-06:30");
         assert!(night.contain(23 * 60) && night.contain(0) && !night.contain(6 * 60 + 30));
         assert!(hours("08:00-09:00").contain(8 * 60) && !hours("08:00-09:00").contain(9 * 60));
+        assert!(hours("22:00-24:00").contain(1439) && !hours("22:00-24:00").contain(0));
+        assert!((0..1440).all(|minute| hours("00:00-24:00").contain(minute)));
+        assert!(hours("24:00-06:00").contain(0) && !hours("24:00-06:00").contain(6 * 60));
         assert!(Hours::parse("8-9").is_none());
     }
 }

@@ -139,7 +139,8 @@ pub struct Rule {
     pub yields: bool,
 }
 
-/// Conditions. Lists hold when one of their entries does; a condition that is left out always holds.
+/// Conditions. Lists hold when one of their entries does, and those of nothing but names behind `!` for any other name; a condition that
+/// is left out always holds.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct When {
@@ -263,12 +264,29 @@ impl Policy {
 }
 
 impl When {
+    /// What no situation can meet, in words.
+    fn fault(&self) -> Option<String> {
+        let empty = self.hours.is_some_and(|hours| hours.is_empty());
+        let none = [&self.app, &self.tool, &self.source].into_iter().flatten().any(|name| name == "!*");
+        let battery = self.battery_below.filter(|least| !(*least > 0.0 && *least <= 1.0));
+        let hot = self.hotter_than.filter(|most| !most.is_finite());
+        let faults = [
+            empty.then(|| "hours: they end when they begin, expected 00:00-24:00 for all day".to_owned()),
+            none.then(|| "\"!*\" leaves nothing, expected names".to_owned()),
+            battery.map(|is| format!("battery_below is {is}, expected above 0 and at most 1")),
+            hot.map(|is| format!("hotter_than is {is}, expected degrees Celsius")),
+        ];
+        faults.into_iter().flatten().next()
+    }
+
     /// Whether all conditions hold.
     pub fn holds(&self, s: &Situation) -> bool {
         let named = |wanted: &str, is: &str| wanted == "*" || wanted.eq_ignore_ascii_case(is);
         let meant = |wanted: &[String], is: &str| {
             let is_out = wanted.iter().filter_map(|w| w.strip_prefix('!')).any(|out| named(out, is));
-            !is_out && wanted.iter().any(|w| named(w, is))
+            // Where only others are named, any is meant but these.
+            let any = wanted.iter().all(|w| w.starts_with('!'));
+            !is_out && (any || wanted.iter().any(|w| named(w, is)))
         };
         let one_of =
             |wanted: &[String], are: &[String]| wanted.is_empty() || are.iter().any(|is| meant(wanted, is));
@@ -387,6 +405,10 @@ mod tests {
             ("source = [\"file\", \"knowledge\"]", true),
             ("source = [\"*\", \"!knowledge\"]", false),
             ("source = [\"!file\", \"*\"]", true),
+            ("source = [\"!file\"]", true),
+            ("source = [\"!file\", \"!knowledge\"]", false),
+            ("tool = [\"!calendar\"]", true),
+            ("tool = [\"!mail\"]", false),
             ("network = [\"metered\"]", true),
             ("network = [\"offline\"]", false),
             ("battery_below = 0.2", true),
@@ -394,6 +416,7 @@ mod tests {
             ("hotter_than = 44", true),
             ("hours = \"22:00-06:30\"", true),
             ("hours = \"08:00-23:00\"", false),
+            ("hours = \"00:00-24:00\"", true),
             ("app = [\"x\"]", false),
             ("", true),
         ] {

@@ -52,16 +52,23 @@ impl<'a> Folded<'a> {
     }
 }
 
+/// Whether a character takes no place where it stands, and may change how others do: soft hyphen, joiners, fillers, marks of direction,
+/// selectors of variants, tags. They are Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties) and the marks of notes.
+pub fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// What a character looks like; `None` for nothing.
 fn fold(char: char) -> Option<char> {
     if char.is_ascii() {
         return Some(char);
     }
     Some(match char {
-        // Soft hyphen, joiners, marks of direction, selectors of variants, tags: no width.
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' => return None,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => return None,
-        '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e01ef}' => return None,
+        _ if is_invisible(char) => return None,
         '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => '-',
         '\u{2018}' | '\u{2019}' | '\u{2bc}' => '\'',

@@ -25,6 +25,7 @@ use std::ops::Range;
 
 pub use detectors::{DETECTORS, detector};
 use fold::Folded;
+pub use fold::is_invisible;
 use page::{Hits, Page};
 pub use redact::{Redaction, Redactor, Replaced, Vault};
 pub use rehydrate::Rehydrator;

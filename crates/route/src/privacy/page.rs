@@ -230,6 +230,7 @@ pub(super) struct Hits(Vec<(Range<usize>, Certainty)>);
 impl Hits {
     /// Of two that overlap the more certain stays, then the longer, then the first. Hits come by rising start.
     pub(super) fn push(&mut self, span: Range<usize>, certainty: Certainty) {
+        debug_assert!(self.0.last().is_none_or(|(last, _)| last.start <= span.start), "hits out of order");
         while let Some((last, sure)) = self.0.last() {
             if last.end <= span.start {
                 break;

@@ -114,9 +114,7 @@ impl Redactor {
         let findings = in_order(text, findings);
         let mut out = Redaction { text: String::with_capacity(text.len()), replaced: Vec::new() };
         // All values of this text first: so a name that is found at its end is known at its beginning.
-        for (kind, span) in &findings {
-            self.learn(kind, &text[span.clone()]);
-        }
+        self.learn_all(text, &findings);
         let mut at = 0;
         for (kind, span) in findings {
             self.redact_between(text, at..span.start, &mut out);
@@ -125,6 +123,11 @@ impl Redactor {
         }
         self.redact_between(text, at..text.len(), &mut out);
         out
+    }
+
+    /// Learns the values of a text that is redacted later, so that they are known in texts before it.
+    pub fn know(&mut self, text: &str, findings: &[Finding]) {
+        self.learn_all(text, &in_order(text, findings));
     }
 
     /// What the placeholders of this conversation stand for.
@@ -194,6 +197,12 @@ impl Redactor {
             values.push(value.to_owned());
             values.len()
         })
+    }
+
+    fn learn_all(&mut self, text: &str, findings: &[(&'static Kind, Range<usize>)]) {
+        for (kind, span) in findings {
+            self.learn(kind, &text[span.clone()]);
+        }
     }
 
     fn learn(&mut self, kind: &'static Kind, value: &str) {

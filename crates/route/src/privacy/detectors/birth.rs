@@ -41,6 +41,7 @@ const MONTHS: &[&str] = &[
 ];
 
 fn find(page: &Page<'_>, hits: &mut Hits) {
+    let mut found = Vec::new();
     for (i, group) in page.groups.iter().enumerate() {
         let len = group.end - group.start;
         if len > 4 || page.letter_before(group.start) {
@@ -61,7 +62,7 @@ fn find(page: &Page<'_>, hits: &mut Hits) {
         let end = in_digits(i).or_else(|| with_name(page, i));
         if let Some(end) = end.filter(|end| !page.letter_behind(*end) && page.said_before(group.start, CUES))
         {
-            hits.push(group.start..end, Certainty::Likely);
+            found.push(group.start..end);
         }
     }
     // The month's name may come first: May 5, 1980.
@@ -82,8 +83,12 @@ fn find(page: &Page<'_>, hits: &mut Hits) {
             && is_month(&page.text[page.text.ceil_char_boundary(start)..])
             && page.said_before(page.text.ceil_char_boundary(start), CUES)
         {
-            hits.push(page.text.ceil_char_boundary(start)..year.end, Certainty::Likely);
+            found.push(page.text.ceil_char_boundary(start)..year.end);
         }
+    }
+    found.sort_by_key(|span| span.start);
+    for span in found {
+        hits.push(span, Certainty::Likely);
     }
 }
 
@@ -124,5 +129,12 @@ mod tests {
             assert_eq!(found.len(), 1, "{text}");
             assert_eq!(&text[found[0].span.clone()], day);
         }
+    }
+
+    #[test]
+    fn days_of_two_forms_are_found_in_one_text() {
+        let text = "He was born on May 5, 1980. She was born on 7/30/1964. Born on June 6, 1981.";
+        let found: Vec<&str> = DETECTOR.find(text).into_iter().map(|f| &text[f.span]).collect();
+        assert_eq!(found, ["May 5, 1980", "7/30/1964", "June 6, 1981"]);
     }
 }

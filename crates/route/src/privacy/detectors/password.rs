@@ -22,6 +22,19 @@ pub(super) static DETECTOR: Detector = Detector {
         "secret: ****",
         "monkey=banana5",
         "my key is here",
+        "password = $db_password",
+        "password: $(cat token.txt)",
+        "password=\"%s\"",
+        "password=%(password)s",
+        "set PASSWORD=%PASS%",
+        "password=[your password]",
+        "let token = [0u8; 32];",
+        "let token = Token::Id(4)",
+        "Authorization: Bearer {key}\\r\\nOrigin: x",
+        "token = secrets.token_hex(32)",
+        "secret = std::env::var(\"SECRET\")",
+        "postgres://joe:${PASS}@db/x",
+        "postgres://joe:%s@db/x",
     ],
     find,
 };
@@ -103,7 +116,7 @@ fn assigned(text: &str, sign: usize) -> Option<Found> {
     let start = start + usize::from(quoted);
     let value = &text[start..start + len];
     let tight = start == sign + 1;
-    let sure = if is_blank(value) {
+    let sure = if is_blank(value, &text[start + len..]) || (!quoted && is_code(value)) {
         return None;
     } else if quoted || is_mixed(value) {
         Certainty::Likely
@@ -136,7 +149,7 @@ fn said(text: &str, space: usize) -> Option<Found> {
     let (len, quoted) = value(rest)?;
     let start = start + usize::from(quoted);
     let found = &text[start..start + len];
-    if is_blank(found) || !(quoted || is_mixed(found)) {
+    if is_blank(found, &text[start + len..]) || !(quoted || is_mixed(found)) {
         return None;
     }
     match is {
@@ -155,7 +168,7 @@ fn user_info(text: &str, start: usize) -> Option<Found> {
         matches!(byte, b'@' | b'/' | b'?' | b'#' | b'<' | b'"' | b'\'') || byte.is_ascii_whitespace()
     })?;
     let (user, password) = rest[..end].split_once(':')?;
-    let found = rest.as_bytes()[end] == b'@' && !password.is_empty() && !is_blank(password);
+    let found = rest.as_bytes()[end] == b'@' && !password.is_empty() && !is_blank(password, "");
     let at = start + user.len() + 1;
     found.then_some((at..start + end, Certainty::Certain))
 }
@@ -201,12 +214,100 @@ fn value(text: &str) -> Option<(usize, bool)> {
     (kept >= 4).then_some((kept, quote.is_some()))
 }
 
-/// Whether it is there to be filled in, or is code that fetches it.
-fn is_blank(value: &str) -> bool {
+/// Whether it is there to be filled in: `${PASS}`, `%s`, `[your password]`. What only begins so is none: `$ecur3Pa55`. `behind` is the text
+/// that follows, where what closes a value may be.
+fn is_blank(value: &str, behind: &str) -> bool {
     let first = value.chars().next();
-    let same = value.chars().all(|char| Some(char) == first);
-    let code = value.contains("(") || value.contains("::") || value.contains("[\"") || value.contains("${");
-    same || code || value.starts_with(['$', '<', '{', '%', '[', '&'])
+    if value.chars().all(|char| Some(char) == first) {
+        return true;
+    }
+    // In code a line may end here: `"Bearer {key}\\r\\n"`.
+    let (value, behind) = match value.find('\\').filter(|at| value[at + 1..].starts_with(['r', 'n'])) {
+        Some(at) => (&value[..at], ""),
+        None => (value, behind),
+    };
+    let closing = behind.len() - behind.trim_start_matches([')', ']', '}', '>']).len();
+    let whole = [value, &behind[..closing]].concat();
+    match first {
+        Some('$') => {
+            is_variable(&value[1..]) || is_variable(&whole[1..]) || is_open(&whole[1..], &behind[closing..])
+        }
+        Some('%') => is_directive(&value[1..]) || is_directive(&whole[1..]),
+        Some('[' | '{' | '<') => is_closed(&whole) || is_open(&whole, &behind[closing..]),
+        _ => false,
+    }
+}
+
+/// Whether it is in one pair of brackets from its beginning to its end, or to the ends of others that began before it.
+fn is_closed(text: &str) -> bool {
+    let close = match text.chars().next() {
+        Some('[') => ']',
+        Some('{') => '}',
+        Some('<') => '>',
+        Some('(') => ')',
+        _ => return false,
+    };
+    text.trim_end_matches(|char| char != close && ")]}>".contains(char)).ends_with(close)
+}
+
+/// Whether words or an array begin in a bracket here that closes on the same line, behind what the value was taken for.
+fn is_open(text: &str, behind: &str) -> bool {
+    let close = match text.chars().next() {
+        Some('[') => ']',
+        Some('{') => '}',
+        Some('(') => ')',
+        _ => return false,
+    };
+    let goes_on = match behind.chars().next() {
+        Some(',' | ';') => true,
+        Some(' ') => text[1..].chars().all(|char| char.is_alphabetic() || "_-./".contains(char)),
+        _ => false,
+    };
+    let mut line = behind.chars().take(VALUE_MAX).take_while(|char| *char != '\n');
+    goes_on && line.any(|char| char == close)
+}
+
+/// What stands behind `$` where a value is fetched: `{NAME}`, `(command)`, `NAME`, or a name of something secret, maybe with more of it.
+fn is_variable(text: &str) -> bool {
+    let end = text.find(|char: char| !is_of_name(char)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let capitals = !name.starts_with(|char: char| char.is_ascii_digit())
+        && name.bytes().all(|byte| !byte.is_ascii_lowercase())
+        && name.bytes().any(|byte| byte.is_ascii_uppercase());
+    match rest {
+        "" => capitals || is_name(name) || matches!(name, "pass" | "pw"),
+        // `$_POST["password"]`, `$this->password`.
+        "[" | "->" => !name.is_empty(),
+        _ => name.is_empty() && !text.starts_with('[') && is_closed(text),
+    }
+}
+
+/// What stands behind `%` where a value is put in: `NAME%`, `s`, `(name)s`, `{name}`.
+fn is_directive(text: &str) -> bool {
+    let name = text.strip_suffix('%').is_some_and(|name| !name.is_empty() && name.chars().all(is_of_name));
+    let letter = |text: &str| text.len() == 1 && text.starts_with(|char: char| char.is_ascii_alphabetic());
+    let named = text.strip_suffix(['s', 'd']).is_some_and(is_closed);
+    name || letter(text) || named || is_closed(text)
+}
+
+/// Whether it is code that fetches it or says what it is: `get_password(`, `sha256(salt`, `std::env`. A password may look like a call too,
+/// so what stands in its bracket must be a name or a number.
+fn is_code(value: &str) -> bool {
+    // Of `Token::new(` the first sign assigns.
+    let value = value.trim_start_matches(':');
+    let end = value.find(|char: char| !is_of_name(char) && !".:".contains(char)).unwrap_or(value.len());
+    let (path, rest) = value.split_at(end);
+    if !path.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_') {
+        return false;
+    }
+    let Some(inside) = rest.strip_prefix('(') else { return path.contains("::") && rest.is_empty() };
+    let word = &inside[..inside.find(|char: char| !is_of_name(char)).unwrap_or(inside.len())];
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    digits == 0 || digits == word.len()
+}
+
+fn is_of_name(char: char) -> bool {
+    char.is_ascii_alphanumeric() || char == '_'
 }
 
 /// Whether it is no plain word: a digit or a sign is in it that names and prose do not have within.
@@ -230,6 +331,13 @@ mod tests {
             ("?a=b&token=abcdef&c=d", "abcdef"),
             ("AWS_SECRET_ACCESS_KEY=wJalr/K7MDENG", "wJalr/K7MDENG"),
             ("Passwort: geheim99", "geheim99"),
+            ("DB_PASSWORD=$ecur3Pa55!", "$ecur3Pa55!"),
+            ("my password is Tr0ub(4dor)", "Tr0ub(4dor"),
+            ("postgres://joe:%40dmin99x@db/x", "%40dmin99x"),
+            ("password: \"[a1b2c3\"", "[a1b2c3"),
+            ("password = '&x9{y8'", "&x9{y8"),
+            ("password: {Xy7!abc", "{Xy7!abc"),
+            ("postgres://joe:p(4)ss@db/x", "p(4)ss"),
         ] {
             let found = DETECTOR.find(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");
