@@ -35,8 +35,8 @@ pub struct Env {
     pub stderr_is_terminal: bool,
     /// Raised by Ctrl-C.
     pub interrupted: Arc<AtomicBool>,
-    /// Words of what is asked came through stdin: a file's, or another program's.
-    pub is_piped: bool,
+    /// What is asked about came through stdin: a file's words, or another program's.
+    pub is_file_piped: bool,
     /// Models that are opened now are used, not looked at.
     pub is_use: bool,
     /// Models of releases that were opened to be used, and those uses.
@@ -65,7 +65,7 @@ impl Env {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             interrupted: Arc::new(AtomicBool::new(false)),
-            is_piped: false,
+            is_file_piped: false,
             is_use: false,
             used: Mutex::default(),
         })

@@ -62,7 +62,7 @@ pub fn wish(env: &Env) -> Wish {
 
 /// What is known of this moment, and of what is asked in it.
 pub fn situation(app: Option<&str>, policy: &Policy, env: &Env) -> Situation {
-    let sources = if env.is_piped { vec!["file".to_owned()] } else { Vec::new() };
+    let sources = if env.is_file_piped { vec!["file".to_owned()] } else { Vec::new() };
     Situation { sources, ..now(app, &Watch::new(policy, env)) }
 }
 

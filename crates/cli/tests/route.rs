@@ -91,15 +91,14 @@ fn what_is_private_stays_or_is_taken_out() {
 }
 
 #[test]
-fn what_is_piped_in_stays() {
+fn what_is_piped_in_behind_a_question_stays() {
     let dir = Dir::new();
     policy(&dir, "http://127.0.0.1:9", "");
-    for prompt in ["Summarise:", ""] {
-        dir.ingle(&run("demo", prompt, &["--route", "cloud"]))
-            .stdin("The bridge is old.")
-            .fails(6, &["rule \"private sources stay\""]);
-    }
-    dir.ingle(&run("demo", "Why?", &["--route", "cloud"])).stdin("").fails(7, &["workstation"]);
+    let piped = |prompt: &str, text: &str| dir.ingle(&run("demo", prompt, &["--route", "cloud"])).stdin(text);
+    piped("Summarise:", "The bridge is old.").fails(6, &["rule \"private sources stay\""]);
+    // A question is the user's, whichever way it comes.
+    piped("", "Why?").fails(7, &["workstation"]);
+    piped("Why?", "").fails(7, &["workstation"]);
 }
 
 #[test]

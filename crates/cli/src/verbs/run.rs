@@ -315,11 +315,12 @@ fn prompt_text(matches: &ArgMatches, env: &mut Env) -> Result<Option<String>, Fa
         io::stdin().read_to_end(&mut bytes).map_err(|e| Failure::file("stdin", &e))?;
         let piped =
             String::from_utf8(bytes).map_err(|_| Failure::failed("stdin: not UTF-8, expected a text"))?;
-        if !prompt.is_empty() && !piped.is_empty() {
+        // Behind a question lies what it is about; a prompt that comes so alone is what the user says.
+        env.is_file_piped = !prompt.is_empty() && !piped.is_empty();
+        if env.is_file_piped {
             prompt.push('\n');
         }
         prompt.push_str(&piped);
-        env.is_piped = !piped.is_empty();
         if prompt.is_empty() {
             return Err(Failure::usage("no prompt: neither PROMPT nor anything on stdin"));
         }
