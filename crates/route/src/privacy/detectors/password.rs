@@ -32,7 +32,7 @@ pub(super) static DETECTOR: Detector = Detector {
         "let token = Token::Id(4)",
         "Authorization: Bearer {key}\\r\\nOrigin: x",
         "token = secrets.token_hex(32)",
-        "secret = std::env::var(\"SECRET\")",
+        "secret = env::var(\"SECRET\")",
         "postgres://joe:${PASS}@db/x",
         "postgres://joe:%s@db/x",
     ],
