@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -90,7 +91,8 @@ impl Begun {
         out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|e| self.failed(e))?;
         drop(out);
         check(&self.target, self.input.as_deref(), self.existing)?;
-        fs::rename(&self.part.0, &self.target).map_err(|e| self.failed(e))
+        let Self { target, part, .. } = self;
+        part.rename(&target).map_err(|source| Error::Write { file: target.display().to_string(), source })
     }
 
     /// What the system says, of the target.
@@ -123,7 +125,7 @@ pub fn write_folder<T>(
     if has_old {
         fs::rename(target, &old).map_err(failed)?;
     }
-    if let Err(source) = fs::rename(&part.0, target) {
+    if let Err(source) = part.rename(target) {
         if has_old {
             let _ = fs::rename(&old, target);
         }
@@ -178,9 +180,18 @@ fn beside<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Resu
     }
 }
 
-/// Removed when dropped; after the renaming there is nothing to remove.
+/// Removed when dropped.
 #[derive(Debug)]
 struct Part(PathBuf);
+
+impl Part {
+    /// Gives it the name `target`. What is dropped then removes nothing: its old name is free, and may be another process's already.
+    fn rename(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.0, target)?;
+        mem::forget(self);
+        Ok(())
+    }
+}
 
 impl Drop for Part {
     fn drop(&mut self) {
