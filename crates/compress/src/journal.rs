@@ -7,7 +7,7 @@
 //! finishes removes the folder.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ingle_kernel::quant::{self, Format};
@@ -37,7 +37,7 @@ pub struct Done {
 pub struct Journal {
     folder: PathBuf,
     /// Held as long as this lives.
-    _lock: File,
+    lock: File,
 }
 
 const HASH: usize = 32;
@@ -55,7 +55,7 @@ impl Journal {
     pub fn open(output: &Path, key: &str) -> Result<(Self, bool)> {
         let folder = folder_of(output);
         fs::create_dir_all(&folder).map_err(|e| failed(&folder, e))?;
-        let journal = Self { _lock: lock(&folder.join(LOCK), output)?, folder };
+        let journal = Self { lock: lock(&folder.join(LOCK), output)?, folder };
         if journal.read("key").is_some_and(|known| known == key.as_bytes()) {
             return Ok((journal, true));
         }
@@ -123,12 +123,14 @@ impl Journal {
         self.folder.join(name)
     }
 
-    /// Removes it all.
-    pub fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(&self.folder, e)),
-            _ => Ok(()),
-        }
+    /// Removes it all, the lock last, so that no run is let in before.
+    pub fn remove(self) -> Result<()> {
+        self.clear().map_err(|e| failed(&self.folder, e))?;
+        // A network file system keeps an open file under another name, and a folder that stays is no harm.
+        let _ = fs::remove_file(self.folder.join(LOCK));
+        drop(self.lock);
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
     }
 
     /// Removes all but the lock.
@@ -171,9 +173,8 @@ fn lock(path: &Path, output: &Path) -> Result<File> {
     let file = file.map_err(|e| failed(path, e))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::Busy { file: output.display().to_string() }),
-        // A file system without locks: better unguarded than not at all.
-        Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(path, e)),
-        _ => Ok(file),
+        // A file system without locks, or with none left: better unguarded than not at all.
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(file),
     }
 }
 

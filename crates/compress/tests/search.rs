@@ -44,7 +44,6 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
     };
     let mut entries = table::measure(&job, &mut seconds, &mut |_| true).unwrap();
     probe::gains(&job, &mut entries, &mut |_| true).unwrap();
-    journal.remove().unwrap();
 
     // Seven matrices in each of six layers, and the embeddings.
     assert_eq!(entries.len(), 6 * 7 + 1);
@@ -67,4 +66,5 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
     assert!(most > 2.0 * least, "{least} {most}");
     let stopped = table::measure(&job, &mut seconds, &mut |_| false);
     assert_eq!(stopped.unwrap_err().to_string(), "interrupted");
+    journal.remove().unwrap();
 }
