@@ -126,7 +126,7 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let existing = if matches.get_flag("force") { Existing::Replace } else { Existing::Keep };
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
-    output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
+    output::check(&output, file.paths(), existing).map_err(|e| failure(file, e))?;
     let reports = target.is_some() || matches.get_flag("report");
     if reports {
         report::check(&output, existing).map_err(|e| failure(file, e))?;
@@ -159,7 +159,7 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     }
     let mut outcome = work.until_it_passes(recipe)?;
     if outcome.written {
-        output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
+        output::check(&output, file.paths(), existing).map_err(|e| failure(file, e))?;
         std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
     }
     outcome.output = output;
