@@ -138,6 +138,25 @@ fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
 }
 
 #[test]
+fn what_gets_no_report_gets_no_name_and_the_next_run_goes_on() {
+    let dir = Dir::new();
+    let recipe = dir.file("r.toml", format!("type = \"Q4_K_M\"\nmethod = \"gptq\"\n{SMALL}"));
+    let words = [&args("out.gguf", &recipe)[..], &["--report".into()]].concat();
+    let mut child = begun(&dir, &words);
+    while !dir.path(".out.gguf.compress/key").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a journal");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    dir.file("out.gguf.html", "another's");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(!dir.path("out.gguf").exists());
+    fs::remove_file(dir.path("out.gguf.html")).unwrap();
+    let again = run(&dir, &words);
+    assert!(again.code == 0 && again.stderr.contains("going on"), "{again:?}");
+    assert!(["out.gguf", "out.gguf.json", "out.gguf.html"].iter().all(|name| dir.path(name).exists()));
+}
+
+#[test]
 fn a_broken_result_is_repaired_or_not_handed_over() {
     let dir = Dir::new();
     let bad = format!(

@@ -126,7 +126,8 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let existing = if matches.get_flag("force") { Existing::Replace } else { Existing::Keep };
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
-    output::check(&output, file.paths(), existing).map_err(|e| failure(file, e))?;
+    let check = || output::check(&output, file.paths(), existing).map_err(|e| failure(file, e));
+    check()?;
     let reports = target.is_some() || matches.get_flag("report");
     if reports {
         report::check(&output, existing).map_err(|e| failure(file, e))?;
@@ -158,18 +159,20 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         (recipe, found) = (chosen, Some(of_search));
     }
     let mut outcome = work.until_it_passes(recipe)?;
-    if outcome.written {
-        output::check(&output, file.paths(), existing).map_err(|e| failure(file, e))?;
-        std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
-    }
-    outcome.output = output;
+    outcome.output = output.clone();
     outcome.slim = slimmed.map(|slimmed| slimmed.report);
     outcome.seconds = start.elapsed().as_secs_f64();
+    if outcome.written {
+        check()?;
+    }
+    // While OUT has no name yet, a run that is stopped here can go on and write its report again.
     if reports {
         let found = found.as_ref().map(|found| (found, None));
-        report::write(&outcome.output, file.name(), found, Some(&outcome), &journal, existing)?;
+        report::write(&output, file.name(), found, Some(&outcome), &journal, existing)?;
     }
     if outcome.written {
+        check()?;
+        std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
         journal.remove().map_err(|e| failure(file, e))?;
     }
     Ok(outcome)
