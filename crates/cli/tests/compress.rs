@@ -147,6 +147,10 @@ fn what_gets_no_report_gets_no_name_and_the_next_run_goes_on() {
         assert!(child.try_wait().unwrap().is_none(), "it ended without a journal");
         std::thread::sleep(Duration::from_millis(1));
     }
+    // Meanwhile another run is told before it has read anything.
+    let empty = dir.file("empty.txt", "");
+    let second = dir.ingle(&["compress", &source(), "-o", "out.gguf", "--recipe", "q4km", "--calib", &empty]);
+    second.fails(1, &["out.gguf: another run is writing it"]);
     dir.file("out.gguf.html", "another's");
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(!dir.path("out.gguf").exists());
@@ -284,6 +288,7 @@ fn mistakes_are_told_before_the_work() {
     let out =
         dir.ingle(&["compress", &source(), "-o", "out.gguf", "--recipe", "q4km", "--calib", &empty]).run();
     assert!(out.code == 1 && out.stderr.contains("expected something to read"), "{out:?}");
+    assert!(!dir.path(".out.gguf.compress").exists(), "nothing was begun");
     dir.file("there.gguf", "mine");
     let out = run(&dir, &args("there.gguf", "q4km"));
     assert!(out.code == 1 && out.stderr.contains("--force replaces it"), "{out:?}");

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use ingle_compress::journal::Journal;
+use ingle_compress::journal::Lock;
 use ingle_compress::output::{self, Existing};
 use ingle_compress::recipe::{RECIPES, Recipe};
 use ingle_compress::slim::Slimmed;
@@ -127,14 +127,15 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
     let check = || output::check(&output, file.paths(), existing).map_err(|e| failure(file, e));
-    check()?;
     let reports = target.is_some() || matches.get_flag("report");
-    if reports {
-        report::check(&output, existing).map_err(|e| failure(file, e))?;
-    }
     // What can't be done is said before anything is read.
+    check()?;
     recipe.options(true).and(method::encoder(&recipe.method).map(drop)).map_err(Failure::usage)?;
     mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
+    let lock = Lock::new(&output).map_err(|e| failure(file, e))?;
+    if reports && !lock.has_noted(report::BEGUN) {
+        report::check(&output, existing).map_err(|e| failure(file, e))?;
+    }
     let texts = texts::texts(matches, &recipe.calibration, &loaded, env)?.ok_or_else(Failure::interrupted)?;
     let slimmed = slimmed(&recipe, &loaded, &texts.calibration, env)?;
     let (contents, config) = match &slimmed {
@@ -142,8 +143,8 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         None => (file.contents(), &loaded.model.config),
     };
     let key = pipeline::key(contents, &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
-    let has_begun = Journal::has_noted(&output, report::BEGUN);
-    let (journal, goes_on) = Journal::open(&output, &key).map_err(|e| failure(file, e))?;
+    let has_begun = lock.has_noted(report::BEGUN);
+    let (journal, goes_on) = lock.begin(&key).map_err(|e| failure(file, e))?;
     if has_begun {
         // With another key all else is forgotten.
         journal.note(report::BEGUN).map_err(|e| failure(file, e))?;
