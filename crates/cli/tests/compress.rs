@@ -127,7 +127,15 @@ fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!dir.path("found.gguf").exists(), "it was killed too late");
-    let said = ok(&dir, &words);
+    // To other work the report is another's, and what was done of this stays.
+    let of_search = fs::read(dir.path("found.gguf.json")).unwrap();
+    let other = [&words[..], &["--calib-tokens".into(), "128".into()]].concat();
+    let refused = run(&dir, &other);
+    assert!(refused.code == 1 && refused.stderr.contains("found.gguf.json"), "{refused:?}");
+    assert!(fs::read(dir.path("found.gguf.json")).unwrap() == of_search);
+    let again = run(&dir, &words);
+    assert!(again.code == 0 && again.stderr.contains("going on"), "{again:?}");
+    let said: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
     let kept = fs::read_to_string(dir.path("found.gguf.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&kept).unwrap()["file_bytes"], said["file_bytes"]);
     assert!(fs::read_to_string(dir.path("found.gguf.html")).unwrap().contains("that was written"));

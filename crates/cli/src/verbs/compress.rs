@@ -127,6 +127,7 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
     let check = || output::check(&output, file.paths(), existing).map_err(|e| failure(file, e));
+    let check_reports = || report::check(&output, existing).map_err(|e| failure(file, e));
     let reports = target.is_some() || matches.get_flag("report");
     // What can't be done is said before anything is read.
     check()?;
@@ -134,7 +135,7 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
     let lock = Lock::new(&output).map_err(|e| failure(file, e))?;
     if reports && !lock.has_noted(report::BEGUN) {
-        report::check(&output, existing).map_err(|e| failure(file, e))?;
+        check_reports()?;
     }
     let texts = texts::texts(matches, &recipe.calibration, &loaded, env)?.ok_or_else(Failure::interrupted)?;
     let slimmed = slimmed(&recipe, &loaded, &texts.calibration, env)?;
@@ -143,12 +144,11 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         None => (file.contents(), &loaded.model.config),
     };
     let key = pipeline::key(contents, &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
-    let has_begun = lock.has_noted(report::BEGUN);
-    let (journal, goes_on) = lock.begin(&key).map_err(|e| failure(file, e))?;
-    if has_begun {
-        // With another key all else is forgotten.
-        journal.note(report::BEGUN).map_err(|e| failure(file, e))?;
+    // Reports that other work has begun are in the way, and that work may still go on.
+    if reports && !lock.is_of(&key) {
+        check_reports()?;
     }
+    let (journal, goes_on) = lock.begin(&key).map_err(|e| failure(file, e))?;
     if goes_on {
         say("going on where the last run was stopped");
     }
