@@ -127,7 +127,15 @@ fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!dir.path("found.gguf").exists(), "it was killed too late");
-    let said = ok(&dir, &words);
+    // To other work the report is another's, and what was done of this stays.
+    let of_search = fs::read(dir.path("found.gguf.json")).unwrap();
+    let other = [&words[..], &["--calib-tokens".into(), "128".into()]].concat();
+    let refused = run(&dir, &other);
+    assert!(refused.code == 1 && refused.stderr.contains("found.gguf.json"), "{refused:?}");
+    assert!(fs::read(dir.path("found.gguf.json")).unwrap() == of_search);
+    let again = run(&dir, &words);
+    assert!(again.code == 0 && again.stderr.contains("going on"), "{again:?}");
+    let said: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
     let kept = fs::read_to_string(dir.path("found.gguf.json")).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&kept).unwrap()["file_bytes"], said["file_bytes"]);
     assert!(fs::read_to_string(dir.path("found.gguf.html")).unwrap().contains("that was written"));
@@ -135,6 +143,29 @@ fn a_search_that_is_killed_behind_its_report_goes_on_and_replaces_it() {
     fs::remove_file(dir.path("found.gguf")).unwrap();
     let again = run(&dir, &words);
     assert!(again.code == 1 && again.stderr.contains("found.gguf.json"), "{again:?}");
+}
+
+#[test]
+fn what_gets_no_report_gets_no_name_and_the_next_run_goes_on() {
+    let dir = Dir::new();
+    let recipe = dir.file("r.toml", format!("type = \"Q4_K_M\"\nmethod = \"gptq\"\n{SMALL}"));
+    let words = [&args("out.gguf", &recipe)[..], &["--report".into()]].concat();
+    let mut child = begun(&dir, &words);
+    while !dir.path(".out.gguf.compress/key").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a journal");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Meanwhile another run is told before it has read anything.
+    let empty = dir.file("empty.txt", "");
+    let second = dir.ingle(&["compress", &source(), "-o", "out.gguf", "--recipe", "q4km", "--calib", &empty]);
+    second.fails(1, &["out.gguf: another run is writing it"]);
+    dir.file("out.gguf.html", "another's");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(!dir.path("out.gguf").exists());
+    fs::remove_file(dir.path("out.gguf.html")).unwrap();
+    let again = run(&dir, &words);
+    assert!(again.code == 0 && again.stderr.contains("going on"), "{again:?}");
+    assert!(["out.gguf", "out.gguf.json", "out.gguf.html"].iter().all(|name| dir.path(name).exists()));
 }
 
 #[test]
@@ -265,6 +296,7 @@ fn mistakes_are_told_before_the_work() {
     let out =
         dir.ingle(&["compress", &source(), "-o", "out.gguf", "--recipe", "q4km", "--calib", &empty]).run();
     assert!(out.code == 1 && out.stderr.contains("expected something to read"), "{out:?}");
+    assert!(!dir.path(".out.gguf.compress").exists(), "nothing was begun");
     dir.file("there.gguf", "mine");
     let out = run(&dir, &args("there.gguf", "q4km"));
     assert!(out.code == 1 && out.stderr.contains("--force replaces it"), "{out:?}");

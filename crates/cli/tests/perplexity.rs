@@ -4,6 +4,7 @@
 mod harness;
 
 use std::fs;
+use std::path::Path;
 
 use harness::{Dir, tiny};
 use serde_json::Value;
@@ -68,6 +69,19 @@ fn a_base_never_takes_the_models_place() {
         let words = ["perplexity", &model, "--file", &text, "--ctx", "32", "--save-base", "./m.gguf"];
         dir.ingle(&[&words[..], compact].concat()).fails(1, &["is the input itself"]);
         assert!(fs::read(&model).unwrap() == fs::read(tiny()).unwrap());
+    }
+    // Nor that of a folder's weights.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words/model");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        dir.file(&format!("copy/{name}"), fs::read(&path).unwrap());
+    }
+    for compact in [&[][..], &["--compact"]] {
+        let base = "copy/model.safetensors";
+        let words = ["perplexity", "copy", "--file", &text, "--ctx", "32", "--save-base", base];
+        dir.ingle(&[&words[..], compact].concat()).fails(1, &["is the input itself"]);
+        assert!(fs::read(dir.path(base)).unwrap() == fs::read(folder.join("model.safetensors")).unwrap());
     }
 }
 

@@ -1,13 +1,14 @@
 //! What is done of a long run, on disk, so that a run that was killed goes on where it was and ends with the same bytes.
 //!
 //! A folder beside the output, `.NAME.compress`, holds a file `key` that says what is being done; a journal with another key is begun
-//! anew. Each part of the work, a layer or a tensor, is a file of its tensors, and a stream is the residual stream between two layers, of
-//! which only the last is kept. Parts are named by who runs, so that work that is done in more than one way stands side by side. Every file ends with the SHA-256 of what stands before, and gets its name when it
-//! is whole; one that does not hold its hash counts as not there. A lock in the folder keeps a second run with the same output out. Who
-//! finishes removes the folder.
+//! anew. Each part of the work, a layer or a tensor, is a file of its tensors, and a stream is the residual stream between two layers,
+//! of which only the last is kept. Parts are named by who runs, so that work that is done in more than one way stands side by side.
+//! Every file ends with the SHA-256 of what stands before, and gets its name when it is whole; one that does not hold its hash counts
+//! as not there. A lock in the folder keeps a second run with the same output out; it is taken before it is known what is to be done,
+//! which may be long work already. Who finishes removes the folder.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ingle_kernel::quant::{self, Format};
@@ -35,35 +36,99 @@ pub struct Done {
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
+    lock: Lock,
+}
+
+/// The folder of a journal, which no other run has as long as this lives.
+#[derive(Debug)]
+pub struct Lock {
     folder: PathBuf,
-    /// Held as long as this lives.
-    _lock: File,
+    file: Option<File>,
 }
 
 const HASH: usize = 32;
 const LOCK: &str = "lock";
+/// Says what is being done.
+const KEY: &str = "key";
 /// The longest name and the most tensors of a part; a part with more is damaged.
 const NAME_MAX: usize = 65_535;
 const TENSORS_MAX: usize = 1 << 20;
 
-impl Journal {
-    /// The journal of a run that writes `output`: gone on with when its key is `key`, begun anew otherwise. Second: whether it is
-    /// gone on with.
+impl Lock {
+    /// The folder of a run that writes `output`.
     ///
     /// # Errors
-    /// [`Error::Busy`] while another run has it open, and what the system says.
-    pub fn open(output: &Path, key: &str) -> Result<(Self, bool)> {
+    /// [`Error::Busy`] while another run has it, and what the system says.
+    pub fn new(output: &Path) -> Result<Self> {
         let folder = folder_of(output);
         fs::create_dir_all(&folder).map_err(|e| failed(&folder, e))?;
-        let journal = Self { _lock: lock(&folder.join(LOCK), output)?, folder };
-        if journal.read("key").is_some_and(|known| known == key.as_bytes()) {
-            return Ok((journal, true));
+        let path = folder.join(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| failed(&path, e))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Error::Busy { file: output.display().to_string() }),
+            // A file system without locks, or with none left: better unguarded than not at all.
+            Err(TryLockError::Error(_)) | Ok(()) => Ok(Self { folder, file: Some(file) }),
         }
-        journal.clear().map_err(|e| failed(&journal.folder, e))?;
-        journal.write("key", |out| out.write_all(key.as_bytes()))?;
-        Ok((journal, false))
     }
 
+    /// Whether what lies in the folder is of the work `key`.
+    pub fn is_of(&self, key: &str) -> bool {
+        read(&self.folder.join(KEY)).is_some_and(|known| known == key.as_bytes())
+    }
+
+    /// Whether a run has noted `what`, whatever its work.
+    pub fn has_noted(&self, what: &str) -> bool {
+        read(&self.folder.join(what)).is_some()
+    }
+
+    /// The journal of the work `key`: gone on with when there is one, begun anew otherwise. Second: whether it is gone on with.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn begin(self, key: &str) -> Result<(Journal, bool)> {
+        let goes_on = self.is_of(key);
+        if !goes_on {
+            self.clear()?;
+        }
+        let journal = Journal { lock: self };
+        if !goes_on {
+            journal.write(KEY, |out| out.write_all(key.as_bytes()))?;
+        }
+        Ok((journal, goes_on))
+    }
+
+    /// Removes all but the lock.
+    fn clear(&self) -> Result<()> {
+        let clear = || -> std::io::Result<()> {
+            for entry in fs::read_dir(&self.folder)? {
+                let path = entry?.path();
+                if !path.ends_with(LOCK) {
+                    fs::remove_file(&path)?;
+                }
+            }
+            Ok(())
+        };
+        clear().map_err(|e| failed(&self.folder, e))
+    }
+}
+
+impl Drop for Lock {
+    /// Removes the folder where nothing else is in it; what is, the next run may go on with.
+    fn drop(&mut self) {
+        let is_lock =
+            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == LOCK);
+        if fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.all(is_lock)) {
+            // Closed when its name is gone, so that no run is let in before. A network file system keeps an open file under another name,
+            // and a folder that stays is no harm.
+            let _ = fs::remove_file(self.folder.join(LOCK));
+            self.file = None;
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+impl Journal {
     /// The tensors of `part`, if it is done.
     pub fn tensors(&self, part: &str) -> Option<Vec<Done>> {
         parse(&self.read(part)?)
@@ -104,7 +169,7 @@ impl Journal {
     pub fn keep_stream(&self, name: &str, values: &[f32], last: &str) -> Result<()> {
         self.write(&stream(name), |out| values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())))?;
         // A stream too many is no harm.
-        let _ = fs::remove_file(self.folder.join(stream(last)));
+        let _ = fs::remove_file(self.path(&stream(last)));
         Ok(())
     }
 
@@ -113,41 +178,27 @@ impl Journal {
         self.write(what, |_| Ok(()))
     }
 
-    /// Whether a run that writes `output` has noted `what`, whatever its key.
-    pub fn has_noted(output: &Path, what: &str) -> bool {
-        read(&folder_of(output).join(what)).is_some()
+    /// Whether this work has noted `what`.
+    pub fn has_noted(&self, what: &str) -> bool {
+        self.lock.has_noted(what)
     }
 
     /// A file of the run's own in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.lock.folder.join(name)
     }
 
     /// Removes it all.
-    pub fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(&self.folder, e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes all but the lock.
-    fn clear(&self) -> std::io::Result<()> {
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            if !path.ends_with(LOCK) {
-                fs::remove_file(&path)?;
-            }
-        }
-        Ok(())
+    pub fn remove(self) -> Result<()> {
+        self.lock.clear()
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        read(&self.folder.join(name))
+        read(&self.path(name))
     }
 
     fn write(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-        let (path, part) = (self.folder.join(name), self.folder.join(format!("{name}.part")));
+        let (path, part) = (self.path(name), self.path(&format!("{name}.part")));
         let written = || -> std::io::Result<()> {
             let mut out =
                 Hashing { out: BufWriter::with_capacity(1 << 20, File::create(&part)?), hash: Sha256::new() };
@@ -163,18 +214,6 @@ impl Journal {
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
     Error::Write { file: path.display().to_string(), source }
-}
-
-/// Locks the file at `path` for a run that writes `output`.
-fn lock(path: &Path, output: &Path) -> Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|e| failed(path, e))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(Error::Busy { file: output.display().to_string() }),
-        // A file system without locks: better unguarded than not at all.
-        Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(failed(path, e)),
-        _ => Ok(file),
-    }
 }
 
 /// Where the journal of a run that writes `output` lies.
@@ -266,6 +305,10 @@ mod tests {
         dir.join("out.gguf")
     }
 
+    fn begun(output: &Path, key: &str) -> (Journal, bool) {
+        Lock::new(output).unwrap().begin(key).unwrap()
+    }
+
     fn done(name: &str) -> Done {
         let loss = Some(Loss { error: 0.5, energy: 2.0, n_not_finite: 0 });
         let inputs = Some(RoundedInputs { n_inputs: 3, energy: 8.0, without: 0.5, with: 0.25 });
@@ -276,13 +319,13 @@ mod tests {
     #[test]
     fn what_was_put_is_there_for_the_same_work_only() {
         let output = output("same");
-        let (journal, went_on) = Journal::open(&output, "this").unwrap();
+        let (journal, went_on) = begun(&output, "this");
         assert!(!went_on && journal.tensors("layer-0000").is_none());
         let tensors = [done("a"), Done { loss: None, inputs: None, bytes: Vec::new(), ..done("b") }];
         journal.put("layer-0000", &tensors).unwrap();
         journal.keep_stream("1", &[1.0, -0.0], "0").unwrap();
         drop(journal);
-        let (again, went_on) = Journal::open(&output, "this").unwrap();
+        let (again, went_on) = begun(&output, "this");
         assert!(went_on);
         assert_eq!(again.tensors("layer-0000").unwrap(), tensors);
         let stream = again.stream("1", 2).unwrap();
@@ -290,7 +333,7 @@ mod tests {
         again.keep_stream("2", &[0.0], "1").unwrap();
         assert_eq!(again.stream("1", 2), None);
         drop(again);
-        let (other, went_on) = Journal::open(&output, "that").unwrap();
+        let (other, went_on) = begun(&output, "that");
         assert!(!went_on && other.tensors("layer-0000").is_none() && other.stream("2", 1).is_none());
         other.remove().unwrap();
         assert!(fs::read_dir(output.parent().unwrap()).unwrap().next().is_none());
@@ -299,36 +342,58 @@ mod tests {
     #[test]
     fn two_runs_with_one_output_do_not_meet() {
         let output = output("two");
-        let (first, _) = Journal::open(&output, "this").unwrap();
+        let (first, _) = begun(&output, "this");
         first.put("ends", &[done("a")]).unwrap();
-        for key in ["this", "that"] {
-            let said = Journal::open(&output, key).unwrap_err().to_string();
-            assert_eq!(said, format!("{}: another run is writing it", output.display()));
-        }
+        let said = Lock::new(&output).unwrap_err().to_string();
+        assert_eq!(said, format!("{}: another run is writing it", output.display()));
         assert!(first.tensors("ends").is_some());
         drop(first);
-        let (again, went_on) = Journal::open(&output, "this").unwrap();
+        let (again, went_on) = begun(&output, "this");
         assert!(went_on);
         again.remove().unwrap();
     }
 
     #[test]
-    fn what_was_noted_is_known_before_the_work_is_and_as_long_as_it_lasts() {
+    fn what_was_noted_is_known_before_the_work_is_and_of_this_work_alone() {
         let output = output("noted");
-        assert!(!Journal::has_noted(&output, "this"));
-        let (journal, _) = Journal::open(&output, "key").unwrap();
+        assert!(!Lock::new(&output).unwrap().has_noted("this"));
+        let (journal, _) = begun(&output, "key");
         journal.note("this").unwrap();
-        assert!(Journal::has_noted(&output, "this") && !Journal::has_noted(&output, "that"));
+        drop(journal);
+        let lock = Lock::new(&output).unwrap();
+        assert!(lock.has_noted("this") && !lock.has_noted("that"));
+        assert!(lock.is_of("key") && !lock.is_of("other"));
+        let (journal, _) = lock.begin("key").unwrap();
+        assert!(journal.has_noted("this"));
+        drop(journal);
+        assert!(!begun(&output, "other").0.has_noted("this"));
+    }
+
+    #[test]
+    fn a_lock_leaves_nothing_but_what_a_run_can_go_on_with() {
+        let output = output("left");
+        let folder = folder_of(&output);
+        let lock = Lock::new(&output).unwrap();
+        assert!(folder.exists());
+        drop(lock);
+        assert!(!folder.exists());
+        let (journal, _) = begun(&output, "key");
+        drop(journal);
+        drop(Lock::new(&output).unwrap());
+        let lock = Lock::new(&output).unwrap();
+        assert!(lock.is_of("key"));
+        let (journal, _) = lock.begin("key").unwrap();
+        journal.note("this").unwrap();
         journal.remove().unwrap();
-        assert!(!Journal::has_noted(&output, "this"));
+        assert!(!folder.exists());
     }
 
     #[test]
     fn damage_counts_as_not_there() {
         let output = output("damage");
-        let (journal, _) = Journal::open(&output, "key").unwrap();
+        let (journal, _) = begun(&output, "key");
         journal.put("ends", &[done("a")]).unwrap();
-        let path = journal.folder.join("ends");
+        let path = journal.path("ends");
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();

@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -21,12 +22,16 @@ pub enum Existing {
     Replace,
 }
 
-/// Fails when `target` can't be made from `input`: when it is the input, or exists and is to be kept. Costs no writing, so
+/// Fails when `target` can't be made from `inputs`: when it is one of them, or exists and is to be kept. Costs no writing, so
 /// it can be asked before the work; [`write()`] asks again.
-pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<()> {
+pub fn check<'a>(
+    target: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+    existing: Existing,
+) -> Result<()> {
     let file = || target.display().to_string();
     let same = |input: &Path| Some(fs::canonicalize(input).ok()? == fs::canonicalize(target).ok()?);
-    if input.and_then(same).unwrap_or(false) {
+    if inputs.into_iter().any(|input| same(input).unwrap_or(false)) {
         return Err(Error::SameFile { file: file() });
     }
     match fs::symlink_metadata(target) {
@@ -43,13 +48,13 @@ pub fn check(target: &Path, input: Option<&Path>, existing: Existing) -> Result<
 ///
 /// # Errors
 /// Those of [`check`] and of `fill`, and what the system says; then nothing is left behind.
-pub fn write<T>(
+pub fn write<'a, T>(
     target: &Path,
-    input: Option<&Path>,
+    inputs: impl IntoIterator<Item = &'a Path>,
     existing: Existing,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
 ) -> Result<T> {
-    let (begun, mut out) = Begun::new(target, input, existing)?;
+    let (begun, mut out) = Begun::new(target, inputs, existing)?;
     let outcome = fill(&mut out).map_err(|e| match e {
         Error::Stream(source) => begun.failed(source),
         other => other,
@@ -62,7 +67,7 @@ pub fn write<T>(
 #[derive(Debug)]
 pub struct Begun {
     target: PathBuf,
-    input: Option<PathBuf>,
+    inputs: Vec<PathBuf>,
     existing: Existing,
     part: Part,
 }
@@ -72,13 +77,18 @@ impl Begun {
     ///
     /// # Errors
     /// Those of [`check`], and what the system says.
-    pub fn new(target: &Path, input: Option<&Path>, existing: Existing) -> Result<(Self, BufWriter<File>)> {
-        check(target, input, existing)?;
+    pub fn new<'a>(
+        target: &Path,
+        inputs: impl IntoIterator<Item = &'a Path>,
+        existing: Existing,
+    ) -> Result<(Self, BufWriter<File>)> {
+        let inputs: Vec<PathBuf> = inputs.into_iter().map(Path::to_owned).collect();
+        check(target, inputs.iter().map(PathBuf::as_path), existing)?;
         let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
         let made = beside(target, create);
         let (part, file) =
             made.map_err(|source| Error::Write { file: target.display().to_string(), source })?;
-        let begun = Self { target: target.to_owned(), input: input.map(Path::to_owned), existing, part };
+        let begun = Self { target: target.to_owned(), inputs, existing, part };
         Ok((begun, BufWriter::with_capacity(1 << 20, file)))
     }
 
@@ -89,8 +99,9 @@ impl Begun {
     pub fn finish(self, mut out: BufWriter<File>) -> Result<()> {
         out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|e| self.failed(e))?;
         drop(out);
-        check(&self.target, self.input.as_deref(), self.existing)?;
-        fs::rename(&self.part.0, &self.target).map_err(|e| self.failed(e))
+        check(&self.target, self.inputs.iter().map(PathBuf::as_path), self.existing)?;
+        let Self { target, part, .. } = self;
+        part.rename(&target).map_err(|source| Error::Write { file: target.display().to_string(), source })
     }
 
     /// What the system says, of the target.
@@ -123,7 +134,7 @@ pub fn write_folder<T>(
     if has_old {
         fs::rename(target, &old).map_err(failed)?;
     }
-    if let Err(source) = fs::rename(&part.0, target) {
+    if let Err(source) = part.rename(target) {
         if has_old {
             let _ = fs::rename(&old, target);
         }
@@ -178,9 +189,18 @@ fn beside<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Resu
     }
 }
 
-/// Removed when dropped; after the renaming there is nothing to remove.
+/// Removed when dropped.
 #[derive(Debug)]
 struct Part(PathBuf);
+
+impl Part {
+    /// Gives it the name `target`. What is dropped then removes nothing: its old name is free, and may be another process's already.
+    fn rename(self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.0, target)?;
+        mem::forget(self);
+        Ok(())
+    }
+}
 
 impl Drop for Part {
     fn drop(&mut self) {
@@ -246,11 +266,11 @@ mod tests {
         fs::write(&input, b"weights").unwrap();
         let roundabout = dir.join(".").join("in");
         for existing in [Existing::Keep, Existing::Replace] {
-            let refused = write(&roundabout, Some(&input), existing, |out| Ok(out.write_all(b"x")?));
+            let refused = write(&roundabout, Some(&*input), existing, |out| Ok(out.write_all(b"x")?));
             assert!(matches!(refused, Err(Error::SameFile { .. })));
         }
         assert_eq!(fs::read(&input).unwrap(), b"weights");
-        let missing = write(&dir.join("no/such/out"), Some(&input), Existing::Keep, |_| Ok(()));
+        let missing = write(&dir.join("no/such/out"), Some(&*input), Existing::Keep, |_| Ok(()));
         assert!(matches!(missing, Err(Error::Write { .. })));
         assert_eq!(names(&dir), ["in"]);
         fs::remove_dir_all(&dir).unwrap();

@@ -153,6 +153,9 @@ pub enum Progress<'a> {
 /// Who is told, and says whether to go on.
 pub(crate) type Watch<'w> = &'w mut dyn FnMut(Progress<'_>) -> bool;
 
+/// Raised when the same recipe makes other bytes, so that a journal of the old ones is not gone on with.
+const BYTES_OF: u32 = 2;
+
 /// What a journal is of: everything that the bytes of the result depend on but formats, which its parts are named by. Of the weights
 /// samples are taken.
 pub fn key(
@@ -169,7 +172,12 @@ pub fn key(
         sequence.iter().for_each(|id| hash.update(id.to_le_bytes()));
     }
     judged_on.iter().for_each(|id| hash.update(id.to_le_bytes()));
-    format!("{} {tier} {} {}", env!("CARGO_PKG_VERSION"), recipe.without_formats().hash(), hex(hash))
+    format!(
+        "{} {BYTES_OF} {tier} {} {}",
+        env!("CARGO_PKG_VERSION"),
+        recipe.without_formats().hash(),
+        hex(hash)
+    )
 }
 
 /// What a model's tensors are known by, in hexadecimal: a hash of names, shapes, formats and samples of the bytes.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle_compress::balance::Balance;
-use ingle_compress::journal::Journal;
+use ingle_compress::journal::Lock;
 use ingle_compress::pipeline::{self, Job};
 use ingle_compress::plan::{self, ModelInfo, Options};
 use ingle_compress::{method, mixture, quantize};
@@ -62,7 +62,7 @@ fn what_is_moved_changes_no_result() {
         let model = ModelInfo::read(&file).unwrap();
         let mixture = mixture::by_name("F32").unwrap();
         let plan = plan::plan(&quantize::infos(&file), &model, mixture, &Options::default()).unwrap();
-        let (journal, _) = Journal::open(&dir.join(&name), "test").unwrap();
+        let (journal, _) = Lock::new(&dir.join(&name)).unwrap().begin("test").unwrap();
         let job = Job {
             file: &file,
             config: &config,

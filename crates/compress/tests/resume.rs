@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ingle_compress::journal::Journal;
+use ingle_compress::journal::{Journal, Lock};
 use ingle_compress::pipeline::{self, Job};
 use ingle_compress::plan::{self, ModelInfo, Options};
 use ingle_compress::{method, mixture, quantize};
@@ -34,7 +34,7 @@ fn a_part_that_is_damaged_is_made_again_from_the_inputs_that_it_had() {
     let plan = plan::plan(&quantize::infos(&file), &info, mixture, &Options::default()).unwrap();
     for asymmetric in [false, true] {
         let output = format!("ingle-resume-{asymmetric}-{}.gguf", std::process::id());
-        let (journal, _) = Journal::open(&std::env::temp_dir().join(output), "test").unwrap();
+        let (journal, _) = Lock::new(&std::env::temp_dir().join(output)).unwrap().begin("test").unwrap();
         let job = Job {
             file: &file,
             config: &config,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use ingle_compress::journal::Journal;
+use ingle_compress::journal::Lock;
 use ingle_compress::method::rounding::SEARCH;
 use ingle_compress::pipeline::Job;
 use ingle_compress::search::{probe, table};
@@ -22,7 +22,7 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
     let sequences: Vec<Vec<u32>> =
         (0..4).map(|s| (0..64).map(|i| (s * 911 + i * 37) % 4096).collect()).collect();
     let output = std::env::temp_dir().join(format!("ingle-search-{}.gguf", std::process::id()));
-    let (journal, _) = Journal::open(&output, "a test's").unwrap();
+    let (journal, _) = Lock::new(&output).unwrap().begin("a test's").unwrap();
     let plan = table::plan_of_probes(&file);
     let job = Job {
         file: &file,
@@ -44,7 +44,6 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
     };
     let mut entries = table::measure(&job, &mut seconds, &mut |_| true).unwrap();
     probe::gains(&job, &mut entries, &mut |_| true).unwrap();
-    journal.remove().unwrap();
 
     // Seven matrices in each of six layers, and the embeddings.
     assert_eq!(entries.len(), 6 * 7 + 1);
@@ -67,4 +66,5 @@ fn bits_lower_every_tensors_error_and_probes_tell_tensors_apart() {
     assert!(most > 2.0 * least, "{least} {most}");
     let stopped = table::measure(&job, &mut seconds, &mut |_| false);
     assert_eq!(stopped.unwrap_err().to_string(), "interrupted");
+    journal.remove().unwrap();
 }

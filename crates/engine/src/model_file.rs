@@ -80,6 +80,11 @@ impl ModelFile {
         &self.name
     }
 
+    /// The path as it was given and those of all files of weights: what is made of the model takes none of these places.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [self.name()].into_iter().chain(self.files.iter().map(Mapped::name)).map(Path::new)
+    }
+
     /// The mapped files.
     pub(crate) fn files(&self) -> &[Mapped] {
         &self.files

@@ -9,6 +9,7 @@ use ingle_compress::evaluate::divergence::Position;
 use ingle_compress::evaluate::full;
 use ingle_compress::evaluate::protocol::{HALF, Text};
 use ingle_compress::output::{self, Begun, Existing};
+use ingle_engine::model_file::ModelFile;
 use ingle_kernel::bytes::Bytes;
 
 use crate::exit::Failure;
@@ -123,25 +124,26 @@ pub enum Save {
     /// Streamed, as it is long.
     Full(Begun, full::Writer<BufWriter<File>>),
     /// Held until it is whole.
-    Compact { target: PathBuf, model: PathBuf, writer: compact::Writer },
+    Compact { target: PathBuf, inputs: Vec<PathBuf>, writer: compact::Writer },
 }
 
 impl Save {
-    /// Begins the file `path`, which is not the model's, for what the model in the file `model` says of `text`.
+    /// Begins the file `path`, which is none of the model's, for what `model` says of `text`.
     pub fn begin(
         path: &str,
         is_compact: bool,
         text: &Text,
         n_vocab: usize,
-        model: &Path,
+        model: &ModelFile,
     ) -> Result<Self, Failure> {
-        let (target, model) = (PathBuf::from(path), model.to_owned());
+        let target = PathBuf::from(path);
         if is_compact {
-            output::check(&target, Some(&model), Existing::Replace).map_err(Failure::failed)?;
+            output::check(&target, model.paths(), Existing::Replace).map_err(Failure::failed)?;
             // A base may be given away; where its model lay is nobody's business.
-            let name = model.file_name().unwrap_or_default().to_string_lossy();
+            let name = Path::new(model.name()).file_name().unwrap_or_default().to_string_lossy();
             let writer = compact::Writer::new(text, n_vocab, &name, compact::N_BEST, compact::N_DRAWN);
-            return Ok(Self::Compact { target, model, writer });
+            let inputs = model.paths().map(Path::to_owned).collect();
+            return Ok(Self::Compact { target, inputs, writer });
         }
         if text.protocol != &HALF {
             return Err(Failure::usage(format!(
@@ -149,7 +151,7 @@ impl Save {
                 text.protocol
             )));
         }
-        let begun = Begun::new(&target, Some(&model), Existing::Replace);
+        let begun = Begun::new(&target, model.paths(), Existing::Replace);
         let (begun, out) = begun.map_err(Failure::failed)?;
         let writer = full::Writer::begin(text, n_vocab, out).map_err(|e| Failure::file(path, &e))?;
         Ok(Self::Full(begun, writer))
@@ -175,10 +177,11 @@ impl Save {
                 let out = writer.finish().map_err(|e| Failure::failed(begun.failed(e)))?;
                 begun.finish(out).map_err(Failure::failed)
             }
-            Self::Compact { target, model, writer } => {
+            Self::Compact { target, inputs, writer } => {
                 let bytes = writer.finish();
                 let fill = |out: &mut BufWriter<File>| Ok(out.write_all(&bytes)?);
-                output::write(&target, Some(&model), Existing::Replace, fill).map_err(Failure::failed)
+                let inputs = inputs.iter().map(PathBuf::as_path);
+                output::write(&target, inputs, Existing::Replace, fill).map_err(Failure::failed)
             }
         }
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use ingle_compress::journal::Journal;
+use ingle_compress::journal::Lock;
 use ingle_compress::output::{self, Existing};
 use ingle_compress::recipe::{RECIPES, Recipe};
 use ingle_compress::slim::Slimmed;
@@ -126,14 +126,17 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
     let existing = if matches.get_flag("force") { Existing::Replace } else { Existing::Keep };
     let loaded = load::model(super::model_name(matches), env)?;
     let file = &loaded.file;
-    output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
+    let check = || output::check(&output, file.paths(), existing).map_err(|e| failure(file, e));
+    let check_reports = || report::check(&output, existing).map_err(|e| failure(file, e));
     let reports = target.is_some() || matches.get_flag("report");
-    if reports {
-        report::check(&output, existing).map_err(|e| failure(file, e))?;
-    }
     // What can't be done is said before anything is read.
+    check()?;
     recipe.options(true).and(method::encoder(&recipe.method).map(drop)).map_err(Failure::usage)?;
     mixture::by_name(&recipe.mixture).map_err(Failure::usage)?;
+    let lock = Lock::new(&output).map_err(|e| failure(file, e))?;
+    if reports && !lock.has_noted(report::BEGUN) {
+        check_reports()?;
+    }
     let texts = texts::texts(matches, &recipe.calibration, &loaded, env)?.ok_or_else(Failure::interrupted)?;
     let slimmed = slimmed(&recipe, &loaded, &texts.calibration, env)?;
     let (contents, config) = match &slimmed {
@@ -141,12 +144,11 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         None => (file.contents(), &loaded.model.config),
     };
     let key = pipeline::key(contents, &recipe, &texts.calibration, &texts.judged_on.tokens, loaded.tier());
-    let has_begun = Journal::has_noted(&output, report::BEGUN);
-    let (journal, goes_on) = Journal::open(&output, &key).map_err(|e| failure(file, e))?;
-    if has_begun {
-        // With another key all else is forgotten.
-        journal.note(report::BEGUN).map_err(|e| failure(file, e))?;
+    // Reports that other work has begun are in the way, and that work may still go on.
+    if reports && !lock.is_of(&key) {
+        check_reports()?;
     }
+    let (journal, goes_on) = lock.begin(&key).map_err(|e| failure(file, e))?;
     if goes_on {
         say("going on where the last run was stopped");
     }
@@ -158,18 +160,20 @@ fn compress(matches: &ArgMatches, env: &Env) -> Result<Outcome, Failure> {
         (recipe, found) = (chosen, Some(of_search));
     }
     let mut outcome = work.until_it_passes(recipe)?;
-    if outcome.written {
-        output::check(&output, Some(Path::new(file.name())), existing).map_err(|e| failure(file, e))?;
-        std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
-    }
-    outcome.output = output;
+    outcome.output = output.clone();
     outcome.slim = slimmed.map(|slimmed| slimmed.report);
     outcome.seconds = start.elapsed().as_secs_f64();
+    if outcome.written {
+        check()?;
+    }
+    // While OUT has no name yet, a run that is stopped here can go on and write its report again.
     if reports {
         let found = found.as_ref().map(|found| (found, None));
-        report::write(&outcome.output, file.name(), found, Some(&outcome), &journal, existing)?;
+        report::write(&output, file.name(), found, Some(&outcome), &journal, existing)?;
     }
     if outcome.written {
+        check()?;
+        std::fs::rename(journal.path(judged::RESULT), &output).map_err(|e| Failure::file(&output, &e))?;
         journal.remove().map_err(|e| failure(file, e))?;
     }
     Ok(outcome)

@@ -6,7 +6,6 @@
 //! opened; [`evaluating`] measures and `ingle_compress::evaluate` has the mathematics.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
@@ -138,8 +137,7 @@ fn measure(
         let rows = match (self::text(matches, "base"), self::text(matches, "save-base")) {
             (Some(path), _) => Rows::Beside(Base::open(path, vocab)?),
             (None, Some(path)) => {
-                let model = Path::new(loaded.file.name());
-                Rows::Keep(Save::begin(path, matches.get_flag("compact"), text, vocab, model)?)
+                Rows::Keep(Save::begin(path, matches.get_flag("compact"), text, vocab, &loaded.file)?)
             }
             (None, None) => Rows::Score,
         };

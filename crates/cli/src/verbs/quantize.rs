@@ -161,8 +161,7 @@ fn write(
     let pool = Pool::new(asked.n_threads);
     let tensors = file.contents().tensors();
     let mut progress = Progress::new(env);
-    let input = Path::new(file.name());
-    output::write(&asked.output, Some(input), existing, |out| {
+    output::write(&asked.output, file.paths(), existing, |out| {
         let report = quantize::quantize(file.contents(), header, request, &pool, out, |i| {
             progress.show(format_args!("tensor {} of {}: {}", i + 1, tensors.len(), tensors[i].name));
             !env.interrupted.load(Relaxed)

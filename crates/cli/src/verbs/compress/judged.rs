@@ -6,7 +6,7 @@
 //! pass is never given its name.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -238,8 +238,8 @@ impl Work<'_> {
         let text = &self.texts.judged_on;
         if !path.exists() {
             let session = Session::new(self.loaded.clone(), &load::session_options(self.env, Some(text.ctx)));
-            let (model, vocab) = (Path::new(self.file().name()), self.loaded.model.config.vocab);
-            let save = Save::begin(&path.display().to_string(), true, text, vocab, model)?;
+            let (file, vocab) = (self.file(), self.loaded.model.config.vocab);
+            let save = Save::begin(&path.display().to_string(), true, text, vocab, file)?;
             evaluating::read(&mut session?, self.env, text, Rows::Keep(save), &mut Evaluation::default())?;
         }
         self.base = Some(path.clone());

@@ -31,7 +31,6 @@ pub fn beside(output: &Path, ending: &str) -> PathBuf {
 
 /// Fails when they can't be written beside `output`: when others' are there that are to be kept.
 pub fn check(output: &Path, existing: Existing) -> Result<(), Error> {
-    let existing = if Journal::has_noted(output, BEGUN) { Existing::Replace } else { existing };
     ENDINGS.iter().try_for_each(|ending| output::check(&beside(output, ending), None, existing))
 }
 
@@ -62,6 +61,7 @@ pub fn write(
         (None, None) => return Ok(()),
     };
     let words = serde_json::to_string_pretty(&all).map_err(|e| Failure::failed(e.to_string()))?;
+    let existing = if journal.has_noted(BEGUN) { Existing::Replace } else { existing };
     check(output, existing).and_then(|()| journal.note(BEGUN)).map_err(Failure::failed)?;
     for (ending, words) in ENDINGS.into_iter().zip([words, page]) {
         let fill = |out: &mut std::io::BufWriter<std::fs::File>| Ok(out.write_all(words.as_bytes())?);

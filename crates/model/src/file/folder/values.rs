@@ -6,7 +6,7 @@
 //! blocks we make in memory, one expert after the other. Weights that [`super::quantised`] put there come in blocks of ours or
 //! as floats. Then come the changes that the tables ask for; vectors become f32.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ingle_kernel::bytes::Bytes;
 use ingle_kernel::half::f32_to_bf16;
@@ -162,15 +162,18 @@ fn from_mxfp4(entry: &Entry, scale: &Entry) -> Result<Part> {
         let expected = format!("{:?} of type {BYTES}", [n, rows, blocks]);
         return Err(Error::malformed(format!("tensor {}", scale.name), found, expected));
     }
-    // Once for all experts: values that don't lie together are gathered for it.
-    let (codes, scales) = (entry.bytes(), scale.bytes());
+    let (codes, scales) = (entry.piece.clone(), scale.piece.clone());
+    // Once for all experts, as values that don't lie together are gathered for it; and not before one of them is wanted.
+    let gathered = Arc::new(OnceLock::new());
     let expert = |i: usize| {
-        let share = |of: &Bytes| {
-            let size = of.len() / n;
-            of.get(i * size..(i + 1) * size).expect("an expert's share")
-        };
-        let (codes, scales) = (share(&codes), share(&scales));
+        let (codes, scales, gathered) = (codes.clone(), scales.clone(), gathered.clone());
         Piece::Made(Arc::new(move || {
+            let share = |of: &Bytes| {
+                let size = of.len() / n;
+                of.get(i * size..(i + 1) * size).expect("an expert's share")
+            };
+            let [codes, scales] = gathered.get_or_init(|| [codes.bytes(), scales.bytes()]);
+            let (codes, scales) = (share(codes), share(scales));
             let mut to = Vec::with_capacity(codes.len() + scales.len());
             for (codes, &scale) in codes.as_chunks::<{ MXFP4[0] }>().0.iter().zip(&scales[..]) {
                 let code = |i: usize| codes[i / 2] >> (i % 2 * 4) & 15;
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn experts_that_lie_apart_are_gathered_once_for_all() {
+    fn experts_that_lie_apart_are_gathered_when_one_is_wanted_and_once_for_all() {
         let n_gathered = Arc::new(AtomicUsize::new(0));
         let apart = |shape: &[usize]| {
             let (n_gathered, n_bytes) = (n_gathered.clone(), shape.iter().product());
@@ -304,7 +307,7 @@ mod tests {
         };
         let (blocks, scales) = (apart(&[3, 2, 1, 16]), apart(&[3, 2, 1]));
         let part = read_as(Change::AsIs, &blocks, Some(&scales), FP8_BLOCK).unwrap();
-        assert_eq!(part.pieces.len(), 3);
+        assert_eq!((part.pieces.len(), n_gathered.load(Relaxed)), (3, 0));
         let firsts: Vec<u8> = part.pieces.iter().map(|piece| piece.bytes()[0]).collect();
         assert_eq!((firsts, n_gathered.load(Relaxed)), (vec![0, 2, 4], 2));
     }
