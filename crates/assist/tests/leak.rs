@@ -141,6 +141,7 @@ fn run(n_courses: usize, name: &str) {
             keeps_rows: true,
             log: log.clone(),
             resting: Mutex::default(),
+            promised: Mutex::default(),
         });
         let of = |sources: &[&str]| Situation {
             wish: Wish::Cloud,

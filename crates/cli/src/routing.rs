@@ -103,6 +103,7 @@ pub fn desk(policy: Policy, env: &Env) -> Result<Arc<Desk>, Failure> {
         confidence: feedback::learned_or_built_in(env),
         zone: zone::ahead_ms,
         resting: Mutex::default(),
+        promised: Mutex::default(),
     }))
 }
 
@@ -217,8 +218,8 @@ pub fn ask(
 pub fn failure(error: CloudError) -> Failure {
     match error {
         CloudError::Interrupted(_) => Failure::interrupted(),
-        CloudError::Log(EgressError::Broken { .. }) => Failure::invalid(error),
-        CloudError::Log(_) => Failure::failed(error),
+        CloudError::Log(EgressError::Broken { .. }, _) => Failure::invalid(error),
+        CloudError::Log(..) => Failure::failed(error),
         error => Failure::network(error),
     }
 }

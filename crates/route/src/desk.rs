@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ingle_net::Client;
 
@@ -48,6 +48,37 @@ pub struct Desk {
     pub zone: Zone,
     /// Until when endpoints rest, by their names.
     pub resting: Mutex<BTreeMap<String, u64>>,
+    /// What requests that have no row yet are expected to take of the day's budget.
+    pub promised: Mutex<Spent>,
+}
+
+/// Of a day's budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spent {
+    /// Money, in the budget's currency.
+    pub money: f64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
+/// A share of the budget that is kept for a request under way, and given back with its end, when the ledger has what it took.
+struct Promise<'a> {
+    desk: &'a Desk,
+    share: Spent,
+}
+
+impl Spent {
+    fn is_within(self, left: Self) -> bool {
+        self.money <= left.money && self.tokens <= left.tokens
+    }
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let mut promised = self.desk.promised();
+        promised.money = (promised.money - self.share.money).max(0.0);
+        promised.tokens = promised.tokens.saturating_sub(self.share.tokens);
+    }
 }
 
 /// What becomes of a request.
@@ -140,21 +171,29 @@ impl Desk {
         if self.keeps_rows { self.ledger.append(row) } else { Ok(()) }
     }
 
-    /// Money and tokens of answers from elsewhere since midnight.
-    fn spent_today(&self, now_ms: u64) -> Result<(f64, u64), LedgerError> {
+    fn promised(&self) -> MutexGuard<'_, Spent> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left of the day's budget, where requests under way take what is `promised`. Without a budget no end.
+    fn left(&self, promised: &Spent, now_ms: u64) -> Result<Spent, LedgerError> {
         let budget = self.policy.budget;
         if budget.money.is_none() && budget.tokens.is_none() {
-            return Ok((0.0, 0));
+            return Ok(Spent { money: f64::INFINITY, tokens: u64::MAX });
         }
         let today = day_began(wall_ms(now_ms, self.zone), self.zone);
-        let (mut nano, mut tokens) = (0, 0);
+        let (mut nano, mut tokens) = (0u64, promised.tokens);
         self.ledger.read(|row: Row| {
             if row.at_ms >= today && matches!(row.place, Place::There | Place::Redacted) {
-                nano += row.money.map_or(0, |money| money.nano.value);
-                tokens += row.tokens_in + row.tokens_out;
+                nano = nano.saturating_add(row.money.map_or(0, |money| money.nano.value));
+                tokens = tokens.saturating_add(row.tokens_in).saturating_add(row.tokens_out);
             }
         })?;
-        Ok((nano as f64 / 1e9, tokens))
+        let money = nano as f64 / 1e9 + promised.money;
+        Ok(Spent {
+            money: budget.money.map_or(f64::INFINITY, |most| (most - money).max(0.0)),
+            tokens: budget.tokens.map_or(u64::MAX, |most| most.saturating_sub(tokens)),
+        })
     }
 
     /// Until when `endpoints` rest, after what other requests saw of them.
@@ -229,17 +268,41 @@ impl Router {
         all.filter(|endpoint| endpoint.ctx >= self.needs.n_tokens).collect()
     }
 
+    /// What asking `endpoint` is expected to take of the budget.
+    fn share(&self, endpoint: &Endpoint) -> Spent {
+        Spent { money: self.cost(endpoint), tokens: self.needs.n_tokens as u64 }
+    }
+
+    /// The endpoints that what is left of the day's budget pays for, with as much of it kept for this request, and in words those that it
+    /// does not.
+    fn promise(&self, now_ms: u64) -> Result<(Vec<&Endpoint>, Vec<String>, Promise<'_>), LedgerError> {
+        let desk = &*self.desk;
+        // Held while the ledger is read: two requests must not both be given the same rest.
+        let mut promised = desk.promised();
+        let left = desk.left(&promised, now_ms)?;
+        let (paid, unpaid): (Vec<_>, Vec<_>) =
+            self.endpoints().into_iter().partition(|endpoint| self.share(endpoint).is_within(left));
+        let money = paid.iter().map(|endpoint| self.cost(endpoint)).fold(0.0, f64::max);
+        let tokens = if paid.is_empty() { 0 } else { self.needs.n_tokens as u64 };
+        let share = Spent { money, tokens };
+        promised.money += share.money;
+        promised.tokens = promised.tokens.saturating_add(share.tokens);
+        let unpaid = unpaid.iter().map(|e| format!("{}: the day's budget is spent", e.name));
+        Ok((paid, unpaid.collect(), Promise { desk, share }))
+    }
+
     /// The best endpoint, and what is at stake.
     fn prospects(&self, now_ms: u64) -> Result<(Option<decide::Cloud>, Stakes), LedgerError> {
         let policy = &self.desk.policy;
-        let spent = self.desk.spent_today(now_ms)?;
+        let promised = *self.desk.promised();
+        let left = self.desk.left(&promised, now_ms)?;
         let worth = policy.worth;
-        let money_left = policy.budget.money.map_or(f64::INFINITY, |most| most - spent.0);
-        let tokens_left =
-            policy.budget.tokens.is_none_or(|most| spent.1 + self.needs.n_tokens as u64 <= most);
         let stakes =
-            Stakes { worth: worth.right, budget_left: money_left, direct_gain_min: worth.direct_gain };
-        let cloud = self.endpoints().first().filter(|_| tokens_left).map(|endpoint| decide::Cloud {
+            Stakes { worth: worth.right, budget_left: left.money, direct_gain_min: worth.direct_gain };
+        let endpoints = self.endpoints();
+        let paid = endpoints.iter().find(|endpoint| self.share(endpoint).is_within(left));
+        let best = paid.or(endpoints.first()).filter(|_| self.needs.n_tokens as u64 <= left.tokens);
+        let cloud = best.map(|endpoint| decide::Cloud {
             abilities: Abilities {
                 ctx: endpoint.ctx,
                 tools: endpoint.tools,
@@ -260,7 +323,7 @@ impl Router {
         money.map_or(0.0, |money| money.nano.value as f64 / 1e9)
     }
 
-    /// Asks elsewhere by `client`; `show` gets the answer as it comes, or that what it got is void. Where an answer was begun here, which has
+    /// Asks elsewhere by `client`, whom the day's budget pays for; `show` gets the answer as it comes, or that what it got is void. Where an answer was begun here, which has
     /// its row already, `instead` says that this one comes in its place. The bytes of an attempt have their row even where there is no
     /// answer.
     ///
@@ -273,9 +336,13 @@ impl Router {
         instead: Option<Instead>,
         show: &mut dyn FnMut(Piece<'_>),
     ) -> Result<Answered, CloudError> {
-        let endpoints = self.endpoints();
-        let cloud = Cloud { client, log: &self.desk.log, surroundings, limits: Limits::default() };
         let start_ms = surroundings.now_ms();
+        let promise = self.promise(start_ms).map_err(|e| {
+            let why = format!("nothing leaves while what was spent is not known: {e}");
+            CloudError::NoAnswer(vec![why], Bytes::default())
+        })?;
+        let (endpoints, unpaid, _promise) = promise;
+        let cloud = Cloud { client, log: &self.desk.log, surroundings, limits: Limits::default() };
         let mut rehydrator = self.gate.rehydrator();
         let mut text = String::new();
         let mut on = |piece: Piece<'_>| match piece {
@@ -309,13 +376,15 @@ impl Router {
                 let unkept = self.desk.keep(&row).err();
                 Ok(Answered { text, endpoint: endpoint.name.clone(), finish: answer.finish, row, unkept })
             }
-            Err(error) => {
-                if let CloudError::NoAnswer(_, bytes) | CloudError::Interrupted(bytes) = &error
-                    && bytes.out > 0
-                {
-                    let row = self.row(None, *bytes, [end_ms, wall_ms]);
+            Err(mut error) => {
+                let bytes = error.bytes();
+                if bytes.out > 0 {
+                    let row = self.row(None, bytes, [end_ms, wall_ms]);
                     // Whoever asked is told that there is no answer, which is worse.
                     let _ = self.desk.keep(&Row { instead: Some(Instead::NoAnswer), ..row });
+                }
+                if let CloudError::NoAnswer(tried, _) = &mut error {
+                    tried.extend(unpaid);
                 }
                 Err(error)
             }

@@ -6,8 +6,9 @@
 //! (`.head`), which shows a cut end. Who can write both files can make both anew: the log is evidence against accidents and other
 //! programs, not against the owner of the device.
 //!
-//! Writers of several processes take turns by locking the log. A line that was being written when the power went belongs to nothing that
-//! was sent: it is passed over, and taken away by the next entry, where the line before it is the one that the head knows.
+//! Writers of several processes take turns by locking the log, and readers keep them out meanwhile. A line that was being written when the
+//! power went belongs to nothing that was sent: it is passed over, and taken away by the next entry, where the head knows of no line as
+//! late. Nothing is added to a log whose end is not the one that the head knows.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -60,6 +61,13 @@ struct Head {
     hash: String,
 }
 
+/// Of an empty log.
+impl Default for Head {
+    fn default() -> Self {
+        Self { n: 0, hash: NOTHING.to_owned() }
+    }
+}
+
 /// A log that does not hold together, or can't be read or written.
 #[derive(Debug)]
 pub enum EgressError {
@@ -107,7 +115,7 @@ impl EgressLog {
     /// Adds an entry; when this returns, it is on disk.
     ///
     /// # Errors
-    /// When the log can't be written, or its last line is broken.
+    /// When the log can't be written, its last line is broken, or its end was cut off: then nothing is added.
     pub fn append(&self, entry: &Entry) -> Result<(), EgressError> {
         let io = |e| EgressError::Io(self.path.clone(), e);
         if let Some(folder) = self.path.parent() {
@@ -118,17 +126,21 @@ impl EgressLog {
         private(&mut options);
         let mut file = options.open(&self.path).map_err(io)?;
         file.lock().map_err(io)?;
-        let head = self.last(&mut file)?;
-        let n = head.as_ref().map_or(1, |head| head.n + 1);
-        let hash = hash(head.as_ref().map_or(NOTHING, |head| &head.hash), n, entry);
+        let last = self.last(&mut file)?;
+        let n = last.n + 1;
+        let hash = hash(&last.hash, n, entry);
         let mut line = serde_json::to_vec(&Line { n, entry: entry.clone(), hash: hash.clone() })
             .map_err(|e| io(io::Error::other(e)))?;
         line.push(b'\n');
         if line.len() as u64 > LINE_BYTES_MAX {
             return Err(io(io::Error::other(format!("an entry of {} bytes", line.len()))));
         }
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(io)?;
-        self.write_head(&Head { n, hash })
+        let len = file.metadata().map_err(io)?.len();
+        let written = file.write_all(&line).and_then(|()| file.sync_data()).map_err(io);
+        written.and_then(|()| self.write_head(&Head { n, hash })).inspect_err(|_| {
+            // Nothing is sent for it; where that fails too, it is a line more than the head knows.
+            let _ = file.set_len(len);
+        })
     }
 
     /// All entries, once the chain holds. A log that does not exist has none.
@@ -140,11 +152,14 @@ impl EgressLog {
             Err(EgressError::Broken { file: self.path.clone(), line, reason: reason.to_owned() })
         };
         let mut entries = Vec::new();
-        let mut head = Head { n: 0, hash: NOTHING.to_owned() };
-        match File::open(&self.path) {
+        let mut head = Head::default();
+        // Held until the head is read: an entry that came between would look like a cut end.
+        let opened = File::open(&self.path);
+        match &opened {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(EgressError::Io(self.path.clone(), e)),
+            Err(_) => opened.map(drop).map_err(|e| EgressError::Io(self.path.clone(), e))?,
             Ok(file) => {
+                file.lock_shared().map_err(|e| EgressError::Io(self.path.clone(), e))?;
                 let mut file = BufReader::new(file);
                 while let Some(line) = self.line(&mut file, head.n + 1)? {
                     let n = head.n + 1;
@@ -159,15 +174,22 @@ impl EgressLog {
                 }
             }
         }
-        match self.head()? {
-            Some(kept) if kept.n > head.n => broken(head.n + 1, "missing: the end of the log was cut off"),
-            // A line more than the head knows is a process that was killed between the two.
-            Some(kept) if kept.n == head.n && kept.hash != head.hash => {
-                broken(head.n, "not the entry that was written last")
+        self.holds(&head)?;
+        Ok(entries)
+    }
+
+    /// Whether a log that ends with `last` is the one that the head knows.
+    fn holds(&self, last: &Head) -> Result<(), EgressError> {
+        let (line, reason) = match self.head()? {
+            Some(kept) if kept.n > last.n => (last.n + 1, "missing: the end of the log was cut off"),
+            Some(kept) if kept.n == last.n && kept.hash != last.hash => {
+                (last.n, "not the entry that was written last")
             }
-            None if head.n > 1 => broken(head.n, "the file with its last hash is missing"),
-            _ => Ok(entries),
-        }
+            // A line more than the head knows is a process that was killed between the two.
+            None if last.n > 1 => (last.n, "the file with its last hash is missing"),
+            _ => return Ok(()),
+        };
+        Err(EgressError::Broken { file: self.path.clone(), line, reason: reason.to_owned() })
     }
 
     /// The next line; `None` at the end.
@@ -180,7 +202,8 @@ impl EgressLog {
         let broken = |reason: String| EgressError::Broken { file: self.path.clone(), line: n, reason };
         if bytes.last() != Some(&b'\n') {
             // Nothing was sent for a line that was not finished.
-            let unfinished = self.head()?.is_some_and(|head| head.n + 1 == n);
+            let known = self.head()?.map_or(0, |head| head.n);
+            let unfinished = known < n && bytes.len() as u64 <= LINE_BYTES_MAX;
             return if unfinished {
                 Ok(None)
             } else {
@@ -190,35 +213,30 @@ impl EgressLog {
         serde_json::from_slice(&bytes).map(Some).map_err(|e| broken(format!("no entry: {e}")))
     }
 
-    /// The end of the log as its last line has it.
-    fn last(&self, file: &mut File) -> Result<Option<Head>, EgressError> {
+    /// The end of the log as its last line has it, without one that was not finished.
+    fn last(&self, file: &mut File) -> Result<Head, EgressError> {
         let io = |e| EgressError::Io(self.path.clone(), e);
         let len = file.seek(SeekFrom::End(0)).map_err(io)?;
-        if len == 0 {
-            return Ok(None);
-        }
         file.seek(SeekFrom::Start(len.saturating_sub(LINE_BYTES_MAX + 1))).map_err(io)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
-        let broken = |reason: &str| {
-            let n = self.head().ok().flatten().map_or(1, |head| head.n + 1);
-            Err(EgressError::Broken { file: self.path.clone(), line: n, reason: reason.to_owned() })
-        };
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let lines = bytes[..whole].strip_suffix(b"\n").unwrap_or_default();
         let line = lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-        let head = match serde_json::from_slice::<Line>(line) {
-            _ if line.is_empty() => None,
-            Ok(line) => Some(Head { n: line.n, hash: line.hash }),
-            Err(_) => return broken("no entry; nothing is added to a broken log"),
-        };
-        if whole < bytes.len() {
-            if head != self.head()? {
-                return broken("no end of line: it was cut; nothing is added to a broken log");
+        let last = match serde_json::from_slice::<Line>(line) {
+            _ if len == (bytes.len() - whole) as u64 => Head::default(),
+            Ok(line) => Head { n: line.n, hash: line.hash },
+            Err(_) => {
+                let line = self.head()?.map_or(1, |head| head.n);
+                let reason = "no entry; nothing is added to a broken log".to_owned();
+                return Err(EgressError::Broken { file: self.path.clone(), line, reason });
             }
+        };
+        self.holds(&last)?;
+        if whole < bytes.len() {
             file.set_len(len - (bytes.len() - whole) as u64).map_err(io)?;
         }
-        Ok(head)
+        Ok(last)
     }
 
     fn head_path(&self) -> PathBuf {
@@ -346,6 +364,55 @@ mod tests {
             });
             assert_eq!(broken_at(&log), line, "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_log_whose_end_is_missing() {
+        type Cut = fn(&EgressLog);
+        let cases: [(&str, Cut, &str); 5] = [
+            ("lines", |log| change(log, |lines| lines[..2].join("\n") + "\n"), "line 3: missing"),
+            ("all", |log| std::fs::remove_file(log.path()).unwrap(), "line 1: missing"),
+            ("emptied", |log| change(log, |_| String::new()), "line 1: missing"),
+            ("headless", |log| std::fs::remove_file(log.head_path()).unwrap(), "line 4: the file"),
+            (
+                "another",
+                |log| change(log, |lines| lines.join("\n").replace("\"hash\":\"", "\"hash\":\"0") + "\n"),
+                "line 4: not the entry",
+            ),
+        ];
+        for (name, cut, says) in cases {
+            let log = log(&format!("end-{name}"));
+            cut(&log);
+            let said = log.append(&entry(5)).unwrap_err().to_string();
+            assert!(said.contains(says), "{name}: {said}");
+            assert!(log.verify().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_whose_head_cannot_be_written_is_taken_back() {
+        let log = log("head");
+        let text = std::fs::read(log.path()).unwrap();
+        let mut beside = log.head_path().into_os_string();
+        beside.push(".new");
+        std::fs::create_dir(&beside).unwrap();
+        assert!(log.append(&entry(5)).is_err());
+        assert_eq!(std::fs::read(log.path()).unwrap(), text);
+        std::fs::remove_dir(&beside).unwrap();
+        log.append(&entry(5)).unwrap();
+        assert_eq!(log.verify().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_log_is_whole_at_any_time_while_others_write() {
+        let log = log("busy");
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (5..=60).for_each(|n| log.append(&entry(n)).unwrap()));
+            while !writer.is_finished() {
+                log.verify().unwrap();
+            }
+        });
+        assert_eq!(log.verify().unwrap().len(), 60);
     }
 
     #[test]

@@ -131,6 +131,29 @@ fn what_is_refused_is_not_repeated_there() {
 }
 
 #[test]
+fn an_answer_is_whole_once_it_says_so_whatever_the_connection_does() {
+    for (name, manner, tokens) in [("stays", Manner::Stays, Some(3)), ("drops", Manner::Drops, None)] {
+        let one = start(move |_| manner);
+        let begun = std::time::Instant::now();
+        let run = ask(name, &[&one], "", 5000);
+        let answer = run.result.unwrap();
+        assert_eq!((answer.text.as_str(), answer.tokens_out, run.voids), ("All well.", tokens, 0), "{name}");
+        assert_eq!(one.seen.lock().unwrap().len(), 1, "{name}: asked once");
+        assert!(begun.elapsed().as_millis() < 350, "{name}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_given_up_and_not_asked_for_again() {
+    let (one, two) = (start(|_| Manner::Floods), start(|_| Manner::Answers));
+    let run = ask("floods", &[&one, &two], "", 60_000);
+    let answer = run.result.unwrap();
+    assert_eq!((answer.endpoint, run.said.as_str(), run.voids), (1, "All well.", 1));
+    assert_eq!(one.seen.lock().unwrap().len(), 1);
+    assert!(answer.bytes.r#in < 9 << 20, "{}", answer.bytes.r#in);
+}
+
+#[test]
 fn no_answer_is_a_sentence_in_time() {
     let (one, two) = (start(|_| Manner::Hangs), start(|_| Manner::Status(500, None)));
     let begun = std::time::Instant::now();

@@ -156,10 +156,16 @@ pub async fn route<D: Dialect>(
             }
             let course = course(&app, caller, wish, &asked.served, &asked.question, temperature)?;
             let must = wish_of(&app, caller, wish) == Wish::Cloud;
-            Ok((asked, course, brought.map(|brought| (brought, must))))
+            // It may read the ledger, which takes a while.
+            let rule = match &course {
+                Course::Open(router) if brought.is_none() => elsewhere::abort(&app, router),
+                _ => None,
+            };
+            Ok((asked, (course, rule), brought.map(|brought| (brought, must))))
         }
     };
-    let (Asked { served, mut question, stream, mut dialect }, course, brought) = aside(reading).await?;
+    let (Asked { served, mut question, stream, mut dialect }, (course, rule), brought) =
+        aside(reading).await?;
     // Only of an answer that others could have given it matters how it was.
     let recent = app.recent.clone().filter(|_| question.words.is_some() && brought.is_none());
     question.margins = recent.is_some();
@@ -173,8 +179,8 @@ pub async fn route<D: Dialect>(
         Course::Here => ask(&app, &served, question, by)?,
         Course::Open(router) => {
             question.margins = true;
-            question.abort = elsewhere::abort(&app, &router);
-            let again = question.abort.map(|_| Question { abort: None, ..question.clone() });
+            question.abort = rule;
+            let again = rule.map(|_| Question { abort: None, ..question.clone() });
             let local = ask(&app, &served, question, by)?;
             let again = again.map(|question| Again { question, by: by.map(str::to_owned) });
             elsewhere::judged(&app, local, router, (served, again))

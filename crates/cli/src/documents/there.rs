@@ -22,6 +22,8 @@ pub struct There<'a> {
     /// Elsewhere was asked for: where the plan stays or gets no answer, that is a failure.
     must: bool,
     env: &'a Env,
+    /// Whether an answer stands in place of what is read here.
+    stands: bool,
     /// What left.
     pub left: Left,
 }
@@ -30,7 +32,7 @@ impl<'a> There<'a> {
     /// By `desk`, as the user wants it.
     pub fn new(desk: Arc<Desk>, wanted: Wanted, env: &'a Env) -> Self {
         let must = routing::wish(env) == Wish::Cloud;
-        Self { desk, wanted, must, env, left: Left::default() }
+        Self { desk, wanted, must, env, stands: false, left: Left::default() }
     }
 
     /// Asks elsewhere; `None` where what was to leave stays, or nobody answers.
@@ -56,10 +58,11 @@ impl<'a> There<'a> {
                 return Ok(None);
             }
         };
-        // What is read here has a row, in whose place the answer from elsewhere comes; a plan is no answer.
-        let instead = if is_plan { Instead::NoAnswer } else { Instead::OfHere };
+        // What is read here has one row, in whose place the first answer from elsewhere comes; a plan is no answer.
+        let instead = if is_plan || self.stands { Instead::NoAnswer } else { Instead::OfHere };
         let error = match routing::try_ask(&router, Some(instead), self.env, &mut |_| {})? {
             Ok(answered) => {
+                self.stands |= !is_plan;
                 self.left.count(answered.row.bytes_out, leaving);
                 self.left.answered_by = Some(answered.endpoint);
                 self.left.is_redacted |= answered.row.place == Place::Redacted;
@@ -67,12 +70,10 @@ impl<'a> There<'a> {
             }
             Err(error) => error,
         };
-        if let CloudError::NoAnswer(_, bytes) = &error {
-            self.left.count(bytes.out, leaving);
-            if !must {
-                say(format_args!("note: {error}; what is known here answers"));
-                return Ok(None);
-            }
+        self.left.count(error.bytes().out, leaving);
+        if matches!(error, CloudError::NoAnswer(..)) && !must {
+            say(format_args!("note: {error}; what is known here answers"));
+            return Ok(None);
         }
         Err(routing::failure(error))
     }

@@ -21,6 +21,9 @@ use crate::policy::Endpoint;
 use plan::{Attempt, Health, Limits, Step, Trouble};
 use wire::{Finish, Incoming};
 
+/// The most bytes of an answer's text.
+pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+
 /// What the caller lends: time, keys and patience.
 pub trait Surroundings {
     /// Milliseconds since 1970.
@@ -76,10 +79,18 @@ pub struct Bytes {
 pub enum CloudError {
     /// What was tried, in words, and the bytes it took.
     NoAnswer(Vec<String>, Bytes),
-    /// The log can't be written: nothing leaves.
-    Log(EgressError),
+    /// The log can't be written: nothing more leaves than what left for the attempts before.
+    Log(EgressError, Bytes),
     /// The user wants to stop.
     Interrupted(Bytes),
+}
+
+impl CloudError {
+    /// What the attempts took.
+    pub fn bytes(&self) -> Bytes {
+        let (Self::NoAnswer(_, bytes) | Self::Log(_, bytes) | Self::Interrupted(bytes)) = self;
+        *bytes
+    }
 }
 
 impl fmt::Display for CloudError {
@@ -87,7 +98,7 @@ impl fmt::Display for CloudError {
         match self {
             Self::NoAnswer(tried, _) if tried.is_empty() => f.write_str("no endpoint could be asked"),
             Self::NoAnswer(tried, _) => write!(f, "no answer from elsewhere: {}", tried.join("; ")),
-            Self::Log(source) => write!(f, "nothing leaves without its log: {source}"),
+            Self::Log(source, _) => write!(f, "nothing leaves without its log: {source}"),
             Self::Interrupted(_) => f.write_str("interrupted"),
         }
     }
@@ -185,7 +196,7 @@ impl Cloud<'_> {
             bytes: body.len() as u64,
             sha256: sha256_of(&body),
         };
-        self.log.append(&entry).map_err(CloudError::Log)?;
+        self.log.append(&entry).map_err(|e| CloudError::Log(e, *bytes))?;
         bytes.out += body.len() as u64;
         let post = Post {
             purpose: Purpose::Answer,
@@ -218,35 +229,40 @@ impl Cloud<'_> {
         Ok(self.listen(response.into_reader(), bytes, on))
     }
 
-    /// Reads an answer as it comes.
+    /// Reads an answer as it comes, no further than to its end: a connection may stay open after it, or go without a word.
     fn listen(&self, mut from: impl Read, bytes: &mut Bytes, on: &mut dyn FnMut(Piece<'_>)) -> Ended {
         let (mut incoming, mut all, mut buffer) = (Incoming::default(), String::new(), [0; 8192]);
-        let wrong = loop {
+        let (trouble, wrong) = loop {
             let read = match from.read(&mut buffer) {
                 Ok(n) => n,
                 Err(_) if self.client.is_interrupted() => return Ended::Interrupted,
-                Err(e) => break e.to_string(),
+                Err(_) if incoming.ended => return Ended::Answered(all, incoming),
+                Err(e) => break (Trouble::Cut, e.to_string()),
             };
             bytes.r#in += read as u64;
             let text = if read > 0 { incoming.push(&buffer[..read]) } else { incoming.finish() };
-            match text {
-                Ok(text) if !text.is_empty() => {
-                    on(Piece::Text(&text));
-                    all.push_str(&text);
-                }
-                Ok(_) => {}
-                Err(wrong) => break wrong,
+            let text = match text {
+                Ok(text) => text,
+                Err(wrong) => break (Trouble::Cut, wrong),
+            };
+            if all.len() + text.len() > ANSWER_BYTES_MAX {
+                // It would say as much again.
+                break (Trouble::Refused(200), format!("an answer of more than {ANSWER_BYTES_MAX} bytes"));
+            }
+            if !text.is_empty() {
+                on(Piece::Text(&text));
+                all.push_str(&text);
+            }
+            if incoming.is_done || (read == 0 && incoming.ended) {
+                return Ended::Answered(all, incoming);
             }
             if read == 0 {
-                if incoming.ended {
-                    return Ended::Answered(all, incoming);
-                }
-                break "the answer broke off".to_owned();
+                break (Trouble::Cut, "the answer broke off".to_owned());
             }
         };
         if !all.is_empty() {
             on(Piece::Void);
         }
-        Ended::Failed(Trouble::Cut, wrong)
+        Ended::Failed(trouble, wrong)
     }
 }

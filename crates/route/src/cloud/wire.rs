@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::gate::{Outgoing, Role};
 use crate::policy::{Endpoint, Wire};
 
+/// The most tokens that an endpoint is believed to have counted.
+const TOKENS_MAX: u64 = 1 << 32;
 /// The longest line of a stream.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// The version of Anthropic's API that is spoken.
@@ -125,6 +127,8 @@ pub fn body(outgoing: &Outgoing, endpoint: &Endpoint) -> Vec<u8> {
 pub struct Incoming {
     /// Whether it has said that it ended.
     pub ended: bool,
+    /// Whether nothing comes any more that matters, though the connection may stay open.
+    pub is_done: bool,
     /// Why, as far as it has said.
     pub finish: Finish,
     /// Tokens of the prompt, as the endpoint counts them.
@@ -156,6 +160,9 @@ impl Incoming {
             }
             let line = std::mem::take(&mut self.line);
             self.take_line(&line, &mut text)?;
+            if self.is_done {
+                break;
+            }
         }
         Ok(text)
     }
@@ -186,7 +193,7 @@ impl Incoming {
             let data = data.trim_ascii();
             self.is_stream = true;
             if data == b"[DONE]" {
-                self.ended = true;
+                (self.ended, self.is_done) = (true, true);
                 return Ok(());
             }
             let value: Value =
@@ -211,7 +218,8 @@ impl Incoming {
         }
         let choice = &value["choices"][0];
         text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
-        self.ended |= choice["finish_reason"].is_string() || value["type"] == "message_stop";
+        self.is_done |= value["type"] == "message_stop";
+        self.ended |= choice["finish_reason"].is_string() || self.is_done;
         self.reason(&choice["finish_reason"], &Value::Null);
         self.reason(&value["delta"]["stop_reason"], &value["delta"]["stop_sequence"]);
         if value["type"] == "content_block_delta" {
@@ -245,7 +253,9 @@ impl Incoming {
     }
 
     fn usage(&mut self, usage: &Value) {
-        let number = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
+        let is_credible = |n: &u64| *n <= TOKENS_MAX;
+        let number =
+            |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64()).filter(is_credible);
         self.tokens_in = number(["prompt_tokens", "input_tokens"]).or(self.tokens_in);
         self.tokens_out = number(["completion_tokens", "output_tokens"]).or(self.tokens_out);
     }
@@ -342,6 +352,9 @@ mod tests {
         assert_eq!((said.as_deref(), incoming.ended), (Ok("Grüß "), false));
         let (said, _) = read("data: {\"error\":{\"message\":\"over\\nloaded\"}}\n\n", 9);
         assert_eq!(said, Err("over loaded".to_owned()));
+        let (_, incoming) =
+            read("data: {\"usage\":{\"prompt_tokens\":18446744073709551615,\"completion_tokens\":2}}\n", 9);
+        assert_eq!((incoming.tokens_in, incoming.tokens_out), (None, Some(2)));
         for bad in ["data: nonsense\n", "<html>\n", "{\"error\":\"no\"}"] {
             assert!(read(bad, 3).0.is_err(), "{bad}");
         }

@@ -1,7 +1,7 @@
 //! The rows on disk: lines appended to `ledger.jsonl`, which becomes `ledger.1.jsonl` when it is full, and so on until the
 //! oldest file goes.
 //!
-//! Writers take turns by a lock on `ledger.lock` beside it. A line that was torn by a crash or a full disk stays as it is:
+//! Writers take turns by a lock on `ledger.lock` beside it, and readers share it, so no file is renamed under them. A line that was torn by a crash or a full disk stays as it is:
 //! the next row begins a line of its own, and readers pass over what is no row and say so. Only the owner may read the files:
 //! they tell when somebody asked something.
 
@@ -71,11 +71,7 @@ impl LedgerFile {
         }
         let lock_path = self.path.with_extension("lock");
         let lock = private(&lock_path).map_err(at(&lock_path))?;
-        match lock.lock() {
-            // Where files can't be locked, writers hope for the best; a mixed line would be passed over.
-            Err(e) if e.kind() != io::ErrorKind::Unsupported => return Err(at(&lock_path)(e)),
-            _ => {}
-        }
+        or_unsupported(lock.lock()).map_err(at(&lock_path))?;
         let mut file = private(&self.path).map_err(at(&self.path))?;
         let mut n_bytes = file.seek(SeekFrom::End(0)).map_err(at(&self.path))?;
         if n_bytes > 0 && n_bytes + line.len() as u64 > self.bytes_max {
@@ -119,6 +115,16 @@ impl LedgerFile {
     /// The system's own, with the file's name.
     pub fn read(&self, mut see: impl FnMut(Row)) -> Result<Faults, LedgerError> {
         let mut faults = Faults::default();
+        let lock_path = self.path.with_extension("lock");
+        let _shared = match File::open(&lock_path) {
+            Ok(lock) => {
+                or_unsupported(lock.lock_shared()).map_err(at(&lock_path))?;
+                Some(lock)
+            }
+            // Who has never written has no lock.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(at(&lock_path)(e)),
+        };
         for i in (0..=self.n_older).rev() {
             let path = self.file(i);
             match File::open(&path) {
@@ -129,6 +135,11 @@ impl LedgerFile {
         }
         Ok(faults)
     }
+}
+
+/// Where files can't be locked, writers and readers hope for the best; a mixed line would be passed over.
+fn or_unsupported(locked: io::Result<()>) -> io::Result<()> {
+    locked.or_else(|e| if e.kind() == io::ErrorKind::Unsupported { Ok(()) } else { Err(e) })
 }
 
 /// The rows of one file; whether its last line has no end.

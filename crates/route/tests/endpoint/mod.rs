@@ -23,6 +23,12 @@ pub enum Manner {
     Status(u16, Option<u64>),
     /// Half an answer.
     Cuts,
+    /// A whole answer, and no end of the connection.
+    Stays,
+    /// An answer up to why it ended, and then nothing of what was announced.
+    Drops,
+    /// Text without end.
+    Floods,
     /// Closes without a word.
     Closes,
     /// Never answers.
@@ -100,6 +106,23 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Seen>>, manner: &dyn Fn(usize) -> Ma
             Manner::Cuts => {
                 let half = &ANSWER[..ANSWER.find("well").unwrap() - 40];
                 let _ = write!(stream, "{stream_head}Content-Length: {}\r\n\r\n{half}", ANSWER.len());
+                return;
+            }
+            Manner::Stays => {
+                let _ = write!(stream, "{stream_head}Content-Length: 9999\r\n\r\n{ANSWER}");
+                std::thread::sleep(Duration::from_secs(30));
+                return;
+            }
+            Manner::Drops => {
+                let said = &ANSWER[..ANSWER.find("data: {\"choices\":[],").unwrap()];
+                let _ = write!(stream, "{stream_head}Content-Length: 9999\r\n\r\n{said}");
+                return;
+            }
+            Manner::Floods => {
+                let choice = serde_json::json!({ "delta": { "content": "on and on ".repeat(1000) } });
+                let event = format!("data: {}\n\n", serde_json::json!({ "choices": [choice] }));
+                let _ = write!(stream, "{stream_head}Connection: close\r\n\r\n");
+                while stream.write_all(event.as_bytes()).is_ok() {}
                 return;
             }
             Manner::Closes => return,

@@ -26,6 +26,8 @@ pub struct There {
     interrupted: Arc<AtomicBool>,
     /// Elsewhere was asked for: where the plan stays or gets no answer, that is a failure.
     must: bool,
+    /// Whether an answer stands in place of what is read here.
+    stands: bool,
     /// What left.
     pub left: Left,
     /// The last answer's row, and who gave it.
@@ -56,6 +58,7 @@ impl There {
             by: reader.by().map(str::to_owned),
             interrupted: reader.interrupted().clone(),
             must,
+            stands: false,
             left: Left::default(),
             last: None,
             stayed: None,
@@ -77,10 +80,11 @@ impl There {
         let why = match self.elsewhere.desk().way(&leaving.messages, &wanted, &situation) {
             Way::Open(router) => {
                 let Ok(_room) = self.room.clone().try_acquire_owned() else { return Err(Refusal::Busy) };
-                // What is read here has a row, in whose place the answer from elsewhere comes; a plan is no answer.
-                let instead = if is_plan { Instead::NoAnswer } else { Instead::OfHere };
+                // What is read here has one row, in whose place the first answer from elsewhere comes; a plan is no answer.
+                let instead = if is_plan || self.stands { Instead::NoAnswer } else { Instead::OfHere };
                 match self.elsewhere.ask(&router, Some(instead), &self.interrupted, &mut |_| {}) {
                     Ok(answered) => {
+                        self.stands |= !is_plan;
                         self.left.count(answered.row.bytes_out, leaving);
                         self.left.answered_by = Some(answered.endpoint.clone());
                         self.left.is_redacted |= answered.row.place == Place::Redacted;
@@ -93,9 +97,7 @@ impl There {
                     }
                     Err(error) if must => return Err(Refusal::Failed(error.to_string())),
                     Err(error) => {
-                        if let CloudError::NoAnswer(_, bytes) = &error {
-                            self.left.count(bytes.out, leaving);
-                        }
+                        self.left.count(error.bytes().out, leaving);
                         error.to_string()
                     }
                 }
