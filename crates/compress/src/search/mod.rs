@@ -5,8 +5,10 @@
 //! [`search()`] has mixes made and measured by its caller: some around the one that the table would choose, then, with gains
 //! refitted to what was measured ([`refit`]), the one it chooses now, at most twice. What is handed over was measured.
 //!
-//! Speed is by that of the source: seconds of a token are those of its products, from the table, and what is spent beside them
-//! ([`Model::hold_to`]), which is found where mixes are, since a source of floats takes several times as long and so would its errors.
+//! Speed is by that of the source: seconds of a token are those of its products and what is spent beside them. The table has
+//! products as they are timed alone, which says how shapes compare; how long a format takes among others, in a token, is held to models
+//! that are wholly of it ([`Model::hold_format_to`]), and what is spent beside products to the mix that is chosen first
+//! ([`Model::hold_to`]), since a source of floats takes several times as long and so would its errors.
 //! [`plot`] draws it.
 //!
 //! Left out: layers dropped or tied, narrower feed-forward parts. They would be candidates of groups of tensors.
@@ -27,11 +29,13 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use frontier::{BYTES, Costs, KLD, Mix, SECONDS};
-use table::Entry;
+use table::{Candidate, Entry};
 use target::Target;
 
 /// Sizes of the mixes of the first round, by that of the first choice, which is among them.
 const AROUND: [f64; 8] = [1.0, 0.97, 1.03, 0.93, 1.08, 0.88, 1.16, 0.82];
+/// The least part of the time that a product takes alone in which it may be done among others.
+const FACTOR_MIN: f64 = 0.05;
 /// Rounds of choosing again after the first.
 const ROUNDS: usize = 2;
 
@@ -72,16 +76,42 @@ impl Model {
         Ok(self.formats(&mix))
     }
 
+    /// Every format that tensors may get instead of their own, with the mix that has as much of it as there can be.
+    pub fn wholly_of_one(&self) -> Vec<(&'static str, Formats)> {
+        let others = |e: &Entry| e.candidates.split_last().map_or(Vec::new(), |(_, others)| others.to_vec());
+        let mut names: Vec<&str> = self.entries.iter().flat_map(others).map(|c| c.format.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mix = |name: &'static str| {
+            let of = |e: &Entry| {
+                // What can't have it keeps its own.
+                let has = e.candidates.iter().find(|c| c.format.name == name).or(e.candidates.last());
+                has.map(|c| (e.name.clone(), c.format.name.to_owned()))
+            };
+            (name, self.entries.iter().filter_map(of).collect())
+        };
+        names.into_iter().map(mix).collect()
+    }
+
+    /// Has products of `format` take as long as makes the mix of `formats`, which is nearly wholly of it, as fast as it was found: `speed`
+    /// times the source.
+    pub fn hold_format_to(&mut self, format: &str, formats: &Formats, speed: f64) {
+        let (mut own, mut others) = (0.0, 0.0);
+        for candidate in self.entries.iter().filter_map(|e| chosen(e, formats)) {
+            *(if candidate.format.name == format { &mut own } else { &mut others }) += candidate.seconds;
+        }
+        let factor = (self.source_seconds / speed - self.fixed_seconds - others) / own;
+        // Where a token takes no longer than what is beside its products, they still take some time.
+        let factor = if factor.is_finite() { factor.max(FACTOR_MIN) } else { 1.0 };
+        let all = self.entries.iter_mut().filter_map(|e| e.candidates.split_last_mut());
+        all.flat_map(|(_, others)| others)
+            .filter(|c| c.format.name == format)
+            .for_each(|c| c.seconds *= factor);
+    }
+
     /// Has what is spent beside products be what makes the mix of `formats` as fast as it was found: `speed` times the source.
     pub fn hold_to(&mut self, formats: &Formats, speed: f64) {
-        let of = |e: &Entry| {
-            let name = formats.get(&e.name);
-            e.candidates
-                .iter()
-                .find(|c| name.is_some_and(|name| name == c.format.name))
-                .map_or(0.0, |c| c.seconds)
-        };
-        let products: f64 = self.entries.iter().map(of).sum();
+        let products: f64 = self.entries.iter().filter_map(|e| chosen(e, formats)).map(|c| c.seconds).sum();
         self.fixed_seconds = self.source_seconds / speed - products;
     }
 
@@ -157,6 +187,12 @@ impl Model {
             && target.kld.is_none_or(|kld| found.kld <= kld)
             && target.toks.is_none_or(|toks| found.speed / self.source_seconds >= toks)
     }
+}
+
+/// The candidate of `entry` that `formats` has.
+fn chosen<'e>(entry: &'e Entry, formats: &Formats) -> Option<&'e Candidate> {
+    let name = formats.get(&entry.name)?;
+    entry.candidates.iter().find(|c| name == c.format.name)
 }
 
 /// What a mix is worth.
@@ -289,7 +325,6 @@ fn impossible(model: &Model, costs: &[Vec<Costs>], target: &Target) -> Error {
 mod tests {
     use super::*;
     use crate::mixture::named;
-    use table::Candidate;
 
     /// Four tensors of two kinds, as large as each other, whose error falls by 4 with each bit.
     fn model() -> Model {
@@ -401,6 +436,46 @@ mod tests {
         let target = Target { size: Some(1850), ..Target::default() };
         let found = search(model, &target, &mut make).unwrap();
         assert!(found.trials.iter().all(|t| t.speed_off.abs() < 1e-9));
+    }
+
+    #[test]
+    fn formats_take_as_long_as_in_models_of_them() {
+        // Among others a product of q3_K takes half as long as alone, one of q6_K three times.
+        let takes = |name: &str| {
+            if name == "q3_K" {
+                0.5
+            } else if name == "q6_K" {
+                3.0
+            } else {
+                1.0
+            }
+        };
+        let speed = |formats: &Formats| {
+            let alone = model();
+            let of = |e: &Entry| chosen(e, formats).map_or(0.0, |c| c.seconds * takes(c.format.name));
+            100.0 / (alone.entries.iter().map(of).sum::<f64>() + 36.0)
+        };
+        let mut model = model();
+        // One that can't have it.
+        model.entries[3].candidates.retain(|c| c.format.name != "q3_K");
+        let wholes = model.wholly_of_one();
+        assert_eq!(
+            wholes.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["q3_K", "q4_K", "q5_K", "q6_K"]
+        );
+        assert_eq!(wholes[0].1["blk.1.ffn_up.weight"], "f16");
+        for (name, formats) in &wholes {
+            model.hold_format_to(name, formats, speed(formats));
+        }
+        for names in [["q3_K", "q6_K", "q6_K", "q4_K"], ["q6_K", "q3_K", "f16", "q5_K"]] {
+            let formats: Formats =
+                model.entries.iter().zip(names).map(|(e, name)| (e.name.clone(), name.to_owned())).collect();
+            let place =
+                |e: &Entry| e.candidates.iter().position(|c| c.format.name == formats[&e.name]).unwrap();
+            let mix: Vec<usize> = model.entries.iter().map(place).collect();
+            let predicted = model.predicted(&model.costs(), &mix).speed;
+            assert!((predicted / speed(&formats) - 1.0).abs() < 1e-9, "{names:?}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn find(
     existing: Existing,
 ) -> Result<(Recipe, Found), Failure> {
     let mut model = model(work, recipe)?;
-    hold_to_first(work, recipe, target, &mut model)?;
+    hold_to_models(work, recipe, target, &mut model)?;
     let mut failed = None;
     let found = search::search(model, target, &mut |formats, predicted| {
         // A failure of the program's passes through the crate, which knows only its own.
@@ -164,26 +164,37 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     Ok(Model::new(entries, fixed_bytes, beside_bytes, source_seconds))
 }
 
-/// Times the mix that the table would choose, made of no weights, in turn with the source, and has predictions start from there: what a
-/// token takes beside its products is little by a source's errors and much by those of what is chosen.
-fn hold_to_first(
+/// Times models of no weights in turn with the source, and has predictions start from there: one wholly of each format, as a product takes
+/// another time among others than alone, and the mix that the table would choose then, as what a token takes beside its products is little by
+/// a source's errors and much by those of what is chosen.
+fn hold_to_models(
     work: &Work<'_>,
     recipe: &Recipe,
     target: &Target,
     model: &mut Model,
 ) -> Result<(), Failure> {
-    let file = &work.loaded.file;
-    let formats = model.first(target).map_err(|e| failure(file, e))?;
-    let recipe = with_formats(recipe, &formats);
+    let mut progress = Progress::new(work.env);
+    for (format, formats) in model.wholly_of_one() {
+        progress.show(format_args!("how fast {format} is"));
+        model.hold_format_to(format, &formats, speed_of_none(work, recipe, &formats)?);
+    }
+    progress.clear();
+    let formats = model.first(target).map_err(|e| failure(&work.loaded.file, e))?;
+    model.hold_to(&formats, speed_of_none(work, recipe, &formats)?);
+    Ok(())
+}
+
+/// The speed of the mix of `formats`, made of no weights.
+fn speed_of_none(work: &Work<'_>, recipe: &Recipe, formats: &Formats) -> Result<f64, Failure> {
+    let recipe = with_formats(recipe, formats);
     let (plan, header, path) = (work.plan(&recipe)?, work.header(&recipe)?, work.journal.path(HOLLOW));
     let written = output::write(&path, None, Existing::Replace, |out| {
         quantize::hollow(work.contents, header, &plan, out)
     });
-    written.map_err(|e| failure(file, e))?;
+    written.map_err(|e| failure(&work.loaded.file, e))?;
     let speed = speed(work, &path)?;
     std::fs::remove_file(&path).map_err(|e| Failure::file(&path, &e))?;
-    model.hold_to(&formats, speed);
-    Ok(())
+    Ok(speed)
 }
 
 /// How many times as fast as the source the model at `path` is, both taking turns.
