@@ -115,6 +115,7 @@ export class MessageView {
       field.style.height = `${field.scrollHeight + 2}px`;
     };
     field.addEventListener('input', fit);
+      form.scrollIntoView({ block: 'nearest' }); // with its buttons
     this.#foot.hidden = true;
     said.replaceWith(form);
     fit();
