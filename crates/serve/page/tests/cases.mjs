@@ -295,11 +295,13 @@ export const CASES = [
         const page = await open(context, origin);
         await page.fill('#prompt', `${STORY} Make it long.`);
         await page.keyboard.press('Enter');
-        await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5, null, { polling: 'raf' });
+        const doing = await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5
+          && document.querySelector('.assistant .foot').textContent, null, { polling: 'raf' });
         await page.keyboard.press('Escape');
         await page.waitForSelector('.assistant .cost');
         const before = await text(page, '.assistant .answer');
         if (/Stopped/.test(await text(page, '.assistant .cost'))) {
+          assert.match(await doing.jsonValue(), /^Writing/);
           await page.waitForTimeout(300);
           assert.equal(await text(page, '.assistant .answer'), before, 'it goes on after it was stopped');
           assert.ok(before.length > 0);
@@ -721,8 +723,6 @@ export const CASES = [
     },
   },
   {
-    name: 'a phone 360 pixels wide', options: { viewport: { width: 360, height: 700 }, isMobile: true, hasTouch: true }, async run(context, origin) {
-  {
     name: 'keys that follow each other fast go from chat to chat, each one further', async run(context, origin) {
       const page = await open(context, origin);
       for (const title of ['Third', 'Second', 'First']) {
@@ -739,6 +739,8 @@ export const CASES = [
       await shown('First');
     },
   },
+  {
+    name: 'a phone 360 pixels wide', options: { viewport: { width: 360, height: 700 }, isMobile: true, hasTouch: true }, async run(context, origin) {
       const rich = await readFile(new URL('rich.md', import.meta.url), 'utf8');
       const long = `${rich}\n\n${'unbroken'.repeat(60)} https://example.org/${'path/'.repeat(60)}\n\n\`${'x'.repeat(300)}\`\n\n# ${'H'.repeat(120)}`;
       const page = await open(context, origin);
@@ -908,6 +910,7 @@ export const CASES = [
       await two.waitForSelector('#chats a');
       await two.click('#chats a');
       await two.waitForSelector('.assistant .cost');
+      // An edit, which has the focus, beside what comes.
       await two.click('.user [aria-label="Edit message"]');
       await two.type('.editing textarea', 'half an edit');
       const fieldTop = () => two.evaluate(() => document.querySelector('.editing').getBoundingClientRect().top);
@@ -920,21 +923,21 @@ export const CASES = [
       await two.press('.editing textarea', 'Escape');
       // Reading amid the chat, and a name that is being typed, while the other tab goes on.
       const model = await one.locator('#model option').last().getAttribute('value');
-      await two.keyboard.press('Alt+KeyT');
-      await two.keyboard.type('Named meanwhile');
-      await one.selectOption('#model', model);
       const scrolled = () => two.evaluate(async () => {
         await new Promise((resolve) => { setTimeout(resolve, 100); });
         return document.querySelector('#scroll').scrollTop;
       });
       await two.evaluate(() => { document.querySelector('#scroll').scrollTop = 40; });
       assert.equal(await scrolled(), 40);
+      await two.keyboard.press('Alt+KeyT');
+      await two.keyboard.type('Named meanwhile');
+      await one.selectOption('#model', model);
       await ask(one, 'And more');
       await two.waitForFunction(() => document.querySelectorAll('article').length === 6);
+      assert.equal(await scrolled(), 40);
       assert.equal(await two.inputValue('#model'), model);
       await two.keyboard.press('Enter');
       await one.waitForFunction(() => document.querySelector('#title').textContent === 'Named meanwhile');
-      assert.equal(await scrolled(), 40);
       assert.equal(await count(one, 'article'), 6);
       // Settings likewise, and versions can still be turned to.
       await two.keyboard.press('Alt+KeyS');
