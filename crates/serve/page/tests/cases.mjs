@@ -295,11 +295,13 @@ export const CASES = [
         const page = await open(context, origin);
         await page.fill('#prompt', `${STORY} Make it long.`);
         await page.keyboard.press('Enter');
-        await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5, null, { polling: 'raf' });
+        const doing = await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5
+          && document.querySelector('.assistant .foot').textContent, null, { polling: 'raf' });
         await page.keyboard.press('Escape');
         await page.waitForSelector('.assistant .cost');
         const before = await text(page, '.assistant .answer');
         if (/Stopped/.test(await text(page, '.assistant .cost'))) {
+          assert.match(await doing.jsonValue(), /^Writing/);
           await page.waitForTimeout(300);
           assert.equal(await text(page, '.assistant .answer'), before, 'it goes on after it was stopped');
           assert.ok(before.length > 0);
@@ -721,6 +723,23 @@ export const CASES = [
     },
   },
   {
+    name: 'keys that follow each other fast go from chat to chat, each one further', async run(context, origin) {
+      const page = await open(context, origin);
+      for (const title of ['Third', 'Second', 'First']) {
+        await ask(page, title);
+        await page.keyboard.press('Alt+KeyN');
+      }
+      const press = (...keys) => page.evaluate((codes) => {
+        for (const code of codes) document.body.dispatchEvent(new KeyboardEvent('keydown', { code, key: code, altKey: true, bubbles: true, cancelable: true }));
+      }, keys);
+      const shown = (title) => page.waitForFunction((wanted) => document.querySelector('#title').textContent === wanted, title);
+      await press('ArrowDown', 'ArrowDown', 'ArrowDown');
+      await shown('Third');
+      await press('ArrowUp', 'ArrowUp', 'ArrowDown', 'ArrowUp');
+      await shown('First');
+    },
+  },
+  {
     name: 'a phone 360 pixels wide', options: { viewport: { width: 360, height: 700 }, isMobile: true, hasTouch: true }, async run(context, origin) {
       const rich = await readFile(new URL('rich.md', import.meta.url), 'utf8');
       const long = `${rich}\n\n${'unbroken'.repeat(60)} https://example.org/${'path/'.repeat(60)}\n\n\`${'x'.repeat(300)}\`\n\n# ${'H'.repeat(120)}`;
@@ -891,26 +910,31 @@ export const CASES = [
       await two.waitForSelector('#chats a');
       await two.click('#chats a');
       await two.waitForSelector('.assistant .cost');
+      // An edit, which has the focus, beside what comes.
       await two.click('.user [aria-label="Edit message"]');
       await two.type('.editing textarea', 'half an edit');
-      const top = await two.evaluate(async () => {
-        const scroll = document.querySelector('#scroll');
-        scroll.scrollTop = 40;
-        await new Promise((resolve) => { setTimeout(resolve, 100); });
-        return scroll.scrollTop;
-      });
+      const fieldTop = () => two.evaluate(() => document.querySelector('.editing').getBoundingClientRect().top);
+      const before = await fieldTop();
       await ask(one, 'More of it');
       await two.waitForFunction(() => document.querySelectorAll('article').length === 4 && document.querySelectorAll('.assistant .cost').length === 2);
       assert.match(await two.inputValue('.editing textarea'), /half an edit$/);
-      assert.equal(await two.evaluate(() => document.querySelector('#scroll').scrollTop), top);
+      assert.equal(await fieldTop(), before);
+      assert.ok(await two.evaluate(() => document.querySelector('#scroll').scrollHeight > document.querySelector('#scroll').clientHeight), 'all fits, so nothing could have moved');
       await two.press('.editing textarea', 'Escape');
-      // A name that is being typed while the other tab goes on.
+      // Reading amid the chat, and a name that is being typed, while the other tab goes on.
       const model = await one.locator('#model option').last().getAttribute('value');
+      const scrolled = () => two.evaluate(async () => {
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        return document.querySelector('#scroll').scrollTop;
+      });
+      await two.evaluate(() => { document.querySelector('#scroll').scrollTop = 40; });
+      assert.equal(await scrolled(), 40);
       await two.keyboard.press('Alt+KeyT');
       await two.keyboard.type('Named meanwhile');
       await one.selectOption('#model', model);
       await ask(one, 'And more');
       await two.waitForFunction(() => document.querySelectorAll('article').length === 6);
+      assert.equal(await scrolled(), 40);
       assert.equal(await two.inputValue('#model'), model);
       await two.keyboard.press('Enter');
       await one.waitForFunction(() => document.querySelector('#title').textContent === 'Named meanwhile');
