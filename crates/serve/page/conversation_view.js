@@ -162,7 +162,7 @@ export class ConversationView {
   /** After anything has changed its size: stay at the end if we were there, but move no field that is being written in. */
   #settle() {
     const scroll = byId('scroll');
-    const writes = document.activeElement.closest('.editing') !== null;
+    const writes = document.activeElement?.closest('.editing');
     if (this.#atEnd && !writes) scroll.scrollTop = scroll.scrollHeight;
     this.#scrolled();
   }
