@@ -40,12 +40,6 @@ export class ChatList {
     this.#draw();
   }
 
-  /** The chat before or behind the one that is shown, as an identifier, or null. */
-  beside(step) {
-    const at = this.#summaries.findIndex(({ id }) => id === this.#current);
-    return this.#summaries[at < 0 ? 0 : at + step]?.id ?? null;
-  }
-
   find() {
     this.toggle(true);
     byId('find').select();

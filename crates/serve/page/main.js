@@ -395,12 +395,19 @@ byId('skip').addEventListener('click', (event) => {
   composer.focus();
 });
 
-const goTo = (id) => { if (id) location.hash = id; };
+/** Goes to the chat above or below in the list, or to the first; read anew, as keys may be faster than the list is drawn. */
+async function goBeside(step) {
+  const summaries = await store.summaries();
+  const at = summaries.findIndex(({ id }) => id === location.hash.slice(1));
+  const beside = summaries[at < 0 ? 0 : at + step];
+  if (beside) location.hash = beside.id;
+}
+
 listen({
   newChat, settings, undo, exportMarkdown,
   find: () => list.find(),
-  before: () => goTo(list.beside(-1)),
-  behind: () => goTo(list.beside(1)),
+  before: () => goBeside(-1),
+  behind: () => goBeside(1),
   side: () => list.toggle(),
   regenerate: () => regenerate(lastOf('assistant')),
   copyLast: async () => { if (await copyText(lastOf('assistant')?.content ?? '')) notify('Answer copied.'); },

@@ -721,6 +721,23 @@ export const CASES = [
     },
   },
   {
+    name: 'keys that follow each other fast go from chat to chat, each one further', async run(context, origin) {
+      const page = await open(context, origin);
+      for (const title of ['Third', 'Second', 'First']) {
+        await ask(page, title);
+        await page.keyboard.press('Alt+KeyN');
+      }
+      const press = (...keys) => page.evaluate((codes) => {
+        for (const code of codes) document.body.dispatchEvent(new KeyboardEvent('keydown', { code, key: code, altKey: true, bubbles: true, cancelable: true }));
+      }, keys);
+      const shown = (title) => page.waitForFunction((wanted) => document.querySelector('#title').textContent === wanted, title);
+      await press('ArrowDown', 'ArrowDown', 'ArrowDown');
+      await shown('Third');
+      await press('ArrowUp', 'ArrowUp', 'ArrowDown', 'ArrowUp');
+      await shown('First');
+    },
+  },
+  {
     name: 'a phone 360 pixels wide', options: { viewport: { width: 360, height: 700 }, isMobile: true, hasTouch: true }, async run(context, origin) {
       const rich = await readFile(new URL('rich.md', import.meta.url), 'utf8');
       const long = `${rich}\n\n${'unbroken'.repeat(60)} https://example.org/${'path/'.repeat(60)}\n\n\`${'x'.repeat(300)}\`\n\n# ${'H'.repeat(120)}`;
