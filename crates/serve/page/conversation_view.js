@@ -1,4 +1,5 @@
-// The chat that is shown: its messages in a column that keeps to its end while an answer comes, unless someone scrolls up.
+// The chat that is shown: its messages in a column that keeps to its end while an answer comes, unless someone scrolls up
+// or edits a message in it.
 //
 // Going to another branch or adding a message keeps the elements of all messages before the first that differs. Of a very
 // long chat the last messages are put on the screen first, earlier ones when they are scrolled to; off the screen the
@@ -76,8 +77,9 @@ export class ConversationView {
   }
 
   toEnd() {
-    this.#atEnd = true;
-    this.#settle();
+    const scroll = byId('scroll');
+    scroll.scrollTop = scroll.scrollHeight;
+    this.#scrolled();
   }
 
   /** Scrolls by most of a window's height. */
@@ -157,10 +159,11 @@ export class ConversationView {
     byId('to-end').hidden = this.#atEnd;
   }
 
-  /** After anything has changed its size: stay at the end if we were there. */
+  /** After anything has changed its size: stay at the end if we were there, but move no field that is being written in. */
   #settle() {
     const scroll = byId('scroll');
-    if (this.#atEnd) scroll.scrollTop = scroll.scrollHeight;
+    const writes = document.activeElement.closest('.editing') !== null;
+    if (this.#atEnd && !writes) scroll.scrollTop = scroll.scrollHeight;
     this.#scrolled();
   }
 }

@@ -113,6 +113,7 @@ export class MessageView {
     const fit = () => {
       field.style.height = 'auto';
       field.style.height = `${field.scrollHeight + 2}px`;
+      form.scrollIntoView({ block: 'nearest' }); // with its buttons
     };
     field.addEventListener('input', fit);
     this.#foot.hidden = true;

@@ -908,26 +908,31 @@ export const CASES = [
       await two.waitForSelector('#chats a');
       await two.click('#chats a');
       await two.waitForSelector('.assistant .cost');
+      // An edit, which has the focus, beside what comes.
       await two.click('.user [aria-label="Edit message"]');
       await two.type('.editing textarea', 'half an edit');
-      const top = await two.evaluate(async () => {
-        const scroll = document.querySelector('#scroll');
-        scroll.scrollTop = 40;
-        await new Promise((resolve) => { setTimeout(resolve, 100); });
-        return scroll.scrollTop;
-      });
+      const fieldTop = () => two.evaluate(() => document.querySelector('.editing').getBoundingClientRect().top);
+      const before = await fieldTop();
       await ask(one, 'More of it');
       await two.waitForFunction(() => document.querySelectorAll('article').length === 4 && document.querySelectorAll('.assistant .cost').length === 2);
       assert.match(await two.inputValue('.editing textarea'), /half an edit$/);
-      assert.equal(await two.evaluate(() => document.querySelector('#scroll').scrollTop), top);
+      assert.equal(await fieldTop(), before);
+      assert.ok(await two.evaluate(() => document.querySelector('#scroll').scrollHeight > document.querySelector('#scroll').clientHeight), 'all fits, so nothing could have moved');
       await two.press('.editing textarea', 'Escape');
-      // A name that is being typed while the other tab goes on.
+      // Reading amid the chat, and a name that is being typed, while the other tab goes on.
       const model = await one.locator('#model option').last().getAttribute('value');
+      const scrolled = () => two.evaluate(async () => {
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        return document.querySelector('#scroll').scrollTop;
+      });
+      await two.evaluate(() => { document.querySelector('#scroll').scrollTop = 40; });
+      assert.equal(await scrolled(), 40);
       await two.keyboard.press('Alt+KeyT');
       await two.keyboard.type('Named meanwhile');
       await one.selectOption('#model', model);
       await ask(one, 'And more');
       await two.waitForFunction(() => document.querySelectorAll('article').length === 6);
+      assert.equal(await scrolled(), 40);
       assert.equal(await two.inputValue('#model'), model);
       await two.keyboard.press('Enter');
       await one.waitForFunction(() => document.querySelector('#title').textContent === 'Named meanwhile');
