@@ -17,6 +17,7 @@ export class MessageView {
   #thinking = null;
   #foot = el('div', { class: 'foot' });
   #clock = null;
+  #tick = null;   // says in the foot what is being done, while an answer comes
 
   /** `place`: {at, of}, which of its siblings this is. `actions`: {edit, regenerate, rate, turn, spoken}. */
   constructor(message, place, running, actions) {
@@ -49,6 +50,7 @@ export class MessageView {
   grow() {
     this.#body.update(this.#message.content);
     this.#drawThinking();
+    this.#tick?.();
   }
 
   /** The answer is over, however it ended. */
@@ -146,17 +148,19 @@ export class MessageView {
 
   #drawFoot(place) {
     clearInterval(this.#clock);
+    this.#tick = null;
     if (this.running) {
       const status = el('span', { class: 'status' });
-      const tick = () => {
+      this.#tick = () => {
         const { content, reasoning, created } = this.#message;
         const doing = content !== '' ? ['Writing'] : reasoning ? [] : ['Reading']; // thinking says so above
         const waited = Date.now() - created;
-        status.textContent = [...doing, ...(waited < 1000 ? [] : [`${Math.floor(waited / 1000)} s`])].join(' · ');
+        const now = [...doing, ...(waited < 1000 ? [] : [`${Math.floor(waited / 1000)} s`])].join(' · ');
+        if (now !== status.textContent) status.textContent = now;
         if (!this.node.isConnected && waited > 2000) clearInterval(this.#clock);
       };
-      tick();
-      this.#clock = setInterval(tick, 500);
+      this.#tick();
+      this.#clock = setInterval(this.#tick, 500);
       this.#foot.replaceChildren(el('span', { class: 'pulse' }), status);
       return;
     }

@@ -295,11 +295,13 @@ export const CASES = [
         const page = await open(context, origin);
         await page.fill('#prompt', `${STORY} Make it long.`);
         await page.keyboard.press('Enter');
-        await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5, null, { polling: 'raf' });
+        const doing = await page.waitForFunction(() => (document.querySelector('.assistant .answer')?.textContent.length ?? 0) > 5
+          && document.querySelector('.assistant .foot').textContent, null, { polling: 'raf' });
         await page.keyboard.press('Escape');
         await page.waitForSelector('.assistant .cost');
         const before = await text(page, '.assistant .answer');
         if (/Stopped/.test(await text(page, '.assistant .cost'))) {
+          assert.match(await doing.jsonValue(), /^Writing/);
           await page.waitForTimeout(300);
           assert.equal(await text(page, '.assistant .answer'), before, 'it goes on after it was stopped');
           assert.ok(before.length > 0);
