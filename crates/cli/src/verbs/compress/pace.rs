@@ -1,6 +1,6 @@
 //! How fast kernels and models are here: what a search weighs formats by, and holds its choice to.
 //!
-//! A machine's speed changes by the minute, so a model takes turns with the source, in several sittings between which it is loaded
+//! A machine's speed changes by the minute, so a model takes turns with another, in several sittings between which it is loaded
 //! anew, as some of its speed is where its pages came to lie; the median of what the two are to each other counts. Of kernels the least
 //! time counts: other programs make it longer and nothing makes it shorter. Matrices of a kernel lie one behind the other in a file that
 //! is mapped as a model's is, so that they are packed and paged as those, with as many bytes as the model would have, up to more than

@@ -1,10 +1,11 @@
 //! `--target`: the recipe whose formats are worth most under targets, found by making and measuring.
 //!
 //! The search is `ingle_compress::search`'s. Here its mixes are made and judged as every result is ([`super::judged`]), in one journal,
-//! so layers that mixes share are encoded once, and they are timed in turn with the source ([`super::pace`]). Beside OUT lie
-//! OUT.json, all that was found, and OUT.html, the same drawn.
+//! so layers that mixes share are encoded once, and they are timed in turn with one of them ([`super::pace`]). Beside OUT lie OUT.json,
+//! all that was found, and OUT.html, the same drawn.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -34,6 +35,8 @@ use crate::load;
 const CTX: usize = 128;
 /// The file that a mix is timed with before it is made.
 const HOLLOW: &str = "hollow.gguf";
+/// The file that mixes are timed beside.
+const REFERENCE: &str = "reference.gguf";
 /// The file of matrices that a kernel is timed with.
 const KERNEL: &str = "kernel";
 /// Tokens of a step, at most, by which buffers are sized.
@@ -54,11 +57,11 @@ pub fn find(
     existing: Existing,
 ) -> Result<(Recipe, Found), Failure> {
     let mut model = model(work, recipe)?;
-    hold_to_models(work, recipe, target, &mut model)?;
+    let reference = hold_to_models(work, recipe, target, &mut model)?;
     let mut failed = None;
     let found = search::search(model, target, &mut |formats, predicted| {
         // A failure of the program's passes through the crate, which knows only its own.
-        measured(work, &with_formats(recipe, formats), predicted).map_err(|e| {
+        measured(work, &with_formats(recipe, formats), predicted, &reference).map_err(|e| {
             failed = Some(e);
             Error::Interrupted
         })
@@ -164,47 +167,73 @@ fn model(work: &Work<'_>, recipe: &Recipe) -> Result<Model, Failure> {
     Ok(Model::new(entries, fixed_bytes, beside_bytes, source_seconds))
 }
 
-/// Times models of no weights in turn with the source, and has predictions start from there: one wholly of each format, as a product takes
-/// another time among others than alone, and the mix that the table would choose then, as what a token takes beside its products is little by
-/// a source's errors and much by those of what is chosen.
+/// A mix of no weights that the others take turns with. How much faster a mix is than a source of floats depends on what else the machine
+/// does, as the one waits for memory and the other computes; how much faster than another mix hardly does.
+struct Reference {
+    path: PathBuf,
+    /// How many times as fast as the source it is.
+    speed: f64,
+}
+
+impl Reference {
+    /// How many times as fast as the source the model at `path` is, by how much faster than this it is.
+    fn speed_of(&self, work: &Work<'_>, path: &Path) -> Result<f64, Failure> {
+        Ok(self.speed * faster(work, &load(work, &self.path)?, path)?)
+    }
+}
+
+/// Times models of no weights, and has predictions start from there: the mix that the table would choose, which the others are then timed
+/// beside; one wholly of each format, as a product takes another time among others than alone; and the mix that would be chosen then, as
+/// what a token takes beside its products is little by a source's errors and much by those of what is chosen.
 fn hold_to_models(
     work: &Work<'_>,
     recipe: &Recipe,
     target: &Target,
     model: &mut Model,
-) -> Result<(), Failure> {
+) -> Result<Reference, Failure> {
+    let chosen = |model: &Model| model.first(target).map_err(|e| failure(&work.loaded.file, e));
+    let (first, path) = (chosen(model)?, work.journal.path(REFERENCE));
+    write_hollow(work, recipe, &first, &path)?;
+    let speed = faster(work, work.loaded, &path)?;
+    let reference = Reference { path, speed };
+    let speed_of = |formats: &Formats| {
+        let path = work.journal.path(HOLLOW);
+        write_hollow(work, recipe, formats, &path)?;
+        let speed = reference.speed_of(work, &path)?;
+        fs::remove_file(&path).map_err(|e| Failure::file(&path, &e))?;
+        Ok::<_, Failure>(speed)
+    };
     let mut progress = Progress::new(work.env);
     for (format, formats) in model.wholly_of_one() {
         progress.show(format_args!("how fast {format} is"));
-        model.hold_format_to(format, &formats, speed_of_none(work, recipe, &formats)?);
+        model.hold_format_to(format, &formats, speed_of(&formats)?);
     }
     progress.clear();
-    let formats = model.first(target).map_err(|e| failure(&work.loaded.file, e))?;
-    model.hold_to(&formats, speed_of_none(work, recipe, &formats)?);
-    Ok(())
+    let second = chosen(model)?;
+    let speed = if second == first { reference.speed } else { speed_of(&second)? };
+    model.hold_to(&second, speed);
+    Ok(reference)
 }
 
-/// The speed of the mix of `formats`, made of no weights.
-fn speed_of_none(work: &Work<'_>, recipe: &Recipe, formats: &Formats) -> Result<f64, Failure> {
+/// Writes the mix of `formats`, made of no weights.
+fn write_hollow(work: &Work<'_>, recipe: &Recipe, formats: &Formats, path: &Path) -> Result<(), Failure> {
     let recipe = with_formats(recipe, formats);
-    let (plan, header, path) = (work.plan(&recipe)?, work.header(&recipe)?, work.journal.path(HOLLOW));
-    let written = output::write(&path, None, Existing::Replace, |out| {
+    let (plan, header) = (work.plan(&recipe)?, work.header(&recipe)?);
+    let written = output::write(path, None, Existing::Replace, |out| {
         quantize::hollow(work.contents, header, &plan, out)
     });
-    written.map_err(|e| failure(&work.loaded.file, e))?;
-    let speed = speed(work, &path)?;
-    std::fs::remove_file(&path).map_err(|e| Failure::file(&path, &e))?;
-    Ok(speed)
+    written.map(drop).map_err(|e| failure(&work.loaded.file, e))
 }
 
-/// How many times as fast as the source the model at `path` is, both taking turns.
-fn speed(work: &Work<'_>, path: &Path) -> Result<f64, Failure> {
+/// How many times as fast as `base` the model at `path` is, both taking turns.
+fn faster(work: &Work<'_>, base: &Arc<Loaded>, path: &Path) -> Result<f64, Failure> {
+    pace::speed(&mut session(work, base)?, || session(work, &load(work, path)?), &work.env.interrupted)
+}
+
+/// The model at `path`, on the threads of the source.
+fn load(work: &Work<'_>, path: &Path) -> Result<Arc<Loaded>, Failure> {
     let options = load::options(work.env, work.loaded.n_threads());
-    let load = || {
-        let pool = work.loaded.pool().clone();
-        session(work, &Arc::new(Loaded::load_on(pool, ModelFile::open(path)?, &options)?))
-    };
-    pace::speed(&mut session(work, work.loaded)?, load, &work.env.interrupted)
+    Ok(Arc::new(Loaded::load_on(work.loaded.pool().clone(), ModelFile::open(path)?, &options)?))
 }
 
 /// Bytes of a file of mixes that no format changes: with the longest recipe there can be, so a file is at most as large as it is
@@ -231,12 +260,17 @@ fn session(work: &Work<'_>, loaded: &Arc<Loaded>) -> Result<Session, Failure> {
 }
 
 /// Makes `recipe`'s mix and measures what it is worth.
-fn measured(work: &mut Work<'_>, recipe: &Recipe, predicted: &Figures) -> Result<Figures, Failure> {
+fn measured(
+    work: &mut Work<'_>,
+    recipe: &Recipe,
+    predicted: &Figures,
+    reference: &Reference,
+) -> Result<Figures, Failure> {
     let plan = work.plan(recipe)?;
     let bytes = work.make(recipe, &plan, &|_| false)?.n_file_bytes;
     let evaluation = work.judge(&work.texts.judged_on)?;
     let kld = evaluation.divergence.map_or(f64::NAN, |divergence| divergence.kld.mean.value);
-    let speed = speed(work, &work.journal.path(RESULT))?;
+    let speed = reference.speed_of(work, &work.journal.path(RESULT))?;
     say(format_args!(
         "a mix of {bytes} bytes: divergence {kld:.5}, {speed:.2} times as fast as the source, {:.2} predicted ({:+.1} %)",
         predicted.speed,
