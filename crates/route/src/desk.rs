@@ -287,7 +287,8 @@ impl Router {
         let share = Spent { money, tokens };
         promised.money += share.money;
         promised.tokens = promised.tokens.saturating_add(share.tokens);
-        let unpaid = unpaid.iter().map(|e| format!("{}: it would take more than is left of the day's budget", e.name));
+        let unpaid =
+            unpaid.iter().map(|e| format!("{}: it would take more than is left of the day's budget", e.name));
         Ok((paid, unpaid.collect(), Promise { desk, share }))
     }
 
