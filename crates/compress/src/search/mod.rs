@@ -7,7 +7,7 @@
 //!
 //! Speed is by that of the source: seconds of a token are those of its products and what is spent beside them. The table has
 //! products as they are timed alone, which says how shapes compare; how long a format takes among others, in a token, is held to models
-//! that are wholly of it ([`Model::hold_format_to`]), and what is spent beside products to the mix that is chosen first
+//! that are wholly of it, but for their ends, and to models whose ends are ([`Model::hold_format_to`]), and what is spent beside products to the mix that is chosen first
 //! ([`Model::hold_to`]), since a source of floats takes several times as long and so would its errors.
 //! [`plot`] draws it.
 //!
@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::role::layer_of;
 use frontier::{BYTES, Costs, KLD, Mix, SECONDS};
 use table::{Candidate, Entry};
 use target::Target;
@@ -76,37 +77,37 @@ impl Model {
         Ok(self.formats(&mix))
     }
 
-    /// Every format that tensors may get instead of their own, with the mix that has as much of it as there can be.
-    pub fn wholly_of_one(&self) -> Vec<(&'static str, Formats)> {
+    /// Every format that tensors of `part` may get instead of their own, with the mix of `formats` in which as many of them as can
+    /// have it.
+    pub fn wholly_of_one(&self, part: Part, formats: &Formats) -> Vec<(&'static str, Formats)> {
+        let of_part = || self.entries.iter().filter(|e| part.has(e));
         let others = |e: &Entry| e.candidates.split_last().map_or(Vec::new(), |(_, others)| others.to_vec());
-        let mut names: Vec<&str> = self.entries.iter().flat_map(others).map(|c| c.format.name).collect();
+        let mut names: Vec<&str> = of_part().flat_map(others).map(|c| c.format.name).collect();
         names.sort_unstable();
         names.dedup();
         let mix = |name: &'static str| {
-            let of = |e: &Entry| {
-                // What can't have it keeps its own.
-                let has = e.candidates.iter().find(|c| c.format.name == name).or(e.candidates.last());
-                has.map(|c| (e.name.clone(), c.format.name.to_owned()))
-            };
-            (name, self.entries.iter().filter_map(of).collect())
+            let can = of_part().filter(|e| e.candidates.iter().any(|c| c.format.name == name));
+            let mut mix = formats.clone();
+            mix.extend(can.map(|e| (e.name.clone(), name.to_owned())));
+            (name, mix)
         };
-        names.into_iter().map(mix).collect()
+        names.into_iter().map(mix).filter(|(_, mix)| mix != formats).collect()
     }
 
-    /// Has products of `format` take as long as makes the mix of `formats`, which is nearly wholly of it, as fast as it was found: `speed`
-    /// times the source.
-    pub fn hold_format_to(&mut self, format: &str, formats: &Formats, speed: f64) {
+    /// Has products of `part` in `format` take as long as makes the mix of `formats`, where they are as [`Self::wholly_of_one`] has them, as
+    /// fast as it was found: `speed` times the source.
+    pub fn hold_format_to(&mut self, (part, format): (Part, &str), formats: &Formats, speed: f64) {
         let (mut own, mut others) = (0.0, 0.0);
-        for candidate in self.entries.iter().filter_map(|e| chosen(e, formats)) {
-            *(if candidate.format.name == format { &mut own } else { &mut others }) += candidate.seconds;
+        for (entry, candidate) in self.entries.iter().filter_map(|e| Some((e, chosen(e, formats)?))) {
+            let is_own = part.has(entry) && candidate.format.name == format;
+            *(if is_own { &mut own } else { &mut others }) += candidate.seconds;
         }
         let factor = (self.source_seconds / speed - self.fixed_seconds - others) / own;
-        // Where a token takes no longer than what is beside its products, they still take some time.
+        // Where a token takes no longer than what is beside these products, they still take some time.
         let factor = if factor.is_finite() { factor.max(FACTOR_MIN) } else { 1.0 };
-        let all = self.entries.iter_mut().filter_map(|e| e.candidates.split_last_mut());
-        all.flat_map(|(_, others)| others)
-            .filter(|c| c.format.name == format)
-            .for_each(|c| c.seconds *= factor);
+        let of_part = self.entries.iter_mut().filter(|e| part.has(e));
+        let candidates = of_part.filter_map(|e| e.candidates.split_last_mut()).flat_map(|(_, others)| others);
+        candidates.filter(|c| c.format.name == format).for_each(|c| c.seconds *= factor);
     }
 
     /// Has what is spent beside products be what makes the mix of `formats` as fast as it was found: `speed` times the source.
@@ -186,6 +187,21 @@ impl Model {
             && target.ram.is_none_or(|ram| found.bytes.saturating_add(self.beside_bytes) <= ram)
             && target.kld.is_none_or(|kld| found.kld <= kld)
             && target.toks.is_none_or(|toks| found.speed / self.source_seconds >= toks)
+    }
+}
+
+/// A part of a model, whose products take another time in a format: large matrices at the ends, small ones within layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What layers have.
+    Layers,
+    /// What stands before and behind them.
+    Ends,
+}
+
+impl Part {
+    fn has(self, entry: &Entry) -> bool {
+        (self == Self::Layers) == layer_of(&entry.name).is_some()
     }
 }
 
@@ -440,36 +456,46 @@ mod tests {
 
     #[test]
     fn formats_take_as_long_as_in_models_of_them() {
-        // Among others a product of q3_K takes half as long as alone, one of q6_K three times.
-        let takes = |name: &str| {
-            if name == "q3_K" {
-                0.5
-            } else if name == "q6_K" {
-                3.0
-            } else {
-                1.0
-            }
+        // Among others a product of q3_K takes half as long as alone, one of q6_K three times, and at the end four times.
+        let takes = |e: &Entry, c: &Candidate| match c.format.name {
+            "q3_K" => 0.5,
+            "q6_K" if Part::Ends.has(e) => 4.0,
+            "q6_K" => 3.0,
+            _ => 1.0,
         };
+        let with_head = || {
+            let mut model = model();
+            let mut head = model.entries[0].clone();
+            head.name = "output.weight".into();
+            model.entries.push(head);
+            // One that can't have it.
+            model.entries[3].candidates.retain(|c| c.format.name != "q3_K");
+            model
+        };
+        let alone = with_head();
         let speed = |formats: &Formats| {
-            let alone = model();
-            let of = |e: &Entry| chosen(e, formats).map_or(0.0, |c| c.seconds * takes(c.format.name));
+            let of = |e: &Entry| chosen(e, formats).map_or(0.0, |c| c.seconds * takes(e, c));
             100.0 / (alone.entries.iter().map(of).sum::<f64>() + 36.0)
         };
-        let mut model = model();
-        // One that can't have it.
-        model.entries[3].candidates.retain(|c| c.format.name != "q3_K");
-        let wholes = model.wholly_of_one();
-        assert_eq!(
-            wholes.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-            ["q3_K", "q4_K", "q5_K", "q6_K"]
-        );
-        assert_eq!(wholes[0].1["blk.1.ffn_up.weight"], "f16");
-        for (name, formats) in &wholes {
-            model.hold_format_to(name, formats, speed(formats));
+        let formats = |names: [&str; 5]| -> Formats {
+            alone.entries.iter().zip(names).map(|(e, name)| (e.name.clone(), name.to_owned())).collect()
+        };
+        let mut model = with_head();
+        let first = formats(["q4_K", "q5_K", "q3_K", "q4_K", "q5_K"]);
+        for part in [Part::Layers, Part::Ends] {
+            let wholes = model.wholly_of_one(part, &first);
+            let names: Vec<_> = wholes.iter().map(|(name, _)| *name).collect();
+            let all = ["q3_K", "q4_K", "q5_K", "q6_K"];
+            assert!(names == all || (part == Part::Ends && names == ["q3_K", "q4_K", "q6_K"]), "{names:?}");
+            assert_eq!(wholes[0].1["blk.1.ffn_up.weight"], "q4_K");
+            assert_eq!(wholes[0].1["output.weight"], if part == Part::Ends { "q3_K" } else { "q5_K" });
+            for (name, formats) in &wholes {
+                model.hold_format_to((part, name), formats, speed(formats));
+            }
+            model.hold_to(&first, speed(&first));
         }
-        for names in [["q3_K", "q6_K", "q6_K", "q4_K"], ["q6_K", "q3_K", "f16", "q5_K"]] {
-            let formats: Formats =
-                model.entries.iter().zip(names).map(|(e, name)| (e.name.clone(), name.to_owned())).collect();
+        for names in [["q3_K", "q6_K", "q6_K", "q4_K", "q6_K"], ["q6_K", "q3_K", "f16", "q5_K", "q3_K"]] {
+            let formats = formats(names);
             let place =
                 |e: &Entry| e.candidates.iter().position(|c| c.format.name == formats[&e.name]).unwrap();
             let mix: Vec<usize> = model.entries.iter().map(place).collect();

@@ -16,7 +16,7 @@ use ingle_compress::output::{self, Existing};
 use ingle_compress::pipeline::Job;
 use ingle_compress::recipe::Recipe;
 use ingle_compress::search::target::Target;
-use ingle_compress::search::{self, Figures, Formats, Found, Model, probe, table};
+use ingle_compress::search::{self, Figures, Formats, Found, Model, Part, probe, table};
 use ingle_compress::{method, quantize};
 use ingle_engine::model_file::{Loaded, ModelFile};
 use ingle_engine::session::Session;
@@ -183,7 +183,7 @@ impl Reference {
 }
 
 /// Times models of no weights, and has predictions start from there: the mix that the table would choose, which the others are then timed
-/// beside; one wholly of each format, as a product takes another time among others than alone; and the mix that would be chosen then, as
+/// beside; one whose layers are wholly of each format, and one whose ends are, as a product takes another time among others than alone; and the mix that would be chosen then, as
 /// what a token takes beside its products is little by a source's errors and much by those of what is chosen.
 fn hold_to_models(
     work: &Work<'_>,
@@ -204,9 +204,13 @@ fn hold_to_models(
         Ok::<_, Failure>(speed)
     };
     let mut progress = Progress::new(work.env);
-    for (format, formats) in model.wholly_of_one() {
-        progress.show(format_args!("how fast {format} is"));
-        model.hold_format_to(format, &formats, speed_of(&formats)?);
+    for part in [Part::Layers, Part::Ends] {
+        for (format, formats) in model.wholly_of_one(part, &first) {
+            progress.show(format_args!("how fast {format} is"));
+            model.hold_format_to((part, format), &formats, speed_of(&formats)?);
+        }
+        // What a part is off by is not the next one's.
+        model.hold_to(&first, reference.speed);
     }
     progress.clear();
     let second = chosen(model)?;
