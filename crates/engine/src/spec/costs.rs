@@ -51,7 +51,9 @@ impl Costs {
         } else if factor.n_measured == 1 {
             factor.value = (ns / self.one_ns).max(1.0);
         } else {
-            factor.value *= 1.0 + (off - 1.0) * (1.0 / f64::from(factor.n_measured)).max(0.02);
+            // More rows never take less: then all steps have become cheaper.
+            let share = (1.0 / f64::from(factor.n_measured)).max(0.02);
+            factor.value = (factor.value * (1.0 + (off - 1.0) * share)).max(1.0);
             self.one_ns *= 1.0 + 0.1 * (off - 1.0);
         }
     }
@@ -122,6 +124,18 @@ mod tests {
         }
         assert!((1500.0..2200.0).contains(&costs.of(1)), "{}", costs.of(1));
         assert!((costs.of(4) / 2600.0 - 1.0).abs() < 0.05, "{}", costs.of(4));
+    }
+
+    #[test]
+    fn more_rows_never_take_less_where_the_machine_becomes_faster() {
+        let mut costs = Costs::default();
+        costs.measured(1, 1000.0);
+        costs.measured(2, 1080.0);
+        for _ in 0..50 {
+            costs.measured(2, 540.0);
+        }
+        assert!(costs.of(2) >= costs.of(1) && costs.of(1) > 490.0, "{} {}", costs.of(1), costs.of(2));
+        assert!((costs.of(2) / 540.0 - 1.0).abs() < 0.05, "{}", costs.of(2));
     }
 
     #[test]
